@@ -1,0 +1,1 @@
+"""Stowage: exports, bulk edits, trash, backups and restores for a Postgres product with one schema per tenant."""

@@ -1,0 +1,164 @@
+"""The tables of a tenant that Stowage manages, each declared once.
+
+Exports, bulk edits, the trash, the record routes and imports all read these declarations, so a table of your own is
+one more `Entity` in `ENTITIES`: its table, its model (the fields as the API names them), what its filters take, and
+which field names a record to a person. Columns are the snake_case of the fields; `id`, `created_at` and
+`updated_at` are on every table; `deleted_at`, `deleted_by`, `purge_at` and `deleted_operation` are on those with
+`soft_delete` (`python -m stowage.postgres soft-delete TABLE` prints the migration that adds them).
+"""
+
+import re
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal, get_args
+
+from pydantic import BaseModel
+
+from stowage.errors import BadRequestError
+
+FieldType = Literal["text", "integer", "number", "boolean", "timestamp"]
+"""What a column holds, as filters, spreadsheets and Parquet need to know it."""
+
+_TYPES: dict[type, FieldType] = {
+    str: "text",
+    int: "integer",
+    float: "number",
+    bool: "boolean",
+    datetime: "timestamp",
+}
+
+
+class Brand(BaseModel):
+    """A brand: the top of a tenant's tree."""
+
+    label: str
+
+
+class Group(BaseModel):
+    """A group of accounts within a brand."""
+
+    brandId: str
+    label: str
+
+
+class Account(BaseModel):
+    """An account on a platform, in a group of a brand."""
+
+    username: str
+    displayName: str | None = None
+    platform: str
+    brandId: str
+    groupId: str | None = None
+    followers: int = 0
+    status: str = "active"
+
+
+class Post(BaseModel):
+    """A post of an account; its id may be any text, a URL too."""
+
+    accountId: str
+    url: str
+    caption: str | None = None
+    likes: int = 0
+    postedAt: datetime | None = None
+
+
+class Task(BaseModel):
+    """Something a user of the tenant has to do."""
+
+    title: str
+    description: str | None = None
+    status: Literal["todo", "in_progress", "completed"] = "todo"
+    priority: Literal["low", "medium", "high", "urgent"] = "medium"
+    assignee: str | None = None
+
+
+class User(BaseModel):
+    """A person who works for the tenant."""
+
+    name: str
+    email: str
+
+
+@dataclass(frozen=True)
+class Field:
+    """One field of an entity: `name` in the API and in files, `column` in Postgres."""
+
+    name: str
+    column: str
+    type: FieldType
+
+
+@dataclass(frozen=True)
+class Entity:
+    """A table of records. `name` is the plural used in paths and as `dataType`.
+
+    `label` is the field that names a record to a person, `search` those that a free-text search looks in, `filters`
+    those that may be filtered by equality: every field but times, unless given.
+    """
+
+    name: str
+    singular: str
+    table: str
+    model: type[BaseModel]
+    label: str
+    id_prefix: str
+    search: tuple[str, ...] = ()
+    filters: tuple[str, ...] = ()
+    soft_delete: bool = True
+    fields: tuple[Field, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        own = [Field(name, _column(name), _type(info.annotation)) for name, info in self.model.model_fields.items()]
+        times = [Field(name, _column(name), "timestamp") for name in ("createdAt", "updatedAt")]
+        object.__setattr__(self, "fields", (Field("id", "id", "text"), *own, *times))
+        if not self.filters:
+            object.__setattr__(self, "filters", tuple(f.name for f in self.fields if f.type != "timestamp"))
+
+    def field(self, name: str) -> Field | None:
+        """The field of that API name, or None."""
+        return next((f for f in self.fields if f.name == name), None)
+
+
+def _column(name: str) -> str:
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
+
+
+def _type(annotation: object) -> FieldType:
+    candidates = [annotation, *get_args(annotation)]
+    for candidate in candidates:
+        if isinstance(candidate, type) and candidate in _TYPES:
+            return _TYPES[candidate]
+    return "text"
+
+
+ENTITIES: dict[str, Entity] = {
+    entity.name: entity
+    for entity in (
+        Entity("brands", "brand", "brands", Brand, label="label", id_prefix="brd_", search=("label",)),
+        Entity("groups", "group", "groups", Group, label="label", id_prefix="grp_", search=("label",)),
+        Entity(
+            "accounts",
+            "account",
+            "accounts",
+            Account,
+            label="username",
+            id_prefix="acc_",
+            search=("username", "displayName"),
+        ),
+        Entity("posts", "post", "posts", Post, label="url", id_prefix="pst_", search=("url", "caption")),
+        Entity("tasks", "task", "tasks", Task, label="title", id_prefix="tsk_", search=("title", "description")),
+        Entity("users", "user", "users", User, label="name", id_prefix="usr_", search=("name", "email")),
+    )
+}
+
+
+def entity(name: str) -> Entity:
+    """The declared entity of that plural name; a `BadRequestError` that lists those that are."""
+    found = ENTITIES.get(name)
+    if found is None:
+        raise BadRequestError(
+            f"{name!r} is not one of {', '.join(ENTITIES)}.",
+            "unknown_data_type",
+        )
+    return found

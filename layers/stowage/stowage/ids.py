@@ -1,0 +1,58 @@
+"""Ids: how ours are made, and how any id travels in a path.
+
+An HTTP API decodes the path and may cut it at a decoded `?`, so an id that is not `[A-Za-z0-9._-]+` is emitted as
+`~` + base64url(id), one that begins with `~` too (CONTRACT §0, Ids in paths).
+"""
+
+import os
+import re
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from datetime import UTC, datetime
+from uuid import UUID
+
+_PLAIN = re.compile(r"[A-Za-z0-9._-]+")
+
+
+def encode_id(raw: str) -> str:
+    """The form of an id that every JSON answer carries and every path survives."""
+    if _PLAIN.fullmatch(raw):
+        return raw
+    return "~" + urlsafe_b64encode(raw.encode()).decode().rstrip("=")
+
+
+def decode_id(given: str) -> str:
+    """The raw id behind either form. What only looks encoded is taken as it is."""
+    if not given.startswith("~"):
+        return given
+    packed = given[1:]
+    try:
+        return urlsafe_b64decode(packed + "=" * (-len(packed) % 4)).decode()
+    except ValueError:
+        return given
+
+
+def new_run_id(now: datetime) -> str:
+    """A UUIDv7 (RFC 9562 §5.7): ids of runs sort by the time of their creation."""
+    milliseconds = int(now.timestamp() * 1000)
+    value = (milliseconds & (1 << 48) - 1) << 80 | int.from_bytes(os.urandom(10))
+    value = value & ~(0xF << 76) | 0x7 << 76
+    value = value & ~(0x3 << 62) | 0x2 << 62
+    return str(UUID(int=value))
+
+
+def is_run_id(given: str) -> bool:
+    """Whether a text can be the id of a run at all."""
+    try:
+        return str(UUID(given)) == given
+    except ValueError:
+        return False
+
+
+def rfc3339(moment: datetime) -> str:
+    """UTC with milliseconds and `Z`; sorts as text."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
+
+
+def parse_rfc3339(text: str) -> datetime:
+    """The moment that `rfc3339` wrote. ValueError when it is none."""
+    return datetime.fromisoformat(text).astimezone(UTC)

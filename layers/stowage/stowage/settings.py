@@ -1,0 +1,66 @@
+"""What a deployment decides, read from the environment at first use. Secrets are named here, never held."""
+
+import os
+from functools import cache
+
+from pydantic import BaseModel, Field, Json
+
+
+class Settings(BaseModel):
+    """One deployment's settings; each is the environment variable `STOWAGE_` + its name in capitals.
+
+    The template sets them from its parameters of the same names, which say what each means.
+    """
+
+    table: str
+    exports_bucket: str
+    backups_bucket: str
+
+    database_url: str = ""
+    """`postgresql://host:port/name?sslmode=…` of the database called `main`: no user, no password."""
+    databases: Json[dict[str, str]] = Field(default_factory=dict)
+    """Further servers by name, as `control_plane.projects.database` names them."""
+    database_login: str = "none"
+    database_secret: str = ""
+    database_connections: int = 4
+
+    state_machine: str = ""
+    wake_queue: str = ""
+
+    jwt_secret: str = ""
+    jwks_url: str = ""
+    jwt_algorithms: str = "HS256"
+    jwt_issuer: str = ""
+    jwt_audience: str = ""
+    tenants_claim: str = "tenants"
+    role_claim: str = "role"
+    role_map: Json[dict[str, str]] = Field(default_factory=dict)
+    link_secret: str = ""
+    console_origins: str = ""
+
+    exports_per_day: int = 10
+    gdpr_exports_per_day: int = 3
+    backups_per_minute: int = 10
+    worker_exports_per_tenant: int = 3
+    inline_max_bytes: int = 32 * 1024 * 1024
+    max_attempts: int = 3
+    retry_seconds: int = 20
+    stale_seconds: int = 900
+    export_hours: int = 24
+    backup_days: int = 30
+    run_days: int = 90
+
+    pg_dump: str = "pg_dump"
+
+    def url_of(self, database: str) -> str:
+        """The URL of a database by its registry name; KeyError where the deployment has none of that name."""
+        return self.database_url if database == "main" else self.databases[database]
+
+
+@cache
+def settings() -> Settings:
+    """This process's settings."""
+    prefix = "STOWAGE_"
+    return Settings.model_validate(
+        {name.removeprefix(prefix).lower(): value for name, value in os.environ.items() if name.startswith(prefix)}
+    )
