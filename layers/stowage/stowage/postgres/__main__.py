@@ -1,0 +1,113 @@
+"""`python -m stowage.postgres`: the database's roles, migrations and grants, for whoever runs one."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+import psycopg
+
+from stowage.errors import StowageError
+from stowage.postgres.migrations import (
+    apply_roles,
+    grant_tenant,
+    migrate,
+    migrate_tenants,
+    read_status,
+    register_tenant,
+)
+from stowage.postgres.soft_delete import read_unique_rules, soft_delete_migration
+
+_URL_HELP = (
+    "where to connect, as postgresql://user@host:port/database; the password comes from PGPASSWORD or PGPASSFILE"
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; 0 when it did what it says, 1 when the database refused, 2 for a command that is none."""
+    given = _parser().parse_args(arguments)
+    try:
+        return _run(given)
+    except StowageError as error:
+        print(f"error: {error.message}", file=sys.stderr)
+    except psycopg.OperationalError as error:
+        print(f"error: the database did not answer: {str(error).strip()}", file=sys.stderr)
+    except psycopg.Error as error:
+        print(f"error: {error.diag.message_primary or type(error).__name__}", file=sys.stderr)
+    return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m stowage.postgres", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def command(name: str, help: str, needs_url: bool = True) -> argparse.ArgumentParser:
+        added = commands.add_parser(name, help=help, description=help)
+        added.add_argument("--url", required=needs_url, help=_URL_HELP)
+        return added
+
+    command("roles", "Make Stowage's roles and their limits, as the server's master.")
+    migrating = command("migrate", "Apply the missing migrations of the schemas control_plane and stowage.")
+    migrating.add_argument(
+        "--tenants", action="store_true", help="then those of the sample product's tenant schemas, as their owner"
+    )
+    command("status", "Show which migrations are applied, pending, edited or unknown; 1 unless all are applied.")
+    granting = command("grant", "Grant Stowage's roles what they need in a tenant's schema, as its owner.")
+    granting.add_argument("schema", metavar="SCHEMA", help="for example tenant_acme")
+    registering = command("register", "Register a schema tenant_SLUG that exists as a tenant, and grant, as its owner.")
+    registering.add_argument("id", metavar="ID", help="the tenant's id in the API")
+    registering.add_argument("slug", metavar="SLUG", help="its schema is tenant_SLUG")
+    registering.add_argument("name", metavar="NAME", help="what people call it")
+    registering.add_argument("--database", default="main", help="the server's name in the configuration (main)")
+    trash = command("soft-delete", "Print the migration that gives a table of yours a trash.", needs_url=False)
+    trash.add_argument(
+        "table", metavar="TABLE", help="the table, or SCHEMA.TABLE; with --url its unique rules are read"
+    )
+    return parser
+
+
+def _run(given: argparse.Namespace) -> int:
+    if given.command == "soft-delete":
+        return _soft_delete(given.table, given.url)
+    with psycopg.connect(given.url, autocommit=True, prepare_threshold=None) as connection:
+        match given.command:
+            case "roles":
+                apply_roles(connection)
+                print("The roles are as roles.sql says.")
+            case "migrate":
+                applied = migrate(connection) + (migrate_tenants(connection) if given.tenants else [])
+                print("\n".join(f"applied {name}" for name in applied) or "Nothing to apply.")
+            case "grant":
+                grant_tenant(connection, given.schema)
+                print(f"Granted in {given.schema}.")
+            case "register":
+                register_tenant(connection, given.id, given.slug, given.name, given.database)
+                print(f"Registered {given.id}: tenant_{given.slug}.")
+            case "status":
+                return _status(connection)
+    return 0
+
+
+def _status(connection: psycopg.Connection) -> int:
+    states = read_status(connection)
+    for state in states:
+        print(f"{state.state:8}  {state.applied_at or '-':20}  {state.schema}: {state.name}")
+    return 0 if all(state.state == "applied" for state in states) else 1
+
+
+def _soft_delete(given: str, url: str | None) -> int:
+    schema, _, table = given.rpartition(".")
+    if url is None:
+        print(soft_delete_migration(table, schema or None), end="")
+        return 0
+    if not schema:
+        raise StowageError("With --url the table needs its schema: SCHEMA.TABLE.")
+    with psycopg.connect(url, autocommit=True, prepare_threshold=None) as connection:
+        rules = read_unique_rules(connection, schema, table)
+    if rules is None:
+        raise StowageError(f"There is no table {given}.")
+    print(soft_delete_migration(table, schema, rules), end="")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,110 @@
+"""Connections to the tenants' databases: which server, as which role, with whose password.
+
+A warm function keeps its connection; whether it still lives is asked before a call's first statement only, so that no
+statement is ever repeated behind anybody's back (DESIGN §3.5).
+"""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from typing import LiteralString
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
+
+from stowage.errors import RunError, UnavailableError
+from stowage.settings import settings
+
+APP = "stowage_app"
+DUMP = "stowage_dump"
+OWNER = "stowage_owner"
+
+_CONNECT_SECONDS = 10
+_kept: dict[tuple[str, str], psycopg.Connection] = {}
+
+# libpq's names for the variables of a child process (PostgreSQL documentation, "Environment Variables").
+_VARIABLES = {
+    "host": "PGHOST",
+    "hostaddr": "PGHOSTADDR",
+    "port": "PGPORT",
+    "dbname": "PGDATABASE",
+    "user": "PGUSER",
+    "password": "PGPASSWORD",
+    "sslmode": "PGSSLMODE",
+    "sslrootcert": "PGSSLROOTCERT",
+    "options": "PGOPTIONS",
+}
+
+
+def connect(database: str, role: str) -> psycopg.Connection:
+    """A new connection of its own, in autocommit, times in UTC. UnavailableError where the server has no room."""
+    parameters = _parameters(database, role)
+    try:
+        return psycopg.connect(
+            **parameters,
+            autocommit=True,
+            prepare_threshold=None,
+            connect_timeout=_CONNECT_SECONDS,
+            options=f"{parameters.get('options', '')} -c TimeZone=UTC -c DateStyle=ISO".strip(),
+            application_name="stowage",
+        )
+    except psycopg.OperationalError as error:
+        if error.sqlstate and error.sqlstate.startswith("28"):
+            raise RunError("The database refused Stowage's login.", "login_refused") from error
+        raise UnavailableError(
+            "The database has no room at the moment.", "database_unavailable", retry_after=5
+        ) from error
+
+
+_ALIVE: LiteralString = "SELECT 1"
+
+
+@contextmanager
+def borrowed(database: str, role: str = APP) -> Iterator[psycopg.Connection]:
+    """This process's kept connection, checked before use; what fails on it closes it."""
+    key = (database, role)
+    kept = _kept.pop(key, None)
+    if kept is not None:
+        try:
+            kept.execute(_ALIVE)
+        except psycopg.Error:
+            kept.close()
+            kept = None
+    connection = kept or connect(database, role)
+    try:
+        yield connection
+    except BaseException:
+        connection.close()
+        raise
+    _kept[key] = connection
+
+
+def connection_environment(database: str, role: str) -> dict[str, str]:
+    """The variables with which a child process such as pg_dump logs in; only that process gets them."""
+    return {_VARIABLES[name]: str(value) for name, value in _parameters(database, role).items() if name in _VARIABLES}
+
+
+def _parameters(database: str, role: str) -> dict[str, str]:
+    try:
+        url = settings().url_of(database)
+    except KeyError:
+        raise RunError(f"This deployment knows no database {database!r}.", "unknown_database") from None
+    parameters = {name: str(value) for name, value in conninfo_to_dict(url).items()}
+    parameters["user"] = role
+    match settings().database_login:
+        case "iam":
+            from stowage.aws.database_tokens import login_token
+
+            parameters["password"] = login_token(parameters["host"], int(parameters.get("port", 5432)), role)
+        case "secret":
+            parameters["password"] = _passwords()[role]
+    return parameters
+
+
+@cache
+def _passwords() -> dict[str, str]:
+    from stowage.aws.secrets import read_secret
+
+    passwords: dict[str, str] = json.loads(read_secret(settings().database_secret))
+    return passwords

@@ -1,0 +1,113 @@
+"""The migration that gives a table of an adopter's own what the trash needs (CONTRACT §1, Trash)."""
+
+from dataclasses import dataclass
+
+import psycopg
+from psycopg import sql
+
+
+@dataclass(frozen=True)
+class UniqueRule:
+    """A unique constraint, or a unique index that is none, over plain columns of every row of a table."""
+
+    name: str
+    columns: tuple[str, ...]
+    is_constraint: bool
+    referenced: bool
+
+
+_UNIQUE_RULES = """
+SELECT class.relname,
+       ARRAY(
+           SELECT attname::text FROM unnest(index.indkey::int2[]) WITH ORDINALITY AS key (attnum, n)
+           JOIN pg_attribute ON attrelid = index.indrelid AND pg_attribute.attnum = key.attnum
+           WHERE n <= index.indnkeyatts
+           ORDER BY n
+       ),
+       rule.oid IS NOT NULL,
+       EXISTS (SELECT FROM pg_constraint WHERE contype = 'f' AND conindid = index.indexrelid)
+FROM pg_index AS index
+JOIN pg_class AS class ON class.oid = index.indexrelid
+LEFT JOIN pg_constraint AS rule ON rule.conindid = index.indexrelid AND rule.contype = 'u'
+WHERE index.indrelid = to_regclass(%s)
+  AND index.indisunique AND NOT index.indisprimary AND index.indpred IS NULL AND index.indexprs IS NULL
+ORDER BY class.relname
+"""
+
+_EXISTS = "SELECT to_regclass(%s) IS NOT NULL"
+
+
+def read_unique_rules(connection: psycopg.Connection, schema: str, table: str) -> list[UniqueRule] | None:
+    """The unique rules of a table that count every row, its primary key apart; None when there is no such table."""
+    name = sql.Identifier(schema, table).as_string(connection)
+    found = connection.execute(_EXISTS, (name,)).fetchone()
+    if found is None or not found[0]:
+        return None
+    rows = connection.execute(_UNIQUE_RULES, (name,)).fetchall()
+    return [UniqueRule(str(rule), tuple(columns), *flags) for rule, columns, *flags in rows]
+
+
+_COLUMNS = """\
+ALTER TABLE {table}
+    ADD COLUMN deleted_at timestamptz,
+    ADD COLUMN deleted_by text,
+    ADD COLUMN purge_at timestamptz,
+    ADD COLUMN deleted_operation text,
+    ADD CONSTRAINT {trash} CHECK (num_nulls(deleted_at, purge_at) IN (0, 2)) NOT VALID;
+ALTER TABLE {table} VALIDATE CONSTRAINT {trash};
+CREATE INDEX {by_deletion} ON {table} (deleted_at, id) WHERE deleted_at IS NOT NULL;
+CREATE INDEX {by_purge} ON {table} (purge_at) WHERE purge_at IS NOT NULL;
+CREATE INDEX {by_operation} ON {table} (deleted_operation) WHERE deleted_operation IS NOT NULL;
+"""
+
+_NO_RULES_READ = """
+-- A unique rule that counts rows in the trash blocks their replacements. Each one becomes a partial index, for example:
+--     ALTER TABLE {table} DROP CONSTRAINT … ;
+--     CREATE UNIQUE INDEX … ON {table} (…) WHERE deleted_at IS NULL;
+-- With --url this command reads the table and writes them out.
+"""
+
+_RULE = """
+-- Unique among the rows that are not in the trash.
+{drop}
+CREATE UNIQUE INDEX {name} ON {table} ({columns}) WHERE deleted_at IS NULL;
+"""
+
+_REFERENCED_RULE = """
+-- {name} counts rows in the trash too, and so blocks their replacements; foreign keys refer to it, so it is left alone.
+"""
+
+
+def soft_delete_migration(table: str, schema: str | None = None, rules: list[UniqueRule] | None = None) -> str:
+    """SQL that adds the trash's columns and indexes to a table, and makes its unique rules count live rows only.
+
+    Without a schema the table is named alone, for a migration that runs once per tenant with a search path. `rules`
+    None: not read, so the SQL only says what to look for.
+    """
+    name = _quoted(schema, table) if schema else _quoted(table)
+    text = _COLUMNS.format(
+        table=name,
+        trash=_quoted(f"{table}_trash"),
+        by_deletion=_quoted(f"{table}_deleted_at"),
+        by_purge=_quoted(f"{table}_purge_at"),
+        by_operation=_quoted(f"{table}_deleted_operation"),
+    )
+    if rules is None:
+        return text + _NO_RULES_READ.format(table=name)
+    for rule in rules:
+        if rule.referenced:
+            text += _REFERENCED_RULE.format(name=_quoted(rule.name))
+            continue
+        index = _quoted(schema, rule.name) if schema else _quoted(rule.name)
+        drop = (
+            f"ALTER TABLE {name} DROP CONSTRAINT {_quoted(rule.name)};"
+            if rule.is_constraint
+            else f"DROP INDEX {index};"
+        )
+        columns = ", ".join(_quoted(column) for column in rule.columns)
+        text += _RULE.format(drop=drop, name=_quoted(rule.name), table=name, columns=columns)
+    return text
+
+
+def _quoted(*names: str) -> str:
+    return sql.Identifier(*names).as_string(None)
