@@ -1,0 +1,82 @@
+"""Objects of the two buckets: look, read small ones, sign, delete. `uploads` writes them."""
+
+import json
+from typing import Any
+from urllib.parse import quote
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from stowage.aws.clients import s3
+from stowage.errors import UnavailableError
+
+
+def head(bucket: str, key: str) -> dict[str, Any] | None:
+    """`{"size", "crc32", "metadata"}` of an object, or None."""
+    try:
+        answer = s3().head_object(Bucket=bucket, Key=key, ChecksumMode="ENABLED")
+    except ClientError as error:
+        if error.response["ResponseMetadata"]["HTTPStatusCode"] == 404:
+            return None
+        raise UnavailableError("Storage does not answer as it should.") from error
+    except BotoCoreError as error:
+        raise UnavailableError("Storage does not answer.") from error
+    return {"size": answer["ContentLength"], "crc32": answer.get("ChecksumCRC32"), "metadata": answer["Metadata"]}
+
+
+def read_json(bucket: str, key: str) -> dict[str, Any] | None:
+    """A small JSON object, or None where there is none."""
+    try:
+        body = s3().get_object(Bucket=bucket, Key=key)["Body"].read()
+    except s3().exceptions.NoSuchKey:
+        return None
+    except (ClientError, BotoCoreError) as error:
+        raise UnavailableError("Storage does not answer as it should.") from error
+    document: dict[str, Any] = json.loads(body)
+    return document
+
+
+def delete_prefix(bucket: str, prefix: str) -> int:
+    """Delete every object below a prefix, which must end in `/`; returns how many there were."""
+    if not prefix.endswith("/") or prefix.count("/") < 2:
+        raise ValueError(f"not a folder of one run: {prefix!r}")
+    deleted = 0
+    for page in s3().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
+        for found in page.get("Contents", []):
+            s3().delete_object(Bucket=bucket, Key=found["Key"])
+            deleted += 1
+    return deleted
+
+
+def abort_uploads(bucket: str, prefix: str) -> int:
+    """Abort every unfinished upload below a prefix; returns how many there were."""
+    aborted = 0
+    for upload in s3().list_multipart_uploads(Bucket=bucket, Prefix=prefix).get("Uploads", []):
+        try:
+            s3().abort_multipart_upload(Bucket=bucket, Key=upload["Key"], UploadId=upload["UploadId"])
+            aborted += 1
+        except s3().exceptions.NoSuchUpload:
+            continue
+    return aborted
+
+
+def signed_link(bucket: str, key: str, *, file_name: str, content_type: str, seconds: int) -> str:
+    """A link to an object that works for `seconds` and saves it under `file_name` (RFC 6266)."""
+    link: str = s3().generate_presigned_url(
+        "get_object",
+        Params={
+            "Bucket": bucket,
+            "Key": key,
+            "ResponseContentDisposition": content_disposition(file_name),
+            "ResponseContentType": content_type,
+        },
+        ExpiresIn=seconds,
+    )
+    return link
+
+
+def content_disposition(file_name: str) -> str:
+    """`attachment` with the name twice: in ASCII for old clients, and whole (RFC 6266 §4.3, RFC 8187)."""
+    plain = file_name.encode("ascii", "replace").decode().replace("?", "_").replace('"', "_").replace("\\", "_")
+    if plain == file_name:
+        return f'attachment; filename="{plain}"'
+    return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(file_name, safe='')}"

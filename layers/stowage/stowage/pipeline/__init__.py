@@ -1,0 +1,1 @@
+"""Bytes from a source through compression and hashing into storage."""
