@@ -1,0 +1,202 @@
+"""Which rows an export takes: the filters of a request, each read as the type of the field it names (CONTRACT §1)."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time
+from typing import Literal, get_args, get_origin
+
+from stowage.entities import ENTITIES, Entity, Field
+from stowage.errors import BadRequestError, Detail
+from stowage.ids import decode_id
+
+JOURNAL = "audit"
+JOURNAL_FILTERS = ("actor", "operation", "entity", "type")
+"""The fields of a journal entry that a filter may name; its `id` is that of the record it is about."""
+GENERAL_FILTERS = ("search", "createdAfter", "createdBefore", "ids")
+
+type FilterValue = str | int | float | bool
+
+
+@dataclass(frozen=True)
+class Filters:
+    """What a row has to be: each of `any_of` (a field's name, the values it may have), and all the others.
+
+    `created_after` is the first moment taken, `created_before` the first one not taken any more, so that windows that
+    meet share no row. `ids` are raw ids.
+    """
+
+    any_of: tuple[tuple[str, tuple[FilterValue, ...]], ...] = ()
+    search: str | None = None
+    created_after: datetime | None = None
+    created_before: datetime | None = None
+    ids: tuple[str, ...] | None = None
+
+
+def parse_filters(data_type: str, raw: Mapping[str, object] | None) -> Filters:
+    """Read the filters of an export of `data_type`, an entity's plural or `audit`; null and empty ones are dropped.
+
+    A value is a string, number, boolean or a list of them. In a string commas separate values, of which any will do; for
+    a text field the whole string is one of them too, so that `Pine, Oak & Co` finds what bears that name. Strings of a
+    list are taken as they are. Ids come raw or encoded (CONTRACT §0, Ids in paths). Moments are RFC 3339, or a date for
+    its first moment in UTC. BadRequestError with one detail per bad filter, each named `filters.{key}`.
+    """
+    reading = _Reading(data_type)
+    for key, value in (raw or {}).items():
+        if value is None or value == "" or value == []:
+            continue
+        try:
+            reading.take(key, value)
+        except ValueError as error:
+            reading.details.append({"field": f"filters.{key}", "message": str(error)})
+    if reading.details:
+        first = reading.details[0]
+        raise BadRequestError(
+            f"The filter {first['field'].removeprefix('filters.')!r} is not one we take: {first['message']}.",
+            "invalid_filter",
+            details=reading.details,
+        )
+    return Filters(tuple(reading.any_of), reading.search, reading.after, reading.before, reading.ids)
+
+
+class _Reading:
+    """The filters of one request while they are read, and what is wrong with them."""
+
+    def __init__(self, data_type: str) -> None:
+        self.entity: Entity | None = None
+        if data_type == JOURNAL:
+            self.allowed: tuple[str, ...] = JOURNAL_FILTERS
+        elif data_type in ENTITIES:
+            self.entity = ENTITIES[data_type]
+            self.allowed = self.entity.filters
+        else:
+            raise BadRequestError(
+                f"{data_type!r} takes no filters; these do: {', '.join((*ENTITIES, JOURNAL))}.", "unknown_data_type"
+            )
+        self.details: list[Detail] = []
+        self.any_of: list[tuple[str, tuple[FilterValue, ...]]] = []
+        self.search: str | None = None
+        self.after: datetime | None = None
+        self.before: datetime | None = None
+        self.ids: tuple[str, ...] | None = None
+
+    def take(self, key: str, value: object) -> None:
+        """Read one filter. ValueError, whose message completes a sentence, for one that cannot be meant."""
+        match key:
+            case "search":
+                self.search = _text(value)
+            case "createdAfter":
+                self.after = _moment(value)
+            case "createdBefore":
+                self.before = _moment(value)
+            case "ids":
+                self.ids = _both_forms(_texts(value))
+            case _ if key in self.allowed:
+                if values := self._values(key, value):
+                    self.any_of.append((key, values))
+            case _:
+                raise ValueError(f"expected one of {', '.join((*self.allowed, *GENERAL_FILTERS))}")
+
+    def _values(self, key: str, value: object) -> tuple[FilterValue, ...]:
+        field = self.entity.field(key) if self.entity else Field(key, key, "text")
+        assert field is not None, f"{key} is declared as a filter but is no field"
+        match field.type:
+            case "text":
+                if choices := self._choices(key):
+                    return tuple(_chosen(piece, choices) for piece in _pieces(value))
+                return _both_forms(_texts(value)) if key == "id" or key.endswith("Id") else _texts(value)
+            case "integer":
+                return tuple(_integer(piece) for piece in _pieces(value))
+            case "number":
+                return tuple(_number(piece) for piece in _pieces(value))
+            case "boolean":
+                return tuple(_boolean(piece) for piece in _pieces(value))
+            case "timestamp":
+                return tuple(_moment(piece).isoformat() for piece in _pieces(value))
+
+    def _choices(self, key: str) -> tuple[str, ...]:
+        """The values of a field that only takes some."""
+        info = self.entity.model.model_fields.get(key) if self.entity else None
+        annotation = info.annotation if info else None
+        return get_args(annotation) if get_origin(annotation) is Literal else ()
+
+
+def _pieces(value: object) -> list[object]:
+    """A filter's values: of a list its elements, of a string what stands between its commas."""
+    if isinstance(value, str):
+        return [piece.strip() for piece in value.split(",") if piece.strip()]
+    if isinstance(value, Sequence):
+        return [piece for piece in value if piece is not None and piece != ""]
+    return [value]
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    """A text field's values; of a string with commas the whole as well."""
+    pieces = _pieces(value)
+    if isinstance(value, str):
+        pieces.append(value)
+    return tuple(dict.fromkeys(_text(piece) for piece in pieces))
+
+
+def _both_forms(ids: tuple[str, ...]) -> tuple[str, ...]:
+    """Ids as they were given and as decoded: either form is accepted, and a raw id may look like an encoded one."""
+    return tuple(dict.fromkeys(form for given in ids for form in (given, decode_id(given)) if "\0" not in form))
+
+
+def _text(value: object) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if not isinstance(value, str | int | float):
+        raise ValueError("expected a text")
+    text = str(value)
+    if "\0" in text or any("\ud800" <= character <= "\udfff" for character in text):
+        raise ValueError("expected a text without NUL characters and lone surrogates")
+    return text
+
+
+def _chosen(value: object, choices: tuple[str, ...]) -> str:
+    if value not in choices:
+        raise ValueError(f"expected one of {', '.join(choices)}")
+    return str(value)
+
+
+def _integer(value: object) -> int:
+    try:
+        if isinstance(value, bool) or (isinstance(value, float) and not value.is_integer()):
+            raise ValueError
+        if not isinstance(value, str | int | float):
+            raise ValueError
+        return int(value)
+    except (ValueError, OverflowError):
+        raise ValueError("expected a whole number") from None
+
+
+def _number(value: object) -> float:
+    try:
+        if isinstance(value, bool) or not isinstance(value, str | int | float):
+            raise ValueError
+        return float(value)
+    except (ValueError, OverflowError):
+        raise ValueError("expected a number") from None
+
+
+def _boolean(value: object) -> bool:
+    match value:
+        case bool():
+            return value
+        case "true":
+            return True
+        case "false":
+            return False
+    raise ValueError("expected true or false")
+
+
+def _moment(value: object) -> datetime:
+    try:
+        if not isinstance(value, str):
+            raise ValueError
+        if len(value) == len("2026-01-31"):
+            return datetime.combine(date.fromisoformat(value), time(), UTC)
+        moment = datetime.fromisoformat(value)
+        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
+        raise ValueError("expected a time as in RFC 3339, such as 2026-01-31T09:00:00Z, or a date") from None

@@ -1,0 +1,24 @@
+"""CSV as RFC 4180 has it: a header, CRLF behind each row, quotes doubled; UTF-8 without a byte order mark."""
+
+from collections.abc import Iterator
+
+from stowage.postgres.copy import Rows, Snapshot
+from stowage.postgres.rendering import copy_csv
+from stowage.postgres.selection import Selection
+
+
+def csv_file(snapshot: Snapshot, selection: Selection) -> Iterator[bytes]:
+    """One file: null is empty, an empty text `""`, formulas are neutralised (`formulas.neutralise`), moments read
+    `2026-01-31 09:00:00.5Z`.
+    """
+    yield ",".join(column.name for column in selection.columns).encode() + b"\r\n"
+    for rows in snapshot.copy(copy_csv(selection), selection.name):
+        yield with_crlf(rows)
+
+
+def with_crlf(rows: Rows) -> bytes:
+    """Rows that Postgres ended with a line feed, ended as the RFC wants; line feeds inside cells stay as they are."""
+    data = b"".join(rows)
+    if data.count(b"\n") == len(rows):
+        return data.replace(b"\n", b"\r\n")
+    return b"\r\n".join([*(row[:-1] for row in rows), b""])

@@ -1,0 +1,45 @@
+"""An export as the pipeline reads it: a file whose rows all come from one snapshot."""
+
+from collections.abc import Callable, Iterator
+
+import psycopg
+
+from stowage.errors import TransientRunError
+from stowage.postgres.copy import Snapshot
+from stowage.postgres.selection import Selection
+
+type FileFormat = Callable[[Snapshot, Selection], Iterator[bytes]]
+"""What makes a file of a selection's rows, piece by piece."""
+
+
+class Export:
+    """One export (a `stowage.pipeline.source.Source`). It owns the connection; `rows` counts data rows, over
+    all files of a zip."""
+
+    def __init__(self, connection: psycopg.Connection, file: Callable[[Snapshot], Iterator[bytes]]) -> None:
+        self.rows = 0
+        self._snapshot = Snapshot(connection)
+        self._file = file
+        self._whole = False
+
+    def chunks(self) -> Iterator[bytes]:
+        """The file's bytes; `b""` each half second while Postgres is silent.
+
+        RunError where Postgres refuses (a permission, a table that is not there), TransientRunError where the connection
+        is cut, CancelledError after `close`.
+        """
+        for chunk in self._file(self._snapshot):
+            self.rows = self._snapshot.rows
+            yield chunk
+        self._snapshot.end()
+        self._whole = True
+
+    def finish(self) -> None:
+        """Return if Postgres said of every COPY that it was whole; else TransientRunError."""
+        if not self._whole:
+            raise TransientRunError("The export broke off before its end.")
+
+    def close(self) -> None:
+        """Cancel what runs and close the connection."""
+        self._snapshot.close()
+

@@ -1,0 +1,45 @@
+"""JSON: one array, or one object a line."""
+
+import json
+from collections.abc import Iterator
+
+from stowage.postgres.copy import Snapshot
+from stowage.postgres.rendering import copy_json
+from stowage.postgres.selection import Selection
+
+
+def ndjson_file(snapshot: Snapshot, selection: Selection) -> Iterator[bytes]:
+    """One object a line, each ended by a line feed; numbers, booleans and null keep their types, moments are RFC 3339."""
+    endings = _moment_endings(selection)
+    for rows in snapshot.copy(copy_json(selection), selection.name):
+        data = b"".join(rows)
+        for ending, replacement in endings:
+            data = data.replace(ending, replacement)
+        yield data
+
+
+def json_file(snapshot: Snapshot, selection: Selection) -> Iterator[bytes]:
+    """One array of the same objects, one a line; `[]` where there are none."""
+    separator = b"[\n"
+    for data in ndjson_file(snapshot, selection):
+        if data:
+            # JSON has no line feed inside a value, so each of these ends an object.
+            yield separator + data[:-1].replace(b"\n", b",\n")
+            separator = b",\n"
+        else:
+            yield b""
+    yield b"[]\n" if separator == b"[\n" else b"\n]\n"
+
+
+def _moment_endings(selection: Selection) -> list[tuple[bytes, bytes]]:
+    """What turns `+00:00` at a moment's end into `Z`, and touches nothing else.
+
+    Each ending reaches into the next column's key. No text can hold those quotes unescaped, and the spaces in a value of
+    jsonb set it apart too.
+    """
+    endings = []
+    for column, following in zip(selection.columns, [*selection.columns[1:], None], strict=True):
+        if column.type == "timestamp":
+            rest = f'",{json.dumps(following.name)}:' if following else '"}\n'
+            endings.append((f"+00:00{rest}".encode(), f"Z{rest}".encode()))
+    return endings
