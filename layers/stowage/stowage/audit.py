@@ -1,0 +1,28 @@
+"""Audit entries of functions that speak no SQL: written down in the table, appended to the journal by a trigger."""
+
+import json
+from collections.abc import Mapping
+from datetime import datetime
+
+from stowage.aws.table import Put
+from stowage.ids import new_run_id, rfc3339
+
+AUDIT_NOTES = "NOTE#audit"
+
+
+def audit_note(
+    tenant: str, change_type: str, subject: str, actor: str, now: datetime, after: Mapping[str, object] | None = None
+) -> Put:
+    """The write that asks for one journal entry: what (`export.requested`), on which run, by whom, when."""
+    return Put(
+        {
+            "pk": AUDIT_NOTES,
+            "sk": new_run_id(now),
+            "tenant": tenant,
+            "type": change_type,
+            "subject": subject,
+            "actor": actor,
+            "at": rfc3339(now),
+            "after": json.dumps(after) if after is not None else None,
+        }
+    )

@@ -1,0 +1,32 @@
+"""Which code carries out which kind of run. Imported when needed: a lane pays for its own kind only."""
+
+from stowage.runs.lane import Make, refuse
+from stowage.runs.plan import Estimator
+
+
+def make_of(kind: str) -> Make:
+    """How runs of this kind begin their artifact; RunError for a kind that this version does not know."""
+    match kind:
+        case "export":
+            from stowage.exports.making import make_export
+
+            return make_export
+        case "export_backup":
+            from stowage.backups.making import make_backup
+
+            return make_backup
+    raise refuse(kind)
+
+
+def estimator_of(kind: str) -> Estimator:
+    """How runs of this kind are estimated; RunError for a kind that this version does not know."""
+    match kind:
+        case "export":
+            from stowage.exports.estimating import estimate_run
+
+            return estimate_run
+        case "export_backup":
+            from stowage.backups.estimating import estimate_run as estimate_backup_run
+
+            return estimate_backup_run
+    raise refuse(kind)

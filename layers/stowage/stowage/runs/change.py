@@ -1,0 +1,87 @@
+"""What people do to a run: cancel it, retry it."""
+
+from datetime import datetime
+
+from stowage.audit import audit_note
+from stowage.aws import table
+from stowage.aws.table import ConditionFailedError, Update, Write
+from stowage.errors import ConflictError, UnavailableError
+from stowage.runs.record import FINAL, Run, moment, queue_place, waiting_list
+from stowage.runs.store import progress_key, read_run
+
+_TRIES = 5
+
+
+def cancel_run(run: Run, actor: str, now: datetime) -> Run:
+    """Stop a run. One that waits is cancelled at once; one that runs is asked to stop, and is `cancelled` when it has.
+
+    ConflictError `already_finished` when there is nothing to stop.
+    """
+    for _ in range(_TRIES):
+        if run.status in FINAL:
+            raise ConflictError(f"The run is already {run.status}.", "already_finished")
+        if run.cancel_requested:
+            return run
+        try:
+            table.transact(_cancelling(run, actor, now))
+        except ConditionFailedError:
+            run = read_run(run.tenant, run.id)
+            continue
+        return read_run(run.tenant, run.id)
+    raise UnavailableError("The run changes too quickly; try again.", retry_after=1)
+
+
+def _cancelling(run: Run, actor: str, now: datetime) -> list[Write]:
+    pk, sk = progress_key(run.id)
+    waits = run.due_list == waiting_list(run.database)
+    note = audit_note(run.tenant, f"{run.kind}.cancel_requested", run.id, actor, now)
+    expected = {"status": run.status, "attempt": run.attempt, "due_list": run.due_list}
+    if waits:
+        ended = {"status": "cancelled", "completed_at": moment(now), "cancel_requested": True}
+        return [
+            Update(run.pk, run.sk, ended, remove=("due_list", "due_at"), when=expected),
+            Update(pk, sk, {"status": "cancelled", "stage": "cancelled", "message": "Cancelled."}, add={"sequence": 1}),
+            note,
+        ]
+    return [
+        Update(run.pk, run.sk, {"cancel_requested": True}, when=expected),
+        Update(pk, sk, {"cancel_requested": True, "message": "Cancelling."}, add={"sequence": 1}),
+        note,
+    ]
+
+
+def retry_run(run: Run, actor: str, now: datetime) -> Run:
+    """Start a failed or cancelled run anew, as a new attempt. ConflictError in any other state."""
+    if run.status not in ("failed", "cancelled"):
+        raise ConflictError(f"The run is {run.status}; only failed and cancelled ones can be retried.", "not_retryable")
+    pk, sk = progress_key(run.id)
+    anew = {
+        "status": "pending",
+        "tries": 0,
+        "cancel_requested": False,
+        "due_list": waiting_list(run.database),
+        "due_at": queue_place(run),
+    }
+    try:
+        table.transact(
+            [
+                Update(
+                    run.pk,
+                    run.sk,
+                    anew,
+                    remove=("error", "completed_at", "not_before", "upload"),
+                    when={"status": run.status, "attempt": run.attempt},
+                ),
+                Update(
+                    pk,
+                    sk,
+                    {"status": "pending", "stage": "waiting", "message": "Waiting for a free slot."},
+                    remove=("cancel_requested",),
+                    add={"sequence": 1},
+                ),
+                audit_note(run.tenant, f"{run.kind}.retried", run.id, actor, now),
+            ]
+        )
+    except ConditionFailedError:
+        raise ConflictError("The run has just changed.", "not_retryable") from None
+    return read_run(run.tenant, run.id)

@@ -1,0 +1,176 @@
+"""Which waiting runs start now. Waiting costs nothing: a run waits as an item, never as an execution or a task.
+
+Each database has a budget of connections, kept as one item of leases under a version number. Whoever dispatches reads
+it, chooses, and writes leases and runs in one transaction, so two dispatchers cannot give the same slot twice.
+"""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from stowage.aws import table
+from stowage.aws.executions import start_execution
+from stowage.aws.table import ABSENT, ConditionFailedError, Update, Write
+from stowage.runs.record import ACTIVE_LIST, Run, moment, waiting_list
+from stowage.settings import settings
+
+LAUNCH_GRACE = timedelta(seconds=60)
+"""After this long a launched run that was not claimed is looked at by the clock."""
+
+_TRIES = 6
+_MOST_AT_ONCE = 40
+"""Runs launched by one transaction; DynamoDB takes 100 writes."""
+
+
+@dataclass(frozen=True)
+class Lease:
+    """A run's place on its database."""
+
+    run: str
+    tenant: str
+    kind: str
+    lane: str | None
+
+    @property
+    def in_worker(self) -> bool:
+        """Whether it may take long: everything but an export not known to be large."""
+        return self.kind != "export" or self.lane == "worker"
+
+
+@dataclass(frozen=True)
+class Leases:
+    """Who reads a database at the moment; `version` fences writers."""
+
+    database: str
+    held: tuple[Lease, ...] = ()
+    version: int = 0
+
+    def write(self, held: Iterable[Lease]) -> Update:
+        """The write that makes these the leases, if nobody changed them since."""
+        item = {lease.run: {"tenant": lease.tenant, "kind": lease.kind, "lane": lease.lane} for lease in held}
+        return Update(
+            f"DB#{self.database}",
+            "LEASES",
+            {"held": item, "version": self.version + 1},
+            when={"version": self.version or ABSENT},
+        )
+
+
+def read_leases(database: str) -> Leases:
+    """The leases of a database as they are now."""
+    item = table.get(f"DB#{database}", "LEASES")
+    if item is None:
+        return Leases(database)
+    held = (Lease(run, lease["tenant"], lease["kind"], lease["lane"]) for run, lease in item["held"].items())
+    return Leases(database, tuple(held), item["version"])
+
+
+def choose(
+    waiting: Iterable[Run], held: Iterable[Lease], *, budget: int, exports_per_tenant: int, now: datetime
+) -> list[Run]:
+    """The waiting runs (in the order of the queue) that may start beside those that hold a lease.
+
+    The budget bounds all of them, and long ones leave one place to short ones. A tenant has one backup or restore at
+    a time, and `exports_per_tenant` exports in the worker. A run that may not start does not hold up those behind it.
+    """
+    held = list(held)
+    in_worker = sum(lease.in_worker for lease in held)
+    long_budget = max(1, budget - 1)
+    exports = Counter(lease.tenant for lease in held if lease.kind == "export" and lease.in_worker)
+    exclusive = {lease.tenant for lease in held if lease.kind != "export"}
+    places = budget - len(held)
+    holders = {lease.run for lease in held}
+    chosen: list[Run] = []
+    for run in waiting:
+        if places <= 0:
+            break
+        lease = lease_of(run)
+        if run.id in holders or (run.not_before and run.not_before > moment(now)):
+            continue
+        if lease.in_worker:
+            if in_worker >= long_budget:
+                continue
+            if run.kind == "export":
+                if exports[run.tenant] >= exports_per_tenant:
+                    continue
+                exports[run.tenant] += 1
+            else:
+                if run.tenant in exclusive:
+                    continue
+                exclusive.add(run.tenant)
+            in_worker += 1
+        chosen.append(run)
+        holders.add(run.id)
+        places -= 1
+    return chosen
+
+
+def lease_of(run: Run) -> Lease:
+    """The lease that a run takes."""
+    return Lease(run.id, run.tenant, run.kind, run.lane)
+
+
+def dispatch(database: str, now: datetime, just_written: Iterable[Run] = ()) -> list[Run]:
+    """Start what may start on a database; returns the launched runs.
+
+    `just_written` are waiting runs that the caller has from the table's stream: the index may not show them yet.
+    """
+    unavailable: set[str] = set()
+    launched: list[Run] = []
+    for _ in range(_TRIES):
+        leases = read_leases(database)
+        waiting = [run for run in _waiting(database, just_written) if run.id not in unavailable]
+        chosen = choose(
+            waiting,
+            leases.held,
+            budget=settings().database_connections,
+            exports_per_tenant=settings().worker_exports_per_tenant,
+            now=now,
+        )[:_MOST_AT_ONCE]
+        if not chosen:
+            return launched
+        try:
+            table.transact(
+                [leases.write([*leases.held, *map(lease_of, chosen)]), *(_launch(run, now) for run in chosen)]
+            )
+        except ConditionFailedError as error:
+            unavailable |= {chosen[place - 1].id for place in error.failed if place > 0}
+            continue
+        for run in chosen:
+            run.attempt += 1
+            start_attempt(run)
+        launched += chosen
+        unavailable |= {run.id for run in chosen}
+    return launched
+
+
+def start_attempt(run: Run) -> None:
+    """Start the execution of a run's current attempt; once only, however often it is called."""
+    start_execution(run.execution_name, {"tenant": run.tenant, "run_id": run.id, "attempt": run.attempt})
+
+
+def release(leases: Leases, run_id: str) -> Write | None:
+    """The write that gives a run's place free, or None where it holds none."""
+    rest = [lease for lease in leases.held if lease.run != run_id]
+    return leases.write(rest) if len(rest) < len(leases.held) else None
+
+
+def _waiting(database: str, just_written: Iterable[Run]) -> list[Run]:
+    indexed = [Run.model_validate(item) for item in table.query(waiting_list(database), index="due")]
+    known = {run.id for run in indexed}
+    return [*indexed, *(run for run in just_written if run.id not in known)]
+
+
+def _launch(run: Run, now: datetime) -> Update:
+    return Update(
+        run.pk,
+        run.sk,
+        {
+            "attempt": run.attempt + 1,
+            "tries": run.tries + 1,
+            "due_list": ACTIVE_LIST,
+            "due_at": moment(now, LAUNCH_GRACE),
+        },
+        when={"status": "pending", "attempt": run.attempt, "due_list": waiting_list(run.database)},
+    )

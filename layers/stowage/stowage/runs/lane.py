@@ -1,0 +1,177 @@
+"""One attempt inside its lane, a function or the worker: claim it, make the artifact, write the manifest.
+
+The commit protocol (DESIGN §4): claim → create the upload, its id kept on the run → parts → the source is whole →
+the attempt is still ours → complete → manifest last. The run becomes `completed` afterwards, when the state machine
+has looked at the manifest.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from stowage.aws import table
+from stowage.aws.table import Below, ConditionFailedError
+from stowage.aws.uploads import MultipartUpload
+from stowage.errors import CancelledError, RunError, StowageError
+from stowage.pipeline.compress import Compressor
+from stowage.pipeline.source import Source
+from stowage.pipeline.transfer import transfer
+from stowage.runs.manifest import write_manifest
+from stowage.runs.progress import FencedError, Reporter
+from stowage.runs.record import Failure, Run, moment
+from stowage.runs.store import read_progress
+
+type Clock = Callable[[], datetime]
+
+
+@dataclass(frozen=True)
+class Product:
+    """What one attempt is to write, and where."""
+
+    bucket: str
+    object_name: str
+    file_name: str
+    content_type: str
+    source: Source
+    compress: Compressor | None = None
+    manifest: dict[str, Any] = field(default_factory=dict)
+    describe: Callable[[], dict[str, Any]] = dict
+    """Called once the source is whole: what else the manifest tells (`rows`, `contents`)."""
+
+
+type Make = Callable[[Run, Reporter, datetime], Product]
+"""How one kind of run begins: checks first (RunError before anything is written), then a source to read."""
+
+
+def run_attempt(tenant: str, run_id: str, attempt: int, make: Callable[[str], Make], clock: Clock) -> bool:
+    """Carry out a run's attempt; True when its artifact and manifest are written, False when that is not ours to do.
+
+    Raises what ended the attempt, after it was written on the run: a StowageError tells whether to try again.
+    """
+    run = claim(tenant, run_id, attempt)
+    if run is None:
+        return False
+    reporter = Reporter(run, read_progress(run.id) or {"sequence": 0, "percent": 0})
+    try:
+        reporter.report("starting", "Connecting.")
+        write_artifact(run, make(run.kind)(run, reporter, clock()), reporter, clock)
+    except FencedError:
+        return False
+    except CancelledError:
+        raise
+    except StowageError as error:
+        record_failure(run, Failure(code=error.code, message=error.message, retryable=error.retryable, attempt=attempt))
+        raise
+    except Exception:
+        record_failure(
+            run,
+            Failure(code="internal_error", message="Something broke; it was logged.", retryable=True, attempt=attempt),
+        )
+        raise
+    return True
+
+
+def claim(tenant: str, run_id: str, attempt: int) -> Run | None:
+    """Take an attempt for this process; None when it is not current, not running, or taken by another."""
+    try:
+        item = table.update(
+            f"T#{tenant}",
+            f"RUN#{run_id}",
+            {"claimed": attempt},
+            when={"attempt": attempt, "status": "running", "claimed": Below(attempt)},
+        )
+    except ConditionFailedError:
+        return None
+    return Run.model_validate(item)
+
+
+def record_failure(run: Run, failure: Failure) -> None:
+    """Write on the run why this attempt ends, while it is the current one."""
+    try:
+        table.update(
+            run.pk,
+            run.sk,
+            {"error": failure.model_dump()},
+            when={"attempt": run.attempt, "status": ("pending", "running")},
+        )
+    except ConditionFailedError:
+        return
+
+
+def write_artifact(run: Run, product: Product, reporter: Reporter, clock: Clock) -> None:
+    """Store the product and its manifest, or raise with nothing left behind."""
+    upload = MultipartUpload(
+        product.bucket,
+        run.prefix(run.attempt) + product.object_name,
+        run.id,
+        attempt=run.attempt,
+        content_type=product.content_type,
+        on_created=lambda upload_id: _keep_upload(run, product.bucket, upload_id),
+    )
+    source = _Checked(product.source, reporter)
+    stored = transfer(source, upload, compress=product.compress, watch=reporter.watch)
+    try:
+        told = product.describe()
+        reporter.report(
+            "recording", "Writing the manifest.",
+            bytes_read=stored.source_bytes, bytes_stored=stored.size_bytes, rows=stored.rows,
+        )  # fmt: skip
+        write_manifest(
+            product.bucket,
+            run,
+            {
+                "file_name": product.file_name,
+                "key": stored.key,
+                "content_type": product.content_type,
+                "size_bytes": stored.size_bytes,
+                "sha256": stored.sha256,
+                "crc32": stored.crc32,
+                "source_bytes": stored.source_bytes,
+                "rows": stored.rows,
+                "created_at": moment(clock()),
+            }
+            | product.manifest
+            | told,
+        )
+    except BaseException:
+        upload.abort()
+        raise
+
+
+def _keep_upload(run: Run, bucket: str, upload_id: str) -> None:
+    try:
+        table.update(
+            run.pk,
+            run.sk,
+            {"upload": {"bucket": bucket, "upload_id": upload_id}},
+            when={"attempt": run.attempt, "status": "running"},
+        )
+    except ConditionFailedError:
+        raise FencedError("This attempt is no longer the run's current one.") from None
+
+
+class _Checked:
+    """A source that is whole only while the attempt is still the run's: looked at before the object is completed."""
+
+    def __init__(self, source: Source, reporter: Reporter) -> None:
+        self._source, self._reporter = source, reporter
+
+    @property
+    def rows(self) -> int:
+        return self._source.rows
+
+    def chunks(self) -> Iterator[bytes]:
+        return self._source.chunks()
+
+    def finish(self) -> None:
+        self._source.finish()
+        self._reporter.report("storing", "Storing.", rows=self._source.rows)
+
+    def close(self) -> None:
+        self._source.close()
+
+
+def refuse(kind: str) -> RunError:
+    """The error for a kind of run that this version cannot carry out."""
+    return RunError(f"Runs of kind {kind!r} cannot be carried out by this version.", "unknown_kind")

@@ -1,0 +1,112 @@
+"""The first step of an attempt: take the run from waiting to running, estimate it, choose its lane."""
+
+from collections.abc import Callable
+from datetime import datetime
+
+from stowage.aws import table
+from stowage.aws.table import ConditionFailedError, Update
+from stowage.errors import CancelledError, StowageError
+from stowage.runs.dispatch import Lease, lease_of, read_leases, release
+from stowage.runs.lane import record_failure
+from stowage.runs.record import Estimate, Failure, Lane, Run, moment, queue_place, waiting_list
+from stowage.runs.store import change_run, progress_key, read_run
+from stowage.settings import settings
+
+WAIT = "wait"
+"""The plan of a run that must wait after all: its tenant has as many exports in the worker as it may."""
+
+type Estimator = Callable[[Run], Estimate]
+
+
+def plan_attempt(
+    tenant: str, run_id: str, attempt: int, execution: str, estimator: Callable[[str], Estimator], now: datetime
+) -> Lane | str:
+    """The lane of an attempt (`inline`, `worker`), or `wait`. Raises what makes the run impossible, written on it."""
+    run = _start(read_run(tenant, run_id), attempt, execution, now)
+    try:
+        run.estimate = estimator(run.kind)(run)
+    except StowageError as error:
+        record_failure(run, Failure(code=error.code, message=error.message, retryable=error.retryable, attempt=attempt))
+        raise
+    lane = lane_of(run, run.estimate, settings().inline_max_bytes)
+    if run.lane != lane and lane == "worker" and run.kind == "export" and not _move_to_worker(run):
+        _wait_again(run)
+        return WAIT
+    changed = change_run(
+        run,
+        {"lane": lane, "estimate": run.estimate.model_dump()},
+        when={"attempt": attempt, "status": "running", "cancel_requested": (False,)},
+    )
+    if changed is None:
+        raise CancelledError("The run was cancelled.")
+    return lane
+
+
+def lane_of(run: Run, estimate: Estimate, inline_max_bytes: int) -> Lane:
+    """Small exports run in a function; pg_dump and Arrow are only in the worker's image."""
+    small = run.kind == "export" and run.spec.get("format") != "parquet" and estimate.bytes <= inline_max_bytes
+    return "inline" if small else "worker"
+
+
+def _start(run: Run, attempt: int, execution: str, now: datetime) -> Run:
+    """Mark the attempt as running; again without harm, as a step may be delivered twice."""
+    if run.attempt != attempt or execution != run.execution_name:
+        raise CancelledError("This execution is not the run's current attempt.")
+    started = {
+        "status": "running",
+        "started_at": run.started_at or moment(now),
+        "attempt_started_at": moment(now),
+        "lane": run.lane,
+    }
+    pk, sk = progress_key(run.id)
+    progress = {"status": "running", "attempt": attempt, "stage": "planning", "message": "Estimating."}
+    expected = {"attempt": attempt, "status": ("pending", "running"), "cancel_requested": (False,)}
+    try:
+        table.transact(
+            [
+                Update(run.pk, run.sk, started, remove=("error", "upload", "not_before"), when=expected),
+                Update(pk, sk, progress, add={"sequence": 1}),
+            ]
+        )
+    except ConditionFailedError:
+        raise CancelledError("The run was cancelled.") from None
+    return run.model_copy(update=started | {"error": None})
+
+
+def _move_to_worker(run: Run) -> bool:
+    """Turn the run's lease into one for the worker, unless its tenant has too many there."""
+    while True:
+        leases = read_leases(run.database)
+        others = [lease for lease in leases.held if lease.run != run.id]
+        same = sum(lease.tenant == run.tenant and lease.kind == "export" and lease.in_worker for lease in others)
+        long = sum(lease.in_worker for lease in others)
+        if same >= settings().worker_exports_per_tenant or long >= max(1, settings().database_connections - 1):
+            return False
+        moved = Lease(run.id, run.tenant, run.kind, "worker")
+        try:
+            table.transact([leases.write([*others, moved])])
+        except ConditionFailedError:
+            continue
+        return True
+
+
+def _wait_again(run: Run) -> None:
+    """Back to the queue, now known to be large; the attempt does not count."""
+    pk, sk = progress_key(run.id)
+    waiting = {
+        "status": "pending",
+        "lane": "worker",
+        "tries": run.tries - 1,
+        "due_list": waiting_list(run.database),
+        "due_at": queue_place(run),
+    }
+    assert run.estimate is not None
+    writes = [
+        Update(
+            run.pk, run.sk, waiting | {"estimate": run.estimate.model_dump()},
+            when={"attempt": run.attempt, "status": "running"},
+        ),
+        Update(pk, sk, {"status": "pending", "message": "Waiting for a free slot."}, add={"sequence": 1}),
+    ]  # fmt: skip
+    leases = read_leases(run.database)
+    table.transact([*writes, *filter(None, [release(leases, lease_of(run).run)])])

@@ -1,0 +1,76 @@
+"""How far a run is: one item under 1 KB, written at most once a second, read with one GetItem."""
+
+import time
+from typing import Any
+
+from stowage.aws import table
+from stowage.aws.table import Below, ConditionFailedError, Item
+from stowage.errors import CancelledError
+from stowage.runs.record import Run
+from stowage.runs.store import progress_key
+
+HIGHEST_UNFINISHED = 99.0
+"""100 comes only with `completed`."""
+
+_WRITE_SECONDS = 1.0
+
+
+class FencedError(CancelledError):
+    """Another attempt has taken over, or the run has ended: whoever gets this stops and writes nothing more."""
+
+    code = "superseded"
+
+
+class Reporter:
+    """Reports one attempt's progress, and learns from each report whether to stop."""
+
+    def __init__(self, run: Run, current: Item) -> None:
+        self.run = run
+        self._sequence = int(current["sequence"])
+        self._percent = float(current["percent"])
+        self._last = 0.0
+        self.moved_at = time.monotonic()
+        """When bytes or rows last grew, by the monotonic clock; the worker's watchdog looks at it."""
+        self._moved: tuple[int, int] = (0, 0)
+
+    def watch(self, bytes_read: int, bytes_stored: int, rows: int) -> None:
+        """Report what a transfer has done so far, at most once a second. CancelledError when the run is to stop."""
+        if (bytes_read, rows) != self._moved:
+            self._moved = (bytes_read, rows)
+            self.moved_at = time.monotonic()
+        if time.monotonic() - self._last < _WRITE_SECONDS:
+            return
+        self.report("copying", "Copying.", bytes_read=bytes_read, bytes_stored=bytes_stored, rows=rows)
+
+    def report(self, stage: str, message: str, *, bytes_read: int = 0, bytes_stored: int = 0, rows: int = 0) -> None:
+        """Write the progress now. CancelledError when the run is to stop, FencedError when it is no longer ours."""
+        self._last = time.monotonic()
+        self._sequence += 1
+        self._percent = max(self._percent, self._share(bytes_read, rows))
+        changes: dict[str, Any] = {
+            "stage": stage,
+            "message": message,
+            "percent": round(self._percent, 1),
+            "sequence": self._sequence,
+            "moved_at": int(time.time()),
+        }
+        if bytes_read or rows:
+            changes |= {"bytes": bytes_stored, "rows": rows}
+        try:
+            item = table.update(
+                *progress_key(self.run.id),
+                changes,
+                when={"attempt": self.run.attempt, "status": "running", "sequence": Below(self._sequence)},
+            )
+        except ConditionFailedError:
+            raise FencedError("This attempt is no longer the run's current one.") from None
+        if item.get("cancel_requested"):
+            raise CancelledError("The run was cancelled.")
+
+    def _share(self, bytes_read: int, rows: int) -> float:
+        estimate = self.run.estimate
+        if estimate is None:
+            return 0.0
+        by_rows = rows / estimate.rows if estimate.rows else 0.0
+        by_bytes = bytes_read / estimate.bytes if estimate.bytes else 0.0
+        return min(HIGHEST_UNFINISHED, 100 * max(by_rows if rows else 0.0, 0.0 if rows else by_bytes))

@@ -1,0 +1,157 @@
+"""The record of a run, and the states it goes through.
+
+    pending → running → completed | failed | cancelled
+       ↑________|  another attempt, after a wait
+
+`attempt` is the fencing number: it grows with every execution that is started, and whoever writes for an attempt
+writes on the condition that it is still the current one.
+"""
+
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from stowage.aws.table import Item
+from stowage.ids import rfc3339
+
+type Status = Literal["pending", "running", "completed", "failed", "cancelled"]
+type Kind = Literal[
+    "export_backup", "export_logs", "export", "import", "restore", "verify", "replicate", "offboard"
+]  # fmt: skip
+type Lane = Literal["inline", "worker"]
+
+FINAL: tuple[Status, ...] = ("completed", "failed", "cancelled")
+UNFINISHED: tuple[Status, ...] = ("pending", "running")
+
+FAMILIES: dict[str, str] = {"export": "exports", "export_backup": "backups", "export_logs": "backups"}
+"""The history in which a kind of run is listed; each is one range of the index `by_kind`."""
+
+
+class Failure(BaseModel):
+    """Why an attempt ended without an artifact."""
+
+    code: str
+    message: str
+    retryable: bool = False
+    attempt: int = 0
+
+
+class Attempt(BaseModel):
+    """One execution, for the timeline."""
+
+    n: int
+    lane: str | None = None
+    started_at: str | None = None
+    ended_at: str
+    error: str | None = None
+
+
+class Artifact(BaseModel):
+    """The file that a run left, as its manifest has it."""
+
+    bucket: str
+    key: str
+    manifest_key: str
+    file_name: str
+    content_type: str
+    size_bytes: int
+    sha256: str
+    rows: int
+    tables: int | None = None
+
+
+class Estimate(BaseModel):
+    """What a run will come to, before it has run."""
+
+    rows: int
+    bytes: int
+
+
+class Run(BaseModel):
+    """One run. `spec` is the request as its kind understands it."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    id: str
+    tenant: str
+    kind: str
+    status: str = "pending"
+    trigger: Literal["manual", "schedule"] = "manual"
+    database: str
+    spec: dict[str, Any]
+    requested_by: str
+    created_at: str
+    started_at: str | None = None
+    completed_at: str | None = None
+    attempt: int = 0
+    tries: int = 0
+    """Attempts since the run was last started anew; `max_attempts` counts these."""
+    attempts: list[Attempt] = Field(default_factory=list)
+    not_before: str | None = None
+    attempt_started_at: str | None = None
+    lane: str | None = None
+    estimate: Estimate | None = None
+    upload: dict[str, str] | None = None
+    error: Failure | None = None
+    artifact: Artifact | None = None
+    cancel_requested: bool = False
+    expires_at: str | None = None
+    expired_at: str | None = None
+    due_list: str | None = None
+
+    @property
+    def pk(self) -> str:
+        """The partition of the run's tenant."""
+        return f"T#{self.tenant}"
+
+    @property
+    def sk(self) -> str:
+        """The sort key of the record."""
+        return f"RUN#{self.id}"
+
+    @property
+    def execution_name(self) -> str:
+        """The name of the current attempt's execution: unique for ever, as a closed name is for 90 days."""
+        return f"{self.id}-{self.attempt}"
+
+    def prefix(self, attempt: int) -> str:
+        """Where an attempt's objects lie: a later attempt cannot collide with them."""
+        path = str(self.spec.get("storage_path") or FAMILIES.get(self.kind, self.kind)).strip("/")
+        return f"{self.tenant}/{path}/{self.id}/{attempt}/"
+
+
+def new_item(run: Run, created: datetime, keep: timedelta) -> Item:
+    """The table's item of a run that has just been asked for: waiting, in its database's queue."""
+    fields = run.model_dump(exclude_none=True)
+    return fields | {
+        "pk": run.pk,
+        "sk": run.sk,
+        "kind_key": f"{FAMILIES.get(run.kind, run.kind)}#{run.id}",
+        "day": run.created_at[:10],
+        "due_list": waiting_list(run.database),
+        "due_at": queue_place(run),
+        "ttl": int((created + keep).timestamp()),
+    }
+
+
+def waiting_list(database: str) -> str:
+    """The due list of runs that wait for a slot on a database."""
+    return f"WAITING#{database}"
+
+
+def queue_place(run: Run) -> str:
+    """Manual before scheduled, then oldest first."""
+    return f"{int(run.trigger == 'schedule')}#{run.created_at}#{run.id}"
+
+
+ACTIVE_LIST = "ACTIVE"
+"""The due list of runs that have an execution; due when someone should look whether it still lives."""
+
+SWEEP_LIST = "SWEEP"
+"""The due list of ended runs: files to expire, leftovers to take away."""
+
+
+def moment(now: datetime, later: timedelta = timedelta()) -> str:
+    """`now` (or later) as the table keeps times."""
+    return rfc3339(now + later)

@@ -1,0 +1,187 @@
+"""The end of an attempt, however it came: believe the manifest, then complete, try again, or end the run.
+
+The state machine's last steps, the rule for stopped executions and the clock all come here; whoever is first settles,
+the others change nothing.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from stowage.audit import audit_note
+from stowage.aws import objects, table
+from stowage.aws.queues import wake_later
+from stowage.aws.table import ConditionFailedError, Item, Update, Write
+from stowage.runs.dispatch import read_leases, release
+from stowage.runs.manifest import verified_artifact
+from stowage.runs.record import (
+    SWEEP_LIST,
+    UNFINISHED,
+    Artifact,
+    Attempt,
+    Failure,
+    Run,
+    moment,
+    queue_place,
+    waiting_list,
+)
+from stowage.runs.store import find_run, progress_key
+from stowage.settings import settings
+
+SWEEP_AFTER = timedelta(minutes=15)
+"""When an attempt's place is swept a second time: a zombie may have written after the first."""
+
+_TRIES = 20
+
+
+@dataclass(frozen=True)
+class Ending:
+    """What is known of how an execution ended: the state machine's error name and cause."""
+
+    error: str = ""
+    cause: str = ""
+
+
+def bucket_of(run: Run) -> str:
+    """Exports' files are short-lived and lie apart from backups."""
+    return settings().exports_bucket if run.kind == "export" else settings().backups_bucket
+
+
+def settle(tenant: str, run_id: str, attempt: int, now: datetime, ending: Ending | None = None) -> Run | None:
+    """End an attempt. Returns the run as it is then, or None when it was not for us to end."""
+    for _ in range(_TRIES):
+        run = find_run(tenant, run_id)
+        if run is None or run.attempt != attempt or run.status not in UNFINISHED:
+            return None
+        if run.due_list == waiting_list(run.database):
+            return None
+        artifact = None if run.cancel_requested else verified_artifact(bucket_of(run), run)
+        failure = None if artifact else _failure(run, ending or Ending())
+        settled = _outcome(run, artifact, failure, now)
+        try:
+            table.transact(_writes(run, settled, failure, now))
+        except ConditionFailedError:
+            continue
+        if settled.status != "completed":
+            clean_up(run)
+        if settled.status == "pending":
+            wake_later(run.database, retry_wait(run.tries))
+        return settled
+    return None
+
+
+def retry_wait(tries: int) -> int:
+    """Seconds before the next attempt: the setting, then three times as long each time."""
+    return int(settings().retry_seconds * 3 ** (tries - 1))
+
+
+def clean_up(run: Run) -> None:
+    """Take away whatever the current attempt has left: an unfinished upload, an object without a manifest."""
+    prefix = run.prefix(run.attempt)
+    objects.abort_uploads(bucket_of(run), prefix)
+    objects.delete_prefix(bucket_of(run), prefix)
+
+
+def _outcome(run: Run, artifact: Artifact | None, failure: Failure | None, now: datetime) -> Run:
+    ended = moment(now)
+    entry = Attempt(
+        n=run.attempt,
+        lane=run.lane,
+        started_at=run.attempt_started_at,
+        ended_at=ended,
+        error=failure.message if failure else None,
+    )
+    changes: dict[str, object] = {"attempts": [*run.attempts, entry], "error": failure}
+    if artifact:
+        keep = (
+            timedelta(hours=settings().export_hours) if run.kind == "export" else timedelta(days=settings().backup_days)
+        )
+        changes |= {
+            "status": "completed",
+            "completed_at": ended,
+            "artifact": artifact,
+            "expires_at": moment(now, keep),
+            "error": None,
+        }
+    elif run.cancel_requested:
+        changes |= {"status": "cancelled", "completed_at": ended}
+    elif failure and failure.retryable and run.tries < settings().max_attempts:
+        changes |= {"status": "pending", "not_before": moment(now, timedelta(seconds=retry_wait(run.tries)))}
+    else:
+        changes |= {"status": "failed", "completed_at": ended}
+    return run.model_copy(update=changes)
+
+
+def _failure(run: Run, ending: Ending) -> Failure:
+    """Why there is no artifact: what the lane wrote on the run, else what AWS says of the execution."""
+    if run.cancel_requested:
+        return Failure(code="cancelled", message="The run was cancelled.", attempt=run.attempt)
+    if run.error and run.error.attempt == run.attempt:
+        return run.error
+    for sign, code, message in (
+        ("States.Timeout", "timed_out", "The run took longer than it may."),
+        ("OutOfMemory", "out_of_memory", "The worker ran out of memory."),
+        ('"ExitCode":137', "out_of_memory", "The worker was killed, probably for want of memory."),
+        ("CannotPullContainer", "worker_not_started", "The worker's image could not be pulled."),
+        ("ResourceInitializationError", "worker_not_started", "The worker could not reach what it needs to start."),
+        ("RESOURCE:", "worker_not_started", "There was no capacity to start the worker."),
+        ("ECS.", "worker_not_started", "The worker could not be started."),
+    ):
+        if sign in ending.error or sign in ending.cause.replace(" ", ""):
+            return Failure(code=code, message=message, retryable=True, attempt=run.attempt)
+    return Failure(code="run_interrupted", message="The run broke off.", retryable=True, attempt=run.attempt)
+
+
+def _writes(run: Run, settled: Run, failure: Failure | None, now: datetime) -> list[Write]:
+    record = settled.model_dump(
+        include={"status", "attempts", "error", "completed_at", "artifact", "expires_at", "not_before"},
+        exclude_none=True,
+    )
+    pk, sk = progress_key(run.id)
+    progress: Item = {"status": settled.status}
+    writes: list[Write] = []
+    if settled.status == "pending":
+        record |= {"due_list": waiting_list(run.database), "due_at": queue_place(run)}
+        progress |= {"stage": "waiting", "message": f"Another attempt follows: {failure.message if failure else ''}"}
+    else:
+        record["due_list"] = SWEEP_LIST
+        record["due_at"] = settled.expires_at or moment(now, SWEEP_AFTER)
+        progress["stage"] = settled.status
+        progress["message"] = failure.message if failure else "Done."
+        after = {"attempts": run.tries, "error": failure.code if failure else None}
+        if settled.artifact:
+            progress |= {
+                "percent": 100,
+                "rows": settled.artifact.rows,
+                "bytes": settled.artifact.size_bytes,
+                "expires_at": settled.expires_at,
+            }
+            record["ttl"] = int(now.timestamp()) + _record_seconds(settled)
+            after |= {"sha256": settled.artifact.sha256, "size_bytes": settled.artifact.size_bytes}
+        writes.append(audit_note(run.tenant, f"{run.kind}.{settled.status}", run.id, "stowage", now, after))
+    expected = {
+        "attempt": run.attempt,
+        "status": UNFINISHED,
+        "cancel_requested": (run.cancel_requested,),
+    }
+    removed = () if settled.error else ("error",)
+    writes.append(Update(run.pk, run.sk, record, remove=("upload", *removed), when=expected))
+    writes.append(Update(pk, sk, progress, add={"sequence": 1}))
+    freed = release(read_leases(run.database), run.id)
+    return [*writes, freed] if freed else writes
+
+
+def _record_seconds(run: Run) -> int:
+    """How long a completed run's record is kept: a backup's as long as its artifact, and a week to be swept in."""
+    days = settings().run_days
+    return timedelta(days=days if run.kind == "export" else max(days, settings().backup_days + 7)) // timedelta(
+        seconds=1
+    )
+
+
+def settle_execution(
+    tenant: str, run_id: str, attempt: int, execution: str, now: datetime, ending: Ending | None = None
+) -> Run | None:
+    """`settle`, for an execution that speaks for its attempt: one of another name, started by hand, has no say."""
+    if execution != f"{run_id}-{attempt}":
+        return None
+    return settle(tenant, run_id, attempt, now, ending)

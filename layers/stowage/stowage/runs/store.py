@@ -1,0 +1,129 @@
+"""Runs in the table: make, read, list."""
+
+import heapq
+from collections.abc import Iterable, Iterator
+from datetime import date, datetime, timedelta
+from itertools import islice
+from typing import Any
+
+from stowage.audit import audit_note
+from stowage.aws import table
+from stowage.aws.table import ABSENT, ConditionFailedError, Item, Put, Write
+from stowage.errors import NotFoundError
+from stowage.ids import is_run_id
+from stowage.runs.record import FAMILIES, Run, new_item
+from stowage.settings import settings
+
+
+def progress_key(run_id: str) -> tuple[str, str]:
+    """The key of the one small item that a poll reads."""
+    return f"RUN#{run_id}", "PROGRESS"
+
+
+def create_run(run: Run, now: datetime, together_with: list[Write]) -> None:
+    """Put a pending run, its progress and its audit note in the table, with `together_with` or not at all.
+
+    `ConditionFailedError.failed` counts `together_with` first.
+    """
+    pk, sk = progress_key(run.id)
+    keep = timedelta(days=settings().run_days)
+    progress: Item = {
+        "pk": pk,
+        "sk": sk,
+        "tenant": run.tenant,
+        "kind": run.kind,
+        "status": "pending",
+        "percent": 0,
+        "sequence": 0,
+        "rows": 0,
+        "bytes": 0,
+        "stage": "waiting",
+        "message": "Waiting for a free slot.",
+        "ttl": int((now + keep).timestamp()),
+    }
+    table.transact(
+        [
+            *together_with,
+            Put(new_item(run, now, keep), when={"pk": ABSENT}),
+            Put(progress, when={"pk": ABSENT}),
+            audit_note(run.tenant, f"{run.kind}.requested", run.id, run.requested_by, now, run.spec),
+        ]
+    )
+
+
+def find_run(tenant: str, run_id: str) -> Run | None:
+    """A tenant's run, or None."""
+    if not is_run_id(run_id):
+        return None
+    item = table.get(f"T#{tenant}", f"RUN#{run_id}")
+    return Run.model_validate(item) if item else None
+
+
+def read_run(tenant: str, run_id: str, kinds: Iterable[str] | None = None) -> Run:
+    """A tenant's run of one of these kinds; NotFoundError."""
+    run = find_run(tenant, run_id)
+    if run is None or (kinds is not None and run.kind not in kinds):
+        raise NotFoundError("There is no such run.")
+    return run
+
+
+def read_progress(run_id: str) -> Item | None:
+    """The progress item of a run of any tenant: it says whose it is, so the caller must look."""
+    return table.get(*progress_key(run_id)) if is_run_id(run_id) else None
+
+
+def tenant_of(run_id: str) -> str | None:
+    """Whose run it is."""
+    progress = read_progress(run_id)
+    return progress["tenant"] if progress else None
+
+
+def list_history(tenant: str, family: str, offset: int, limit: int, where: dict[str, object]) -> tuple[list[Run], int]:
+    """A page of a tenant's runs of one family, newest first, and how many there are."""
+    pk, prefix = f"T#{tenant}", f"{family}#"
+    total = table.count(pk, prefix=prefix, index="by_kind", where=where)
+    items = table.query(pk, prefix=prefix, index="by_kind", newest_first=True, where=where)
+    return [Run.model_validate(item) for item in islice(items, offset, offset + limit)], total
+
+
+def newest_runs(
+    tenants: Iterable[str] | None, today: date, *, since: date, before: str | None, where: dict[str, object]
+) -> Iterator[Run]:
+    """Runs of these tenants (None: of every tenant), newest first, created on or after `since` and before a run's id.
+
+    A few tenants are read each from its own partition and merged; all of them by the index of days.
+    """
+    if tenants is None:
+        items = _by_day(today, since, before, where)
+    else:
+        parts = (_of_tenant(tenant, before, where) for tenant in tenants)
+        items = heapq.merge(*parts, key=lambda item: item["id"], reverse=True)
+    for item in items:
+        if item["day"] < since.isoformat():
+            return
+        yield Run.model_validate(item)
+
+
+def _of_tenant(tenant: str, before: str | None, where: dict[str, object]) -> Iterator[Item]:
+    end = f"RUN#{before}" if before else None
+    return table.query(f"T#{tenant}", prefix="RUN#", newest_first=True, before=end, where=where)
+
+
+def _by_day(today: date, since: date, before: str | None, where: dict[str, object]) -> Iterator[Item]:
+    day = today
+    while day >= since:
+        yield from table.query(day.isoformat(), index="by_day", newest_first=True, before=before, where=where)
+        day -= timedelta(days=1)
+
+
+def family_kinds(family: str) -> list[str]:
+    """The kinds of run that one history lists."""
+    return [kind for kind, of in FAMILIES.items() if of == family]
+
+
+def change_run(run: Run, changes: Item, *, remove: tuple[str, ...] = (), when: dict[str, Any]) -> Run | None:
+    """Change a run's record if it is still as `when` says; the run as it is then, or None."""
+    try:
+        return Run.model_validate(table.update(run.pk, run.sk, changes, remove=remove, when=when))
+    except ConditionFailedError:
+        return None

@@ -1,0 +1,79 @@
+"""Tenants as functions without SQL know them: the registry's copy in the table (DESIGN §3.2)."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from stowage.aws import table
+from stowage.aws.table import Below, ConditionFailedError
+from stowage.errors import NotFoundError
+from stowage.ids import rfc3339
+
+_REMEMBER = timedelta(seconds=60)
+_known: dict[str, tuple[datetime, "Tenant"]] = {}
+
+
+@dataclass(frozen=True)
+class Tenant:
+    """One customer: a row of `control_plane.projects` and a Postgres schema."""
+
+    id: str
+    slug: str
+    name: str
+    database: str = "main"
+
+    @property
+    def schema(self) -> str:
+        """The schema that holds this tenant's tables."""
+        return f"tenant_{self.slug}"
+
+
+def find_tenant(tenant_id: str, now: datetime) -> Tenant:
+    """The tenant of that id; NotFoundError. A warm function remembers one for a minute.
+
+    An unknown one asks for a new copy of the registry, at most once a minute.
+    """
+    remembered = _known.get(tenant_id)
+    if remembered and now - remembered[0] < _REMEMBER:
+        return remembered[1]
+    item = table.get("TENANTS", tenant_id)
+    if item is None:
+        _ask_for_copy(now)
+        raise NotFoundError("There is no such tenant.", "tenant_not_found")
+    tenant = _tenant(item)
+    _known[tenant_id] = (now, tenant)
+    return tenant
+
+
+def list_tenants() -> list[Tenant]:
+    """Every tenant, by id."""
+    return [_tenant(item) for item in table.query("TENANTS")]
+
+
+def replace_registry(tenants: list[Tenant]) -> int:
+    """Make the copy equal to the registry; returns how many tenants it holds."""
+    gone = {tenant.id for tenant in list_tenants()} - {tenant.id for tenant in tenants}
+    for tenant in tenants:
+        table.put(
+            {
+                "pk": "TENANTS",
+                "sk": tenant.id,
+                "slug": tenant.slug,
+                "name": tenant.name,
+                "database": tenant.database,
+            }
+        )
+    for tenant_id in gone:
+        table.delete("TENANTS", tenant_id)
+    return len(tenants)
+
+
+def _tenant(item: dict[str, object]) -> Tenant:
+    return Tenant(str(item["sk"]), str(item["slug"]), str(item["name"]), str(item["database"]))
+
+
+def _ask_for_copy(now: datetime) -> None:
+    minute_ago = rfc3339(now - timedelta(minutes=1))
+    try:
+        table.update("NOTE#registry", "COPY", {"asked_at": rfc3339(now)}, when={"asked_at": Below(minute_ago)})
+    except ConditionFailedError:
+        return

@@ -1,0 +1,110 @@
+"""Which waiting runs may start: a pure rule."""
+
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+
+from hypothesis import given
+from hypothesis import strategies as st
+from stowage.runs.dispatch import Lease, choose, lease_of
+from stowage.runs.record import Run, moment, queue_place
+
+NOW = datetime(2026, 11, 20, 8, 0, tzinfo=UTC)
+
+
+def waiting(
+    number: int,
+    tenant: str = "acme",
+    kind: str = "export",
+    lane: str | None = None,
+    trigger: str = "manual",
+    not_before: str | None = None,
+) -> Run:
+    return Run(
+        id=f"run-{number:03}",
+        tenant=tenant,
+        kind=kind,
+        lane=lane,
+        trigger=trigger,  # type: ignore[arg-type]
+        database="main",
+        spec={},
+        requested_by="ada",
+        created_at=moment(NOW, timedelta(seconds=number)),
+        not_before=not_before,
+    )
+
+
+def chosen(runs: list[Run], held: list[Lease] | None = None, budget: int = 4, exports: int = 3) -> list[str]:
+    return [run.id for run in choose(runs, held or [], budget=budget, exports_per_tenant=exports, now=NOW)]
+
+
+def test_no_more_runs_start_than_the_database_has_places() -> None:
+    assert chosen([waiting(n, tenant=f"t{n}") for n in range(9)], budget=4) == ["run-000", "run-001", "run-002", "run-003"]
+
+
+def test_a_tenant_has_one_backup_at_a_time() -> None:
+    runs = [waiting(1, kind="export_backup"), waiting(2, kind="restore"), waiting(3, "globex", kind="export_backup")]
+    assert chosen(runs) == ["run-001", "run-003"]
+
+
+def test_a_tenants_backup_waits_for_its_running_restore() -> None:
+    held = [Lease("run-000", "acme", "restore", "worker")]
+    assert chosen([waiting(1, kind="export_backup")], held) == []
+
+
+def test_large_exports_of_one_tenant_do_not_hold_up_its_small_ones() -> None:
+    held = [Lease(f"run-90{n}", "acme", "export", "worker") for n in range(3)]
+    assert chosen([waiting(1, lane="worker"), waiting(2)], held, budget=8) == ["run-002"]
+
+
+def test_long_runs_leave_one_place_to_short_ones() -> None:
+    backups = [waiting(n, tenant=f"t{n}", kind="export_backup") for n in range(6)]
+    assert chosen([*backups, waiting(9)], budget=4) == ["run-000", "run-001", "run-002", "run-009"]
+
+
+def test_a_budget_of_one_still_lets_backups_run() -> None:
+    assert chosen([waiting(1, kind="export_backup")], budget=1) == ["run-001"]
+
+
+def test_a_run_that_waits_for_its_next_attempt_is_passed_over() -> None:
+    later = moment(NOW, timedelta(seconds=20))
+    assert chosen([waiting(1, not_before=later), waiting(2)]) == ["run-002"]
+    assert chosen([waiting(1, not_before=moment(NOW))]) == ["run-001"]
+
+
+def test_a_run_that_holds_a_lease_is_not_started_again() -> None:
+    assert chosen([waiting(1)], [Lease("run-001", "acme", "export", None)]) == []
+
+
+def test_manual_runs_queue_before_scheduled_ones_and_older_before_newer() -> None:
+    runs = [waiting(1, trigger="schedule"), waiting(3), waiting(2)]
+    assert [run.id for run in sorted(runs, key=queue_place)] == ["run-002", "run-003", "run-001"]
+
+
+runs_strategy = st.lists(
+    st.builds(
+        waiting,
+        number=st.integers(0, 999),
+        tenant=st.sampled_from(["acme", "acme2", "globex"]),
+        kind=st.sampled_from(["export", "export_backup", "restore"]),
+        lane=st.sampled_from([None, "inline", "worker"]),
+    ),
+    unique_by=lambda run: run.id,
+    max_size=30,
+)
+
+
+@given(runs_strategy, st.integers(1, 8), st.integers(1, 4))
+def test_whatever_waits_the_limits_hold(runs: list[Run], budget: int, exports: int) -> None:
+    started = [lease_of(run) for run in choose(runs, [], budget=budget, exports_per_tenant=exports, now=NOW)]
+    assert len(started) <= budget
+    assert sum(lease.in_worker for lease in started) <= max(1, budget - 1)
+    assert all(n <= 1 for n in Counter(lease.tenant for lease in started if lease.kind != "export").values())
+    large = Counter(lease.tenant for lease in started if lease.kind == "export" and lease.in_worker)
+    assert all(n <= exports for n in large.values())
+
+
+@given(runs_strategy, st.integers(1, 8))
+def test_as_long_as_there_is_a_place_a_small_export_starts(runs: list[Run], budget: int) -> None:
+    started = choose(runs, [], budget=budget, exports_per_tenant=3, now=NOW)
+    small_left = [run for run in runs if run not in started and not lease_of(run).in_worker]
+    assert not small_left or len(started) == budget

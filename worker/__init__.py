@@ -1,0 +1,1 @@
+"""The Fargate task: one attempt of one run."""

@@ -1,0 +1,90 @@
+"""`python -m worker`: carry out one attempt of one run, named by STOWAGE_RUN_ID and STOWAGE_ATTEMPT.
+
+Exit codes: 0 for an outcome that no other attempt would change (the artifact is there, the run was cancelled or cannot
+succeed), 75 (EX_TEMPFAIL of sysexits.h) for one that it may. What happened stands on the run in either case.
+"""
+
+import json
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+from datetime import UTC, datetime
+from types import FrameType
+
+from stowage.errors import CancelledError, StowageError, TransientRunError
+from stowage.kinds import make_of
+from stowage.runs.lane import Make, run_attempt
+from stowage.runs.progress import Reporter
+from stowage.runs.record import Run
+from stowage.runs.store import tenant_of
+from stowage.settings import settings
+
+DONE = 0
+TRY_AGAIN = 75
+_WATCHDOG_SECONDS = 5.0
+
+
+class _Watchdog:
+    """Ends this process when its run has not moved for the stale time: nobody else sees a hang from inside."""
+
+    def __init__(self) -> None:
+        self._reporter: Reporter | None = None
+
+    def make_of(self, kind: str) -> Make:
+        """`kinds.make_of`, noting whose progress to look at."""
+        make = make_of(kind)
+
+        def watched(run: Run, reporter: Reporter, now: datetime):  # type: ignore[no-untyped-def]
+            self._reporter = reporter
+            threading.Thread(target=self._watch, daemon=True, name="watchdog").start()
+            return make(run, reporter, now)
+
+        return watched
+
+    def _watch(self) -> None:
+        while True:
+            time.sleep(_WATCHDOG_SECONDS)
+            if self._reporter and time.monotonic() - self._reporter.moved_at > settings().stale_seconds:
+                os.kill(os.getpid(), signal.SIGTERM)
+                return
+
+
+def main() -> int:
+    """Carry out the attempt; the process's exit code."""
+    signal.signal(signal.SIGTERM, _stop)
+    run_id, attempt = os.environ["STOWAGE_RUN_ID"], int(os.environ["STOWAGE_ATTEMPT"])
+    tenant = tenant_of(run_id)
+    if tenant is None:
+        _log("there is no such run", run=run_id)
+        return DONE
+    about = {"run": run_id, "attempt": attempt, "tenant": tenant}
+    try:
+        made = run_attempt(tenant, run_id, attempt, _Watchdog().make_of, lambda: datetime.now(UTC))
+    except CancelledError:
+        _log("cancelled", **about)
+        return DONE
+    except StowageError as error:
+        _log("failed", code=error.code, retryable=error.retryable, trace=traceback.format_exc(), **about)
+        return TRY_AGAIN if error.retryable else DONE
+    except Exception:
+        _log("broke", trace=traceback.format_exc(), **about)
+        return TRY_AGAIN
+    _log("made" if made else "not ours to make", **about)
+    return DONE
+
+
+def _stop(_signal: int, _frame: FrameType | None) -> None:
+    """ECS stops a task by SIGTERM and waits StopTimeout: enough to abort the upload and say so on the run."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise TransientRunError("The worker was stopped.", "worker_stopped")
+
+
+def _log(message: str, **about: object) -> None:
+    print(json.dumps({"message": message, "at": datetime.now(UTC).isoformat(), **about}), file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
