@@ -1,0 +1,42 @@
+"""POST /api/session: check a token and keep it in the session cookie."""
+
+from aws_lambda_powertools.event_handler import Response
+from aws_lambda_powertools.shared.cookies import Cookie, SameSite
+from pydantic import BaseModel
+from stowage.entry.auth import COOKIE, Role, identify
+from stowage.entry.http import Body, Visitor, http_app, json_response
+from stowage.ids import rfc3339
+
+app = http_app(None)
+
+
+class SessionRequest(Body):
+    """The token to keep."""
+
+    token: str
+
+
+class Session(BaseModel):
+    """Whose session it is, and until when."""
+
+    sub: str
+    role: Role
+    tenants: list[str]
+    expiresAt: str
+
+
+@app.post("/api/session")
+def create_session(visitor: Visitor, request: SessionRequest) -> Response[Session]:
+    """Set the cookie that the console's pages send by themselves; scripts cannot read it."""
+    identity = identify(request.token, visitor.now)
+    cookie = Cookie(
+        name=COOKIE, value=request.token, path="/", secure=True, http_only=True, same_site=SameSite.LAX_MODE,
+        expires=identity.expires_at.replace(tzinfo=None),
+    )  # fmt: skip
+    session = Session(
+        sub=identity.sub,
+        role=identity.role,
+        tenants=sorted(identity.tenants),
+        expiresAt=rfc3339(identity.expires_at),
+    )
+    return json_response(session, 200, cookies=[cookie])

@@ -1,0 +1,23 @@
+"""GET /api/backup: a tenant's backups, newest first."""
+
+from typing import Annotated, Literal
+
+from aws_lambda_powertools.event_handler.openapi.params import Query
+from stowage import backups
+from stowage.backups.records import BackupPage
+from stowage.entry.http import Caller, http_app
+
+app = http_app()
+
+
+@app.get("/api/backup")
+def list_backups(
+    caller: Caller,
+    project_id: str | None = None,
+    status: Literal["pending", "running", "completed", "failed", "cancelled"] | None = None,
+    limit: Annotated[int, Query(ge=1, le=100)] = 20,
+    offset: Annotated[int, Query(ge=0, le=10_000)] = 0,
+) -> BackupPage:
+    """Show a page of backups, expired ones included."""
+    found, total = backups.list_backups(caller.tenant_named(project_id).id, status, offset, limit)
+    return BackupPage(data=found, total=total, limit=limit, offset=offset, has_more=offset + len(found) < total)

@@ -1,0 +1,25 @@
+"""POST exports: start an export."""
+
+from aws_lambda_powertools.event_handler import Response
+from stowage import exports
+from stowage.entry.http import Caller, http_app, json_response
+from stowage.exports.records import CreatedExport, ExportRequest
+from stowage.ids import encode_id
+
+app = http_app("operator")
+
+
+@app.post("/api/guilds/<guild_id>/exports")
+def create_export(caller: Caller, request: ExportRequest) -> Response[CreatedExport]:
+    """Ask for an export of one entity, of the audit log, or of everything the tenant holds."""
+    created = exports.create_export(
+        caller.tenant,
+        caller.identity,
+        request,
+        caller.now,
+        caller.base_url,
+        key=caller.idempotency_key,
+        answer_headers=caller.answer_headers,
+    )
+    location = f"/api/guilds/{caller.tenant_id}/exports/{encode_id(created.id)}"
+    return json_response(created, 202, {"Location": location, "Retry-After": "2"})

@@ -1,0 +1,14 @@
+"""GET /api/downloads/{token}: follow a download link of ours to storage's own, signed now."""
+
+from aws_lambda_powertools.event_handler import Response
+from stowage import exports
+from stowage.entry.http import Visitor, http_app
+
+app = http_app(None)
+
+
+@app.get("/api/downloads/<token>")
+def download_export(visitor: Visitor, token: str) -> Response[None]:
+    """Answer 302; the token is the credential."""
+    link = exports.follow_link(token, visitor.source_ip, visitor.now)
+    return Response(302, headers={"Location": link, "Cache-Control": "no-store"})

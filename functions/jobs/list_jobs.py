@@ -1,0 +1,35 @@
+"""GET /api/jobs: every kind of run, newest first."""
+
+from datetime import date
+from typing import Annotated, Literal
+
+from aws_lambda_powertools.event_handler.openapi.params import Query
+from pydantic import BaseModel
+from stowage import jobs
+from stowage.entry.http import Caller, http_app
+
+app = http_app()
+
+
+class Answer(BaseModel):
+    """A page of jobs; `next_cursor` is null on the last."""
+
+    data: list[jobs.Job]
+    next_cursor: str | None
+
+
+@app.get("/api/jobs")
+def list_jobs(
+    caller: Caller,
+    project_id: str | None = None,
+    type: Literal[*jobs.KINDS] | None = None,  # type: ignore[valid-type]  # noqa: A002 - the contract's name
+    status: Literal["pending", "running", "completed", "failed", "cancelled"] | None = None,
+    since: date | None = None,
+    cursor: str | None = None,
+    limit: Annotated[int, Query(ge=1, le=100)] = 20,
+) -> Answer:
+    """Show a page of runs of one tenant, or of all that the caller may see."""
+    found, next_cursor = jobs.list_jobs(
+        caller.tenant_ids(project_id), caller.now, kind=type, status=status, since=since, cursor=cursor, limit=limit
+    )
+    return Answer(data=found, next_cursor=next_cursor)

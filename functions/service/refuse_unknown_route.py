@@ -1,0 +1,60 @@
+"""$default: 404 and 405 in our shape, for what no other route takes."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from stowage.entry.http import error_answer
+from stowage.errors import MethodNotAllowedError, NotFoundError
+
+ROUTES = """
+GET /api/backup
+POST /api/backup/estimate
+POST /api/backup/export
+GET /api/backup/{id}
+GET /api/backup/{id}/download
+GET /api/downloads/{token}
+GET /api/guilds/{guildId}/exports
+POST /api/guilds/{guildId}/exports
+POST /api/guilds/{guildId}/exports/estimate
+DELETE /api/guilds/{guildId}/exports/{exportId}
+GET /api/guilds/{guildId}/exports/{exportId}
+POST /api/guilds/{guildId}/exports/{exportId}/cancel
+GET /api/guilds/{guildId}/exports/{exportId}/progress
+GET /api/jobs
+GET /api/jobs/stats
+GET /api/jobs/{id}
+POST /api/jobs/{id}/cancel
+POST /api/jobs/{id}/retry
+GET /api/jobs/{id}/timeline
+DELETE /api/session
+POST /api/session
+GET /api/v1/guilds/{guildId}/exports
+POST /api/v1/guilds/{guildId}/exports
+POST /api/v1/guilds/{guildId}/exports/estimate
+DELETE /api/v1/guilds/{guildId}/exports/{exportId}
+GET /api/v1/guilds/{guildId}/exports/{exportId}
+POST /api/v1/guilds/{guildId}/exports/{exportId}/cancel
+GET /api/v1/guilds/{guildId}/exports/{exportId}/progress
+GET /api/v1/health
+GET /api/v1/me
+GET /api/v1/tenants
+"""
+"""Every route of the template; tests/structure holds the two against each other."""
+
+_PATHS = [
+    (method, re.compile(re.sub(r"\\{\w+\\}", "[^/]+", re.escape(path))))
+    for method, path in (line.split() for line in ROUTES.split("\n") if line)
+]
+
+
+def app(event: Mapping[str, Any], _context: object) -> dict[str, Any]:
+    """Tell an unknown path from a known one with another method."""
+    methods = sorted({method for method, path in _PATHS if path.fullmatch(event["rawPath"])})
+    request_id = event["requestContext"]["requestId"]
+    if not methods:
+        return error_answer(NotFoundError("There is nothing at this address."), request_id)
+    refusal = MethodNotAllowedError(f"This address takes {', '.join(methods)}.")
+    answer = error_answer(refusal, request_id)
+    answer["headers"]["allow"] = ", ".join(methods)
+    return answer

@@ -1,0 +1,16 @@
+"""At deployment: bring the database to this version's schema, then copy the registry."""
+
+from datetime import datetime
+
+from stowage.entry.deployment import on_deployment
+from stowage.notes import copy_registry
+from stowage.postgres.connection import OWNER, connect
+from stowage.postgres.migrations import migrate
+
+
+@on_deployment
+def app(_now: datetime) -> dict[str, object]:
+    """Answer which migrations were applied; a failing one fails the deployment."""
+    with connect("main", OWNER) as connection:
+        applied = migrate(connection)
+    return {"applied": applied, "tenants": copy_registry()}

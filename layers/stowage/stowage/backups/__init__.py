@@ -1,0 +1,95 @@
+"""Backups: a tenant's schema dumped into storage, its history, its file (CONTRACT §2)."""
+
+from datetime import datetime
+from typing import Any
+
+from stowage.audit import audit_note
+from stowage.aws import objects, table
+from stowage.backups.records import Backup, BackupCreated, BackupDetail, BackupRequest, backup, backup_detail
+from stowage.entry.auth import Identity
+from stowage.errors import BadRequestError, ConflictError, GoneError
+from stowage.ids import new_run_id, rfc3339
+from stowage.runs.record import Run
+from stowage.runs.request import IdempotencyKey, request_run
+from stowage.runs.store import family_kinds, list_history, read_run
+from stowage.tenants import Tenant
+
+KIND = "export_backup"
+LINK_SECONDS = 15 * 60
+EXTENSIONS = {"sql": "sql", "tar": "tar", "custom": "dump"}
+
+
+def create_backup(
+    tenant: Tenant, identity: Identity, request: BackupRequest, now: datetime, *, key: str | None
+) -> BackupCreated:
+    """Ask for a backup; the job that will make it. BadRequestError for what is not configured."""
+    if request.notify_email is not None:
+        raise BadRequestError(
+            "This deployment sends no e-mail; leave notify_email out.",
+            "not_configured",
+            details=[{"field": "notify_email", "message": "no sender is configured"}],
+        )
+    run = Run(
+        id=new_run_id(now),
+        tenant=tenant.id,
+        kind=KIND,
+        database=tenant.database,
+        spec={
+            "format": request.format,
+            "compress": request.compress,
+            "storage_path": request.storage_path or "backups",
+            "schema": tenant.schema,
+            "file_name": file_name(tenant, request, now),
+        },
+        requested_by=identity.sub,
+        created_at=rfc3339(now),
+    )
+    once = key and IdempotencyKey(tenant.id, identity.sub, "create_backup", key, request.model_dump(mode="json"))
+    created = BackupCreated(job_id=run.id, status="pending", project_id=tenant.id, created_at=run.created_at)
+    return BackupCreated.model_validate(request_run(run, now, created.model_dump, key=once or None))
+
+
+def file_name(tenant: Tenant, request: BackupRequest, now: datetime) -> str:
+    """`acme-2026-11-20T081500Z.sql.gz`: whose it is, from when, and what opens it."""
+    name = f"{tenant.slug}-{now:%Y-%m-%dT%H%M%SZ}.{EXTENSIONS[request.format]}"
+    return f"{name}.gz" if request.compress else name
+
+
+def list_backups(tenant: str, status: str | None, offset: int, limit: int) -> tuple[list[Backup], int]:
+    """A page of a tenant's backups, newest first, and how many there are of that status."""
+    where: dict[str, object] = {"status": status} if status else {}
+    runs, total = list_history(tenant, "backups", offset, limit, where)
+    return [backup(run) for run in runs], total
+
+
+def read_backup(run: Run) -> BackupDetail:
+    """One backup with its manifest; the manifest is null until there is one."""
+    manifest: dict[str, Any] | None = None
+    if run.artifact and not run.expired_at:
+        manifest = objects.read_json(run.artifact.bucket, run.artifact.manifest_key)
+    return backup_detail(run, manifest)
+
+
+def find_backup(tenant: str, backup_id: str) -> Run:
+    """A tenant's backup; NotFoundError."""
+    return read_run(tenant, backup_id, family_kinds("backups"))
+
+
+def download_link(run: Run, identity: Identity, source_ip: str, now: datetime) -> str:
+    """A storage link to a backup's file, good for 15 minutes; audited.
+
+    ConflictError where there is no file yet, or none came of it; GoneError where it has expired.
+    """
+    if run.artifact is None:
+        raise ConflictError(f"The backup is {run.status}: there is no file.", "not_completed")
+    if run.expired_at:
+        raise GoneError("The backup has expired.", "expired")
+    note = audit_note(run.tenant, f"{run.kind}.downloaded", run.id, identity.sub, now, {"source_ip": source_ip})
+    table.put(note.item)
+    return objects.signed_link(
+        run.artifact.bucket,
+        run.artifact.key,
+        file_name=run.artifact.file_name,
+        content_type=run.artifact.content_type,
+        seconds=LINK_SECONDS,
+    )

@@ -1,0 +1,92 @@
+"""A backup's attempt in the worker: checks first, then pg_dump and the counting of its rows in one snapshot."""
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+
+import psycopg
+
+from stowage.errors import TransientRunError
+from stowage.pipeline.compress import gzip_compressor
+from stowage.postgres.connection import DUMP, connect, connection_environment
+from stowage.postgres.contents import DumpContents, SnapshotContents
+from stowage.postgres.dump import Dump, pg_dump_version
+from stowage.postgres.preflight import preflight
+from stowage.runs.lane import Product
+from stowage.runs.progress import Reporter
+from stowage.runs.record import Run
+from stowage.settings import settings
+
+CONTENT_TYPES = {"sql": "application/sql", "tar": "application/x-tar", "custom": "application/octet-stream"}
+_LOOK_SECONDS = 0.4
+
+
+def make_backup(run: Run, reporter: Reporter, _now: datetime) -> Product:
+    """Check that the dump can succeed, then open it. RunError, before anything is written, when it cannot."""
+    schema = run.spec["schema"]
+    version = pg_dump_version(settings().pg_dump)
+    reporter.report("checking", "Checking what will be dumped.")
+    connection = connect(run.database, DUMP)
+    try:
+        preflight(connection, schema, version)
+        source = SnapshotDump(run, connection, version)
+    except BaseException:
+        connection.close()
+        raise
+    compress = run.spec["compress"]
+    return Product(
+        bucket=settings().backups_bucket,
+        object_name=run.spec["file_name"],
+        file_name=run.spec["file_name"],
+        content_type="application/gzip" if compress else CONTENT_TYPES[run.spec["format"]],
+        source=source,
+        compress=gzip_compressor() if compress else None,
+        manifest={"format": run.spec["format"], "compression": "gzip" if compress else None},
+        describe=source.describe,
+    )
+
+
+class SnapshotDump:
+    """pg_dump, and beside it the counting of what it dumps, both in one snapshot. Whole when both are."""
+
+    def __init__(self, run: Run, connection: psycopg.Connection, version: str) -> None:
+        self.rows = 0
+        self._connection = connection
+        self._reading = SnapshotContents(connection, run.spec["schema"], version)
+        self._reading.__enter__()
+        self._contents: DumpContents | None = None
+        self._dump = Dump(
+            run.spec["schema"],
+            run.spec["format"],
+            connection_environment(run.database, DUMP),
+            snapshot=self._reading.snapshot,
+            binary=settings().pg_dump,
+        )
+
+    def chunks(self) -> Iterator[bytes]:
+        """What pg_dump writes, then nothing while the counting goes on."""
+        yield from self._dump.chunks()
+        while self._contents is None:
+            try:
+                self._contents = self._reading.result(_LOOK_SECONDS)
+            except TransientRunError as error:
+                if error.code != "count_timeout":
+                    raise
+                yield b""
+
+    def finish(self) -> None:
+        """Return only if the dump is whole; its rows are known from then on."""
+        self._dump.finish()
+        assert self._contents is not None, "the chunks end with the contents"
+        self.rows = self._contents.row_count
+
+    def close(self) -> None:
+        """End pg_dump, then the snapshot."""
+        self._dump.close()
+        self._reading.__exit__(None, None, None)
+        self._connection.close()
+
+    def describe(self) -> dict[str, Any]:
+        """What the manifest tells of the schema."""
+        assert self._contents is not None, "described once it is whole"
+        return {"contents": self._contents.model_dump()}

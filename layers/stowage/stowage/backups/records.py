@@ -1,0 +1,155 @@
+"""What clients see of a backup, and what they may ask for (CONTRACT §2)."""
+
+import re
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from stowage.runs.record import Run
+
+type BackupFormat = Literal["sql", "tar", "custom"]
+
+_STORAGE_PATH = re.compile(r"[A-Za-z0-9][A-Za-z0-9/._-]{0,200}")
+_EMAIL = re.compile(r"[^@\s]{1,64}@[^@\s.]+(\.[^@\s.]+)+")
+ProjectId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,100}$")]
+
+
+class BackupRequest(BaseModel):
+    """The body of `POST /api/backup/export`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    project_id: ProjectId | None = None
+    format: BackupFormat = "sql"
+    compress: bool = True
+    notify_email: str | None = None
+    storage_path: str | None = None
+
+    @field_validator("storage_path")
+    @classmethod
+    def _inside_the_tenants_own(cls, path: str | None) -> str | None:
+        """One leading slash is dropped; what could leave the tenant's prefix is refused."""
+        if path is None:
+            return None
+        path = path.removeprefix("/").rstrip("/")
+        if not _STORAGE_PATH.fullmatch(path) or ".." in path or "//" in path:
+            raise ValueError("a path of letters, digits and / . _ - that begins with a letter or digit; .. is not taken")
+        return path
+
+    @field_validator("notify_email")
+    @classmethod
+    def _an_address(cls, address: str | None) -> str | None:
+        if address is not None and not _EMAIL.fullmatch(address):
+            raise ValueError("not an e-mail address")
+        return address
+
+
+class BackupCreated(BaseModel):
+    """The job that a backup's request made."""
+
+    job_id: str
+    status: Literal["pending"]
+    project_id: str
+    created_at: str
+
+
+class Verification(BaseModel):
+    """How a backup was last proved."""
+
+    level: str
+    at: str
+    ok: bool
+
+
+class Destination(BaseModel):
+    """Where a copy lies."""
+
+    type: str
+    status: str
+    ref: str
+
+
+class Backup(BaseModel):
+    """One backup in the history."""
+
+    id: str
+    job_id: str
+    project_id: str
+    type: Literal["database", "logs"]
+    format: str
+    compressed: bool
+    status: str
+    trigger: Literal["manual", "schedule"]
+    size_bytes: int | None
+    sha256: str | None
+    file_name: str
+    storage_key: str | None
+    tables: int | None
+    rows: int | None
+    duration_ms: int | None
+    created_at: str
+    completed_at: str | None
+    expires_at: str | None
+    verification: Verification | None
+    destinations: list[Destination]
+
+
+class BackupDetail(Backup):
+    """One backup with the manifest that proves it."""
+
+    manifest: dict[str, Any] | None
+    last_error: str | None
+
+
+class BackupPage(BaseModel):
+    """The answer of `GET /api/backup`."""
+
+    data: list[Backup]
+    total: int
+    limit: int
+    offset: int
+    has_more: bool
+
+
+def backup(run: Run) -> Backup:
+    """A run as a backup."""
+    artifact = run.artifact
+    return Backup(
+        id=run.id,
+        job_id=run.id,
+        project_id=run.tenant,
+        type="logs" if run.kind == "export_logs" else "database",
+        format=run.spec["format"],
+        compressed=run.spec["compress"],
+        status="expired" if run.expired_at else run.status,
+        trigger=run.trigger,
+        size_bytes=artifact.size_bytes if artifact else None,
+        sha256=artifact.sha256 if artifact else None,
+        file_name=run.spec["file_name"],
+        storage_key=artifact.key if artifact else None,
+        tables=artifact.tables if artifact else None,
+        rows=artifact.rows if artifact else None,
+        duration_ms=duration_ms(run),
+        created_at=run.created_at,
+        completed_at=run.completed_at,
+        expires_at=run.expires_at,
+        verification=None,
+        destinations=[Destination(type="s3", status="stored", ref=artifact.key)]
+        if artifact and not run.expired_at
+        else [],
+    )
+
+
+def backup_detail(run: Run, manifest: dict[str, Any] | None) -> BackupDetail:
+    """A run as a backup, with its manifest."""
+    last_error = run.error.message if run.error else None
+    return BackupDetail(**backup(run).model_dump(), manifest=manifest, last_error=last_error)
+
+
+def duration_ms(run: Run) -> int | None:
+    """From the run's first start to its end, in milliseconds."""
+    if not run.started_at or not run.completed_at:
+        return None
+    ran = datetime.fromisoformat(run.completed_at) - datetime.fromisoformat(run.started_at)
+    return round(ran.total_seconds() * 1000)

@@ -1,0 +1,1 @@
+"""How an event becomes a call: HTTP requests, steps of the state machine, triggers."""

@@ -1,0 +1,99 @@
+"""Who calls: a token from the header or the session cookie, checked against the deployment's keys (CONTRACT §0)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+import jwt
+
+from stowage.aws.keys import read_key
+from stowage.errors import UnauthenticatedError
+from stowage.settings import settings
+
+type Role = Literal["viewer", "operator", "admin"]
+
+ROLES: tuple[Role, ...] = ("viewer", "operator", "admin")
+"""From least to most; each may what those before it may."""
+
+COOKIE = "auth_token"
+EVERY_TENANT = "*"
+
+
+@dataclass(frozen=True)
+class Identity:
+    """A caller: `tenants` are ids, or `{"*"}`; `by_cookie` when the credentials came with a cookie alone."""
+
+    sub: str
+    role: Role
+    tenants: frozenset[str]
+    expires_at: datetime
+    by_cookie: bool = False
+
+    def sees(self, tenant_id: str) -> bool:
+        """Whether the token names this tenant."""
+        return tenant_id in self.tenants or EVERY_TENANT in self.tenants
+
+    def may(self, role: Role) -> bool:
+        """Whether the caller's role is this one or more."""
+        return ROLES.index(self.role) >= ROLES.index(role)
+
+
+def token_of(headers: Mapping[str, str], cookies: list[str]) -> tuple[str, bool]:
+    """The token of a request and whether it came by cookie; a header counts before a cookie. Empty when there is none."""
+    scheme, _, credentials = headers.get("authorization", "").partition(" ")
+    if scheme:
+        return (credentials.strip(), False) if scheme.lower() == "bearer" else ("", False)
+    if "x-api-key" in headers:
+        return headers["x-api-key"], False
+    for cookie in cookies:
+        name, _, value = cookie.partition("=")
+        if name.strip() == COOKIE:
+            return value.strip(), True
+    return "", False
+
+
+def identify(token: str, now: datetime, *, by_cookie: bool = False) -> Identity:
+    """The caller that a token names; UnauthenticatedError when it names none."""
+    if not token:
+        raise UnauthenticatedError("Sign in first.")
+    claims = _claims(token, now)
+    config = settings()
+    given_role = claims.get(config.role_claim, "viewer")
+    role = config.role_map.get(str(given_role), given_role)
+    tenants = claims.get(config.tenants_claim, [])
+    if role not in ROLES or not isinstance(tenants, list) or not isinstance(claims["sub"], str):
+        raise UnauthenticatedError("The token does not say what the caller may do.")
+    expires_at = datetime.fromtimestamp(claims["exp"], UTC)
+    return Identity(claims["sub"], role, frozenset(map(str, tenants)), expires_at, by_cookie)
+
+
+def _claims(token: str, now: datetime) -> dict[str, Any]:
+    """A verified token's claims. The algorithms are the deployment's, never the token's own choice."""
+    config = settings()
+    algorithms = config.jwt_algorithms.split(",")
+    try:
+        claims: dict[str, Any] = jwt.decode(
+            token,
+            _key_for(token, algorithms),
+            algorithms=algorithms,
+            issuer=config.jwt_issuer or None,
+            audience=config.jwt_audience or None,
+            options={"require": ["exp", "sub"], "verify_aud": bool(config.jwt_audience), "verify_exp": False},
+        )
+        if int(claims["exp"]) <= now.timestamp():
+            raise UnauthenticatedError("The token has expired.")
+    except (jwt.PyJWTError, ValueError, TypeError):
+        raise UnauthenticatedError("The token is not valid.") from None
+    return claims
+
+
+def _key_for(token: str, algorithms: list[str]) -> Any:
+    keys = read_key("jwt")
+    if "HS256" in algorithms:
+        return keys["secret"]
+    wanted = jwt.get_unverified_header(token).get("kid")
+    for key in keys["keys"]:
+        if wanted is None or key.get("kid") == wanted:
+            return jwt.PyJWK(key).key
+    raise UnauthenticatedError("The token is signed with a key that is not known here.")

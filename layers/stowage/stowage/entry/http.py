@@ -1,0 +1,366 @@
+"""An HTTP operation: the one object that each handler file makes, and the caller that it hands to the route.
+
+    app = http_app("operator")
+
+    @app.post("/api/guilds/<guild_id>/exports")
+    def create_export(caller: Caller, request: ExportRequest) -> ...
+
+Before the route's own code: size, credentials, tenant, role, origin, in this order; then the types of the route's
+parameters. Whatever is raised becomes an answer in the contract's one shape.
+"""
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Annotated, Any
+from urllib.parse import quote, urlsplit
+
+from aws_lambda_powertools.event_handler import APIGatewayHttpResolver, Depends, Request, Response
+from aws_lambda_powertools.event_handler.openapi.exceptions import (
+    RequestUnsupportedContentType,
+    RequestValidationError,
+)
+from pydantic import AfterValidator, BaseModel, ConfigDict
+
+from stowage.entry.auth import EVERY_TENANT, Identity, Role, identify, token_of
+from stowage.entry.telemetry import logger
+from stowage.errors import (
+    BadRequestError,
+    Detail,
+    ForbiddenError,
+    NotFoundError,
+    StowageError,
+    TooLargeError,
+    UnauthenticatedError,
+)
+from stowage.ids import decode_id
+from stowage.settings import settings
+from stowage.tenants import Tenant, find_tenant, list_tenants
+
+MOST_BODY_BYTES = 4_500_000
+"""Lambda's 6 MB is of the event, in which the body is escaped (CONTRACT §0, Paging)."""
+MOST_DETAILS = 100
+LONGEST_KEY = 255
+
+Id = Annotated[str, AfterValidator(decode_id)]
+"""An id from a path or a query, in either of its forms."""
+
+
+class Body(BaseModel):
+    """A request's body: fields that are not declared are refused."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+@dataclass(kw_only=True)
+class VisitorContext:
+    """A request, whoever it comes from."""
+
+    now: datetime
+    source_ip: str
+    base_url: str
+    headers: Mapping[str, str]
+    answer_headers: dict[str, str] = field(default_factory=dict)
+    """Headers that the answer carries whatever it is; rate limits tell theirs here."""
+
+
+@dataclass(kw_only=True)
+class CallerContext(VisitorContext):
+    """Who calls, and for which tenant."""
+
+    identity: Identity
+    path_tenant: str | None = None
+
+    @property
+    def sub(self) -> str:
+        """The caller's name in the token."""
+        return self.identity.sub
+
+    @property
+    def tenant_id(self) -> str:
+        """The tenant in the path: the token names it, whether it exists was not looked up."""
+        if self.path_tenant is None:
+            raise LookupError("this route has no tenant in its path")
+        return self.path_tenant
+
+    @property
+    def tenant(self) -> Tenant:
+        """The tenant in the path."""
+        return find_tenant(self.tenant_id, self.now)
+
+    def tenant_named(self, project_id: str | None) -> Tenant:
+        """The tenant of a route without one in its path: named in the request, by `X-Tenant-Id`, or the token's only one.
+
+        NotFoundError where the caller may not see it, BadRequestError `tenant_required` where nothing names one.
+        """
+        wanted = project_id or self.headers.get("x-tenant-id")
+        if not wanted:
+            only = list(self.identity.tenants)
+            if len(only) != 1 or only[0] == EVERY_TENANT:
+                raise BadRequestError("Name the tenant: project_id, or the header X-Tenant-Id.", "tenant_required")
+            wanted = only[0]
+        self.must_see(wanted)
+        return find_tenant(wanted, self.now)
+
+    def tenants(self) -> list[Tenant]:
+        """Every tenant that the caller may see."""
+        return [tenant for tenant in list_tenants() if self.identity.sees(tenant.id)]
+
+    def must_see(self, tenant_id: str | None) -> str:
+        """The same id, if the caller may see that tenant; else the 404 of one that does not exist."""
+        if tenant_id is None or not self.identity.sees(tenant_id):
+            raise NotFoundError("There is no such tenant.", "tenant_not_found")
+        return tenant_id
+
+    def must_see_run(self, tenant_id: str | None) -> str:
+        """The tenant of a run, if the caller may see it; else the 404 of a run that does not exist."""
+        if tenant_id is None or not self.identity.sees(tenant_id):
+            raise NotFoundError("There is no such run.")
+        return tenant_id
+
+    def tenant_ids(self, project_id: str | None) -> list[str] | None:
+        """The tenants that a list spans: the one that the request names, else all of the caller's (None: every one)."""
+        if project_id or "x-tenant-id" in self.headers:
+            return [self.tenant_named(project_id).id]
+        return None if EVERY_TENANT in self.identity.tenants else sorted(self.identity.tenants)
+
+    def must(self, role: Role) -> None:
+        """ForbiddenError below that role."""
+        if not self.identity.may(role):
+            raise ForbiddenError(f"This needs the role {role}; yours is {self.identity.role}.", "role_too_low")
+
+    @property
+    def idempotency_key(self) -> str | None:
+        """The request's Idempotency-Key, 1 to 255 characters."""
+        key = self.headers.get("idempotency-key")
+        if key is not None and not 1 <= len(key) <= LONGEST_KEY:
+            raise BadRequestError("An Idempotency-Key has 1 to 255 characters.", "invalid_idempotency_key")
+        return key
+
+
+class Operation(APIGatewayHttpResolver):
+    """One operation behind one or more routes; `role` None lets everybody in."""
+
+    def __init__(self, role: Role | None) -> None:
+        super().__init__(enable_validation=True, response_validation_error_http_code=500, serializer=_json)
+        self.role = role
+        # Powertools answers these two itself, in a shape of its own, unless somebody else does.
+        self.exception_handler([RequestValidationError, RequestUnsupportedContentType])(self._refuse)
+
+    def resolve(self, event: Mapping[str, Any], context: Any) -> dict[str, Any]:
+        """Answer one event of the HTTP API (payload format 2.0)."""
+        started = time.perf_counter()
+        request_id = event["requestContext"]["requestId"]
+        visitor: VisitorContext | None = None
+        try:
+            _check_size(event)
+            visitor = _visitor(event, signed_in=self.role is not None)
+            if self.role is not None and isinstance(visitor, CallerContext):
+                visitor.must(self.role)
+            _check_origin(visitor, event)
+            self.append_context(visitor=visitor)
+            self._check_query(event)
+            answer = super().resolve({**event, "rawPath": _path(event)}, context)
+        except Exception as error:
+            self.clear_context()
+            answer = error_answer(error, request_id)
+        if visitor:
+            answer["headers"] = {**answer.get("headers", {}), **visitor.answer_headers}
+        caller = visitor if isinstance(visitor, CallerContext) else None
+        logger.info(
+            "request",
+            request=request_id,
+            route=event["routeKey"],
+            status=answer["statusCode"],
+            tenant=caller.path_tenant if caller else None,
+            sub=caller.sub if caller else None,
+            ms=round(1000 * (time.perf_counter() - started), 1),
+        )
+        return answer
+
+    def _refuse(self, error: Exception) -> Response[str]:
+        answer = error_answer(error, self.current_event.request_context.request_id)
+        return Response(answer["statusCode"], "application/json", answer["body"])
+
+    def _check_query(self, event: Mapping[str, Any]) -> None:
+        """Refuse query parameters that no route of this operation declares: a typing error must not look like success."""
+        given = event.get("queryStringParameters") or {}
+        if not given:
+            return
+        declared = {
+            param.alias
+            for route in self._static_routes + self._dynamic_routes
+            for param in route.dependant.query_params
+        }
+        unknown = sorted(given.keys() - declared)
+        if unknown:
+            raise BadRequestError(
+                f"There is no query parameter {', '.join(unknown)} here.",
+                details=[{"field": name, "message": "not a parameter of this route"} for name in unknown],
+            )
+
+
+def http_app(role: Role | None = "viewer") -> Operation:
+    """A handler for one operation that callers of this role or a higher one may use; None: everybody, unknown."""
+    return Operation(role)
+
+
+def _current_caller(request: Request) -> CallerContext:
+    caller = request.context["visitor"]
+    assert isinstance(caller, CallerContext), "a route that everybody may use has a Visitor"
+    return caller
+
+
+def _current_visitor(request: Request) -> VisitorContext:
+    visitor: VisitorContext = request.context["visitor"]
+    return visitor
+
+
+Caller = Annotated[CallerContext, Depends(_current_caller)]
+"""A route's parameter that gets the caller."""
+
+Visitor = Annotated[VisitorContext, Depends(_current_visitor)]
+"""The same for operations that everybody may use."""
+
+
+def _path(event: Mapping[str, Any]) -> str:
+    """The path as the handler declares it, from the route's key and its parameters.
+
+    `rawPath` arrives decoded, so an id with `/` or `%` in it would match nothing. The backend's mount is the dashboard's.
+    """
+    path = event["routeKey"].partition(" ")[2].replace("/api/v1/guilds/", "/api/guilds/")
+    for name, value in (event.get("pathParameters") or {}).items():
+        path = path.replace("{" + name + "}", quote(value, safe="~"))
+    return str(path)
+
+
+def _check_size(event: Mapping[str, Any]) -> None:
+    body = event.get("body") or ""
+    size = len(body) * 3 // 4 if event.get("isBase64Encoded") else len(body.encode())
+    if size > MOST_BODY_BYTES:
+        raise TooLargeError("A request's body may have 4.5 MB; larger files go through the upload or import routes.")
+
+
+def _visitor(event: Mapping[str, Any], *, signed_in: bool) -> VisitorContext:
+    now = datetime.now(UTC)
+    headers = event["headers"]
+    source_ip = event["requestContext"]["http"]["sourceIp"]
+    if not signed_in:
+        return VisitorContext(now=now, source_ip=source_ip, base_url=base_url(event), headers=headers)
+    token, by_cookie = token_of(headers, event.get("cookies") or [])
+    caller = CallerContext(
+        now=now,
+        source_ip=source_ip,
+        base_url=base_url(event),
+        headers=headers,
+        identity=identify(token, now, by_cookie=by_cookie),
+        path_tenant=(event.get("pathParameters") or {}).get("guildId"),
+    )
+    if caller.path_tenant is not None:
+        caller.must_see(caller.path_tenant)
+    return caller
+
+
+def base_url(event: Mapping[str, Any]) -> str:
+    """Where the caller reached us, for absolute links."""
+    scheme = event["headers"].get("x-forwarded-proto", "https")
+    return f"{scheme}://{event['requestContext']['domainName']}"
+
+
+def _check_origin(visitor: VisitorContext, event: Mapping[str, Any]) -> None:
+    """A change made on a cookie's strength alone must come from a page of ours (CONTRACT §0, Authentication).
+
+    Without credentials (signing in and out) only a foreign page is refused.
+    """
+    if event["requestContext"]["http"]["method"] in ("GET", "HEAD"):
+        return
+    if isinstance(visitor, CallerContext):
+        refused = visitor.identity.by_cookie and not is_own_origin(event)
+    else:
+        refused = "origin" in visitor.headers and not is_own_origin(event)
+    if refused:
+        raise ForbiddenError("This request does not come from a page of the console.", "foreign_origin")
+
+
+def is_own_origin(event: Mapping[str, Any]) -> bool:
+    """Whether Origin or Sec-Fetch-Site say that the page is same-origin or listed in ConsoleOrigins."""
+    headers = event["headers"]
+    origin = headers.get("origin")
+    if origin is None:
+        return headers.get("sec-fetch-site") == "same-origin"
+    allowed = [allowed.strip().rstrip("/") for allowed in settings().console_origins.split(",")]
+    return origin in allowed or urlsplit(origin).netloc == event["requestContext"]["domainName"]
+
+
+def error_answer(error: Exception, request_id: str) -> dict[str, Any]:
+    """The answer for anything raised: a StowageError's own words, the types' complaints, or a 500 without a message."""
+    match error:
+        case StowageError():
+            return _refusal(error, error.status, request_id)
+        case RequestUnsupportedContentType():
+            return _refusal(BadRequestError("Send JSON.", "unsupported_media_type"), 415, request_id)
+        case RequestValidationError():
+            details: list[Detail] = [
+                {
+                    "field": "" if found["type"] == "json_invalid" else _field_name(found["loc"]),
+                    "message": _message(found),
+                }
+                for found in error.errors()
+            ]
+            first = details[0]
+            sentence = f"{first['field']}: {first['message']}" if first["field"] else first["message"].capitalize()
+            return _refusal(BadRequestError(sentence.rstrip(".") + ".", details=details), 400, request_id)
+    logger.exception("unexpected error", request=request_id)
+    return _refusal(StowageError("Something went wrong on our side."), 500, request_id)
+
+
+def _refusal(error: StowageError, status: int, request_id: str) -> dict[str, Any]:
+    body: dict[str, Any] = {
+        "success": False,
+        "error": error.message,
+        "code": error.code,
+        "requestId": request_id,
+    }
+    if error.details:
+        body["details"] = error.details[:MOST_DETAILS]
+        body["detailCount"] = len(error.details)
+    headers = {"content-type": "application/json"}
+    if isinstance(error, UnauthenticatedError):
+        headers["www-authenticate"] = "Bearer"
+    if error.retry_after is not None:
+        headers["retry-after"] = str(error.retry_after)
+    return {"statusCode": status, "headers": headers, "body": _json(body), "isBase64Encoded": False}
+
+
+def _field_name(location: tuple[str | int, ...]) -> str:
+    """`("body", "items", 3, "status")` as a client would write it: `items[3].status`."""
+    name = ""
+    for part in location[1:] if location and location[0] in ("body", "query", "path", "header") else location:
+        name += f"[{part}]" if isinstance(part, int) else f".{part}" if name else part
+    return name
+
+
+_MESSAGES = {
+    "json_invalid": "the body is not JSON",
+    "extra_forbidden": "there is no such field",
+    "model_attributes_type": "send a JSON object",
+    "missing": "is required",
+}
+
+
+def _message(found: Mapping[str, Any]) -> str:
+    text = _MESSAGES.get(found["type"]) or str(found["msg"]).removeprefix("Value error, ")
+    return text[:1].lower() + text[1:]
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def json_response[T](
+    body: T, status: int = 200, headers: Mapping[str, str | list[str]] | None = None, cookies: list[Any] | None = None
+) -> Response[T]:
+    """An answer with headers of its own; the body is held against the route's return type all the same."""
+    return Response(status, "application/json", body, dict(headers or {}), cookies)

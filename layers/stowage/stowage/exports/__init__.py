@@ -1,0 +1,196 @@
+"""Exports: ask for one, follow it, fetch it (CONTRACT §1, Exports)."""
+
+from collections.abc import MutableMapping
+from datetime import datetime
+from typing import Any
+
+from stowage.audit import audit_note
+from stowage.aws import table
+from stowage.aws.objects import signed_link
+from stowage.entities import ENTITIES
+from stowage.entry.auth import Identity
+from stowage.errors import BadRequestError, ConflictError, ForbiddenError, GoneError, NotFoundError
+from stowage.exports.filters import parse_filters
+from stowage.exports.records import (
+    CreatedExport,
+    ExportPage,
+    ExportRecord,
+    ExportRequest,
+    Quota,
+    QuotaUse,
+    export_record,
+    paginate,
+    spec_of,
+)
+from stowage.ids import new_run_id, rfc3339
+from stowage.limits import DAY, Limit
+from stowage.links import read_token
+from stowage.runs.change import cancel_run
+from stowage.runs.clock import forget_run
+from stowage.runs.record import FINAL, UNFINISHED, Run
+from stowage.runs.request import IdempotencyKey, request_run
+from stowage.runs.store import find_run, list_history, read_progress, read_run
+from stowage.settings import settings
+from stowage.tenants import Tenant
+
+KIND = "export"
+WHOLE_TENANT = "gdpr"
+JOURNAL = "audit"
+LINK_SECONDS = 300
+"""How long storage's own link works: it is signed at the moment it is followed."""
+
+
+def create_export(
+    tenant: Tenant,
+    identity: Identity,
+    request: ExportRequest,
+    now: datetime,
+    base_url: str,
+    *,
+    key: str | None,
+    answer_headers: MutableMapping[str, str],
+) -> CreatedExport:
+    """Ask for an export; the record of the run that will make it.
+
+    BadRequestError for what cannot be exported, RateLimitedError when the day's quota is used up.
+    """
+    filters = check_request(request)
+    run = Run(
+        id=new_run_id(now),
+        tenant=tenant.id,
+        kind=KIND,
+        database=tenant.database,
+        spec=spec_of(request, file_name(tenant, request, now), filters) | {"schema": tenant.schema},
+        requested_by=identity.sub,
+        created_at=rfc3339(now),
+    )
+    limit = quota_limit(tenant.id, identity.sub, gdpr=request.dataType == WHOLE_TENANT)
+    once = key and IdempotencyKey(tenant.id, identity.sub, "create_export", key, request.model_dump(mode="json"))
+
+    def answer() -> dict[str, Any]:
+        quota = read_quota(tenant.id, identity.sub, now)
+        used = quota.gdpr if request.dataType == WHOLE_TENANT else quota.standard
+        used.remaining = max(0, used.remaining - 1)
+        return CreatedExport(**export_record(run, 0, base_url).model_dump(), quota=quota).model_dump()
+
+    message = f"That was today's last export of {limit.most}; the next is possible at {rfc3339(limit.resets_at(now))}."
+    made = request_run(run, now, answer, key=once or None, limit=limit, limit_message=message)
+    answer_headers.update(limit.headers(limit.used(now), now))
+    return CreatedExport.model_validate(made)
+
+
+def check_request(request: ExportRequest) -> dict[str, Any]:
+    """The filters of a request that can be carried out, null and empty ones dropped; BadRequestError."""
+    if request.dataType not in (*ENTITIES, JOURNAL, WHOLE_TENANT):
+        known = ", ".join((*ENTITIES, JOURNAL, WHOLE_TENANT))
+        raise BadRequestError(
+            f"{request.dataType!r} cannot be exported; these can: {known}.",
+            "unknown_data_type",
+            details=[{"field": "dataType", "message": f"one of {known}"}],
+        )
+    filters = {name: value for name, value in (request.filters or {}).items() if value not in (None, "", [])}
+    if request.dataType == WHOLE_TENANT and filters:
+        raise BadRequestError(
+            "A GDPR export holds everything and takes no filters.",
+            details=[{"field": "filters", "message": "not taken with dataType gdpr"}],
+        )
+    if request.dataType != WHOLE_TENANT:
+        parse_filters(request.dataType, filters)
+    return filters
+
+
+def file_name(tenant: Tenant, request: ExportRequest, now: datetime) -> str:
+    """The name under which a browser saves the file, with the right extension."""
+    extension = "zip" if request.dataType == WHOLE_TENANT else request.format
+    stem = request.filename or f"{tenant.slug}-{request.dataType}-{now:%Y-%m-%d}"
+    return stem if stem.lower().endswith(f".{extension}") else f"{stem}.{extension}"
+
+
+def quota_limit(tenant: str, sub: str, *, gdpr: bool) -> Limit:
+    """A user's day quota on a tenant."""
+    name, most = ("gdpr", settings().gdpr_exports_per_day) if gdpr else ("exports", settings().exports_per_day)
+    return Limit(name, f"{tenant}#{sub}", most, DAY)
+
+
+def read_quota(tenant: str, sub: str, now: datetime) -> Quota:
+    """What is left today of a user's quotas."""
+    return Quota(
+        standard=_quota_use(quota_limit(tenant, sub, gdpr=False), now),
+        gdpr=_quota_use(quota_limit(tenant, sub, gdpr=True), now),
+    )
+
+
+def _quota_use(limit: Limit, now: datetime) -> QuotaUse:
+    remaining = max(0, limit.most - limit.used(now))
+    return QuotaUse(limit=limit.most, remaining=remaining, resetAt=rfc3339(limit.resets_at(now)))
+
+
+def list_exports(tenant: str, identity: Identity, now: datetime, page: int, limit: int, base_url: str) -> ExportPage:
+    """A page of a tenant's exports, newest first."""
+    runs, total = list_history(tenant, "exports", (page - 1) * limit, limit, {})
+    return ExportPage(
+        exports=[show(run, identity, base_url) for run in runs],
+        pagination=paginate(page, limit, total),
+        quota=read_quota(tenant, identity.sub, now),
+    )
+
+
+def read_export(tenant: str, identity: Identity, export_id: str, base_url: str) -> ExportRecord:
+    """One export; NotFoundError."""
+    return show(read_run(tenant, export_id, [KIND]), identity, base_url)
+
+
+def show(run: Run, identity: Identity, base_url: str) -> ExportRecord:
+    """A run as its caller may see it: viewers get no link."""
+    percent = 0.0
+    if run.status in UNFINISHED:
+        percent = float((read_progress(run.id) or {}).get("percent", 0))
+    return export_record(run, percent, base_url if identity.may("operator") else None)
+
+
+def cancel_export(tenant: str, identity: Identity, export_id: str, now: datetime, base_url: str) -> ExportRecord:
+    """Stop an export; ConflictError `already_finished`."""
+    run = read_run(tenant, export_id, [KIND])
+    must_own(run, identity)
+    return show(cancel_run(run, identity.sub, now), identity, base_url)
+
+
+def delete_export(tenant: str, identity: Identity, export_id: str, now: datetime) -> str:
+    """Take away an export's file and record; ConflictError while it runs."""
+    run = read_run(tenant, export_id, [KIND])
+    must_own(run, identity)
+    if run.status not in FINAL:
+        raise ConflictError("The export is running; cancel it first.", "still_running")
+    try:
+        forget_run(run, identity.sub, now)
+    except table.ConditionFailedError:
+        raise ConflictError("The export is running; cancel it first.", "still_running") from None
+    return run.id
+
+
+def must_own(run: Run, identity: Identity) -> None:
+    """ForbiddenError where an operator reaches for somebody else's run; admins may any."""
+    if run.requested_by != identity.sub and not identity.may("admin"):
+        raise ForbiddenError("Operators cancel and delete their own runs only.", "not_your_run")
+
+
+def follow_link(token: str, source_ip: str, now: datetime) -> str:
+    """The storage's link behind one of ours, signed now; every use is audited.
+
+    NotFoundError for a link that is not ours or whose export was deleted, GoneError for one whose file has expired.
+    """
+    link = read_token(token, now)
+    run = find_run(link.tenant, link.run_id)
+    if run is None or run.artifact is None or run.expires_at != link.expires_at:
+        raise NotFoundError("This link is not valid, or no longer.", "link_not_found")
+    if run.expired_at:
+        raise GoneError("The file has expired; export again.", "expired")
+    note = audit_note(run.tenant, f"{run.kind}.downloaded", run.id, f"link from {source_ip}", now)
+    table.put(note.item)
+    return signed_link(
+        run.artifact.bucket,
+        run.artifact.key,
+        file_name=run.artifact.file_name,
+        content_type=run.artifact.content_type,
+        seconds=LINK_SECONDS,
+    )

@@ -1,0 +1,56 @@
+"""How large an export will be, asked of Postgres's planner."""
+
+from pydantic import BaseModel
+
+from stowage.exports import WHOLE_TENANT, check_request
+from stowage.exports.filters import parse_filters
+from stowage.exports.formats import estimate
+from stowage.exports.records import ExportRequest
+from stowage.postgres.connection import APP, borrowed
+from stowage.runs.plan import lane_of
+from stowage.runs.record import Estimate, Lane, Run
+from stowage.settings import settings
+from stowage.tenants import Tenant
+
+INLINE_BYTES_A_SECOND = 20_000_000
+WORKER_BYTES_A_SECOND = 60_000_000
+WORKER_START_SECONDS = 45
+
+
+class ExportEstimate(BaseModel):
+    """What an export would come to; `bytes` of the file, `seconds` until it can be fetched."""
+
+    rows: int
+    bytes: int
+    lane: Lane
+    seconds: float
+
+
+def estimate_export(tenant: Tenant, request: ExportRequest) -> ExportEstimate:
+    """Estimate a request without starting it; BadRequestError as for the export itself."""
+    spec = {"format": request.format, "dataType": request.dataType, "filters": check_request(request)}
+    found = _estimate(tenant.database, tenant.schema, tenant.id, spec)
+    run = Run(
+        id="", tenant=tenant.id, kind="export", database=tenant.database, spec=spec, requested_by="", created_at=""
+    )
+    lane = lane_of(run, found, settings().inline_max_bytes)
+    if lane == "inline":
+        seconds = 0.5 + found.bytes / INLINE_BYTES_A_SECOND
+    else:
+        seconds = WORKER_START_SECONDS + found.bytes / WORKER_BYTES_A_SECOND
+    return ExportEstimate(rows=found.rows, bytes=found.bytes, lane=lane, seconds=round(seconds, 1))
+
+
+def estimate_run(run: Run) -> Estimate:
+    """The estimate by which a run gets its lane."""
+    return _estimate(run.database, run.spec["schema"], run.tenant, run.spec)
+
+
+def _estimate(database: str, schema: str, tenant: str, spec: dict[str, object]) -> Estimate:
+    data_type = str(spec["dataType"])
+    given = spec["filters"]
+    assert isinstance(given, dict)
+    filters = None if data_type == WHOLE_TENANT else parse_filters(data_type, given)
+    with borrowed(database, APP) as connection:
+        found = estimate(connection, schema, tenant, data_type, filters, str(spec["format"]))
+    return Estimate(rows=found.rows, bytes=found.bytes)

@@ -1,0 +1,40 @@
+"""An export's attempt in its lane: the source that Postgres formats, and what its manifest tells."""
+
+from datetime import datetime
+
+from stowage.exports import WHOLE_TENANT
+from stowage.exports.filters import parse_filters
+from stowage.exports.formats import CONTENT_TYPES, EXTENSIONS, open_export
+from stowage.postgres.connection import APP, connect
+from stowage.runs.lane import Product
+from stowage.runs.progress import Reporter
+from stowage.runs.record import Run
+from stowage.settings import settings
+
+
+def make_export(run: Run, _reporter: Reporter, _now: datetime) -> Product:
+    """Open the export's snapshot. The source owns the connection and closes it."""
+    spec = run.spec
+    whole = spec["dataType"] == WHOLE_TENANT
+    connection = connect(run.database, APP)
+    try:
+        source = open_export(
+            connection,
+            spec["schema"],
+            run.tenant,
+            data_type=spec["dataType"],
+            format=spec["format"],
+            filters=None if whole else parse_filters(spec["dataType"], spec["filters"]),
+        )
+    except BaseException:
+        connection.close()
+        raise
+    file_type = WHOLE_TENANT if whole else spec["format"]
+    return Product(
+        bucket=settings().exports_bucket,
+        object_name=f"export.{EXTENSIONS[file_type]}",
+        file_name=spec["filename"],
+        content_type=CONTENT_TYPES[file_type],
+        source=source,
+        manifest={"format": spec["format"], "data_type": spec["dataType"], "filters": spec["filters"]},
+    )

@@ -1,0 +1,113 @@
+"""An export's progress, polled: one item read, an ETag, a long poll, a finite event stream (CONTRACT §1)."""
+
+import json
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel
+
+from stowage.aws.table import Item
+from stowage.errors import NotFoundError
+from stowage.exports.records import export_status, link_url
+from stowage.runs.record import FINAL
+from stowage.runs.store import read_progress
+
+POLL_AFTER_MS = 2000
+STREAM_SECONDS = 20.0
+LOOK_SECONDS = 0.25
+
+
+class ExportProgress(BaseModel):
+    """How far an export is; `pollAfterMs` says when to ask again, null when there is nothing more to come."""
+
+    progress: float
+    status: str
+    recordCount: int
+    bytes: int
+    message: str
+    pollAfterMs: int | None
+
+
+@dataclass(frozen=True)
+class Viewer:
+    """For whom a progress is shown: a tenant's, with links when `base_url` is given."""
+
+    tenant: str
+    base_url: str | None
+
+
+def read_state(viewer: Viewer, export_id: str) -> Item:
+    """The progress item of a tenant's export; NotFoundError."""
+    item = read_progress(export_id)
+    if item is None or item["tenant"] != viewer.tenant or item["kind"] != "export":
+        raise NotFoundError("There is no such export.")
+    return item
+
+
+def etag(item: Item) -> str:
+    """Changes whenever the state does."""
+    return f'"{item["sequence"]}"'
+
+
+def wait_for_change(viewer: Viewer, export_id: str, known: str | None, seconds: float) -> Item:
+    """The state once it is another than `known` (None: than now), or after so many seconds, or at once when final."""
+    deadline = time.monotonic() + seconds
+    item = read_state(viewer, export_id)
+    known = known or etag(item)
+    while etag(item) == known and item["status"] not in FINAL:
+        left = deadline - time.monotonic()
+        if left <= 0:
+            break
+        time.sleep(min(LOOK_SECONDS, left))
+        item = read_state(viewer, export_id)
+    return item
+
+
+def show_progress(item: Item) -> ExportProgress:
+    """The state as JSON clients see it."""
+    final = item["status"] in FINAL
+    return ExportProgress(
+        progress=item["percent"],
+        status=export_status(item["status"], item.get("expired_at")),
+        recordCount=item["rows"],
+        bytes=item["bytes"],
+        message=item["message"],
+        pollAfterMs=None if final else POLL_AFTER_MS,
+    )
+
+
+def event_stream(viewer: Viewer, export_id: str, last_event_id: str | None) -> str | None:
+    """The changes until a terminal state or 20 seconds as one event-stream body; None when all was told before.
+
+    https://html.spec.whatwg.org/multipage/server-sent-events.html
+    """
+    deadline = time.monotonic() + STREAM_SECONDS
+    item = read_state(viewer, export_id)
+    if item["status"] in FINAL and last_event_id == str(item["sequence"]):
+        return None
+    events = [f"retry: {POLL_AFTER_MS}\n\n", _event(item, viewer)]
+    while item["status"] not in FINAL and time.monotonic() < deadline:
+        changed = wait_for_change(viewer, export_id, etag(item), deadline - time.monotonic())
+        if etag(changed) != etag(item):
+            events.append(_event(changed, viewer))
+        item = changed
+    return "".join(events)
+
+
+def _event(item: Item, viewer: Viewer) -> str:
+    data: dict[str, Any] = {
+        "progress": item["percent"],
+        "status": export_status(item["status"], item.get("expired_at")),
+        "recordCount": item["rows"],
+        "message": item["message"],
+        "downloadUrl": _link(item, viewer),
+    }
+    return f"id: {item['sequence']}\ndata: {json.dumps(data)}\n\n"
+
+
+def _link(item: Item, viewer: Viewer) -> str | None:
+    if viewer.base_url is None or item["status"] != "completed" or item.get("expired_at"):
+        return None
+    run_id = item["pk"].removeprefix("RUN#")
+    return link_url(viewer.tenant, run_id, item["expires_at"], viewer.base_url)

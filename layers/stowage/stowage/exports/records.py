@@ -1,0 +1,150 @@
+"""What the dashboards see of an export, and what they may ask for (CONTRACT §1, Exports)."""
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from stowage.ids import encode_id
+from stowage.links import Link, make_token
+from stowage.runs.record import Run
+
+type Format = Literal["csv", "json", "ndjson", "xlsx", "parquet"]
+type ExportStatus = Literal["pending", "processing", "completed", "failed", "cancelled", "expired"]
+type FilterValue = str | int | float | bool | None | list[str | int | float | bool | None]
+
+LONGEST_FILENAME = 120
+_NOT_IN_NAMES = re.compile(r"[/\\\x00-\x1f\x7f]")
+
+
+class ExportRequest(BaseModel):
+    """The body of `POST exports` and `POST exports/estimate`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    format: Format
+    mode: Literal["current_view", "all"]
+    dataType: str
+    filters: dict[str, FilterValue] | None = None
+    filename: Annotated[str, Field(min_length=1, max_length=LONGEST_FILENAME)] | None = None
+
+    @field_validator("filename")
+    @classmethod
+    def _plain_name(cls, name: str | None) -> str | None:
+        if name is not None and (_NOT_IN_NAMES.search(name) or name.strip(". ") == ""):
+            raise ValueError("a file name has no path separators and no control characters")
+        return name
+
+
+class QuotaUse(BaseModel):
+    """How much of a day's quota is left; `resetAt` is the next midnight UTC."""
+
+    limit: int
+    remaining: int
+    resetAt: str
+
+
+class Quota(BaseModel):
+    """A user's quotas on a tenant."""
+
+    standard: QuotaUse
+    gdpr: QuotaUse
+
+
+class ExportRecord(BaseModel):
+    """An export as its dashboards know it."""
+
+    id: str
+    format: Format
+    mode: str
+    dataType: str
+    status: ExportStatus
+    filename: str
+    recordCount: int | None
+    progress: float
+    downloadUrl: str | None
+    expiresAt: str | None
+    errorMessage: str | None
+    createdAt: str
+    completedAt: str | None
+
+
+class CreatedExport(ExportRecord):
+    """The answer of `POST exports`: the bare record plus the quotas after it."""
+
+    quota: Quota
+
+
+class Pagination(BaseModel):
+    """Which page of how many."""
+
+    page: int
+    limit: int
+    total: int
+    total_pages: int
+
+
+class ExportPage(BaseModel):
+    """The answer of `GET exports`."""
+
+    exports: list[ExportRecord]
+    pagination: Pagination
+    quota: Quota
+
+
+def paginate(page: int, limit: int, total: int) -> Pagination:
+    """The pagination of a page, counted from 1."""
+    return Pagination(page=page, limit=limit, total=total, total_pages=-(-total // limit))
+
+
+_STATUS: dict[str, ExportStatus] = {"running": "processing"}
+
+
+def export_status(run_status: str, expired_at: str | None) -> ExportStatus:
+    """The dashboards' word for a run's state."""
+    if expired_at:
+        return "expired"
+    return _STATUS.get(run_status, run_status)  # type: ignore[arg-type]
+
+
+def export_record(run: Run, percent: float, base_url: str | None) -> ExportRecord:
+    """A run as an export; `base_url` None gives no link (a viewer reads, but fetches no file)."""
+    status = export_status(run.status, run.expired_at)
+    return ExportRecord(
+        id=encode_id(run.id),
+        format=run.spec["format"],
+        mode=run.spec["mode"],
+        dataType=run.spec["dataType"],
+        status=status,
+        filename=run.spec["filename"],
+        recordCount=run.artifact.rows if run.artifact else None,
+        progress=100 if run.status == "completed" else percent,
+        downloadUrl=download_url(run, base_url) if status == "completed" else None,
+        expiresAt=run.expires_at,
+        errorMessage=run.error.message if run.error and run.status != "pending" else None,
+        createdAt=run.created_at,
+        completedAt=run.completed_at,
+    )
+
+
+def download_url(run: Run, base_url: str | None) -> str | None:
+    """Our own link to a completed export's file, good as long as the file lives."""
+    if base_url is None or run.expires_at is None:
+        return None
+    return link_url(run.tenant, run.id, run.expires_at, base_url)
+
+
+def link_url(tenant: str, run_id: str, expires_at: str, base_url: str) -> str:
+    """The absolute form of a download link."""
+    return f"{base_url}/api/downloads/{make_token(Link(tenant, run_id, expires_at))}"
+
+
+def spec_of(request: ExportRequest, filename: str, filters: dict[str, Any]) -> dict[str, Any]:
+    """What a run keeps of the request."""
+    return {
+        "format": request.format,
+        "mode": request.mode,
+        "dataType": request.dataType,
+        "filters": filters,
+        "filename": filename,
+    }

@@ -1,0 +1,234 @@
+"""Runs of every kind, as jobs (CONTRACT §2)."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from datetime import date, datetime, timedelta
+from itertools import islice
+from statistics import median
+from typing import Any
+
+from pydantic import BaseModel
+
+from stowage.aws import objects
+from stowage.aws.table import Item
+from stowage.backups.records import duration_ms
+from stowage.ids import is_run_id
+from stowage.runs.record import FINAL, UNFINISHED, Run
+from stowage.runs.store import newest_runs, read_progress
+from stowage.settings import settings
+
+KINDS = ("export_backup", "export_logs", "export", "import", "restore", "verify", "replicate", "offboard")
+
+# On-demand prices in us-east-1, in USD: https://aws.amazon.com/fargate/pricing/, https://aws.amazon.com/lambda/pricing/
+FARGATE_HOUR = 1 * 0.04048 + 2 * 0.004445
+LAMBDA_SECOND = 1.769 * 0.0000166667
+
+
+class JobProgress(BaseModel):
+    """How far a job is."""
+
+    stage: str
+    percent: float
+    bytes: int
+    rows: int
+    message: str
+
+
+class Job(BaseModel):
+    """One run, whatever its kind."""
+
+    id: str
+    type: str
+    project_id: str
+    status: str
+    progress: JobProgress
+    attempts: int
+    max_attempts: int
+    last_error: str | None
+    created_at: str
+    started_at: str | None
+    completed_at: str | None
+    result: dict[str, Any] | None
+
+
+class AttemptEntry(BaseModel):
+    """One attempt in a timeline."""
+
+    n: int
+    started_at: str | None
+    ended_at: str
+    error: str | None
+
+
+class StageEntry(BaseModel):
+    """One moment in a timeline."""
+
+    stage: str
+    at: str
+
+
+class Timeline(BaseModel):
+    """What a run did and when, what proves its artifact, and about what it cost."""
+
+    stages: list[StageEntry]
+    attempts: list[AttemptEntry]
+    manifest: dict[str, Any] | None
+    cost_usd: float
+
+
+class Day(BaseModel):
+    """A day's runs by outcome, the bytes they stored and how long the median one took."""
+
+    day: str
+    completed: int
+    failed: int
+    cancelled: int
+    unfinished: int
+    bytes: int
+    median_ms: int | None
+
+
+class JobStats(BaseModel):
+    """Runs per day; `success_rate` is of those that completed or failed, null when there were none."""
+
+    days: list[Day]
+    total: int
+    completed: int
+    failed: int
+    cancelled: int
+    bytes: int
+    median_ms: int | None
+    success_rate: float | None
+
+
+def job(run: Run, progress: Item | None = None) -> Job:
+    """A run as a job; `progress` is read where the run is unfinished and it was not given."""
+    if progress is None and run.status in UNFINISHED:
+        progress = read_progress(run.id)
+    return Job(
+        id=run.id,
+        type=run.kind,
+        project_id=run.tenant,
+        status=run.status,
+        progress=_progress(run, progress),
+        attempts=run.tries,
+        max_attempts=settings().max_attempts,
+        last_error=run.error.message if run.error else None,
+        created_at=run.created_at,
+        started_at=run.started_at,
+        completed_at=run.completed_at,
+        result=_result(run),
+    )
+
+
+def _progress(run: Run, item: Item | None) -> JobProgress:
+    if item is None:
+        artifact = run.artifact
+        return JobProgress(
+            stage=run.status,
+            percent=100 if run.status == "completed" else 0,
+            bytes=artifact.size_bytes if artifact else 0,
+            rows=artifact.rows if artifact else 0,
+            message=run.error.message if run.error else f"{run.status.capitalize()}.",
+        )
+    return JobProgress(
+        stage=item["stage"], percent=item["percent"], bytes=item["bytes"], rows=item["rows"], message=item["message"]
+    )
+
+
+def _result(run: Run) -> dict[str, Any] | None:
+    if run.artifact is None:
+        return None
+    artifact = run.artifact
+    told = {"file_name": artifact.file_name, "size_bytes": artifact.size_bytes, "sha256": artifact.sha256}
+    if run.kind == "export":
+        return {"export_id": run.id, **told, "rows": artifact.rows, "expired": run.expired_at is not None}
+    return {"backup_id": run.id, **told, "download_path": f"/api/backup/{run.id}/download"}
+
+
+def list_jobs(
+    tenants: Iterable[str] | None,
+    now: datetime,
+    *,
+    kind: str | None,
+    status: str | None,
+    since: date | None,
+    cursor: str | None,
+    limit: int,
+) -> tuple[list[Job], str | None]:
+    """A page of these tenants' runs (None: every tenant's), newest first, and the cursor of the next page."""
+    where: dict[str, object] = {}
+    if kind:
+        where["kind"] = kind
+    if status:
+        where["status"] = status
+    first = since or (now - timedelta(days=settings().run_days)).date()
+    before = cursor if cursor and is_run_id(cursor) else None
+    found = newest_runs(tenants, now.date(), since=first, before=before, where=where)
+    runs = list(islice(found, limit + 1))
+    more = len(runs) > limit
+    return [job(run) for run in runs[:limit]], runs[limit - 1].id if more else None
+
+
+def read_timeline(run: Run) -> Timeline:
+    """A run's timeline."""
+    stages = [StageEntry(stage="created", at=run.created_at)]
+    if run.started_at:
+        stages.append(StageEntry(stage="started", at=run.started_at))
+    if run.completed_at and run.status in FINAL:
+        stages.append(StageEntry(stage=run.status, at=run.completed_at))
+    if run.expired_at:
+        stages.append(StageEntry(stage="expired", at=run.expired_at))
+    manifest = None
+    if run.artifact and not run.expired_at:
+        manifest = objects.read_json(run.artifact.bucket, run.artifact.manifest_key)
+    return Timeline(
+        stages=stages,
+        attempts=[
+            AttemptEntry(n=entry.n, started_at=entry.started_at, ended_at=entry.ended_at, error=entry.error)
+            for entry in run.attempts
+        ],
+        manifest=manifest,
+        cost_usd=round(sum(map(_cost, run.attempts)), 6),
+    )
+
+
+def _cost(attempt: Any) -> float:
+    if not attempt.started_at:
+        return 0.0
+    ran = datetime.fromisoformat(attempt.ended_at) - datetime.fromisoformat(attempt.started_at)
+    a_second = FARGATE_HOUR / 3600 if attempt.lane == "worker" else LAMBDA_SECOND
+    return float(ran.total_seconds() * a_second)
+
+
+def read_stats(tenants: Iterable[str] | None, now: datetime, days: int) -> JobStats:
+    """What happened to these tenants' runs of the last `days` days, today included."""
+    first = (now - timedelta(days=days - 1)).date()
+    by_day: dict[str, list[Run]] = defaultdict(list)
+    for run in newest_runs(tenants, now.date(), since=first, before=None, where={}):
+        by_day[run.created_at[:10]].append(run)
+    every = [run for runs in by_day.values() for run in runs]
+    whole = _day("", every)
+    judged = whole.completed + whole.failed
+    return JobStats(
+        days=[_day(day, by_day[day]) for day in ((first + timedelta(n)).isoformat() for n in range(days))],
+        total=len(every),
+        completed=whole.completed,
+        failed=whole.failed,
+        cancelled=whole.cancelled,
+        bytes=whole.bytes,
+        median_ms=whole.median_ms,
+        success_rate=round(whole.completed / judged, 4) if judged else None,
+    )
+
+
+def _day(day: str, runs: list[Run]) -> Day:
+    durations = [took for run in runs if run.status == "completed" and (took := duration_ms(run)) is not None]
+    outcomes = {status: sum(run.status == status for run in runs) for status in FINAL}
+    return Day(
+        day=day,
+        **outcomes,
+        unfinished=sum(run.status in UNFINISHED for run in runs),
+        bytes=sum(run.artifact.size_bytes for run in runs if run.artifact),
+        median_ms=round(median(durations)) if durations else None,
+    )
