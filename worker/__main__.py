@@ -14,7 +14,7 @@ import traceback
 from datetime import UTC, datetime
 from types import FrameType
 
-from stowage.errors import CancelledError, StowageError, TransientRunError
+from stowage.errors import CancelledError, ProcessStopped, StowageError
 from stowage.kinds import make_of
 from stowage.runs.lane import Make, run_attempt
 from stowage.runs.progress import Reporter
@@ -56,13 +56,17 @@ def main() -> int:
     """Carry out the attempt; the process's exit code."""
     signal.signal(signal.SIGTERM, _stop)
     run_id, attempt = os.environ["STOWAGE_RUN_ID"], int(os.environ["STOWAGE_ATTEMPT"])
-    tenant = tenant_of(run_id)
-    if tenant is None:
-        _log("there is no such run", run=run_id)
-        return DONE
-    about = {"run": run_id, "attempt": attempt, "tenant": tenant}
+    about: dict[str, object] = {"run": run_id, "attempt": attempt}
     try:
+        tenant = tenant_of(run_id)
+        if tenant is None:
+            _log("there is no such run", **about)
+            return DONE
+        about["tenant"] = tenant
         made = run_attempt(tenant, run_id, attempt, _Watchdog().make_of, lambda: datetime.now(UTC))
+    except ProcessStopped:
+        _log("stopped", **about)
+        return TRY_AGAIN
     except CancelledError:
         _log("cancelled", **about)
         return DONE
@@ -79,11 +83,12 @@ def main() -> int:
 def _stop(_signal: int, _frame: FrameType | None) -> None:
     """ECS stops a task by SIGTERM and waits StopTimeout: enough to abort the upload and say so on the run."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    raise TransientRunError("The worker was stopped.", "worker_stopped")
+    raise ProcessStopped
 
 
 def _log(message: str, **about: object) -> None:
-    print(json.dumps({"message": message, "at": datetime.now(UTC).isoformat(), **about}), file=sys.stderr, flush=True)
+    sys.stderr.write(json.dumps({"message": message, "at": datetime.now(UTC).isoformat(), **about}) + "\n")
+    sys.stderr.flush()
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from aws_lambda_powertools.event_handler import Response
 from aws_lambda_powertools.shared.cookies import Cookie, SameSite
 from pydantic import BaseModel
+
 from stowage.entry.auth import COOKIE, Role, identify
 from stowage.entry.http import Body, Visitor, http_app, json_response
 from stowage.ids import rfc3339

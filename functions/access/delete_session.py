@@ -2,6 +2,7 @@
 
 from aws_lambda_powertools.event_handler import Response
 from aws_lambda_powertools.shared.cookies import Cookie, SameSite
+
 from stowage.entry.auth import COOKIE
 from stowage.entry.http import http_app
 

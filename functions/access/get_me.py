@@ -1,6 +1,7 @@
 """GET /api/v1/me: who the caller is."""
 
 from pydantic import BaseModel
+
 from stowage.entry.auth import Role
 from stowage.entry.http import Caller, http_app
 from stowage.ids import rfc3339

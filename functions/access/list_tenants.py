@@ -1,6 +1,7 @@
 """GET /api/v1/tenants: the caller's tenants."""
 
 from pydantic import BaseModel
+
 from stowage.entry.http import Caller, http_app
 
 app = http_app()

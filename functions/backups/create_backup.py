@@ -2,6 +2,7 @@
 
 from aws_lambda_powertools.event_handler import Response
 from pydantic import BaseModel
+
 from stowage import backups
 from stowage.backups.limits import count_request
 from stowage.backups.records import BackupCreated, BackupRequest

@@ -1,6 +1,7 @@
 """GET /api/backup/{id}/download: a backup's file."""
 
 from aws_lambda_powertools.event_handler import Response
+
 from stowage import backups
 from stowage.entry.http import Caller, Id, http_app
 from stowage.runs.store import tenant_of

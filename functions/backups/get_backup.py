@@ -1,6 +1,7 @@
 """GET /api/backup/{id}: one backup with its manifest."""
 
 from pydantic import BaseModel
+
 from stowage import backups
 from stowage.backups.records import BackupDetail
 from stowage.entry.http import Caller, Id, http_app

@@ -3,6 +3,7 @@
 from typing import Annotated, Literal
 
 from aws_lambda_powertools.event_handler.openapi.params import Query
+
 from stowage import backups
 from stowage.backups.records import BackupPage
 from stowage.entry.http import Caller, http_app
@@ -14,7 +15,7 @@ app = http_app()
 def list_backups(
     caller: Caller,
     project_id: str | None = None,
-    status: Literal["pending", "running", "completed", "failed", "cancelled"] | None = None,
+    status: Literal["pending", "running", "completed", "failed", "cancelled", "expired"] | None = None,
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
     offset: Annotated[int, Query(ge=0, le=10_000)] = 0,
 ) -> BackupPage:

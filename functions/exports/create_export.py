@@ -1,6 +1,7 @@
 """POST exports: start an export."""
 
 from aws_lambda_powertools.event_handler import Response
+
 from stowage import exports
 from stowage.entry.http import Caller, http_app, json_response
 from stowage.exports.records import CreatedExport, ExportRequest

@@ -1,6 +1,7 @@
 """DELETE exports/{exportId}: take away an export's file and record."""
 
 from pydantic import BaseModel
+
 from stowage import exports
 from stowage.entry.http import Caller, Id, http_app
 

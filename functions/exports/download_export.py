@@ -1,6 +1,7 @@
 """GET /api/downloads/{token}: follow a download link of ours to storage's own, signed now."""
 
 from aws_lambda_powertools.event_handler import Response
+
 from stowage import exports
 from stowage.entry.http import Visitor, http_app
 

@@ -4,8 +4,17 @@ from typing import Annotated
 
 from aws_lambda_powertools.event_handler import Response
 from aws_lambda_powertools.event_handler.openapi.params import Query
+
 from stowage.entry.http import Caller, Id, http_app
-from stowage.exports.progress import ExportProgress, Viewer, etag, event_stream, show_progress, wait_for_change
+from stowage.exports.progress import (
+    ExportProgress,
+    Viewer,
+    etag,
+    event_stream,
+    is_known,
+    show_progress,
+    wait_for_change,
+)
 
 app = http_app()
 
@@ -24,6 +33,6 @@ def get_export_progress(
     known = caller.headers.get("if-none-match")
     item = wait_for_change(viewer, export_id, known, wait)
     headers = {"ETag": etag(item), "Cache-Control": "no-cache"}
-    if known == etag(item):
+    if is_known(item, known):
         return Response(304, headers=headers)
     return Response(200, "application/json", show_progress(item), headers)

@@ -1,6 +1,7 @@
 """GET /api/jobs/{job_id}: one run."""
 
 from pydantic import BaseModel
+
 from stowage import jobs
 from stowage.entry.http import Caller, Id, http_app
 from stowage.runs.store import read_progress, read_run

@@ -4,6 +4,7 @@ from typing import Annotated
 
 from aws_lambda_powertools.event_handler.openapi.params import Query
 from pydantic import BaseModel
+
 from stowage import jobs
 from stowage.entry.http import Caller, http_app
 

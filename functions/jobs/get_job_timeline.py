@@ -1,6 +1,7 @@
 """GET /api/jobs/{job_id}/timeline: what a run did, and when."""
 
 from pydantic import BaseModel
+
 from stowage import jobs
 from stowage.entry.http import Caller, Id, http_app
 from stowage.runs.store import read_run, tenant_of

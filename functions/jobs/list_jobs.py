@@ -1,10 +1,11 @@
 """GET /api/jobs: every kind of run, newest first."""
 
-from datetime import date
+from datetime import datetime
 from typing import Annotated, Literal
 
 from aws_lambda_powertools.event_handler.openapi.params import Query
 from pydantic import BaseModel
+
 from stowage import jobs
 from stowage.entry.http import Caller, http_app
 
@@ -22,9 +23,9 @@ class Answer(BaseModel):
 def list_jobs(
     caller: Caller,
     project_id: str | None = None,
-    type: Literal[*jobs.KINDS] | None = None,  # type: ignore[valid-type]  # noqa: A002 - the contract's name
+    type: Literal[*jobs.KINDS] | None = None,  # type: ignore[valid-type]
     status: Literal["pending", "running", "completed", "failed", "cancelled"] | None = None,
-    since: date | None = None,
+    since: datetime | None = None,
     cursor: str | None = None,
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
 ) -> Answer:

@@ -2,6 +2,7 @@
 
 from aws_lambda_powertools.event_handler import Response
 from pydantic import BaseModel
+
 from stowage import jobs
 from stowage.entry.http import Caller, Id, http_app, json_response
 from stowage.exports import must_own

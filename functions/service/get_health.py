@@ -1,6 +1,7 @@
 """GET /api/v1/health: whether the service answers."""
 
 from pydantic import BaseModel
+
 from stowage.aws.keys import read_key
 from stowage.entry.http import http_app
 

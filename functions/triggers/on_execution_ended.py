@@ -13,6 +13,6 @@ def app(event: dict[str, Any], now: datetime) -> str | None:
     """Answer the run's state; most often its own last step has settled it before."""
     detail = event["detail"]
     given = json.loads(detail["input"])
-    ending = Ending(f"States.{detail['status'].title()}", detail.get("cause") or "")
+    ending = Ending(detail["status"], detail.get("cause") or "")
     run = settle_execution(given["tenant"], given["run_id"], given["attempt"], detail["name"], now, ending)
     return run.status if run else None

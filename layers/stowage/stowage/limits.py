@@ -60,7 +60,7 @@ class Limit:
 
 
 def count_call(limits: list[Limit], now: datetime, answer_headers: MutableMapping[str, str], message: str) -> None:
-    """Count a call against each limit, and tell the tightest in the answer's headers; RateLimitedError when one is used up."""
+    """Count a call against each limit, telling the tightest in the headers; RateLimitedError when one is used up."""
     tightest: tuple[int, Limit, int] | None = None
     for limit in limits:
         take = limit.take(now)

@@ -37,6 +37,8 @@ class Settings(BaseModel):
     role_map: Json[dict[str, str]] = Field(default_factory=dict)
     link_secret: str = ""
     console_origins: str = ""
+    backend_api_url: str = ""
+    backend_api_key: str = ""
 
     exports_per_day: int = 10
     gdpr_exports_per_day: int = 3

@@ -5,6 +5,7 @@ from typing import Any
 
 from stowage.audit import audit_note
 from stowage.aws import objects, table
+from stowage.aws.table import ABSENT, PRESENT
 from stowage.backups.records import Backup, BackupCreated, BackupDetail, BackupRequest, backup, backup_detail
 from stowage.entry.auth import Identity
 from stowage.errors import BadRequestError, ConflictError, GoneError
@@ -23,12 +24,7 @@ def create_backup(
     tenant: Tenant, identity: Identity, request: BackupRequest, now: datetime, *, key: str | None
 ) -> BackupCreated:
     """Ask for a backup; the job that will make it. BadRequestError for what is not configured."""
-    if request.notify_email is not None:
-        raise BadRequestError(
-            "This deployment sends no e-mail; leave notify_email out.",
-            "not_configured",
-            details=[{"field": "notify_email", "message": "no sender is configured"}],
-        )
+    must_be_configured(request)
     run = Run(
         id=new_run_id(now),
         tenant=tenant.id,
@@ -49,6 +45,16 @@ def create_backup(
     return BackupCreated.model_validate(request_run(run, now, created.model_dump, key=once or None))
 
 
+def must_be_configured(request: BackupRequest) -> None:
+    """BadRequestError `not_configured` for what the request wants and this deployment cannot do."""
+    if request.notify_email is not None:
+        raise BadRequestError(
+            "This deployment sends no e-mail; leave notify_email out.",
+            "not_configured",
+            details=[{"field": "notify_email", "message": "no sender is configured"}],
+        )
+
+
 def file_name(tenant: Tenant, request: BackupRequest, now: datetime) -> str:
     """`acme-2026-11-20T081500Z.sql.gz`: whose it is, from when, and what opens it."""
     name = f"{tenant.slug}-{now:%Y-%m-%dT%H%M%SZ}.{EXTENSIONS[request.format]}"
@@ -58,6 +64,9 @@ def file_name(tenant: Tenant, request: BackupRequest, now: datetime) -> str:
 def list_backups(tenant: str, status: str | None, offset: int, limit: int) -> tuple[list[Backup], int]:
     """A page of a tenant's backups, newest first, and how many there are of that status."""
     where: dict[str, object] = {"status": status} if status else {}
+    if status in ("completed", "expired"):
+        # An expired backup is a completed run whose file is gone.
+        where = {"status": "completed", "expired_at": PRESENT if status == "expired" else ABSENT}
     runs, total = list_history(tenant, "backups", offset, limit, where)
     return [backup(run) for run in runs], total
 

@@ -2,6 +2,8 @@
 
 from pydantic import BaseModel
 
+from stowage.backups import must_be_configured
+from stowage.backups.records import BackupRequest
 from stowage.postgres.connection import DUMP, borrowed
 from stowage.postgres.contents import Estimate as DumpEstimate
 from stowage.postgres.contents import estimate
@@ -23,9 +25,10 @@ class BackupEstimate(BaseModel):
     seconds: float
 
 
-def estimate_backup(tenant: Tenant, *, compressed: bool) -> BackupEstimate:
-    """Estimate a backup without starting it."""
-    found = _estimate(tenant.database, tenant.schema, compressed)
+def estimate_backup(tenant: Tenant, request: BackupRequest) -> BackupEstimate:
+    """Estimate a backup without starting it; BadRequestError as for the backup itself."""
+    must_be_configured(request)
+    found = _estimate(tenant.database, tenant.schema, request.compress)
     seconds = WORKER_START_SECONDS + found.source_bytes / DUMP_BYTES_A_SECOND
     return BackupEstimate(
         bytes=found.bytes, rows=found.rows, tables=found.tables, lane="worker", seconds=round(seconds, 1)

@@ -34,7 +34,9 @@ class BackupRequest(BaseModel):
             return None
         path = path.removeprefix("/").rstrip("/")
         if not _STORAGE_PATH.fullmatch(path) or ".." in path or "//" in path:
-            raise ValueError("a path of letters, digits and / . _ - that begins with a letter or digit; .. is not taken")
+            raise ValueError(
+                "a path of letters, digits and / . _ - that begins with a letter or digit; .. is not taken"
+            )
         return path
 
     @field_validator("notify_email")

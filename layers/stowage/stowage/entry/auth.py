@@ -40,7 +40,7 @@ class Identity:
 
 
 def token_of(headers: Mapping[str, str], cookies: list[str]) -> tuple[str, bool]:
-    """The token of a request and whether it came by cookie; a header counts before a cookie. Empty when there is none."""
+    """The token of a request ("" for none) and whether it came by cookie; a header counts before a cookie."""
     scheme, _, credentials = headers.get("authorization", "").partition(" ")
     if scheme:
         return (credentials.strip(), False) if scheme.lower() == "bearer" else ("", False)
@@ -81,9 +81,9 @@ def _claims(token: str, now: datetime) -> dict[str, Any]:
             audience=config.jwt_audience or None,
             options={"require": ["exp", "sub"], "verify_aud": bool(config.jwt_audience), "verify_exp": False},
         )
-        if int(claims["exp"]) <= now.timestamp():
+        if datetime.fromtimestamp(claims["exp"], UTC) <= now:
             raise UnauthenticatedError("The token has expired.")
-    except (jwt.PyJWTError, ValueError, TypeError):
+    except (jwt.PyJWTError, ValueError, TypeError, OverflowError, OSError):
         raise UnauthenticatedError("The token is not valid.") from None
     return claims
 

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Annotated, Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from aws_lambda_powertools.event_handler import APIGatewayHttpResolver, Depends, Request, Response
 from aws_lambda_powertools.event_handler.openapi.exceptions import (
@@ -34,6 +34,7 @@ from stowage.errors import (
     StowageError,
     TooLargeError,
     UnauthenticatedError,
+    UnsupportedTypeError,
 )
 from stowage.ids import decode_id
 from stowage.settings import settings
@@ -42,6 +43,9 @@ from stowage.tenants import Tenant, find_tenant, list_tenants
 MOST_BODY_BYTES = 4_500_000
 """Lambda's 6 MB is of the event, in which the body is escaped (CONTRACT §0, Paging)."""
 MOST_DETAILS = 100
+SAFE_METHODS = ("GET", "HEAD")
+MOUNTS = ("/api/guilds/", "/api/v1/guilds/")
+"""Where the dashboards' routes are mounted: the same functions under both."""
 LONGEST_KEY = 255
 
 Id = Annotated[str, AfterValidator(decode_id)]
@@ -91,7 +95,7 @@ class CallerContext(VisitorContext):
         return find_tenant(self.tenant_id, self.now)
 
     def tenant_named(self, project_id: str | None) -> Tenant:
-        """The tenant of a route without one in its path: named in the request, by `X-Tenant-Id`, or the token's only one.
+        """The tenant of a route without one in its path: from the request, `X-Tenant-Id`, or the token's only one.
 
         NotFoundError where the caller may not see it, BadRequestError `tenant_required` where nothing names one.
         """
@@ -156,15 +160,18 @@ class Operation(APIGatewayHttpResolver):
         visitor: VisitorContext | None = None
         try:
             _check_size(event)
+            if is_forwarded(event):
+                return self._forward(event)
             visitor = _visitor(event, signed_in=self.role is not None)
             if self.role is not None and isinstance(visitor, CallerContext):
                 visitor.must(self.role)
             _check_origin(visitor, event)
-            self.append_context(visitor=visitor)
+            self.append_context(visitor=visitor)  # type: ignore[no-untyped-call]
             self._check_query(event)
+            _check_type(event)
             answer = super().resolve({**event, "rawPath": _path(event)}, context)
         except Exception as error:
-            self.clear_context()
+            self.clear_context()  # type: ignore[no-untyped-call]
             answer = error_answer(error, request_id)
         if visitor:
             answer["headers"] = {**answer.get("headers", {}), **visitor.answer_headers}
@@ -180,12 +187,20 @@ class Operation(APIGatewayHttpResolver):
         )
         return answer
 
+    def _forward(self, event: Mapping[str, Any]) -> dict[str, Any]:
+        _, by_cookie = token_of(event["headers"], event.get("cookies") or [])
+        if by_cookie and event["requestContext"]["http"]["method"] not in SAFE_METHODS and not is_own_origin(event):
+            raise foreign_origin()
+        from stowage.entry.upstream import forward
+
+        return forward(event)
+
     def _refuse(self, error: Exception) -> Response[str]:
         answer = error_answer(error, self.current_event.request_context.request_id)
         return Response(answer["statusCode"], "application/json", answer["body"])
 
     def _check_query(self, event: Mapping[str, Any]) -> None:
-        """Refuse query parameters that no route of this operation declares: a typing error must not look like success."""
+        """Refuse query parameters that this operation does not declare: a typing error must not look like success."""
         given = event.get("queryStringParameters") or {}
         if not given:
             return
@@ -228,7 +243,7 @@ Visitor = Annotated[VisitorContext, Depends(_current_visitor)]
 def _path(event: Mapping[str, Any]) -> str:
     """The path as the handler declares it, from the route's key and its parameters.
 
-    `rawPath` arrives decoded, so an id with `/` or `%` in it would match nothing. The backend's mount is the dashboard's.
+    `rawPath` arrives decoded, so an id with `/` or `%` in it would match nothing. Both mounts have one declaration.
     """
     path = event["routeKey"].partition(" ")[2].replace("/api/v1/guilds/", "/api/guilds/")
     for name, value in (event.get("pathParameters") or {}).items():
@@ -241,6 +256,12 @@ def _check_size(event: Mapping[str, Any]) -> None:
     size = len(body) * 3 // 4 if event.get("isBase64Encoded") else len(body.encode())
     if size > MOST_BODY_BYTES:
         raise TooLargeError("A request's body may have 4.5 MB; larger files go through the upload or import routes.")
+
+
+def _check_type(event: Mapping[str, Any]) -> None:
+    """Refuse forms, which any page may send anywhere (and which Powertools would read as well as JSON)."""
+    if event["headers"].get("content-type", "").lower().startswith("application/x-www-form-urlencoded"):
+        raise UnsupportedTypeError("Send JSON.")
 
 
 def _visitor(event: Mapping[str, Any], *, signed_in: bool) -> VisitorContext:
@@ -274,14 +295,25 @@ def _check_origin(visitor: VisitorContext, event: Mapping[str, Any]) -> None:
 
     Without credentials (signing in and out) only a foreign page is refused.
     """
-    if event["requestContext"]["http"]["method"] in ("GET", "HEAD"):
+    if event["requestContext"]["http"]["method"] in SAFE_METHODS:
         return
     if isinstance(visitor, CallerContext):
         refused = visitor.identity.by_cookie and not is_own_origin(event)
     else:
         refused = "origin" in visitor.headers and not is_own_origin(event)
     if refused:
-        raise ForbiddenError("This request does not come from a page of the console.", "foreign_origin")
+        raise foreign_origin()
+
+
+def foreign_origin() -> ForbiddenError:
+    """The refusal of a change that a page of somebody else's asks for."""
+    return ForbiddenError("This request does not come from a page of the console.", "foreign_origin")
+
+
+def is_forwarded(event: Mapping[str, Any]) -> bool:
+    """Whether a backend answers this route instead of us (`stowage.entry.upstream`)."""
+    path = event["routeKey"].partition(" ")[2]
+    return bool(settings().backend_api_url) and path.startswith(MOUNTS)
 
 
 def is_own_origin(event: Mapping[str, Any]) -> bool:
@@ -289,9 +321,9 @@ def is_own_origin(event: Mapping[str, Any]) -> bool:
     headers = event["headers"]
     origin = headers.get("origin")
     if origin is None:
-        return headers.get("sec-fetch-site") == "same-origin"
+        return bool(headers.get("sec-fetch-site") == "same-origin")
     allowed = [allowed.strip().rstrip("/") for allowed in settings().console_origins.split(",")]
-    return origin in allowed or urlsplit(origin).netloc == event["requestContext"]["domainName"]
+    return origin in allowed or origin == base_url(event)
 
 
 def error_answer(error: Exception, request_id: str) -> dict[str, Any]:
@@ -300,7 +332,7 @@ def error_answer(error: Exception, request_id: str) -> dict[str, Any]:
         case StowageError():
             return _refusal(error, error.status, request_id)
         case RequestUnsupportedContentType():
-            return _refusal(BadRequestError("Send JSON.", "unsupported_media_type"), 415, request_id)
+            return _refusal(UnsupportedTypeError("Send JSON."), 415, request_id)
         case RequestValidationError():
             details: list[Detail] = [
                 {
@@ -310,7 +342,7 @@ def error_answer(error: Exception, request_id: str) -> dict[str, Any]:
                 for found in error.errors()
             ]
             first = details[0]
-            sentence = f"{first['field']}: {first['message']}" if first["field"] else first["message"].capitalize()
+            sentence = f"{first['field']}: {first['message']}" if first["field"] else _as_sentence(first["message"])
             return _refusal(BadRequestError(sentence.rstrip(".") + ".", details=details), 400, request_id)
     logger.exception("unexpected error", request=request_id)
     return _refusal(StowageError("Something went wrong on our side."), 500, request_id)
@@ -351,8 +383,14 @@ _MESSAGES = {
 
 
 def _message(found: Mapping[str, Any]) -> str:
+    if found["type"] == "missing" and found["loc"] == ("body",):
+        return _MESSAGES["model_attributes_type"]
     text = _MESSAGES.get(found["type"]) or str(found["msg"]).removeprefix("Value error, ")
     return text[:1].lower() + text[1:]
+
+
+def _as_sentence(message: str) -> str:
+    return message[:1].upper() + message[1:]
 
 
 def _json(value: object) -> str:

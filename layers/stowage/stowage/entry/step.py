@@ -10,7 +10,7 @@ from stowage.entry.telemetry import logger
 
 
 class StepInput(BaseModel):
-    """What every state passes: which attempt of which run; `failure` is the state machine's own word for what happened."""
+    """What every state passes: which attempt of which run; `failure` is what the state machine says happened."""
 
     tenant: str
     run_id: str

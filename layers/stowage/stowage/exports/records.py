@@ -11,10 +11,11 @@ from stowage.runs.record import Run
 
 type Format = Literal["csv", "json", "ndjson", "xlsx", "parquet"]
 type ExportStatus = Literal["pending", "processing", "completed", "failed", "cancelled", "expired"]
-type FilterValue = str | int | float | bool | None | list[str | int | float | bool | None]
+type Scalar = str | int | float | bool | None
+type FilterValue = list[Scalar] | Scalar
 
 LONGEST_FILENAME = 120
-_NOT_IN_NAMES = re.compile(r"[/\\\x00-\x1f\x7f]")
+_NOT_IN_NAMES = re.compile(r"[/\\\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 class ExportRequest(BaseModel):

@@ -1,0 +1,59 @@
+"""Filters: what is taken, what is dropped, and what is refused with which words."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from stowage.errors import BadRequestError
+from stowage.exports.filters import Filters, parse_filters
+
+
+def test_null_empty_and_missing_filters_are_dropped() -> None:
+    assert parse_filters("accounts", {"platform": None, "status": "", "brandId": [], "search": None}) == Filters()
+    assert parse_filters("accounts", None) == Filters()
+    assert parse_filters("accounts", {"platform": [None, ""], "status": ","}).any_of == (("status", (",",)),)
+
+
+def test_a_comma_separates_and_the_whole_is_a_value_too() -> None:
+    assert parse_filters("brands", {"label": "Pine, Oak"}).any_of == (("label", ("Pine", "Oak", "Pine, Oak")),)
+    assert parse_filters("brands", {"label": ["Pine, Oak"]}).any_of == (("label", ("Pine, Oak",)),)
+
+
+def test_ids_are_decoded_and_also_taken_as_they_are() -> None:
+    assert parse_filters("posts", {"ids": ["~aHR0cHM6Ly94"]}).ids == ("~aHR0cHM6Ly94", "https://x")
+    assert parse_filters("posts", {"accountId": "acc_1"}).any_of == (("accountId", ("acc_1",)),)
+
+
+def test_moments_are_rfc_3339_or_a_date() -> None:
+    filters = parse_filters("posts", {"createdAfter": "2026-01-31", "createdBefore": "2026-02-01T01:00:00+01:00"})
+    assert filters.created_after == datetime(2026, 1, 31, tzinfo=UTC)
+    assert filters.created_before == datetime(2026, 2, 1, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("data_type", "raw", "field", "message"),
+    [
+        ("posts", {"brandId": "x"}, "filters.brandId", "expected one of id, accountId, url"),
+        ("brands", {"deleted_at": "x"}, "filters.deleted_at", "expected one of id, label, search"),
+        ("tasks", {"status": "todo,later"}, "filters.status", "expected one of todo, in_progress, completed"),
+        ("posts", {"createdAfter": "yesterday"}, "filters.createdAfter", "RFC 3339"),
+        ("posts", {"createdAfter": 5}, "filters.createdAfter", "RFC 3339"),
+        ("posts", {"search": "a\0b"}, "filters.search", "NUL"),
+        ("posts", {"ids": [{"a": 1}]}, "filters.ids", "a text"),
+        ("audit", {"before": "x"}, "filters.before", "expected one of actor"),
+    ],
+)
+def test_a_filter_that_cannot_be_meant_is_refused_by_name(
+    data_type: str, raw: dict[str, object], field: str, message: str
+) -> None:
+    with pytest.raises(BadRequestError) as raised:
+        parse_filters(data_type, raw)
+    assert raised.value.details is not None
+    assert raised.value.details[0]["field"] == field
+    assert message in raised.value.details[0]["message"]
+
+
+def test_every_bad_filter_is_told() -> None:
+    with pytest.raises(BadRequestError) as raised:
+        parse_filters("posts", {"one": 1, "two": 2, "search": "fine"})
+    assert [detail["field"] for detail in raised.value.details or []] == ["filters.one", "filters.two"]

@@ -1,0 +1,110 @@
+"""Each mend of local/mends.py is still needed: these fail when moto does what AWS does."""
+
+import inspect
+import json
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import boto3
+import moto.backends
+import pytest
+from botocore.exceptions import ClientError
+from moto import mock_aws
+from moto.core.config import default_user_config
+from moto.dynamodb.models import dynamodb_backends
+
+ACCOUNT, REGION = "123456789012", "us-east-1"
+ROLE = f"arn:aws:iam::{ACCOUNT}:role/any"
+
+
+@pytest.fixture
+def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    for name in ("AWS_ENDPOINT_URL", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_DEFAULT_REGION", REGION)
+    with mock_aws():
+        yield
+
+
+@pytest.fixture
+def table(aws: None) -> Any:
+    client = boto3.client("dynamodb")
+    client.create_table(
+        TableName="t",
+        AttributeDefinitions=[{"AttributeName": "pk", "AttributeType": "S"}],
+        KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}],
+        BillingMode="PAY_PER_REQUEST",
+        StreamSpecification={"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"},
+    )
+    return client
+
+
+def test_state_machines_are_not_executed_by_default() -> None:
+    assert default_user_config["stepfunctions"]["execute_state_machine"] is False
+
+
+def test_a_task_of_ecs_ends_well_whatever_its_exit_code() -> None:
+    from moto.stepfunctions.parser.asl.component.state.exec.state_task.service import state_task_service_ecs
+
+    source = inspect.getsource(state_task_service_ecs)
+    assert "exitCode" not in source
+    assert "ExitCode" not in source
+
+
+def test_parameters_of_ecs_are_not_brought_into_its_case() -> None:
+    from moto.stepfunctions.parser.asl.component.state.exec.state_task.service.state_task_service_ecs import (
+        StateTaskServiceEcs,
+    )
+
+    assert "_normalise_parameters" not in vars(StateTaskServiceEcs)
+
+
+def test_tasks_of_ecs_are_asked_for_twice_a_second() -> None:
+    from moto.stepfunctions.parser.asl.component.state.exec.state_task.service import state_task_service_callback
+
+    assert state_task_service_callback._DELAY_SECONDS_SYNC_CONDITION_CHECK == 0.5
+
+
+def test_a_stopped_execution_is_not_aborted_at_once_with_its_cause() -> None:
+    with mock_aws(config={"stepfunctions": {"execute_state_machine": True}}):
+        client = boto3.client("stepfunctions", region_name=REGION)
+        wait = {"StartAt": "Wait", "States": {"Wait": {"Type": "Wait", "Seconds": 3, "End": True}}}
+        machine = client.create_state_machine(name="m", definition=json.dumps(wait), roleArn=ROLE)["stateMachineArn"]
+        arn = client.start_execution(stateMachineArn=machine, name="e", input="{}")["executionArn"]
+        time.sleep(0.2)
+        client.stop_execution(executionArn=arn, error="Stopped", cause="because")
+        state = client.describe_execution(executionArn=arn)
+        assert (state["status"], state.get("error"), state.get("cause")) != ("ABORTED", "Stopped", "because")
+
+
+def test_the_end_of_an_execution_is_no_event() -> None:
+    from moto.stepfunctions.parser.backend import execution
+
+    assert "Execution Status Change" not in inspect.getsource(execution)
+
+
+def test_the_engine_makes_a_client_per_state(aws: None) -> None:
+    from moto.stepfunctions.parser.asl.utils.boto_client import boto_client_for
+
+    assert boto_client_for(REGION, "sqs") is not boto_client_for(REGION, "sqs")
+
+
+def test_a_failed_transaction_puts_the_whole_table_back(table: Any) -> None:
+    before = dynamodb_backends[ACCOUNT][REGION].tables["t"]
+    refused = {"TableName": "t", "Key": {"pk": {"S": "a"}}, "ConditionExpression": "attribute_exists(pk)"}
+    with pytest.raises(ClientError, match="TransactionCanceled"):
+        table.transact_write_items(TransactItems=[{"ConditionCheck": refused}])
+    assert dynamodb_backends[ACCOUNT][REGION].tables["t"] is not before
+
+
+def test_a_write_that_changes_nothing_is_in_the_stream(table: Any) -> None:
+    for _ in range(2):
+        table.put_item(TableName="t", Item={"pk": {"S": "a"}})
+    shard = dynamodb_backends[ACCOUNT][REGION].tables["t"].stream_shard
+    assert shard is not None
+    assert len(shard.items) == 2
+
+
+def test_modules_are_listed_anew_for_each_request() -> None:
+    assert moto.backends.list_of_moto_modules() is not moto.backends.list_of_moto_modules()
