@@ -1,0 +1,59 @@
+# Every command sets up what it needs first; only a changed lock file makes it do so again.
+.DEFAULT_GOAL := help
+.PHONY: help setup demo up test bench check format build lock clean
+unexport PYTHONDONTWRITEBYTECODE
+
+PYTHON := .venv/bin/python
+READY := .venv/.ready
+SAM := .tools/sam/bin/sam
+SAM_READY := .tools/sam/.ready
+WITH_SAM := AWS_DEFAULT_REGION=us-east-1 SAM_CLI_TELEMETRY=0 PATH="$(CURDIR)/.venv/bin:$$PATH" $(SAM)
+CODE := functions layers local tests worker benchmarks
+COMPILE := --python-version 3.13 --generate-hashes --no-header --no-annotate --quiet
+
+help: ## Show this list.
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(READY): requirements-dev.lock local/setup.sh
+	@local/setup.sh
+
+$(SAM_READY): requirements-sam.lock local/setup.sh
+	@local/setup.sh sam
+
+setup: $(READY) ## Install Python 3.13 (where missing) and all packages into .venv.
+
+demo: $(READY) ## Start everything, watch an export and a backup, then serve until Ctrl-C.
+	@$(PYTHON) -m local demo $(ARGS)
+
+up: $(READY) ## Start everything and serve until Ctrl-C.
+	@$(PYTHON) -m local up $(ARGS)
+
+test: $(READY) ## Run all tests on the real stack; ARGS="-k name" chooses.
+	@$(PYTHON) -m pytest $(ARGS)
+
+bench: $(READY) ## Measure, each figure against a floor.
+	@$(PYTHON) -m benchmarks $(ARGS)
+
+check: $(READY) $(SAM_READY) ## Format, lint, types, template.
+	@$(PYTHON) -m ruff format --check $(CODE)
+	@$(PYTHON) -m ruff check $(CODE)
+	@$(PYTHON) -m mypy
+	@$(WITH_SAM) validate --lint --template template.yaml
+
+format: $(READY) ## Format the code.
+	@$(PYTHON) -m ruff check --select I --fix --quiet $(CODE)
+	@$(PYTHON) -m ruff format $(CODE)
+
+build: $(READY) $(SAM_READY) ## Build what `sam deploy` uploads, without a container.
+	@$(WITH_SAM) build
+
+lock: ## Make the lock files anew from the .in files; ARGS=--upgrade takes new versions.
+	@uv=$$(command -v uv || echo .tools/uv/bin/uv); \
+	$$uv pip compile $(COMPILE) $(ARGS) requirements-dev.in -o requirements-dev.lock && \
+	$$uv pip compile $(COMPILE) -c requirements-dev.lock layers/dependencies/requirements.in -o layers/dependencies/requirements.txt && \
+	$$uv pip compile $(COMPILE) -c requirements-dev.lock worker/requirements.in -o worker/requirements.txt && \
+	$$uv pip compile $(COMPILE) $(ARGS) requirements-sam.in -o requirements-sam.lock
+
+clean: ## Remove what commands made: data, builds, caches. .venv and .tools stay.
+	@rm -rf .stowage .aws-sam .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@find $(CODE) -name __pycache__ -type d -prune -exec rm -rf {} +

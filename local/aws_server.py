@@ -1,0 +1,230 @@
+"""AWS's APIs at one endpoint: Lambda, ECS tasks, S3 and the event bus are ours, everything else is moto's."""
+
+import contextlib
+import io
+import json
+import re
+import threading
+import uuid
+from collections import defaultdict
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import unquote, unquote_to_bytes
+
+from local import faults
+from local.event_bus import EventBus
+from local.faults import Faults
+from local.functions import MAX_PAYLOAD_BYTES, Functions
+from local.http_server import Request, Response
+from local.s3.objects import Objects, operation_of
+from local.tasks import TaskError, Tasks
+
+type Json = Any
+JSON_1_1 = [("content-type", "application/x-amz-json-1.1")]
+_TARGETS = {
+    "AmazonEC2ContainerServiceV20141113": "ecs",
+    "AmazonSQS": "sqs",
+    "AWSEvents": "events",
+    "AWSStepFunctions": "states",
+    "DynamoDB_20120810": "dynamodb",
+    "secretsmanager": "secretsmanager",
+}
+_WRITES = {"PutItem", "UpdateItem", "DeleteItem", "BatchWriteItem", "TransactWriteItems"}
+_FUNCTION_PATH = re.compile(r"/2015-03-31/functions/([^/]+)/invocations")
+
+
+class Moto:
+    """moto's server, called one request at a time per service: it is not safe for more."""
+
+    def __init__(self) -> None:
+        from moto.server import DomainDispatcherApplication, create_backend_app
+
+        self._application = DomainDispatcherApplication(create_backend_app)
+        self.locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
+
+    def locked(self, service: str) -> Callable[[Request], Response]:
+        """A way to call a service of moto, one request at a time."""
+
+        def call(request: Request) -> Response:
+            _ = request.body
+            with self.locks[service]:
+                return self.call(request)
+
+        return call
+
+    def call(self, request: Request) -> Response:
+        """Answer a request."""
+        given: dict[str, Any] = {}
+
+        def start_response(status: str, headers: list[tuple[str, str]], _: Any = None) -> None:
+            given["status"], given["headers"] = int(status[:3]), headers
+
+        chunks = self._application(_environ(request), start_response)
+        body = b"".join(chunks)
+        if hasattr(chunks, "close"):
+            chunks.close()
+        return Response(given["status"], given["headers"], body)
+
+
+def _environ(request: Request) -> dict[str, Any]:
+    """The request as WSGI (PEP 3333) has it."""
+    body = request.body
+    environ: dict[str, Any] = {
+        "REQUEST_METHOD": request.method,
+        "SCRIPT_NAME": "",
+        "PATH_INFO": unquote_to_bytes(request.path).decode("latin1"),
+        "QUERY_STRING": request.query,
+        "RAW_URI": request.target,
+        "REQUEST_URI": request.target,
+        "SERVER_NAME": "127.0.0.1",
+        "SERVER_PORT": request.header("host").rpartition(":")[2] or "80",
+        "SERVER_PROTOCOL": "HTTP/1.1",
+        "REMOTE_ADDR": request.client,
+        "CONTENT_LENGTH": str(len(body)),
+        "wsgi.version": (1, 0),
+        "wsgi.url_scheme": "http",
+        "wsgi.input": io.BytesIO(body),
+        "wsgi.errors": io.StringIO(),
+        "wsgi.multithread": True,
+        "wsgi.multiprocess": False,
+        "wsgi.run_once": False,
+    }
+    for name, value in request.headers:
+        key = name.upper().replace("-", "_")
+        if key == "CONTENT_TYPE":
+            environ[key] = value
+        elif key not in ("CONTENT_LENGTH", "TRANSFER_ENCODING"):
+            key = f"HTTP_{key}"
+            environ[key] = f"{environ[key]},{value}" if key in environ else value
+    return environ
+
+
+class AwsServer:
+    """Routes each request to whoever plays its service."""
+
+    def __init__(
+        self,
+        moto: Moto,
+        functions: Functions,
+        tasks: Tasks,
+        objects: Objects,
+        bus: EventBus,
+        on_write: Callable[[str], None],
+    ) -> None:
+        """`on_write` is told the service whose data a call may have changed."""
+        self._moto, self._functions, self._tasks, self._objects, self._bus = moto, functions, tasks, objects, bus
+        self._on_write = on_write
+        self._faults = Faults()
+        self._custom_answers: dict[str, Callable[[Json], None]] = {}
+
+    def expect_answer(self, receive: Callable[[Json], None]) -> str:
+        """A path where a custom resource's function may put its answer, once."""
+        path = f"/_local/custom-resources/{uuid.uuid4()}"
+        self._custom_answers[path] = receive
+        return path
+
+    def answer(self, request: Request) -> Response:
+        """Answer any request of an AWS client."""
+        if request.path.startswith("/_local/"):
+            return self._control(request)
+        service, operation = _service_and_operation(request)
+        fault = self._faults.take(service, operation, request)
+        if fault:
+            if "not_started" in fault:
+                self._tasks.not_started.append(fault["not_started"])
+            instead = faults.before(fault)
+            if instead:
+                return instead
+        response = self._perform(service, operation, request)
+        if fault:
+            faults.after(fault)
+        return response
+
+    def _control(self, request: Request) -> Response:
+        receive = self._custom_answers.pop(request.path, None)
+        if receive:
+            receive(json.loads(request.body))
+            return Response(200)
+        return self._faults.control(request) if request.path == "/_local/faults" else Response(404)
+
+    def _perform(self, service: str, operation: str, request: Request) -> Response:
+        match service, operation:
+            case "lambda", "Invoke":
+                return self._invoke(request)
+            case "ecs", "RunTask" | "StopTask" | "DescribeTasks" | "ListTasks":
+                return self._call_tasks(operation, request)
+            case "events", "PutEvents":
+                return _json(self._bus.put_events(json.loads(request.body)))
+            case "sqs", "ReceiveMessage":
+                # Long polls wait, and must not keep others from sending.
+                return self._moto.call(request)
+            case "s3", _:
+                response = self._objects.answer(request)
+            case _:
+                response = self._moto.locked(service)(request)
+        if service == "dynamodb" and operation in _WRITES:
+            self._on_write("dynamodb")
+        elif service == "s3" and request.method in ("PUT", "POST", "DELETE"):
+            self._on_write("s3")
+        elif service == "sqs" and operation.startswith(("Send", "ChangeMessage")):
+            self._on_write("sqs")
+        return response
+
+    def _invoke(self, request: Request) -> Response:
+        match = _FUNCTION_PATH.fullmatch(request.path)
+        function = self._functions.find(unquote(match[1])) if match else None
+        if function is None:
+            return _error(404, "ResourceNotFoundException", f"Function not found: {request.path}")
+        if len(request.body) > MAX_PAYLOAD_BYTES:
+            return _error(413, "RequestTooLargeException", "Request must be smaller than 6291456 bytes")
+        event = request.body or b"{}"
+        if request.header("x-amz-invocation-type") == "Event":
+            self._functions.invoke_later(function, event)
+            return Response(202)
+        if request.header("x-amz-invocation-type") == "DryRun":
+            return Response(204)
+        outcome = self._functions.invoke(function, event)
+        headers = [("content-type", "application/json"), ("x-amzn-requestid", str(uuid.uuid4()))]
+        if outcome.error:
+            headers.append(("x-amz-function-error", outcome.error))
+        return Response(200, headers, outcome.payload)
+
+    def _call_tasks(self, operation: str, request: Request) -> Response:
+        call = {
+            "RunTask": self._tasks.run,
+            "StopTask": self._tasks.stop,
+            "DescribeTasks": self._tasks.describe,
+            "ListTasks": self._tasks.list,
+        }[operation]
+        try:
+            return _json(call(json.loads(request.body)))
+        except TaskError as error:
+            return _error(400, error.code, str(error))
+
+
+def _service_and_operation(request: Request) -> tuple[str, str]:
+    target = request.header("x-amz-target")
+    if target:
+        prefix, _, operation = target.partition(".")
+        return _TARGETS.get(prefix, prefix), operation
+    if _FUNCTION_PATH.fullmatch(request.path):
+        return "lambda", "Invoke"
+    scope = re.search(r"Credential=[^/]+/\d+/[^/]+/([\w-]+)/", request.header("authorization"))
+    service = scope[1] if scope else "s3"
+    if service == "s3":
+        return service, operation_of(request)
+    operation = ""
+    if request.header("content-type").startswith("application/x-www-form-urlencoded"):
+        with contextlib.suppress(UnicodeDecodeError):
+            found = re.search(r"(?:^|&)Action=(\w+)", request.body.decode())
+            operation = found[1] if found else ""
+    return service, operation
+
+
+def _json(answer: Json) -> Response:
+    return Response(200, [*JSON_1_1, ("x-amzn-requestid", str(uuid.uuid4()))], json.dumps(answer).encode())
+
+
+def _error(status: int, code: str, message: str) -> Response:
+    headers = [("content-type", "application/json"), ("x-amzn-errortype", code)]
+    return Response(status, headers, json.dumps({"__type": code, "message": message, "Message": message}).encode())

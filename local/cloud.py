@@ -1,0 +1,164 @@
+"""AWS as this machine plays it: moto with its mends, and everything beside moto, wired by the template."""
+
+import logging
+import os
+import sys
+from typing import Any
+
+import psycopg
+from psycopg.rows import dict_row
+
+from local import custom_resources, deployment, event_bus, mends, moto_services, parameters, resources, tasks
+from local.aws_server import AwsServer, Moto
+from local.children import Children
+from local.clock import Clock
+from local.code_watch import CodeWatch
+from local.configuration import Configuration
+from local.event_bus import EventBus
+from local.function_pool import FunctionPool, Outcome
+from local.functions import Function, Functions
+from local.gateway import Gateway
+from local.mends import Hooks
+from local.postgres import binaries
+from local.queues import Queues
+from local.s3.files import FileStore
+from local.s3.objects import Objects
+from local.snapshot import Snapshot
+from local.streams import Streams
+from local.tasks import Tasks
+
+type Json = Any
+
+
+class Cloud:
+    """Every part of the cloud; `deploy` fills them from the template."""
+
+    def __init__(
+        self, configuration: Configuration, environment: dict[str, str], children: Children, pool: FunctionPool
+    ) -> None:
+        self._configuration, self._environment, self._pool = configuration, environment, pool
+        root, endpoint = configuration.root, configuration.aws_endpoint_url
+        hooks = Hooks(
+            wait_for_task=self._wait_for_task,
+            stop_task=lambda arn, reason: self.tasks.stop({"task": arn, "reason": reason}),
+            execution_changed=self._execution_changed,
+        )
+        # moto's engine logs every failed state as an error, with its whole syntax tree.
+        logging.basicConfig(filename=configuration.logs / "moto.log", level=logging.WARNING, force=True)
+        mends.apply(hooks, endpoint)
+        self._moto = Moto()
+        self._queue_store = moto_services.MotoQueues(self._moto)
+        self._store = FileStore(configuration.home / "objects")
+        self.functions = Functions(pool, CodeWatch(root / "functions", root / "layers" / "stowage"), self._give_up)
+        self._bus = EventBus(self.functions)
+        self.tasks = Tasks(
+            children,
+            [sys.executable, "-m", "worker"],
+            environment | _worker_environment(configuration),
+            configuration.logs / "worker.log",
+            definition_of=lambda name: moto_services.task_definition(self._moto, name),
+            secret_of=moto_services.secret_value,
+            on_change=self._task_changed,
+        )
+        self.gateway = Gateway(self.functions)
+        self._streams = Streams(self.functions, moto_services.MotoTables(self._moto).drain, self._queue_store.send)
+        self._queues = Queues(self.functions, self._queue_store.receive, self._queue_store.delete)
+        self._clock = Clock(self.functions)
+        self._snapshot = Snapshot(configuration.home / "state", self._moto, self._store)
+        objects = Objects(self._store, self._moto.locked("s3"))
+        self.aws = AwsServer(self._moto, self.functions, self.tasks, objects, self._bus, self._written)
+
+    def deploy(self, database_url: str) -> None:
+        """Create what the template declares, with the data of the last run in it."""
+        given = parameters.parameters(self._configuration, database_url, parameters.overrides(dict(os.environ)))
+        self.deployment = deployed = deployment.resolve(self._configuration, given)
+        resources.create(deployed, self._configuration.aws_endpoint_url)
+        self._snapshot.restore()
+        for function in deployed.functions(self._environment):
+            self.functions.add(function)
+        tables = {
+            f"{deployed.known[name]}": deployed.known[f"{name}.StreamArn"]
+            for name in deployed.of_type("AWS::DynamoDB::Table")
+        }
+        table_of_stream = {arn: name for name, arn in tables.items()}
+        for properties in deployed.of_type("AWS::Lambda::EventSourceMapping").values():
+            if properties["EventSourceArn"] in table_of_stream:
+                self._streams.add(properties, table_of_stream[properties["EventSourceArn"]])
+            else:
+                self._queues.add(properties)
+        for properties in deployed.of_type("AWS::Events::Rule").values():
+            self._bus.add_rule(properties)
+        for properties in deployed.of_type("AWS::Scheduler::Schedule").values():
+            self._clock.add(properties)
+        for properties in deployed.of_type("AWS::ApiGatewayV2::Api").values():
+            self.gateway.add_api(properties)
+
+    def warm(self, count: int) -> None:
+        """Have workers ready for the environment that most functions share."""
+        environments = [function.environment for function in self.deployment.functions(self._environment)]
+        self._pool.warm(max(set(environments), key=environments.count), count)
+
+    def create_custom_resources(self) -> None:
+        """Run the custom resources' functions; StartError where one fails."""
+        for logical_id, resource in self.deployment.resources.items():
+            if "ServiceToken" in resource["Properties"]:
+                custom_resources.create(
+                    logical_id, resource, self.functions, self.aws, self._configuration.aws_endpoint_url
+                )
+
+    def start(self) -> None:
+        """Let events flow."""
+        self._streams.start()
+        self._streams.written()
+        self._queues.start()
+        self._clock.start()
+        self._snapshot.start()
+
+    def stop(self) -> None:
+        """Stop events and tasks, then save the data."""
+        self.functions.closing.set()
+        self._clock.stop()
+        self._queues.stop()
+        self._streams.stop()
+        self.tasks.close()
+        self._snapshot.stop()
+        self._store.frozen = True
+
+    def tenants(self, owner_url: str) -> list[Json]:
+        """The registered tenants, oldest first."""
+        with psycopg.connect(owner_url, row_factory=dict_row) as connection:
+            connection.execute("SET ROLE stowage_owner")
+            return connection.execute(
+                "SELECT id, slug, name FROM control_plane.projects ORDER BY created_at, id"
+            ).fetchall()
+
+    def _written(self, service: str) -> None:
+        if service == "dynamodb":
+            self._streams.written()
+        if service == "sqs":
+            self._queues.sent()
+        else:
+            self._snapshot.changed(service)
+
+    def _give_up(self, function: Function, event: bytes, outcome: Outcome) -> None:
+        if function.dead_letter_arn:
+            self._queue_store.send(function.dead_letter_arn, event.decode())
+
+    def _execution_changed(self, execution: Any) -> None:
+        detail = event_bus.execution_detail(execution)
+        self._bus.emit("aws.states", "Step Functions Execution Status Change", detail, [execution.exec_arn])
+
+    def _wait_for_task(self, arn: str, seconds: float) -> Json | None:
+        return self.tasks.wait(arn, seconds)
+
+    def _task_changed(self, task: Json) -> None:
+        self._bus.emit("aws.ecs", "ECS Task State Change", tasks.event_detail(task), [task["taskArn"]])
+
+
+def _worker_environment(configuration: Configuration) -> dict[str, str]:
+    """What the worker's image holds: the code, and Postgres's programs on the path."""
+    paths = [configuration.root, configuration.root / "layers" / "stowage"]
+    return {
+        "PYTHONPATH": os.pathsep.join(str(path) for path in paths),
+        "PATH": f"{binaries()}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
+    }

@@ -1,0 +1,208 @@
+"""A pool of function workers: as many processes as there are events at once, each for one environment at a time.
+
+`ProcessPoolExecutor` will not do: it dies with one killed worker, and a late function is killed.
+"""
+
+import json
+import multiprocessing
+import multiprocessing.connection
+import threading
+import time
+import uuid
+from dataclasses import dataclass, field
+from multiprocessing import forkserver
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
+
+from local.children import Children
+from local.function_worker import serve
+
+type Environment = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class Invocation:
+    """What a worker needs to know beside the event."""
+
+    name: str
+    handler: str
+    environment: Environment
+    memory: int
+    timeout: float
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """`error` is empty, or AWS's `FunctionError`; then the payload describes it."""
+
+    error: str
+    payload: bytes
+
+    @property
+    def timed_out(self) -> bool:
+        """Whether the function was killed at its timeout."""
+        return bool(self.error) and b"Sandbox.Timedout" in self.payload
+
+    def describe(self) -> str:
+        """The error in one line."""
+        try:
+            details = json.loads(self.payload)
+            return f"{details['errorType']}: {details['errorMessage']}"
+        except (ValueError, KeyError, TypeError):
+            return self.error
+
+
+def failure(kind: str, message: str) -> Outcome:
+    """An error that the runtime reports itself."""
+    return Outcome("Unhandled", json.dumps({"errorType": kind, "errorMessage": message}).encode())
+
+
+class _LateError(Exception):
+    pass
+
+
+class _Worker:
+    def __init__(self, process: ForkServerProcess, connection: multiprocessing.connection.Connection) -> None:
+        self.process, self.connection = process, connection
+        self.generation = 0
+        self.environment: Environment = ()
+
+    def call(self, invocation: Invocation, request_id: str, event: bytes) -> Outcome:
+        head = {
+            "name": invocation.name,
+            "handler": invocation.handler,
+            "memory": invocation.memory,
+            "request_id": request_id,
+            "deadline": time.time() + invocation.timeout,
+        }
+        self.connection.send_bytes(json.dumps(head).encode())
+        self.connection.send_bytes(event)
+        if not self.connection.poll(invocation.timeout):
+            raise _LateError
+        return Outcome(self.connection.recv_bytes().decode(), self.connection.recv_bytes())
+
+
+@dataclass
+class FunctionPool:
+    """Workers of one environment are shared by all functions that have it; an idle one of another makes room."""
+
+    children: Children
+    paths: list[str]
+    log: Path
+    limit: int = 32
+    generation: int = 0
+    _idle: list[_Worker] = field(default_factory=list)
+    _all: set[_Worker] = field(default_factory=set)
+    _room: threading.Condition = field(default_factory=threading.Condition)
+    _starting: int = 0
+
+    def __post_init__(self) -> None:
+        self._context = multiprocessing.get_context("forkserver")
+        self._context.set_forkserver_preload(["local.preload"])
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+
+    def launch(self) -> None:
+        """Start the fork server, which then imports what every worker needs."""
+        forkserver.ensure_running()
+
+    def invoke(self, invocation: Invocation, event: bytes) -> Outcome:
+        """Run one event; at its timeout the worker is killed, as Lambda kills the sandbox."""
+        request_id = str(uuid.uuid4())
+        worker = self._take(invocation.environment)
+        try:
+            outcome = worker.call(invocation, request_id, event)
+        except _LateError:
+            self._discard(worker)
+            seconds = f"{invocation.timeout:.2f}"
+            return failure("Sandbox.Timedout", f"RequestId: {request_id} Error: Task timed out after {seconds} seconds")
+        except (EOFError, OSError):
+            self._discard(worker)
+            return failure(
+                "Runtime.ExitError", f"RequestId: {request_id} Error: Runtime exited without providing a reason"
+            )
+        self._give_back(worker)
+        return outcome
+
+    def renew(self) -> None:
+        """Replace every worker before its next event, because its code has changed."""
+        with self._room:
+            self.generation += 1
+
+    def warm(self, environment: Environment, count: int) -> None:
+        """Have workers ready for an environment."""
+        for worker in [self._take(environment) for _ in range(count)]:
+            self._give_back(worker)
+
+    def close(self) -> None:
+        """End every worker, whatever it does."""
+        with self._room:
+            self.limit = 0
+            workers = list(self._all)
+        for worker in workers:
+            self._discard(worker)
+
+    def _take(self, environment: Environment) -> _Worker:
+        with self._room:
+            while True:
+                stale = [worker for worker in self._idle if worker.generation != self.generation]
+                for worker in stale:
+                    self._idle.remove(worker)
+                    self._end(worker)
+                fitting = next((w for w in reversed(self._idle) if w.environment == environment), None)
+                if fitting:
+                    self._idle.remove(fitting)
+                    return fitting
+                if len(self._all) + self._starting >= self.limit and self._idle:
+                    self._end(self._idle.pop(0))
+                if len(self._all) + self._starting < self.limit:
+                    self._starting += 1
+                    break
+                self._room.wait()
+        try:
+            started = self._start(environment)
+        except BaseException:
+            with self._room:
+                self._starting -= 1
+            raise
+        with self._room:
+            self._starting -= 1
+            self._all.add(started)
+        return started
+
+    def _start(self, environment: Environment) -> _Worker:
+        generation = self.generation
+        ours, theirs = self._context.Pipe()
+        process = self._context.Process(
+            target=serve, args=(theirs, self.paths, dict(environment), str(self.log)), daemon=True
+        )
+        process.start()
+        theirs.close()
+        self.children.adopt(process.pid or 0)
+        worker = _Worker(process, ours)
+        worker.generation, worker.environment = generation, environment
+        return worker
+
+    def _give_back(self, worker: _Worker) -> None:
+        with self._room:
+            if worker.generation == self.generation:
+                self._idle.append(worker)
+            else:
+                self._end(worker)
+            self._room.notify()
+
+    def _discard(self, worker: _Worker) -> None:
+        with self._room:
+            self._end(worker)
+            self._room.notify()
+
+    def _end(self, worker: _Worker) -> None:
+        """Kill a worker; called with the lock held."""
+        if worker not in self._all:
+            return
+        self._all.discard(worker)
+        if worker in self._idle:
+            self._idle.remove(worker)
+        worker.process.kill()
+        worker.process.join()
+        worker.connection.close()
+        self.children.release(worker.process.pid or 0)

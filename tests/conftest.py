@@ -1,0 +1,270 @@
+"""The one running stack that tests share, and the clients with which they look at it."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import boto3
+import psycopg
+import pytest
+import requests
+from botocore.config import Config
+
+ROOT = Path(__file__).resolve().parent.parent
+START_SECONDS = 90
+
+
+@dataclass(frozen=True)
+class RunningStack:
+    """What stack.json says of a running stack."""
+
+    home: Path
+    description: dict[str, Any]
+
+    @property
+    def api_url(self) -> str:
+        return str(self.description["api_url"])
+
+    @property
+    def aws_url(self) -> str:
+        return str(self.description["aws_endpoint_url"])
+
+    @property
+    def database_url(self) -> str:
+        return str(self.description["database_url"])
+
+    @property
+    def tokens(self) -> dict[str, str]:
+        return dict(self.description["tokens"])
+
+    @property
+    def resources(self) -> dict[str, str]:
+        return dict(self.description["resources"])
+
+    def aws(self, service: str, **options: Any) -> Any:
+        """A boto3 client of the local cloud."""
+        return boto3.client(
+            service,
+            endpoint_url=self.aws_url,
+            region_name="us-east-1",
+            aws_access_key_id="local",
+            aws_secret_access_key="local",
+            **options,
+        )
+
+    def faults(self, *faults: dict[str, Any]) -> None:
+        """Let the next calls of AWS's APIs fail so (local/faults.py); none forgets those not yet come."""
+        requests.put(f"{self.aws_url}/_local/faults", json=list(faults), timeout=5).raise_for_status()
+
+
+class Api(requests.Session):
+    """The HTTP API for one caller: paths instead of URLs, and a timeout."""
+
+    def __init__(self, url: str, token: str | None) -> None:
+        super().__init__()
+        self.url = url
+        if token:
+            self.headers["authorization"] = f"Bearer {token}"
+
+    def request(self, method: Any, url: Any, *arguments: Any, **options: Any) -> requests.Response:
+        options.setdefault("timeout", 40)
+        return super().request(method, self.url + url if url.startswith("/") else url, *arguments, **options)
+
+
+class LocalStack:
+    """A stack of a test's own, for tests that start and stop one."""
+
+    def __init__(self, home: Path, **environment: str) -> None:
+        self.home = home
+        self.port, self.aws_port = free_ports(2)
+        self.environment = {
+            name: value
+            for name, value in os.environ.items()
+            if name != "PYTHONDONTWRITEBYTECODE" and not name.startswith(("STOWAGE_", "AWS_"))
+        } | {
+            "STOWAGE_HOME": str(home),
+            "STOWAGE_PORT": str(self.port),
+            "STOWAGE_AWS_PORT": str(self.aws_port),
+            **environment,
+        }
+        self.process: subprocess.Popen[str] | None = None
+
+    def launch(self, *arguments: str) -> subprocess.Popen[str]:
+        """Start the process and leave it to itself."""
+        command = [sys.executable, "-m", "local", *(arguments or ("up",))]
+        with open(self.home / "terminal.log", "w") as terminal:
+            self.process = subprocess.Popen(
+                command, cwd=ROOT, env=self.environment, stdout=terminal, stderr=subprocess.STDOUT, text=True
+            )
+        return self.process
+
+    def start(self, *arguments: str) -> RunningStack:
+        """Start it and wait until it is up."""
+        process = self.launch(*arguments)
+        deadline = time.monotonic() + START_SECONDS
+        file = self.home / "stack.json"
+        while time.monotonic() < deadline and process.poll() is None:
+            if file.exists():
+                description = json.loads(file.read_text())
+                if description["pid"] == process.pid:
+                    return RunningStack(self.home, description)
+            time.sleep(0.02)
+        raise AssertionError(f"The stack did not come up:\n{self.terminal()}")
+
+    def terminal(self) -> str:
+        """What it has printed."""
+        return (self.home / "terminal.log").read_text()
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        """Stop it and give its exit code."""
+        assert self.process is not None
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        return self.process.wait(30)
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that nobody listens on at this moment."""
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [each.getsockname()[1] for each in sockets]
+    for each in sockets:
+        each.close()
+    return ports
+
+
+def make_home() -> Path:
+    """A home that the user of Postgres can enter, which pytest's own folders do not allow to everyone."""
+    home = Path(tempfile.mkdtemp(prefix="stowage-test-"))
+    home.chmod(0o755)
+    return home
+
+
+@pytest.fixture(scope="session")
+def stack() -> Iterator[RunningStack]:
+    """The stack with its sample tenants; STOWAGE_TEST_STACK names the stack.json of one that runs already."""
+    running = os.environ.get("STOWAGE_TEST_STACK")
+    if running:
+        yield RunningStack(Path(running).parent, json.loads(Path(running).read_text()))
+        return
+    home = make_home()
+    started = LocalStack(home)
+    try:
+        yield started.start()
+    finally:
+        started.stop()
+        shutil.rmtree(home, ignore_errors=True)
+
+
+@pytest.fixture
+def own_stack() -> Iterator[Callable[..., LocalStack]]:
+    """Makes stacks of the test's own, not started yet; `own_stack(home=other.home)` shares another one's home."""
+    made: list[LocalStack] = []
+
+    def make(home: Path | None = None, **environment: str) -> LocalStack:
+        made.append(LocalStack(home or make_home(), **environment))
+        return made[-1]
+
+    yield make
+    for each in made:
+        if each.process and each.process.poll() is None:
+            each.process.kill()
+            each.process.wait()
+        shutil.rmtree(each.home, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def tokens(stack: RunningStack) -> dict[str, str]:
+    """Bearer tokens: admin, operator, viewer of every sample tenant, and other, an admin of globex only."""
+    return stack.tokens
+
+
+@pytest.fixture
+def api(stack: RunningStack) -> Iterator[Callable[[str | None], Api]]:
+    """`api("viewer")` is the HTTP API for that token; `api(None)` for nobody."""
+    made: list[Api] = []
+
+    def make(name: str | None = "admin") -> Api:
+        made.append(Api(stack.api_url, stack.tokens[name] if name else None))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close()
+
+
+@pytest.fixture
+def admin(api: Callable[[str | None], Api]) -> Api:
+    """The API for an admin of every sample tenant."""
+    return api("admin")
+
+
+@pytest.fixture
+def operator(api: Callable[[str | None], Api]) -> Api:
+    """The API for an operator of every sample tenant."""
+    return api("operator")
+
+
+@pytest.fixture
+def viewer(api: Callable[[str | None], Api]) -> Api:
+    """The API for a viewer of every sample tenant."""
+    return api("viewer")
+
+
+@pytest.fixture
+def other(api: Callable[[str | None], Api]) -> Api:
+    """The API for an admin of globex only."""
+    return api("other")
+
+
+@pytest.fixture
+def anonymous(api: Callable[[str | None], Api]) -> Api:
+    """The API for nobody."""
+    return api(None)
+
+
+@pytest.fixture
+def database(stack: RunningStack) -> Iterator[psycopg.Connection]:
+    """A connection as the owner of the tenants' schemas, in autocommit."""
+    with psycopg.connect(stack.database_url, autocommit=True) as connection:
+        yield connection
+
+
+@pytest.fixture(scope="session")
+def dynamodb(stack: RunningStack) -> Iterator[Any]:
+    """DynamoDB of the local cloud."""
+    client = stack.aws("dynamodb")
+    yield client
+    client.close()
+
+
+@pytest.fixture(scope="session")
+def s3(stack: RunningStack) -> Iterator[Any]:
+    """S3 of the local cloud."""
+    client = stack.aws("s3", config=Config(signature_version="s3v4"))
+    yield client
+    client.close()
+
+
+@pytest.fixture(scope="session")
+def stepfunctions(stack: RunningStack) -> Iterator[Any]:
+    """Step Functions of the local cloud."""
+    client = stack.aws("stepfunctions")
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def faults(stack: RunningStack) -> Iterator[Callable[..., None]]:
+    """Sets faults of AWS's APIs; those that did not come are forgotten afterwards."""
+    yield stack.faults
+    stack.faults()
