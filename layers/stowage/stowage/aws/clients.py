@@ -17,8 +17,13 @@ ATTEMPTS = 5
 
 @cache
 def s3() -> Any:
-    """Give the client of S3: signature version 4 (KMS refuses links of version 2), bucket in the host name."""
-    return _client("s3", s3={"addressing_style": "virtual"}, signature_version="s3v4")
+    """Give the client of S3: signature version 4 (KMS refuses links of version 2), bucket in the host name.
+
+    Bodies are not hashed for the signature: TLS and the CRC32 that we give guard them (botocore's own choice for parts
+    over TLS).
+    """
+    options = {"addressing_style": "virtual", "payload_signing_enabled": False}
+    return _client("s3", s3=options, signature_version="s3v4")
 
 
 @cache

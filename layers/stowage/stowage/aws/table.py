@@ -4,6 +4,7 @@ Conditions are given as `when={attribute: expectation}`: a value (equal), a tupl
 `Below(n)` (absent or smaller). A condition that does not hold raises `ConditionFailedError`.
 """
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -109,7 +110,7 @@ def count(pk: str, *, prefix: str = "", index: str | None = None, where: dict[st
     total = 0
     while True:
         page = _call("query", **request)
-        total += page["Count"]
+        total += int(page["Count"])
         if "LastEvaluatedKey" not in page:
             return total
         request["ExclusiveStartKey"] = page["LastEvaluatedKey"]
@@ -123,7 +124,7 @@ def put(item: Item, when: dict[str, object] | None = None) -> None:
 def update(
     pk: str,
     sk: str,
-    set: Item | None = None,  # noqa: A002 - DynamoDB's own word for it
+    set: Item | None = None,
     *,
     remove: tuple[str, ...] = (),
     add: dict[str, int] | None = None,
@@ -291,22 +292,42 @@ def _query(
 def _call(operation: str, *, with_table: bool = True, **request: Any) -> Item:
     if with_table:
         request["TableName"] = settings().table
-    try:
-        answer: Item = getattr(dynamodb(), operation)(**request)
-    except ClientError as error:
-        code = error.response["Error"]["Code"]
-        if code == "ConditionalCheckFailedException":
-            raise ConditionFailedError from error
-        if code == "TransactionCanceledException":
-            reasons = [reason.get("Code") for reason in error.response.get("CancellationReasons", [])]
-            if "ConditionalCheckFailed" in reasons:
-                raise ConditionFailedError(
-                    [place for place, reason in enumerate(reasons) if reason == "ConditionalCheckFailed"]
-                ) from error
-            raise UnavailableError("Too many changes to the same record at once.", retry_after=1) from error
-        if code in ("ProvisionedThroughputExceededException", "ThrottlingException", "InternalServerError"):
-            raise UnavailableError("The run store is busy.", retry_after=1) from error
-        raise
-    except BotoCoreError as error:
-        raise UnavailableError("The run store does not answer.", retry_after=1) from error
-    return answer
+    for wait in (*_CONFLICT_WAITS, None):
+        try:
+            answer: Item = getattr(dynamodb(), operation)(**request)
+        except ClientError as error:
+            translated = _translated(error)
+            if translated is None:
+                raise
+            if wait is None or not isinstance(translated, _ConflictError):
+                raise translated from error
+            time.sleep(wait)
+        except BotoCoreError as error:
+            raise UnavailableError("The run store does not answer.", retry_after=1) from error
+        else:
+            return answer
+    raise AssertionError("the last try returns or raises")
+
+
+_CONFLICT_WAITS = (0.05, 0.1, 0.2, 0.4, 0.8)
+"""Seconds between tries of a write that met a transaction on the same item: the client does not repeat those itself."""
+
+
+class _ConflictError(UnavailableError):
+    """Another transaction is about to change the same item."""
+
+
+def _translated(error: ClientError) -> Exception | None:
+    code = error.response["Error"]["Code"]
+    reasons = [reason.get("Code") for reason in error.response.get("CancellationReasons", [])]
+    if code == "ConditionalCheckFailedException":
+        return ConditionFailedError()
+    if "ConditionalCheckFailed" in reasons:
+        return ConditionFailedError(
+            [place for place, reason in enumerate(reasons) if reason == "ConditionalCheckFailed"]
+        )
+    if code in ("TransactionCanceledException", "TransactionConflictException", "TransactionInProgressException"):
+        return _ConflictError("Too many changes to the same record at once.", retry_after=1)
+    if code in ("ProvisionedThroughputExceededException", "ThrottlingException", "InternalServerError"):
+        return UnavailableError("The run store is busy.", retry_after=1)
+    return None

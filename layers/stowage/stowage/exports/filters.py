@@ -1,8 +1,9 @@
 """Which rows an export takes: the filters of a request, each read as the type of the field it names (CONTRACT §1)."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time
+from datetime import UTC, datetime
 from typing import Literal, get_args, get_origin
 
 from stowage.entities import ENTITIES, Entity, Field
@@ -35,14 +36,14 @@ class Filters:
 def parse_filters(data_type: str, raw: Mapping[str, object] | None) -> Filters:
     """Read the filters of an export of `data_type`, an entity's plural or `audit`; null and empty ones are dropped.
 
-    A value is a string, number, boolean or a list of them. In a string commas separate values, of which any will do; for
-    a text field the whole string is one of them too, so that `Pine, Oak & Co` finds what bears that name. Strings of a
-    list are taken as they are. Ids come raw or encoded (CONTRACT §0, Ids in paths). Moments are RFC 3339, or a date for
-    its first moment in UTC. BadRequestError with one detail per bad filter, each named `filters.{key}`.
+    A value is a string, number, boolean or a list of them. In a string commas separate values, of which any will do;
+    for a text field the whole string is one of them too, so that `Pine, Oak & Co` finds what bears that name. Strings
+    of a list are taken as they are. Ids come raw or encoded (CONTRACT §0, Ids in paths). Moments are RFC 3339, or a
+    date for its first moment in UTC. BadRequestError with one detail for each bad filter, named `filters.{key}`.
     """
     reading = _Reading(data_type)
     for key, value in (raw or {}).items():
-        if value is None or value == "" or value == []:
+        if value is None or value in ("", []):
             continue
         try:
             reading.take(key, value)
@@ -143,14 +144,14 @@ def _both_forms(ids: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _text(value: object) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if not isinstance(value, str | int | float):
-        raise ValueError("expected a text")
-    text = str(value)
-    if "\0" in text or any("\ud800" <= character <= "\udfff" for character in text):
-        raise ValueError("expected a text without NUL characters and lone surrogates")
-    return text
+    match value:
+        case bool():
+            return "true" if value else "false"
+        case str() if "\0" in value or any("\ud800" <= character <= "\udfff" for character in value):
+            raise ValueError("expected a text without NUL characters and lone surrogates")
+        case str() | int() | float():
+            return str(value)
+    raise ValueError("expected a text")
 
 
 def _chosen(value: object, choices: tuple[str, ...]) -> str:
@@ -160,23 +161,27 @@ def _chosen(value: object, choices: tuple[str, ...]) -> str:
 
 
 def _integer(value: object) -> int:
-    try:
-        if isinstance(value, bool) or (isinstance(value, float) and not value.is_integer()):
-            raise ValueError
-        if not isinstance(value, str | int | float):
-            raise ValueError
-        return int(value)
-    except (ValueError, OverflowError):
-        raise ValueError("expected a whole number") from None
+    match value:
+        case bool():
+            pass
+        case int():
+            return value
+        case float() if value.is_integer():
+            return int(value)
+        case str():
+            with suppress(ValueError):
+                return int(value)
+    raise ValueError("expected a whole number")
 
 
 def _number(value: object) -> float:
-    try:
-        if isinstance(value, bool) or not isinstance(value, str | int | float):
-            raise ValueError
-        return float(value)
-    except (ValueError, OverflowError):
-        raise ValueError("expected a number") from None
+    match value:
+        case bool():
+            pass
+        case str() | int() | float():
+            with suppress(ValueError, OverflowError):
+                return float(value)
+    raise ValueError("expected a number")
 
 
 def _boolean(value: object) -> bool:
@@ -191,12 +196,8 @@ def _boolean(value: object) -> bool:
 
 
 def _moment(value: object) -> datetime:
-    try:
-        if not isinstance(value, str):
-            raise ValueError
-        if len(value) == len("2026-01-31"):
-            return datetime.combine(date.fromisoformat(value), time(), UTC)
-        moment = datetime.fromisoformat(value)
-        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
-    except (ValueError, OverflowError):
-        raise ValueError("expected a time as in RFC 3339, such as 2026-01-31T09:00:00Z, or a date") from None
+    if isinstance(value, str):
+        with suppress(ValueError, OverflowError):
+            moment = datetime.fromisoformat(value)
+            return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    raise ValueError("expected a time as in RFC 3339, such as 2026-01-31T09:00:00Z, or a date")

@@ -1,18 +1,16 @@
 """One artifact from its source into storage: read, compress, hash, cut into parts, upload. Memory stays flat.
 
-The only threads are those that upload; a single thread reads, compresses and hashes, because igzip and SHA-256 release the
-interpreter's lock and a busy second Python thread would slow both down (measured: 17 times).
+Threads compress and upload, this one reads and hashes: all of that releases the interpreter's lock. There is no Python
+work per row or byte, which would slow every one of them down (measured: 17 times, beside one busy thread).
 """
 
 import base64
 import hashlib
-import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
-from queue import SimpleQueue
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 from isal import isal_zlib
 
@@ -20,13 +18,13 @@ from stowage.errors import RunError
 from stowage.pipeline.compress import Compressor
 from stowage.pipeline.parts import MOST_PARTS, part_size
 from stowage.pipeline.source import Source
+from stowage.pipeline.threads import DaemonThreads
 
 WATCH_SECONDS = 0.5
 """How often `watch` is called: within the second in which a cancelled run has to be noticed."""
 ABANDON_SECONDS = 2.0
 """How long an ending transfer waits for parts in flight: the worker has to stop within five seconds of a cancel."""
 
-T = TypeVar("T")
 Watch = Callable[[int, int, int], None]
 
 
@@ -59,13 +57,18 @@ class Upload(Protocol):
 
     key: str
 
-    def create(self) -> None: ...
+    def create(self) -> None:
+        """Begin."""
 
-    def part(self, number: int, data: bytearray, crc32: str) -> Part: ...
+    def part(self, number: int, data: bytearray, crc32: str) -> Part:
+        """Store one part, whose CRC32 is given in base64."""
+        ...
 
-    def complete(self, parts: list[Part], *, crc32: str, size: int) -> None: ...
+    def complete(self, parts: list[Part], *, crc32: str, size: int) -> None:
+        """Make the object of all parts: CRC32 of the whole in base64, size in bytes."""
 
-    def abort(self) -> None: ...
+    def abort(self) -> None:
+        """Take everything away again."""
 
 
 def transfer(
@@ -73,11 +76,12 @@ def transfer(
 ) -> Stored:
     """Store everything that `source` gives under `upload.key`, whole or not at all.
 
-    `watch(bytes_read, bytes_stored, rows)` is called about twice a second, also while the source is silent as long as the
-    source gives empty chunks meanwhile; whatever it raises ends the transfer. At most `in_flight` + 1 parts are in memory.
+    `watch(bytes_read, bytes_stored, rows)` is called about twice a second, also while the source is silent as long as
+    the source gives empty chunks meanwhile; whatever it raises ends the transfer. At most `in_flight` + 1 parts are in
+    memory.
 
-    Whatever goes wrong is raised after the source is closed (its process gone) and the upload aborted. Nothing is complete
-    before the source's own `finish` has said that it was whole: a killed child looks like a clean end of file.
+    Whatever goes wrong is raised after the source is closed (its process gone) and the upload aborted. Nothing is
+    complete before the source's own `finish` has said that it was whole: a killed child looks like a clean end of file.
     """
     storing = _Storing(source, upload, watch, in_flight)
     try:
@@ -99,6 +103,8 @@ def transfer(
         raise
     finally:
         source.close()
+        if compress:
+            compress.close()
         storing.threads.close()
 
 
@@ -107,7 +113,7 @@ class _Storing:
 
     def __init__(self, source: Source, upload: Upload, watch: Watch, in_flight: int) -> None:
         self.source_bytes = 0
-        self.threads = _Threads(in_flight)
+        self.threads = DaemonThreads(in_flight, "upload")
         self._source, self._upload, self._watch, self._in_flight = source, upload, watch, in_flight
         self._sha256 = hashlib.sha256()
         self._crc32 = 0
@@ -205,45 +211,11 @@ class _Storing:
         while not wait([completing], timeout=WATCH_SECONDS).done:
             try:
                 self.look_around()
-            except BaseException as error:
+            except BaseException as error:  # raised below, once the outcome is known
                 stopped = stopped or error
         completing.result()
         if stopped:
             raise stopped
-
-
-class _Threads:
-    """A few daemon threads, made when needed. An executor's threads would hold up the end of a cancelled worker."""
-
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._started = 0
-        self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
-
-    def submit(self, call: Callable[[], T]) -> Future[T]:
-        future: Future[T] = Future()
-
-        def job() -> None:
-            try:
-                result = call()
-            except BaseException as error:
-                future.set_exception(error)
-            else:
-                future.set_result(result)
-
-        self._jobs.put(job)
-        if self._started < self._most:
-            self._started += 1
-            threading.Thread(target=self._run, daemon=True, name=f"upload-{self._started}").start()
-        return future
-
-    def close(self) -> None:
-        for _ in range(self._started):
-            self._jobs.put(None)
-
-    def _run(self) -> None:
-        while job := self._jobs.get():
-            job()
 
 
 def _base64(crc32: int) -> str:
@@ -255,5 +227,5 @@ def _note_failure(error: BaseException, clean_up: Callable[[], None]) -> None:
     """Clean up without hiding `error`, which is the reason why there is something to clean up."""
     try:
         clean_up()
-    except Exception as failure:
+    except Exception as failure:  # noted on the error that matters
         error.add_note(f"Cleaning up failed too: {failure!r}")

@@ -1,7 +1,7 @@
 """A zip archive as a stream: entries are written as they come, nothing is known of their sizes before.
 
-APPNOTE.TXT 6.3.10: each entry is deflated and followed by a data descriptor (§4.3.9); what does not fit 32 bits stands in
-zip64 records (§4.3.14, §4.5.3). The standard library's zipfile deflates at a sixth of igzip's speed.
+APPNOTE.TXT 6.3.10: each entry is deflated and followed by a data descriptor (§4.3.9); what does not fit 32 bits stands
+in zip64 records (§4.3.14, §4.5.3). The standard library's zipfile deflates at a sixth of igzip's speed.
 """
 
 import struct
@@ -33,7 +33,7 @@ class _Entry:
 
 
 class ZipStream:
-    """One archive, whose entries all bear the time `modified`. Give out `entry` after `entry`, each to its end, then `end`."""
+    """One archive, whose entries all bear the time `modified`: `entry` after `entry`, each to its end, then `end`."""
 
     def __init__(self, modified: datetime) -> None:
         self._time = modified.hour << 11 | modified.minute << 5 | modified.second // 2
@@ -79,7 +79,17 @@ class ZipStream:
         tail = b""
         if count > _MOST_ENTRIES or max(start, size) > _MOST or any(entry.zip64 for entry in self._entries):
             tail = struct.pack(
-                "<LQHHLLQQQQ", 0x06064B50, 44, _MADE_ON_UNIX | _VERSION_ZIP64, _VERSION_ZIP64, 0, 0, count, count, size, start
+                "<LQHHLLQQQQ",
+                0x06064B50,
+                44,
+                _MADE_ON_UNIX | _VERSION_ZIP64,
+                _VERSION_ZIP64,
+                0,
+                0,
+                count,
+                count,
+                size,
+                start,
             )
             tail += struct.pack("<LLQL", 0x07064B50, 0, start + size, 1)
         shown = min(count, _MOST_ENTRIES)

@@ -11,7 +11,7 @@ from functools import cache
 from typing import LiteralString
 
 import psycopg
-from psycopg.conninfo import conninfo_to_dict
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from stowage.errors import RunError, UnavailableError
 from stowage.settings import settings
@@ -40,15 +40,10 @@ _VARIABLES = {
 def connect(database: str, role: str) -> psycopg.Connection:
     """A new connection of its own, in autocommit, times in UTC. UnavailableError where the server has no room."""
     parameters = _parameters(database, role)
+    parameters["options"] = f"{parameters.get('options', '')} -c TimeZone=UTC -c DateStyle=ISO".strip()
+    conninfo = make_conninfo("", connect_timeout=_CONNECT_SECONDS, application_name="stowage", **parameters)
     try:
-        return psycopg.connect(
-            **parameters,
-            autocommit=True,
-            prepare_threshold=None,
-            connect_timeout=_CONNECT_SECONDS,
-            options=f"{parameters.get('options', '')} -c TimeZone=UTC -c DateStyle=ISO".strip(),
-            application_name="stowage",
-        )
+        return psycopg.connect(conninfo, autocommit=True, prepare_threshold=None)
     except psycopg.OperationalError as error:
         if error.sqlstate and error.sqlstate.startswith("28"):
             raise RunError("The database refused Stowage's login.", "login_refused") from error

@@ -39,8 +39,8 @@ class Reference(BaseModel):
 class DumpContents(BaseModel):
     """What one dump holds and what a restore of it needs.
 
-    `rows` counts by table, partitions each for themselves and not again in their parents; `table_count` counts the parents
-    too. References inside the text of functions are not tracked by Postgres and so not listed.
+    `rows` counts by table, partitions each for themselves and not again in their parents; `table_count` counts the
+    parents too. References inside the text of functions are not tracked by Postgres and so not listed.
     """
 
     schema_name: str
@@ -110,7 +110,7 @@ class SnapshotContents:
         try:
             with database_errors():
                 self._contents.set_result(read_contents(self._connection, self._schema, self._client_version))
-        except BaseException as error:
+        except BaseException as error:  # raised by result()
             self._contents.set_exception(error)
 
 
@@ -126,7 +126,9 @@ EXPORT: LiteralString = "SELECT pg_export_snapshot()"
 
 
 def export_snapshot(connection: psycopg.Connection[Any]) -> str:
-    """Begin a transaction and give its snapshot's name, for as long as that transaction lasts (autocommit connections)."""
+    """Begin a transaction and give its snapshot's name, for as long as that transaction lasts (autocommit
+    connections).
+    """
     connection.execute(BEGIN)
     exported = connection.execute(EXPORT).fetchone()
     assert exported is not None
@@ -179,8 +181,9 @@ def _count(connection: psycopg.Connection[Any], schema: str, table: str) -> int:
     return int(counted[0]) if counted else 0
 
 
-# Everything that belongs to the schema: what stands in it, and what hangs on its tables (defaults, rules, triggers, policies).
-# pg_depend then tells what each needs; what needs nothing outside, or only what every database has, is left out.
+# Everything that belongs to the schema: what stands in it, and what hangs on its tables (defaults, rules, triggers,
+# policies). pg_depend then tells what each needs; what needs nothing outside, or only what every database has, is left
+# out.
 OUTSIDE: LiteralString = """
     WITH ours AS MATERIALIZED (
         SELECT oid FROM pg_namespace WHERE nspname = %(schema)s
@@ -196,7 +199,8 @@ OUTSIDE: LiteralString = """
         UNION ALL SELECT 'pg_collation'::regclass, oid FROM pg_collation WHERE collnamespace = (SELECT oid FROM ours)
         UNION ALL SELECT 'pg_ts_config'::regclass, oid FROM pg_ts_config WHERE cfgnamespace = (SELECT oid FROM ours)
         UNION ALL SELECT 'pg_ts_dict'::regclass, oid FROM pg_ts_dict WHERE dictnamespace = (SELECT oid FROM ours)
-        UNION ALL SELECT 'pg_statistic_ext'::regclass, oid FROM pg_statistic_ext WHERE stxnamespace = (SELECT oid FROM ours)
+        UNION ALL SELECT 'pg_statistic_ext'::regclass, oid FROM pg_statistic_ext
+            WHERE stxnamespace = (SELECT oid FROM ours)
         UNION ALL SELECT 'pg_constraint'::regclass, oid FROM pg_constraint WHERE connamespace = (SELECT oid FROM ours)
         UNION ALL SELECT 'pg_attrdef'::regclass, oid FROM pg_attrdef WHERE adrelid IN (SELECT oid FROM relations)
         UNION ALL SELECT 'pg_rewrite'::regclass, oid FROM pg_rewrite WHERE ev_class IN (SELECT oid FROM relations)
@@ -287,8 +291,8 @@ def _warnings(
     warnings = []
     if columns:
         warnings.append(
-            f"Large objects are referenced by {', '.join(columns)}; a schema's dump does not hold them, because they belong "
-            "to no schema. Move them into bytea columns to have them backed up."
+            f"Large objects are referenced by {', '.join(columns)}; a schema's dump does not hold them, because they "
+            "belong to no schema. Move them into bytea columns to have them backed up."
         )
     if references:
         targets = sorted({reference.target for reference in references})
@@ -317,8 +321,8 @@ COMPRESSED_SHARE = 0.3
 def estimate(connection: psycopg.Connection[Any], schema: str, *, compressed: bool = True) -> Estimate:
     """Guess from the catalog alone (milliseconds, whatever the size) what a dump would give, in any of the formats.
 
-    A table's heap and its rows as text are about the same size: what the text needs more for numbers and dates, the heap
-    needs for its headers. Bloat makes the guess too high, values compressed in the heap too low.
+    A table's heap and its rows as text are about the same size: what the text needs more for numbers and dates, the
+    heap needs for its headers. Bloat makes the guess too high, values compressed in the heap too low.
     """
     with database_errors():
         found = connection.execute(SIZES, {"schema": schema, "row_bytes": GUESSED_ROW_BYTES}).fetchone()

@@ -51,7 +51,7 @@ class Snapshot:
         self._closed = False
 
     def copy(self, statement: sql.Composable, name: str) -> Iterator[Rows]:
-        """Run a `COPY … TO STDOUT` and give its rows in batches of about 128 KiB; no rows after half a second of silence.
+        """Run a `COPY … TO STDOUT` and give its rows in batches of about 128 KiB; none after half a second of silence.
 
         `name` says what is read, for errors: RunError where Postgres refuses for good, TransientRunError where the
         connection broke or the server had to stop us, CancelledError where `close` was called meanwhile.
@@ -67,7 +67,8 @@ class Snapshot:
         try:
             self._begin()
             with self._connection.cursor(row_factory=scalar_row) as cursor:
-                moment: datetime = cursor.execute(_NOW).fetchone()
+                moment = cursor.execute(_NOW).fetchone()
+                assert isinstance(moment, datetime)
                 return moment
         except psycopg.Error as error:
             raise self._failed(error.sqlstate, "the snapshot") from error
@@ -148,14 +149,14 @@ class Snapshot:
 
 
 def failed(sqlstate: str | None, name: str) -> RunError:
-    """Our error for one of Postgres's, by its class (PostgreSQL documentation, Appendix A); its message stays inside."""
+    """Our error for one of Postgres's, by its SQLSTATE (PostgreSQL documentation, Appendix A), without its message."""
     match sqlstate:
         case "42501":
             return RunError(f"The database role may not read {name}.", "permission_denied")
         case "42P01" | "3F000":
             return RunError(f"The database has no table for {name}; are the migrations applied?", "table_missing")
         case "42703":
-            return RunError(f"The table of {name} lacks a declared column; are the migrations applied?", "column_missing")
+            return RunError(f"The table of {name} lacks a column; are the migrations applied?", "column_missing")
         case "22P02" | "22007" | "22008":
             return RunError(f"A filter's value does not fit its column in {name}.", "invalid_filter")
         case None:

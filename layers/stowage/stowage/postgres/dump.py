@@ -31,8 +31,9 @@ EXIT_SECONDS = 30.0
 class Dump:
     """One run of pg_dump: `environment` is libpq's (PGHOST, PGPASSWORD, …), which only that process gets.
 
-    `snapshot` is one that another session of the same database exported (`contents.SnapshotContents`), so that what we count
-    there and what is dumped here agree. `lock_wait_seconds` bounds the wait for a table that someone holds exclusively.
+    `snapshot` is one that another session of the same database exported (`contents.SnapshotContents`), so that what we
+    count there and what is dumped here agree. `lock_wait_seconds` bounds the wait for a table that someone holds
+    exclusively.
     """
 
     rows = 0
@@ -61,7 +62,9 @@ class Dump:
             self._namespaces = ArchiveNamespaces(schema, beside(binary, "pg_restore"), self._environment)
 
     def chunks(self) -> Iterator[bytes]:
-        """Start pg_dump and give what it writes; `b""` twice a second while it writes nothing (it may wait for a lock)."""
+        """Start pg_dump and give what it writes; `b""` twice a second while it writes nothing (it may wait for a
+        lock).
+        """
         stdout, stderr = self._start()
         poll = select.poll()
         poll.register(stdout, select.POLLIN)
@@ -128,7 +131,8 @@ class Dump:
             )
         except FileNotFoundError as error:
             raise RunError("There is no pg_dump here.", "pg_dump_missing") from error
-        assert self.process.stdout and self.process.stderr
+        assert self.process.stdout is not None
+        assert self.process.stderr is not None
         return self.process.stdout.fileno(), self.process.stderr.fileno()
 
 
@@ -160,14 +164,16 @@ def dump_command(
 
 
 def schema_pattern(schema: str) -> str:
-    """Quote a name for pg_dump's `-n`, which takes a pattern: only within double quotes are `*`, `?`, `|`, `.` and capitals
-    themselves (psql's documentation, "Patterns").
+    """Quote a name for pg_dump's `-n`, which takes a pattern: only within double quotes are `*`, `?`, `|`, `.` and
+    capitals themselves (psql's documentation, "Patterns").
     """
     return '"' + schema.replace('"', '""') + '"'
 
 
 def child_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """Give a child's whole environment: nothing of ours but the path, its messages in English so that we can read them."""
+    """Give a child's whole environment: nothing of ours but the path, its messages in English so that we can read
+    them.
+    """
     inherited = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR", "LD_LIBRARY_PATH") if name in os.environ}
     return {**inherited, "LC_ALL": "C", **environment}
 

@@ -1,7 +1,7 @@
 """Proof, while a dump streams by, that it holds one schema and nothing of another tenant's.
 
-`-n` already names the schema exactly; this is the second look that DESIGN §6.1 asks for. It reads only a dump's head, so its
-cost does not grow with the data.
+`-n` already names the schema exactly; this is the second look that DESIGN §6.1 asks for. It reads only a dump's head,
+so its cost does not grow with the data.
 """
 
 import contextlib
@@ -20,8 +20,8 @@ class PlainNamespaces:
     """For plain SQL: every entry before the first table's data has to be of the schema.
 
     pg_dump writes `-- Name: …; Type: …; Schema: …; Owner: …` between two lines of `--` above each entry. All tables are
-    created before any data, so this proves of every table in the dump that it is the schema's. Indexes and foreign keys come
-    after the data and are not looked at: they hang on tables that were.
+    created before any data, so this proves of every table in the dump that it is the schema's. Indexes and foreign keys
+    come after the data and are not looked at: they hang on tables that were.
     """
 
     ENTRY = re.compile(
@@ -54,6 +54,7 @@ class PlainNamespaces:
             raise foreign_schema(self._schema)
 
     def close(self) -> None:
+        """Look at nothing more."""
         self._rest = None
 
     def _check(self, kind: str, schema: str) -> None:
@@ -66,8 +67,8 @@ class PlainNamespaces:
 class ArchiveNamespaces:
     """For tar and custom: `pg_restore --list` of the same version reads the archive's table of contents beside us.
 
-    It is given the stream until it has read the contents, which stand at the head, and hangs up. This proves of every entry,
-    indexes and foreign keys included, whose it is.
+    It is given the stream until it has read the contents, which stand at the head, and hangs up. This proves of every
+    entry, indexes and foreign keys included, whose it is.
     """
 
     def __init__(self, schema: str, binary: str, environment: Mapping[str, str]) -> None:
@@ -106,6 +107,7 @@ class ArchiveNamespaces:
             raise foreign_schema(self._schema)
 
     def close(self) -> None:
+        """End pg_restore, at any time, also twice."""
         self._feeding = False
         process, self._process = self._process, None
         if process:
@@ -116,7 +118,7 @@ class ArchiveNamespaces:
             self._list.close()
 
     def _start(self) -> subprocess.Popen[bytes]:
-        self._list = tempfile.TemporaryFile()
+        self._list = tempfile.TemporaryFile()  # noqa: SIM115 - closed by close()
         try:
             self._process = subprocess.Popen(
                 self._command,

@@ -1,4 +1,6 @@
-"""What would end a dump is told before it starts: a run that cannot succeed should fail in a second, not after an hour."""
+"""What would end a dump is told before it starts: a run that cannot succeed should fail in a second, not after an
+hour.
+"""
 
 import re
 from dataclasses import dataclass
@@ -27,8 +29,9 @@ SERVER: LiteralString = """
 SCHEMA: LiteralString = """
     SELECT oid, has_schema_privilege(oid, 'USAGE') AS usable FROM pg_namespace WHERE nspname = %(schema)s
 """
-# Tables with their partitions are read by COPY, which wants the privilege on the whole table; sequences are read one by one.
-# Views, indexes and foreign tables are only described. row_security_active tells for us, now, whether rows would be hidden.
+# Tables with their partitions are read by COPY, which wants the privilege on the whole table; sequences are read one by
+# one. Views, indexes and foreign tables are only described. row_security_active tells for us, now, whether rows would
+# be hidden.
 RELATIONS: LiteralString = """
     SELECT c.relname AS name,
            c.relkind = 'S' AS is_sequence,
@@ -65,7 +68,8 @@ def preflight(connection: psycopg.Connection[Any], schema: str, client_version: 
         raise RunError(f"The dump role may not read {_some(unreadable)} in {schema}.", "permission_denied")
     if filtered := [name for name, _, _, filters in relations if filters]:
         raise RunError(
-            f"Row-level security would hide rows of {_some(filtered)} in {schema} from the dump role (it needs BYPASSRLS).",
+            f"Row-level security would hide rows of {_some(filtered)} in {schema} from the dump role, "
+            "which needs BYPASSRLS.",
             "row_level_security",
         )
     return Preflight(server_version, client_version, len(relations))

@@ -9,13 +9,15 @@ from psycopg import sql
 from stowage.postgres.selection import Column, Selection
 
 CELL_END, NUMBER, MOMENT, BOOLEAN, VALUE_END, NULL = b"\x02", b"\x03", b"\x04", b"\x05", b"\x06", b"\x07"
-"""The marks between cells of a worksheet (`copy_cells`). Its texts are JSON strings, in which no such character occurs."""
+"""The marks in and between cells of a worksheet (`copy_cells`); no text of it holds them, being JSON."""
 
 _COPY_CSV = sql.SQL("COPY ({}) TO STDOUT (FORMAT csv, FORCE_QUOTE ({}))")
 _COPY_PLAIN_CSV = sql.SQL("COPY ({}) TO STDOUT (FORMAT csv)")
 # COPY's text format doubles backslashes; the CSV format leaves a value alone that holds no quote and no delimiter,
 # and JSON holds neither of these two, because control characters are escaped in it.
-_COPY_JSON = sql.SQL(r"COPY (SELECT row_to_json(line) FROM ({}) AS line) TO STDOUT (FORMAT csv, QUOTE E'\x01', DELIMITER E'\x02')")
+_COPY_JSON = sql.SQL(
+    r"COPY (SELECT row_to_json(line) FROM ({}) AS line) TO STDOUT (FORMAT csv, QUOTE E'\x01', DELIMITER E'\x02')"
+)
 _COPY_CELLS = sql.SQL(r"COPY ({}) TO STDOUT (FORMAT csv, QUOTE E'\x01', DELIMITER E'\x02', NULL E'\x07')")
 
 # A spreadsheet takes what begins so for a formula: tab, CR, = and @ always, + and - unless the whole is a number
@@ -30,8 +32,10 @@ CASE WHEN {0}::text COLLATE "C" >= 'A' THEN {0}::text
 """)
 
 # RFC 3339 with a space, which its §5.6 allows for the sake of readability: the T would cost a quarter of the export's
-# time (each way to it was measured: replace, overlay, to_json, to_char), and spreadsheets read this form.
-_SPACED_MOMENT = sql.SQL("({}::timestamptz AT TIME ZONE 'UTC')::text || 'Z'")
+# time (each way to it was measured: replace, overlay, to_json, to_char), and people read this form.
+_SPACED_MOMENT = sql.SQL("""
+CASE WHEN isfinite({0}) THEN ({0}::timestamptz AT TIME ZONE 'UTC')::text || 'Z' ELSE {0}::text END
+""")
 _TEXT = sql.SQL("{}::text")
 _JSONB = sql.SQL("{}::jsonb")
 _ALIASED = sql.SQL("{} AS {}")
@@ -86,7 +90,8 @@ CASE WHEN octet_length({0}::text) <= 32767 THEN to_json({0}::text)
 """)
 # A number of a spreadsheet has 15 digits, is finite, and a moment of it lies between 1900 and 9999: others are texts.
 _SHEET_INTEGER = sql.SQL(r"""
-CASE WHEN {0} BETWEEN -999999999999999 AND 999999999999999 THEN E'\x03' || {0} || E'\x06' ELSE to_json({0}::text)::text END
+CASE WHEN {0} BETWEEN -999999999999999 AND 999999999999999 THEN E'\x03' || {0} || E'\x06'
+     ELSE to_json({0}::text)::text END
 """)
 _SHEET_NUMBER = sql.SQL(r"""
 CASE WHEN abs({0}) < 'Infinity' THEN E'\x03' || {0} || E'\x06' ELSE to_json({0}::text)::text END
@@ -95,13 +100,15 @@ _SHEET_BOOLEAN = sql.SQL(r"E'\x05' || {0}::int || E'\x06'")
 _SHEET_MOMENT = sql.SQL(r"""
 CASE WHEN {0} >= '1900-03-01' AND {0} < '9999-12-31'
      THEN E'\x04' || (date_part('epoch', {0}::timestamptz) / 86400 + 25569) || E'\x06'
-     ELSE to_json(({0}::timestamptz AT TIME ZONE 'UTC')::text || 'Z')::text END
+     WHEN isfinite({0}) THEN to_json(({0}::timestamptz AT TIME ZONE 'UTC')::text || 'Z')::text
+     ELSE to_json({0}::text)::text END
 """)
 
 
 def copy_cells(selection: Selection) -> sql.Composed:
-    """Rows of cells of a worksheet: texts as JSON strings, other values between the marks of their type and `VALUE_END`,
-    `NULL` alone for null, `CELL_END` between two cells. A moment is in days since 1899-12-30, as spreadsheets count.
+    """Rows of cells of a worksheet: texts as JSON strings, other values between the marks of their type and
+    `VALUE_END`, `NULL` alone for null, `CELL_END` between two cells. A moment is in days since 1899-12-30, as
+    spreadsheets count.
 
     to_json is what makes control characters visible at little cost, so that the marks are unambiguous.
     """

@@ -58,9 +58,9 @@ def open_export(
 ) -> Export:
     """The export of an entity, of the journal (`audit`) or of everything (`gdpr`) as a source of the pipeline.
 
-    `schema` is the tenant's, `tenant` its id as the journal knows it. The connection, in autocommit, belongs to the export
-    from now on; nothing is sent before its first chunk is asked for. BadRequestError for a `data_type` or `format` that is
-    not declared.
+    `schema` is the tenant's, `tenant` its id as the journal knows it. The connection, in autocommit, belongs to the
+    export from now on; nothing is sent before its first chunk is asked for. BadRequestError for a `data_type` or
+    `format` that is not declared.
     """
     file = file_format(format)
     if data_type == EVERYTHING:

@@ -14,7 +14,8 @@ type FileFormat = Callable[[Snapshot, Selection], Iterator[bytes]]
 
 class Export:
     """One export (a `stowage.pipeline.source.Source`). It owns the connection; `rows` counts data rows, over
-    all files of a zip."""
+    all files of a zip.
+    """
 
     def __init__(self, connection: psycopg.Connection, file: Callable[[Snapshot], Iterator[bytes]]) -> None:
         self.rows = 0
@@ -25,8 +26,8 @@ class Export:
     def chunks(self) -> Iterator[bytes]:
         """The file's bytes; `b""` each half second while Postgres is silent.
 
-        RunError where Postgres refuses (a permission, a table that is not there), TransientRunError where the connection
-        is cut, CancelledError after `close`.
+        RunError where Postgres refuses (a permission, a table that is not there), TransientRunError where the
+        connection is cut, CancelledError after `close`.
         """
         for chunk in self._file(self._snapshot):
             self.rows = self._snapshot.rows
@@ -42,4 +43,3 @@ class Export:
     def close(self) -> None:
         """Cancel what runs and close the connection."""
         self._snapshot.close()
-

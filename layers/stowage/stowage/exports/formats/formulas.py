@@ -1,7 +1,7 @@
 """Cells that a spreadsheet would take for a formula, and back (DESIGN §6.13; OWASP, CSV Injection).
 
-Postgres neutralises them while it writes a CSV (`stowage.postgres.rendering`); this is the same rule for one text, and the
-inverse that an import applies.
+Postgres neutralises them while it writes a CSV (`stowage.postgres.rendering`); this is the same rule for one text, and
+the inverse that an import applies.
 """
 
 import re
@@ -11,8 +11,8 @@ _NEUTRALISED = re.compile(r"'+[-+=@\t\r]")
 
 
 def neutralise(text: str) -> str:
-    """The text as a CSV cell carries it: with `'` before it where it begins with `=`, `@`, tab or CR, or with `+` or `-`
-    without being a number, or with apostrophes and such a sign.
+    """The text as a CSV cell carries it: with `'` before it where it begins with `=`, `@`, tab or CR, or with `+` or
+    `-` without being a number, or with apostrophes and such a sign.
     """
     return f"'{text}" if _FORMULA.match(text) else text
 

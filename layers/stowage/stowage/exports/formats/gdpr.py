@@ -8,9 +8,7 @@ from stowage.postgres.copy import Snapshot
 from stowage.postgres.selection import Selection
 
 
-def gdpr_file(
-    snapshot: Snapshot, selections: Sequence[Selection], file: FileFormat, extension: str
-) -> Iterator[bytes]:
+def gdpr_file(snapshot: Snapshot, selections: Sequence[Selection], file: FileFormat, extension: str) -> Iterator[bytes]:
     """A zip of `{entity}.{extension}`, all of one moment."""
     archive = ZipStream(snapshot.began_at())
     for selection in selections:

@@ -9,7 +9,9 @@ from stowage.postgres.selection import Selection
 
 
 def ndjson_file(snapshot: Snapshot, selection: Selection) -> Iterator[bytes]:
-    """One object a line, each ended by a line feed; numbers, booleans and null keep their types, moments are RFC 3339."""
+    """One object a line, each ended by a line feed; numbers, booleans and null keep their types, moments read
+    `2026-01-31T09:00:00.5Z`.
+    """
     endings = _moment_endings(selection)
     for rows in snapshot.copy(copy_json(selection), selection.name):
         data = b"".join(rows)
@@ -34,8 +36,8 @@ def json_file(snapshot: Snapshot, selection: Selection) -> Iterator[bytes]:
 def _moment_endings(selection: Selection) -> list[tuple[bytes, bytes]]:
     """What turns `+00:00` at a moment's end into `Z`, and touches nothing else.
 
-    Each ending reaches into the next column's key. No text can hold those quotes unescaped, and the spaces in a value of
-    jsonb set it apart too.
+    Each ending reaches into the next column's key. No text can hold those quotes unescaped, and the spaces in a value
+    of jsonb set it apart too.
     """
     endings = []
     for column, following in zip(selection.columns, [*selection.columns[1:], None], strict=True):

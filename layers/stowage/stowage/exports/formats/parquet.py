@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import pyarrow
 
 PARSED_BYTES = 2 << 20
-GROUP_BYTES = 32 << 20
+GROUP_BYTES = 16 << 20
 """A row group holds about so much text: small enough for flat memory, large enough for readers that skip groups."""
 
 

@@ -1,8 +1,8 @@
 """Excel workbooks (ECMA-376) with typed cells, streamed: Postgres writes the cells, bulk replacements make them XML.
 
 Texts are inline strings, moments are dates, the header is bold and frozen. What a workbook cannot hold is told here:
-control characters are left out (XML 1.0 §2.2), a text longer than 32,767 characters is cut and ends in `…`, whole numbers
-of more than 15 digits, NaN, infinities and moments outside 1900 to 9999 are texts.
+control characters are left out (XML 1.0 §2.2), a text longer than 32,767 characters is cut and ends in `…`, whole
+numbers of more than 15 digits, NaN, infinities and moments outside 1900 to 9999 are texts.
 """
 
 import re
@@ -31,7 +31,8 @@ _ROW_END = b"</row>\n<row>"
 
 _STYLES = f"""{_XML}<styleSheet xmlns="{_MAIN}">
 <numFmts count="1"><numFmt numFmtId="164" formatCode="yyyy\\-mm\\-dd\\ hh:mm:ss"/></numFmts>
-<fonts count="2"><font><sz val="11"/><name val="Calibri"/></font><font><b/><sz val="11"/><name val="Calibri"/></font></fonts>
+<fonts count="2"><font><sz val="11"/><name val="Calibri"/></font>\
+<font><b/><sz val="11"/><name val="Calibri"/></font></fonts>
 <fills count="2"><fill><patternFill patternType="none"/></fill><fill><patternFill patternType="gray125"/></fill></fills>
 <borders count="1"><border><left/><right/><top/><bottom/><diagonal/></border></borders>
 <cellStyleXfs count="1"><xf numFmtId="0" fontId="0" fillId="0" borderId="0"/></cellStyleXfs>
@@ -48,7 +49,7 @@ def xlsx_file(
     """One workbook; rows past `sheet_rows`, or `sheet_bytes` of XML, go on in further sheets with the same header."""
     archive = ZipStream(snapshot.began_at())
     sheets = _Sheets(snapshot.copy(copy_cells(selection), selection.name), selection, sheet_rows, sheet_bytes)
-    names = []
+    names: list[str] = []
     while sheets.more:
         names.append(selection.name if not names else f"{selection.name} ({len(names) + 1})")
         yield from archive.entry(f"xl/worksheets/sheet{len(names)}.xml", sheets.next_sheet(selected=len(names) == 1))
@@ -70,11 +71,12 @@ class _Sheets:
         yield _sheet_begin(self._selection, selected=selected)
         room, size = self._most_rows, 0
         while True:
-            rows = self._left or next(self._batches, None)
-            self._left = ()
-            if rows is None:
+            try:
+                rows = self._left or next(self._batches)
+            except StopIteration:
                 self.more = False
                 break
+            self._left = ()
             if rows and (not room or size >= self._most_bytes):
                 self._left = rows
                 break
@@ -109,9 +111,9 @@ _LOOKS_ESCAPED = re.compile(rb"_(?=x[0-9A-Fa-f]{4}_)")
 
 
 def rows_xml(rows: Rows) -> bytes:
-    """`<row>` elements of rows from `copy_cells`. Each step is one pass over all of them, which costs about a tenth of a
-    microsecond a row; that the steps do not meet each other's work is because JSON strings hold no control characters
-    and no quote that is not escaped.
+    """`<row>` elements of rows from `copy_cells`. Each step is one pass over all of them, which costs about a tenth of
+    a microsecond a row; that the steps do not meet each other's work is because JSON strings hold no control
+    characters and no quote that is not escaped.
     """
     data = b"".join(rows)
     if not data:
@@ -141,7 +143,7 @@ _MARKS = (
 
 
 def _unescape(found: re.Match[bytes]) -> bytes:
-    """What a JSON escape stands for, as XML; of \\u only control characters occur, which XML does not have."""
+    """What a JSON escape stands for, as XML; coded ones are control characters, which XML does not have."""
     return _PLAIN.get(found[2], b"") if found[2] else b""
 
 
@@ -171,6 +173,6 @@ def _frame(names: list[str]) -> Iterator[tuple[str, str]]:
 
 def _relations(targets: list[tuple[str, str, str]]) -> str:
     entries = "".join(
-        f'<Relationship Id="{id}" Type="{_RELATIONS}/{kind}" Target="{target}"/>' for id, kind, target in targets
+        f'<Relationship Id="{name}" Type="{_RELATIONS}/{kind}" Target="{target}"/>' for name, kind, target in targets
     )
     return f'{_XML}<Relationships xmlns="{_PACKAGE}/relationships">{entries}</Relationships>'
