@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from stowage.ids import decode_id, encode_id, is_run_id, new_run_id, parse_rfc3339, rfc3339
 
 NOW = datetime(2026, 11, 20, 8, 0, tzinfo=UTC)
@@ -37,7 +38,8 @@ def test_what_is_no_run_id_is_told_from_one(given_id: str) -> None:
     assert not is_run_id(given_id)
 
 
-@given(st.datetimes(min_value=datetime(1971, 1, 1), max_value=datetime(2200, 1, 1), timezones=st.just(UTC)))
-def test_times_are_kept_to_the_millisecond_and_sort_as_text(when: datetime) -> None:
+@given(st.integers(0, 7_000_000_000_000_000))
+def test_times_are_kept_to_the_millisecond_and_sort_as_text(microseconds: int) -> None:
+    when = datetime(1971, 1, 1, tzinfo=UTC) + timedelta(microseconds=microseconds)
     assert abs(parse_rfc3339(rfc3339(when)) - when) < timedelta(milliseconds=1)
     assert rfc3339(when) < rfc3339(when + timedelta(seconds=1))
