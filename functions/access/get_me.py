@@ -2,8 +2,8 @@
 
 from pydantic import BaseModel
 
-from stowage.entry.auth import Role
 from stowage.entry.http import Caller, http_app
+from stowage.identity import Role
 from stowage.ids import rfc3339
 
 app = http_app()

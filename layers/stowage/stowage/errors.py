@@ -86,6 +86,12 @@ class TooLargeError(StowageError):
     status, code = 413, "too_large"
 
 
+class UnsupportedTypeError(StowageError):
+    """415: the body is of a type that this route does not read."""
+
+    status, code = 415, "unsupported_media_type"
+
+
 class RateLimitedError(StowageError):
     """429: too many; `retry_after` seconds until the next."""
 
@@ -108,6 +114,10 @@ class TransientRunError(RunError):
     """A run broke off in a way that another attempt may not: a cut connection, a killed process, a storage error."""
 
     code, retryable = "run_interrupted", True
+
+
+class ProcessStopped(BaseException):
+    """SIGTERM has come: clean up and end. No Exception, because botocore would take that for a network error."""
 
 
 class CancelledError(StowageError):

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable
-from datetime import date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import islice
 from statistics import median
 from typing import Any
@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from stowage.aws import objects
 from stowage.aws.table import Item
 from stowage.backups.records import duration_ms
+from stowage.errors import BadRequestError
 from stowage.ids import is_run_id
 from stowage.runs.record import FINAL, UNFINISHED, Run
 from stowage.runs.store import newest_runs, read_progress
@@ -152,7 +153,7 @@ def list_jobs(
     *,
     kind: str | None,
     status: str | None,
-    since: date | None,
+    since: datetime | None,
     cursor: str | None,
     limit: int,
 ) -> tuple[list[Job], str | None]:
@@ -162,12 +163,24 @@ def list_jobs(
         where["kind"] = kind
     if status:
         where["status"] = status
-    first = since or (now - timedelta(days=settings().run_days)).date()
-    before = cursor if cursor and is_run_id(cursor) else None
-    found = newest_runs(tenants, now.date(), since=first, before=before, where=where)
+    if cursor is not None and not is_run_id(cursor):
+        raise BadRequestError(
+            "That cursor is none of ours; take next_cursor of the page before.",
+            "invalid_cursor",
+            details=[{"field": "cursor", "message": "not a cursor"}],
+        )
+    found = newest_runs(tenants, now.date(), since=_first(since, now), before=cursor, where=where)
     runs = list(islice(found, limit + 1))
     more = len(runs) > limit
     return [job(run) for run in runs[:limit]], runs[limit - 1].id if more else None
+
+
+def _first(since: datetime | None, now: datetime) -> datetime:
+    """The first moment that a list reaches back to: no record is older than the oldest backup, or than `run_days`."""
+    oldest = now - timedelta(days=max(settings().run_days, settings().backup_days + 7))
+    if since is None:
+        return oldest
+    return max(oldest, since if since.tzinfo else since.replace(tzinfo=UTC))
 
 
 def read_timeline(run: Run) -> Timeline:
@@ -203,15 +216,16 @@ def _cost(attempt: Any) -> float:
 
 def read_stats(tenants: Iterable[str] | None, now: datetime, days: int) -> JobStats:
     """What happened to these tenants' runs of the last `days` days, today included."""
-    first = (now - timedelta(days=days - 1)).date()
+    midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
+    begin = midnight - timedelta(days=days - 1)
     by_day: dict[str, list[Run]] = defaultdict(list)
-    for run in newest_runs(tenants, now.date(), since=first, before=None, where={}):
+    for run in newest_runs(tenants, now.date(), since=begin, before=None, where={}):
         by_day[run.created_at[:10]].append(run)
     every = [run for runs in by_day.values() for run in runs]
     whole = _day("", every)
     judged = whole.completed + whole.failed
     return JobStats(
-        days=[_day(day, by_day[day]) for day in ((first + timedelta(n)).isoformat() for n in range(days))],
+        days=[_day(day, by_day[day]) for day in ((begin + timedelta(n)).date().isoformat() for n in range(days))],
         total=len(every),
         completed=whole.completed,
         failed=whole.failed,

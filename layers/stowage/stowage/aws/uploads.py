@@ -14,7 +14,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from stowage.aws.clients import s3
 from stowage.errors import RunError, TransientRunError
-from stowage.pipeline.transfer import Part
+from stowage.pipeline.parts import Part
 
 COMPLETE_ATTEMPTS = 4
 """Ours, on top of the client's own retries: 409 is not retried there."""

@@ -7,8 +7,8 @@ from stowage.audit import audit_note
 from stowage.aws import objects, table
 from stowage.aws.table import ABSENT, PRESENT
 from stowage.backups.records import Backup, BackupCreated, BackupDetail, BackupRequest, backup, backup_detail
-from stowage.entry.auth import Identity
 from stowage.errors import BadRequestError, ConflictError, GoneError
+from stowage.identity import Identity
 from stowage.ids import new_run_id, rfc3339
 from stowage.runs.record import Run
 from stowage.runs.request import IdempotencyKey, request_run

@@ -4,11 +4,9 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
-import psycopg
-
 from stowage.errors import TransientRunError
 from stowage.pipeline.compress import gzip_compressor
-from stowage.postgres.connection import DUMP, connect, connection_environment
+from stowage.postgres.connection import DUMP, Connection, connect, connection_environment
 from stowage.postgres.contents import DumpContents, SnapshotContents
 from stowage.postgres.dump import Dump, pg_dump_version
 from stowage.postgres.preflight import preflight
@@ -49,7 +47,7 @@ def make_backup(run: Run, reporter: Reporter, _now: datetime) -> Product:
 class SnapshotDump:
     """pg_dump, and beside it the counting of what it dumps, both in one snapshot. Whole when both are."""
 
-    def __init__(self, run: Run, connection: psycopg.Connection, version: str) -> None:
+    def __init__(self, run: Run, connection: Connection, version: str) -> None:
         self.rows = 0
         self._connection = connection
         self._reading = SnapshotContents(connection, run.spec["schema"], version)

@@ -1,42 +1,17 @@
 """Who calls: a token from the header or the session cookie, checked against the deployment's keys (CONTRACT §0)."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any
 
 import jwt
 
 from stowage.aws.keys import read_key
 from stowage.errors import UnauthenticatedError
+from stowage.identity import ROLES, Identity
 from stowage.settings import settings
 
-type Role = Literal["viewer", "operator", "admin"]
-
-ROLES: tuple[Role, ...] = ("viewer", "operator", "admin")
-"""From least to most; each may what those before it may."""
-
 COOKIE = "auth_token"
-EVERY_TENANT = "*"
-
-
-@dataclass(frozen=True)
-class Identity:
-    """A caller: `tenants` are ids, or `{"*"}`; `by_cookie` when the credentials came with a cookie alone."""
-
-    sub: str
-    role: Role
-    tenants: frozenset[str]
-    expires_at: datetime
-    by_cookie: bool = False
-
-    def sees(self, tenant_id: str) -> bool:
-        """Whether the token names this tenant."""
-        return tenant_id in self.tenants or EVERY_TENANT in self.tenants
-
-    def may(self, role: Role) -> bool:
-        """Whether the caller's role is this one or more."""
-        return ROLES.index(self.role) >= ROLES.index(role)
 
 
 def token_of(headers: Mapping[str, str], cookies: list[str]) -> tuple[str, bool]:

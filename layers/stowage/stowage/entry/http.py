@@ -24,7 +24,7 @@ from aws_lambda_powertools.event_handler.openapi.exceptions import (
 )
 from pydantic import AfterValidator, BaseModel, ConfigDict
 
-from stowage.entry.auth import EVERY_TENANT, Identity, Role, identify, token_of
+from stowage.entry.auth import identify, token_of
 from stowage.entry.telemetry import logger
 from stowage.errors import (
     BadRequestError,
@@ -36,6 +36,7 @@ from stowage.errors import (
     UnauthenticatedError,
     UnsupportedTypeError,
 )
+from stowage.identity import EVERY_TENANT, Identity, Role
 from stowage.ids import decode_id
 from stowage.settings import settings
 from stowage.tenants import Tenant, find_tenant, list_tenants
@@ -168,7 +169,7 @@ class Operation(APIGatewayHttpResolver):
             _check_origin(visitor, event)
             self.append_context(visitor=visitor)  # type: ignore[no-untyped-call]
             self._check_query(event)
-            _check_type(event)
+            _check_body(event)
             answer = super().resolve({**event, "rawPath": _path(event)}, context)
         except Exception as error:
             self.clear_context()  # type: ignore[no-untyped-call]
@@ -258,10 +259,14 @@ def _check_size(event: Mapping[str, Any]) -> None:
         raise TooLargeError("A request's body may have 4.5 MB; larger files go through the upload or import routes.")
 
 
-def _check_type(event: Mapping[str, Any]) -> None:
-    """Refuse forms, which any page may send anywhere (and which Powertools would read as well as JSON)."""
-    if event["headers"].get("content-type", "").lower().startswith("application/x-www-form-urlencoded"):
+def _check_body(event: Mapping[str, Any]) -> None:
+    """Refuse what Powertools would take for a JSON object: lists, and forms, which any page may send anywhere."""
+    body = event.get("body") or ""
+    if body and not event["headers"].get("content-type", "application/json").lower().startswith("application/json"):
         raise UnsupportedTypeError("Send JSON.")
+    if body.lstrip().startswith("["):
+        message = _MESSAGES["model_attributes_type"]
+        raise BadRequestError(_as_sentence(message) + ".", details=[{"field": "", "message": message}])
 
 
 def _visitor(event: Mapping[str, Any], *, signed_in: bool) -> VisitorContext:

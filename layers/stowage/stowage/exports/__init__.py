@@ -1,5 +1,6 @@
 """Exports: ask for one, follow it, fetch it (CONTRACT §1, Exports)."""
 
+import json
 from collections.abc import MutableMapping
 from datetime import datetime
 from typing import Any
@@ -8,8 +9,7 @@ from stowage.audit import audit_note
 from stowage.aws import table
 from stowage.aws.objects import signed_link
 from stowage.entities import ENTITIES
-from stowage.entry.auth import Identity
-from stowage.errors import BadRequestError, ConflictError, ForbiddenError, GoneError, NotFoundError
+from stowage.errors import BadRequestError, ConflictError, ForbiddenError, GoneError, TooLargeError
 from stowage.exports.filters import parse_filters
 from stowage.exports.records import (
     CreatedExport,
@@ -22,9 +22,10 @@ from stowage.exports.records import (
     paginate,
     spec_of,
 )
+from stowage.identity import Identity
 from stowage.ids import new_run_id, rfc3339
 from stowage.limits import DAY, Limit
-from stowage.links import read_token
+from stowage.links import no_link, read_token
 from stowage.runs.change import cancel_run
 from stowage.runs.clock import forget_run
 from stowage.runs.record import FINAL, UNFINISHED, Run
@@ -36,6 +37,8 @@ from stowage.tenants import Tenant
 KIND = "export"
 WHOLE_TENANT = "gdpr"
 JOURNAL = "audit"
+MOST_FILTER_BYTES = 200_000
+"""They stand in the run's record, and an item of the table holds 400 KB."""
 LINK_SECONDS = 300
 """How long storage's own link works: it is signed at the moment it is followed."""
 
@@ -52,7 +55,7 @@ def create_export(
 ) -> CreatedExport:
     """Ask for an export; the record of the run that will make it.
 
-    BadRequestError for what cannot be exported, RateLimitedError when the day's quota is used up.
+    BadRequestError or TooLargeError for what cannot be exported, RateLimitedError when the day's quota is used up.
     """
     filters = check_request(request)
     run = Run(
@@ -74,8 +77,10 @@ def create_export(
         return CreatedExport(**export_record(run, 0, base_url).model_dump(), quota=quota).model_dump()
 
     message = f"That was today's last export of {limit.most}; the next is possible at {rfc3339(limit.resets_at(now))}."
-    made = request_run(run, now, answer, key=once or None, limit=limit, limit_message=message)
-    answer_headers.update(limit.headers(limit.used(now), now))
+    try:
+        made = request_run(run, now, answer, key=once or None, limit=limit, limit_message=message)
+    finally:
+        answer_headers.update(limit.headers(limit.used(now), now))
     return CreatedExport.model_validate(made)
 
 
@@ -89,6 +94,8 @@ def check_request(request: ExportRequest) -> dict[str, Any]:
             details=[{"field": "dataType", "message": f"one of {known}"}],
         )
     filters = {name: value for name, value in (request.filters or {}).items() if value not in (None, "", [])}
+    if len(json.dumps(filters)) > MOST_FILTER_BYTES:
+        raise TooLargeError("The filters may have 200 kB; export a larger selection in parts.")
     if request.dataType == WHOLE_TENANT and filters:
         raise BadRequestError(
             "A GDPR export holds everything and takes no filters.",
@@ -179,11 +186,11 @@ def follow_link(token: str, source_ip: str, now: datetime) -> str:
 
     NotFoundError for a link that is not ours or whose export was deleted, GoneError for one whose file has expired.
     """
-    link = read_token(token, now)
+    link = read_token(token)
     run = find_run(link.tenant, link.run_id)
     if run is None or run.artifact is None or run.expires_at != link.expires_at:
-        raise NotFoundError("This link is not valid, or no longer.", "link_not_found")
-    if run.expired_at:
+        raise no_link()
+    if run.expired_at or link.expires_at <= rfc3339(now):
         raise GoneError("The file has expired; export again.", "expired")
     note = audit_note(run.tenant, f"{run.kind}.downloaded", run.id, f"link from {source_ip}", now)
     table.put(note.item)

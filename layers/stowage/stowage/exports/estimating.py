@@ -28,7 +28,11 @@ class ExportEstimate(BaseModel):
 
 def estimate_export(tenant: Tenant, request: ExportRequest) -> ExportEstimate:
     """Estimate a request without starting it; BadRequestError as for the export itself."""
-    spec = {"format": request.format, "dataType": request.dataType, "filters": check_request(request)}
+    spec: dict[str, object] = {
+        "format": request.format,
+        "dataType": request.dataType,
+        "filters": check_request(request),
+    }
     found = _estimate(tenant.database, tenant.schema, tenant.id, spec)
     run = Run(
         id="", tenant=tenant.id, kind="export", database=tenant.database, spec=spec, requested_by="", created_at=""

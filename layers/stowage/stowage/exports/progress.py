@@ -50,12 +50,18 @@ def etag(item: Item) -> str:
     return f'"{item["sequence"]}"'
 
 
+def is_known(item: Item, if_none_match: str | None) -> bool:
+    """Whether one of the header's entity tags is that of this state; they are compared weakly (RFC 9110 §13.1.2)."""
+    tags = [tag.strip().removeprefix("W/") for tag in (if_none_match or "").split(",")]
+    return etag(item) in tags or "*" in tags
+
+
 def wait_for_change(viewer: Viewer, export_id: str, known: str | None, seconds: float) -> Item:
     """The state once it is another than `known` (None: than now), or after so many seconds, or at once when final."""
     deadline = time.monotonic() + seconds
     item = read_state(viewer, export_id)
     known = known or etag(item)
-    while etag(item) == known and item["status"] not in FINAL:
+    while is_known(item, known) and item["status"] not in FINAL:
         left = deadline - time.monotonic()
         if left <= 0:
             break
@@ -86,7 +92,9 @@ def event_stream(viewer: Viewer, export_id: str, last_event_id: str | None) -> s
     item = read_state(viewer, export_id)
     if item["status"] in FINAL and last_event_id == str(item["sequence"]):
         return None
-    events = [f"retry: {POLL_AFTER_MS}\n\n", _event(item, viewer)]
+    events = [f"retry: {POLL_AFTER_MS}\n\n"]
+    if last_event_id != str(item["sequence"]):
+        events.append(_event(item, viewer))
     while item["status"] not in FINAL and time.monotonic() < deadline:
         changed = wait_for_change(viewer, export_id, etag(item), deadline - time.monotonic())
         if etag(changed) != etag(item):

@@ -1,5 +1,7 @@
 """How a stream of unknown length is cut into the parts of a multipart upload."""
 
+from dataclasses import dataclass
+
 MEBIBYTE = 1024 * 1024
 FIRST_PART_BYTES = 5 * MEBIBYTE
 """S3 takes no smaller part but the last (S3 user guide, "Multipart upload limits")."""
@@ -8,6 +10,15 @@ LARGEST_PART_BYTES = 640 * MEBIBYTE
 PARTS_PER_SIZE = 1024
 MOST_PARTS = 10_000
 """S3's limit (the same page)."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part as storage has it: its number from 1, the tag that storage gave, its CRC32 (base64)."""
+
+    number: int
+    etag: str
+    crc32: str
 
 
 def part_size(number: int) -> int:

@@ -16,7 +16,7 @@ from isal import isal_zlib
 
 from stowage.errors import RunError
 from stowage.pipeline.compress import Compressor
-from stowage.pipeline.parts import MOST_PARTS, part_size
+from stowage.pipeline.parts import MOST_PARTS, Part, part_size
 from stowage.pipeline.source import Source
 from stowage.pipeline.threads import DaemonThreads
 
@@ -26,15 +26,6 @@ ABANDON_SECONDS = 2.0
 """How long an ending transfer waits for parts in flight: the worker has to stop within five seconds of a cancel."""
 
 Watch = Callable[[int, int, int], None]
-
-
-@dataclass(frozen=True)
-class Part:
-    """One part as storage has it: its number from 1, the tag that storage gave, its CRC32 (base64)."""
-
-    number: int
-    etag: str
-    crc32: str
 
 
 @dataclass(frozen=True)

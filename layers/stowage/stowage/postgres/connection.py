@@ -16,6 +16,9 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from stowage.errors import RunError, UnavailableError
 from stowage.settings import settings
 
+Connection = psycopg.Connection
+"""What callers outside this package name in their annotations."""
+
 APP = "stowage_app"
 DUMP = "stowage_dump"
 OWNER = "stowage_owner"

@@ -6,7 +6,8 @@ from stowage.audit import audit_note
 from stowage.aws import table
 from stowage.aws.table import ConditionFailedError, Update, Write
 from stowage.errors import ConflictError, UnavailableError
-from stowage.runs.record import FINAL, Run, moment, queue_place, waiting_list
+from stowage.runs.record import FINAL, SWEEP_LIST, Run, moment, queue_place, waiting_list
+from stowage.runs.settle import SWEEP_AFTER
 from stowage.runs.store import progress_key, read_run
 
 _TRIES = 5
@@ -34,14 +35,21 @@ def cancel_run(run: Run, actor: str, now: datetime) -> Run:
 def _cancelling(run: Run, actor: str, now: datetime) -> list[Write]:
     pk, sk = progress_key(run.id)
     waits = run.due_list == waiting_list(run.database)
-    note = audit_note(run.tenant, f"{run.kind}.cancel_requested", run.id, actor, now)
     expected = {"status": run.status, "attempt": run.attempt, "due_list": run.due_list}
+    note = audit_note(run.tenant, f"{run.kind}.cancel_requested", run.id, actor, now)
     if waits:
-        ended = {"status": "cancelled", "completed_at": moment(now), "cancel_requested": True}
+        ended = {
+            "status": "cancelled",
+            "completed_at": moment(now),
+            "cancel_requested": True,
+            "due_list": SWEEP_LIST,
+            "due_at": moment(now, SWEEP_AFTER),
+        }
         return [
-            Update(run.pk, run.sk, ended, remove=("due_list", "due_at"), when=expected),
+            Update(run.pk, run.sk, ended, when=expected),
             Update(pk, sk, {"status": "cancelled", "stage": "cancelled", "message": "Cancelled."}, add={"sequence": 1}),
             note,
+            audit_note(run.tenant, f"{run.kind}.cancelled", run.id, "stowage", now),
         ]
     return [
         Update(run.pk, run.sk, {"cancel_requested": True}, when=expected),

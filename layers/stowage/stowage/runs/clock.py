@@ -13,7 +13,7 @@ from stowage.aws.executions import execution_status, stop_execution
 from stowage.aws.table import ConditionFailedError, Delete, Update
 from stowage.runs.dispatch import dispatch, start_attempt
 from stowage.runs.record import ACTIVE_LIST, SWEEP_LIST, Run, moment
-from stowage.runs.settle import Ending, bucket_of, settle
+from stowage.runs.settle import Ending, bucket_of, clean_up, settle
 from stowage.runs.store import change_run, progress_key, read_progress
 from stowage.settings import settings
 
@@ -26,14 +26,22 @@ def tick(now: datetime) -> dict[str, int]:
     """One minute's work. Returns what was done, by name."""
     deadline = time.monotonic() + BUDGET_SECONDS
     done = {"watched": 0, "swept": 0, "launched": 0}
-    for run in _due(ACTIVE_LIST, now, deadline):
-        _look_after(run, now)
-        done["watched"] += 1
-    for run in _due(SWEEP_LIST, now, deadline):
-        _sweep(run, now)
-        done["swept"] += 1
+    failures: list[Exception] = []
+    for due_list, name, work in ((ACTIVE_LIST, "watched", _look_after), (SWEEP_LIST, "swept", _sweep)):
+        for run in _due(due_list, now, deadline):
+            try:
+                work(run, now)
+            except Exception as error:
+                failures.append(error)
+            else:
+                done[name] += 1
     for database in ("main", *settings().databases):
-        done["launched"] += len(dispatch(database, now))
+        try:
+            done["launched"] += len(dispatch(database, now))
+        except Exception as error:
+            failures.append(error)
+    if failures:
+        raise ExceptionGroup("The clock could not do everything.", failures)
     return done
 
 
@@ -45,7 +53,7 @@ def _due(due_list: str, now: datetime, deadline: float) -> Iterator[Run]:
 
 
 def _look_after(run: Run, now: datetime) -> None:
-    """Does the attempt's execution still live, and does the run still move?"""
+    """See whether the attempt's execution still lives, and the run still moves."""
     status = execution_status(run.execution_name)
     if status is None:
         start_attempt(run)
@@ -69,13 +77,16 @@ def _stale(run: Run, now: datetime) -> bool:
 
 
 def _sweep(run: Run, now: datetime) -> None:
-    """Expire a completed run's file; take a second look at the place of one that ended without."""
-    for attempt in range(1, run.attempt + 1):
-        prefix = run.prefix(attempt)
-        objects.abort_uploads(bucket_of(run), prefix)
-        objects.delete_prefix(bucket_of(run), prefix)
+    """Take away what attempts without an artifact have left, and the artifact once it has expired."""
+    keeps = run.expires_at is not None and run.expires_at > moment(now)
+    for attempt in range(1, run.attempt + (not keeps)):
+        clean_up(run, attempt)
+    expected: dict[str, object] = {"status": run.status, "due_list": SWEEP_LIST}
+    if keeps:
+        change_run(run, {"due_at": run.expires_at}, when=expected)
+        return
     if run.status != "completed":
-        change_run(run, {}, remove=("due_list", "due_at"), when={"status": run.status, "due_list": SWEEP_LIST})
+        change_run(run, {}, remove=("due_list", "due_at"), when=expected)
         return
     pk, sk = progress_key(run.id)
     try:
@@ -86,7 +97,7 @@ def _sweep(run: Run, now: datetime) -> None:
                     run.sk,
                     {"expired_at": moment(now)},
                     remove=("due_list", "due_at"),
-                    when={"status": "completed", "due_list": SWEEP_LIST},
+                    when=expected,
                 ),
                 Update(pk, sk, {"expired_at": moment(now)}, add={"sequence": 1}),
                 audit_note(run.tenant, f"{run.kind}.expired", run.id, "stowage", now),

@@ -137,9 +137,15 @@ def dispatch(database: str, now: datetime, just_written: Iterable[Run] = ()) -> 
         except ConditionFailedError as error:
             unavailable |= {chosen[place - 1].id for place in error.failed if place > 0}
             continue
+        failures: list[Exception] = []
         for run in chosen:
             run.attempt += 1
-            start_attempt(run)
+            try:
+                start_attempt(run)
+            except Exception as error:
+                failures.append(error)
+        if failures:
+            raise ExceptionGroup("Not every launched run could be started; the clock starts the rest.", failures)
         launched += chosen
         unavailable |= {run.id for run in chosen}
     return launched

@@ -13,7 +13,7 @@ from typing import Any
 from stowage.aws import table
 from stowage.aws.table import Below, ConditionFailedError
 from stowage.aws.uploads import MultipartUpload
-from stowage.errors import CancelledError, RunError, StowageError
+from stowage.errors import CancelledError, ProcessStopped, RunError, StowageError
 from stowage.pipeline.compress import Compressor
 from stowage.pipeline.source import Source
 from stowage.pipeline.transfer import transfer
@@ -61,13 +61,13 @@ def run_attempt(tenant: str, run_id: str, attempt: int, make: Callable[[str], Ma
     except CancelledError:
         raise
     except StowageError as error:
-        record_failure(run, Failure(code=error.code, message=error.message, retryable=error.retryable, attempt=attempt))
+        record_failure(run, error.code, error.message, retryable=error.retryable)
+        raise
+    except ProcessStopped:
+        record_failure(run, "worker_stopped", "The worker was stopped.", retryable=True)
         raise
     except Exception:
-        record_failure(
-            run,
-            Failure(code="internal_error", message="Something broke; it was logged.", retryable=True, attempt=attempt),
-        )
+        record_failure(run, "internal_error", "Something broke; it was logged.", retryable=True)
         raise
     return True
 
@@ -86,8 +86,9 @@ def claim(tenant: str, run_id: str, attempt: int) -> Run | None:
     return Run.model_validate(item)
 
 
-def record_failure(run: Run, failure: Failure) -> None:
-    """Write on the run why this attempt ends, while it is the current one."""
+def record_failure(run: Run, code: str, message: str, *, retryable: bool) -> None:
+    """Write on the run why its attempt ends, while it is the current one."""
+    failure = Failure(code=code, message=message, retryable=retryable, attempt=run.attempt)
     try:
         table.update(
             run.pk,
@@ -100,7 +101,7 @@ def record_failure(run: Run, failure: Failure) -> None:
 
 
 def write_artifact(run: Run, product: Product, reporter: Reporter, clock: Clock) -> None:
-    """Store the product and its manifest, or raise with nothing left behind."""
+    """Store the product and its manifest, or raise with nothing left but what `settle` takes away."""
     upload = MultipartUpload(
         product.bucket,
         run.prefix(run.attempt) + product.object_name,
@@ -117,26 +118,27 @@ def write_artifact(run: Run, product: Product, reporter: Reporter, clock: Clock)
             "recording", "Writing the manifest.",
             bytes_read=stored.source_bytes, bytes_stored=stored.size_bytes, rows=stored.rows,
         )  # fmt: skip
-        write_manifest(
-            product.bucket,
-            run,
-            {
-                "file_name": product.file_name,
-                "key": stored.key,
-                "content_type": product.content_type,
-                "size_bytes": stored.size_bytes,
-                "sha256": stored.sha256,
-                "crc32": stored.crc32,
-                "source_bytes": stored.source_bytes,
-                "rows": stored.rows,
-                "created_at": moment(clock()),
-            }
-            | product.manifest
-            | told,
-        )
     except BaseException:
         upload.abort()
         raise
+    # From here on only `settle` takes the object away: whatever we are told, the manifest may be there and believed.
+    write_manifest(
+        product.bucket,
+        run,
+        {
+            "file_name": product.file_name,
+            "key": stored.key,
+            "content_type": product.content_type,
+            "size_bytes": stored.size_bytes,
+            "sha256": stored.sha256,
+            "crc32": stored.crc32,
+            "source_bytes": stored.source_bytes,
+            "rows": stored.rows,
+            "created_at": moment(clock()),
+        }
+        | product.manifest
+        | told,
+    )
 
 
 def _keep_upload(run: Run, bucket: str, upload_id: str) -> None:
@@ -154,18 +156,19 @@ def _keep_upload(run: Run, bucket: str, upload_id: str) -> None:
 class _Checked:
     """A source that is whole only while the attempt is still the run's: looked at before the object is completed."""
 
+    rows = 0
+
     def __init__(self, source: Source, reporter: Reporter) -> None:
         self._source, self._reporter = source, reporter
 
-    @property
-    def rows(self) -> int:
-        return self._source.rows
-
     def chunks(self) -> Iterator[bytes]:
-        return self._source.chunks()
+        for chunk in self._source.chunks():
+            self.rows = self._source.rows
+            yield chunk
 
     def finish(self) -> None:
         self._source.finish()
+        self.rows = self._source.rows
         self._reporter.report("storing", "Storing.", rows=self._source.rows)
 
     def close(self) -> None:

@@ -4,11 +4,11 @@ from collections.abc import Callable
 from datetime import datetime
 
 from stowage.aws import table
-from stowage.aws.table import ConditionFailedError, Update
+from stowage.aws.table import ConditionFailedError, Update, Write
 from stowage.errors import CancelledError, StowageError
-from stowage.runs.dispatch import Lease, lease_of, read_leases, release
+from stowage.runs.dispatch import Lease, read_leases, release
 from stowage.runs.lane import record_failure
-from stowage.runs.record import Estimate, Failure, Lane, Run, moment, queue_place, waiting_list
+from stowage.runs.record import Estimate, Lane, Run, moment, queue_place, waiting_list
 from stowage.runs.store import change_run, progress_key, read_run
 from stowage.settings import settings
 
@@ -26,7 +26,7 @@ def plan_attempt(
     try:
         run.estimate = estimator(run.kind)(run)
     except StowageError as error:
-        record_failure(run, Failure(code=error.code, message=error.message, retryable=error.retryable, attempt=attempt))
+        record_failure(run, error.code, error.message, retryable=error.retryable)
         raise
     lane = lane_of(run, run.estimate, settings().inline_max_bytes)
     if run.lane != lane and lane == "worker" and run.kind == "export" and not _move_to_worker(run):
@@ -78,6 +78,8 @@ def _move_to_worker(run: Run) -> bool:
     while True:
         leases = read_leases(run.database)
         others = [lease for lease in leases.held if lease.run != run.id]
+        if len(others) == len(leases.held):
+            raise CancelledError("This attempt is no longer the run's current one.")
         same = sum(lease.tenant == run.tenant and lease.kind == "export" and lease.in_worker for lease in others)
         long = sum(lease.in_worker for lease in others)
         if same >= settings().worker_exports_per_tenant or long >= max(1, settings().database_connections - 1):
@@ -101,12 +103,23 @@ def _wait_again(run: Run) -> None:
         "due_at": queue_place(run),
     }
     assert run.estimate is not None
-    writes = [
+    writes: list[Write] = [
         Update(
             run.pk, run.sk, waiting | {"estimate": run.estimate.model_dump()},
-            when={"attempt": run.attempt, "status": "running"},
+            when={"attempt": run.attempt, "status": "running", "cancel_requested": (False,)},
         ),
-        Update(pk, sk, {"status": "pending", "message": "Waiting for a free slot."}, add={"sequence": 1}),
+        Update(
+            pk, sk,
+            {"status": "pending", "stage": "waiting", "message": "Waiting for a free slot."},
+            add={"sequence": 1},
+        ),
     ]  # fmt: skip
-    leases = read_leases(run.database)
-    table.transact([*writes, *filter(None, [release(leases, lease_of(run).run)])])
+    while True:
+        freed = release(read_leases(run.database), run.id)
+        try:
+            table.transact([*writes, freed] if freed else writes)
+        except ConditionFailedError as error:
+            if 0 in error.failed:
+                raise CancelledError("The run was cancelled.") from None
+            continue
+        return

@@ -5,9 +5,9 @@ from typing import Any
 
 from stowage.aws import table
 from stowage.aws.table import Below, ConditionFailedError, Item
-from stowage.errors import CancelledError
+from stowage.errors import CancelledError, UnavailableError
 from stowage.runs.record import Run
-from stowage.runs.store import progress_key
+from stowage.runs.store import progress_key, read_progress
 
 HIGHEST_UNFINISHED = 99.0
 """100 comes only with `completed`."""
@@ -40,7 +40,10 @@ class Reporter:
             self.moved_at = time.monotonic()
         if time.monotonic() - self._last < _WRITE_SECONDS:
             return
-        self.report("copying", "Copying.", bytes_read=bytes_read, bytes_stored=bytes_stored, rows=rows)
+        try:
+            self.report("copying", "Copying.", bytes_read=bytes_read, bytes_stored=bytes_stored, rows=rows)
+        except UnavailableError:
+            return  # a busy table ends no dump of hours: the next report tells as much, and whether to stop
 
     def report(self, stage: str, message: str, *, bytes_read: int = 0, bytes_stored: int = 0, rows: int = 0) -> None:
         """Write the progress now. CancelledError when the run is to stop, FencedError when it is no longer ours."""
@@ -63,9 +66,19 @@ class Reporter:
                 when={"attempt": self.run.attempt, "status": "running", "sequence": Below(self._sequence)},
             )
         except ConditionFailedError:
-            raise FencedError("This attempt is no longer the run's current one.") from None
+            item = self._catch_up()
         if item.get("cancel_requested"):
             raise CancelledError("The run was cancelled.")
+
+    def _catch_up(self) -> Item:
+        """The progress after a refused write, which the client may have repeated because its answer was lost, or which
+        a cancel has overtaken. FencedError when it is another attempt's by now.
+        """
+        item = read_progress(self.run.id)
+        if item is None or (item.get("attempt"), item["status"]) != (self.run.attempt, "running"):
+            raise FencedError("This attempt is no longer the run's current one.")
+        self._sequence = int(item["sequence"])
+        return item
 
     def _share(self, bytes_read: int, rows: int) -> float:
         estimate = self.run.estimate

@@ -11,6 +11,7 @@ from stowage.audit import audit_note
 from stowage.aws import objects, table
 from stowage.aws.queues import wake_later
 from stowage.aws.table import ConditionFailedError, Item, Update, Write
+from stowage.errors import UnavailableError
 from stowage.runs.dispatch import read_leases, release
 from stowage.runs.manifest import verified_artifact
 from stowage.runs.record import (
@@ -28,7 +29,7 @@ from stowage.runs.store import find_run, progress_key
 from stowage.settings import settings
 
 SWEEP_AFTER = timedelta(minutes=15)
-"""When an attempt's place is swept a second time: a zombie may have written after the first."""
+"""When places of attempts without an artifact are swept a second time: a zombie may have written after the first."""
 
 _TRIES = 20
 
@@ -61,12 +62,12 @@ def settle(tenant: str, run_id: str, attempt: int, now: datetime, ending: Ending
             table.transact(_writes(run, settled, failure, now))
         except ConditionFailedError:
             continue
-        if settled.status != "completed":
-            clean_up(run)
         if settled.status == "pending":
             wake_later(run.database, retry_wait(run.tries))
+        if settled.status != "completed":
+            clean_up(run, run.attempt)
         return settled
-    return None
+    raise UnavailableError("The run changes too quickly; try again.", retry_after=1)
 
 
 def retry_wait(tries: int) -> int:
@@ -74,9 +75,9 @@ def retry_wait(tries: int) -> int:
     return int(settings().retry_seconds * 3 ** (tries - 1))
 
 
-def clean_up(run: Run) -> None:
-    """Take away whatever the current attempt has left: an unfinished upload, an object without a manifest."""
-    prefix = run.prefix(run.attempt)
+def clean_up(run: Run, attempt: int) -> None:
+    """Take away everything of an attempt: an unfinished upload, objects."""
+    prefix = run.prefix(attempt)
     objects.abort_uploads(bucket_of(run), prefix)
     objects.delete_prefix(bucket_of(run), prefix)
 
@@ -119,6 +120,7 @@ def _failure(run: Run, ending: Ending) -> Failure:
         return run.error
     for sign, code, message in (
         ("States.Timeout", "timed_out", "The run took longer than it may."),
+        ("TIMED_OUT", "timed_out", "The run took longer than it may."),
         ("OutOfMemory", "out_of_memory", "The worker ran out of memory."),
         ('"ExitCode":137', "out_of_memory", "The worker was killed, probably for want of memory."),
         ("CannotPullContainer", "worker_not_started", "The worker's image could not be pulled."),
@@ -144,7 +146,8 @@ def _writes(run: Run, settled: Run, failure: Failure | None, now: datetime) -> l
         progress |= {"stage": "waiting", "message": f"Another attempt follows: {failure.message if failure else ''}"}
     else:
         record["due_list"] = SWEEP_LIST
-        record["due_at"] = settled.expires_at or moment(now, SWEEP_AFTER)
+        swept = moment(now, SWEEP_AFTER)
+        record["due_at"] = settled.expires_at if settled.expires_at and run.attempt == 1 else swept
         progress["stage"] = settled.status
         progress["message"] = failure.message if failure else "Done."
         after = {"attempts": run.tries, "error": failure.code if failure else None}

@@ -10,7 +10,7 @@ from stowage.audit import audit_note
 from stowage.aws import table
 from stowage.aws.table import ABSENT, ConditionFailedError, Item, Put, Write
 from stowage.errors import NotFoundError
-from stowage.ids import is_run_id
+from stowage.ids import is_run_id, rfc3339
 from stowage.runs.record import FAMILIES, Run, new_item
 from stowage.settings import settings
 
@@ -87,19 +87,19 @@ def list_history(tenant: str, family: str, offset: int, limit: int, where: dict[
 
 
 def newest_runs(
-    tenants: Iterable[str] | None, today: date, *, since: date, before: str | None, where: dict[str, object]
+    tenants: Iterable[str] | None, today: date, *, since: datetime, before: str | None, where: dict[str, object]
 ) -> Iterator[Run]:
     """Runs of these tenants (None: of every tenant), newest first, created on or after `since` and before a run's id.
 
     A few tenants are read each from its own partition and merged; all of them by the index of days.
     """
     if tenants is None:
-        items = _by_day(today, since, before, where)
+        items = _by_day(today, since.date(), before, where)
     else:
         parts = (_of_tenant(tenant, before, where) for tenant in tenants)
         items = heapq.merge(*parts, key=lambda item: item["id"], reverse=True)
     for item in items:
-        if item["day"] < since.isoformat():
+        if item["created_at"] < rfc3339(since):
             return
         yield Run.model_validate(item)
 

@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass
 
-import psycopg
-
 from stowage.errors import BadRequestError
 from stowage.exports.filters import Filters, parse_filters
 from stowage.exports.formats.csv import csv_file
@@ -12,6 +10,7 @@ from stowage.exports.formats.gdpr import gdpr_file
 from stowage.exports.formats.json import json_file, ndjson_file
 from stowage.exports.formats.parquet import parquet_file
 from stowage.exports.formats.xlsx import xlsx_file
+from stowage.postgres.connection import Connection
 from stowage.postgres.selection import Column, expected, select, select_everything
 
 __all__ = [
@@ -48,7 +47,7 @@ CONTENT_TYPES = {
 
 
 def open_export(
-    connection: psycopg.Connection,
+    connection: Connection,
     schema: str,
     tenant: str,
     *,
@@ -94,7 +93,7 @@ _ZIPPED_SHARE = {"csv": 0.3, "json": 0.2, "ndjson": 0.2, "xlsx": 0.15, "parquet"
 
 
 def estimate(
-    connection: psycopg.Connection,
+    connection: Connection,
     schema: str,
     tenant: str,
     data_type: str,

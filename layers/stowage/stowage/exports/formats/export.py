@@ -2,9 +2,8 @@
 
 from collections.abc import Callable, Iterator
 
-import psycopg
-
 from stowage.errors import TransientRunError
+from stowage.postgres.connection import Connection
 from stowage.postgres.copy import Snapshot
 from stowage.postgres.selection import Selection
 
@@ -17,7 +16,7 @@ class Export:
     all files of a zip.
     """
 
-    def __init__(self, connection: psycopg.Connection, file: Callable[[Snapshot], Iterator[bytes]]) -> None:
+    def __init__(self, connection: Connection, file: Callable[[Snapshot], Iterator[bytes]]) -> None:
         self.rows = 0
         self._snapshot = Snapshot(connection)
         self._file = file

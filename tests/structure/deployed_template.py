@@ -1,0 +1,148 @@
+"""template.yaml as CloudFormation would carry it out, with `<Name>` standing for what only AWS knows."""
+
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+from samtranslator.yaml_helper import yaml_parse
+
+from local.resolver import Resolver
+from local.template import parameter_values, replace_markers, resources, transform
+from tests.structure.repository import ROOT, module_of
+
+type Resource = dict[str, Any]
+type Resources = dict[str, Resource]
+
+TEMPLATE = ROOT / "template.yaml"
+GIVEN = {
+    "DatabaseUrl": "postgresql://database.example.com:5432/app?sslmode=verify-full",
+    "SubnetIds": "subnet-1,subnet-2",
+    "SecurityGroupIds": "sg-1",
+    "ConsoleOrigins": "https://app.example.com",
+    "WorkerImage": "registry.example.com/stowage-worker:1",
+}
+"""Values of the parameters that have no default."""
+
+VARIANTS: dict[str, dict[str, str]] = {
+    "defaults": {},
+    "passwords from a secret": {
+        "DatabaseLogin": "secret",
+        "DatabaseSecretArn": "arn:aws:secretsmanager:eu-central-1:123456789012:secret:database-AbCdEf",
+    },
+    "keys of the owner": {
+        "KmsKeyArn": "arn:aws:kms:eu-central-1:123456789012:key/1",
+        "JwtSecretArn": "arn:aws:secretsmanager:eu-central-1:123456789012:secret:jwt-AbCdEf",
+        "AlarmEmail": "ops@example.com",
+        "ObjectLockBackups": "true",
+    },
+}
+"""Parameters under which the template's conditions take each of their sides."""
+
+
+@cache
+def source() -> dict[str, Any]:
+    """The template as it is written."""
+    parsed: dict[str, Any] = yaml_parse(TEMPLATE.read_text())
+    return parsed
+
+
+@cache
+def transformed() -> dict[str, Any]:
+    """The template after AWS's own translation of the Serverless resources, conditions unresolved."""
+    with (
+        tempfile.TemporaryDirectory() as cache_folder,
+        patch.dict(os.environ, {"AWS_DEFAULT_REGION": "eu-central-1"}),
+    ):
+        return transform(TEMPLATE, Path(cache_folder))
+
+
+class _Names(Mapping[str, Any]):
+    """A parameter's value by its name, and for any other name `<Name>`."""
+
+    def __init__(self, parameters: Mapping[str, Any]) -> None:
+        self._parameters = parameters
+
+    def __getitem__(self, name: str) -> Any:
+        return self._parameters.get(name, f"<{name}>")
+
+    def __contains__(self, name: object) -> bool:
+        return True
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._parameters)
+
+    def __len__(self) -> int:
+        return len(self._parameters)
+
+
+@cache
+def deployed(variant: str = "defaults") -> Resources:
+    """Every resource that exists under a variant's parameters, its references resolved."""
+    return deployed_with(**VARIANTS[variant])
+
+
+def deployed_with(**parameters: str) -> Resources:
+    """The same for parameters of one's own."""
+    values = parameter_values(transformed(), GIVEN | parameters)
+    template = replace_markers(transformed(), values)
+    return resources(template, Resolver(_Names(values), template.get("Conditions", {}), template.get("Mappings", {})))
+
+
+def of_type(found: Resources, kind: str) -> dict[str, Any]:
+    """The properties of the resources of one type, by logical id."""
+    return {name: resource["Properties"] for name, resource in found.items() if resource["Type"] == kind}
+
+
+def functions(variant: str = "defaults") -> dict[str, Any]:
+    """The functions' properties by logical id."""
+    return of_type(deployed(variant), "AWS::Lambda::Function")
+
+
+def function_by_module() -> dict[str, str]:
+    """The logical id of each handler's module."""
+    return {module_of(properties["Handler"]): name for name, properties in functions().items()}
+
+
+@dataclass(frozen=True)
+class Statement:
+    """One statement of a role's policies."""
+
+    effect: str
+    actions: tuple[str, ...]
+    resources: tuple[str, ...]
+    condition: str
+
+
+def statements(found: Resources, role: str) -> list[Statement]:
+    """What a role may and may not do, its managed policies of this template included."""
+    properties = found[role]["Properties"]
+    documents = [policy["PolicyDocument"] for policy in properties.get("Policies", [])]
+    documents += [
+        found[arn[1:-1]]["Properties"]["PolicyDocument"]
+        for arn in properties.get("ManagedPolicyArns", [])
+        if arn.startswith("<") and arn.endswith(">")
+    ]
+    return [
+        Statement(
+            statement["Effect"],
+            _tuple(statement["Action"]),
+            _tuple(statement["Resource"]),
+            repr(statement["Condition"]) if "Condition" in statement else "",
+        )
+        for document in documents
+        for statement in document["Statement"]
+    ]
+
+
+def role_of(found: Resources, function: str) -> str:
+    """The logical id of a function's role."""
+    return str(found[function]["Properties"]["Role"]).removeprefix("<").removesuffix(".Arn>")
+
+
+def _tuple(value: str | list[str]) -> tuple[str, ...]:
+    return (value,) if isinstance(value, str) else tuple(value)
