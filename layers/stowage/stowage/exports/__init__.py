@@ -53,7 +53,7 @@ def create_export(
     key: str | None,
     answer_headers: MutableMapping[str, str],
 ) -> CreatedExport:
-    """Ask for an export; the record of the run that will make it.
+    """Ask for an export; the record of the run that will make it. ForbiddenError where its file is for admins only.
 
     BadRequestError or TooLargeError for what cannot be exported, RateLimitedError when the day's quota is used up.
     """
@@ -67,6 +67,8 @@ def create_export(
         requested_by=identity.sub,
         created_at=rfc3339(now),
     )
+    if not identity.may(run.file_role):
+        raise ForbiddenError("The audit log is for admins, and so is an export that holds it.", "role_too_low")
     limit = quota_limit(tenant.id, identity.sub, gdpr=request.dataType == WHOLE_TENANT)
     once = key and IdempotencyKey(tenant.id, identity.sub, "create_export", key, request.model_dump(mode="json"))
 
@@ -148,11 +150,11 @@ def read_export(tenant: str, identity: Identity, export_id: str, base_url: str) 
 
 
 def show(run: Run, identity: Identity, base_url: str) -> ExportRecord:
-    """A run as its caller may see it: viewers get no link."""
+    """A run as its caller may see it: no link for who may not fetch the file."""
     percent = 0.0
     if run.status in UNFINISHED:
         percent = float((read_progress(run.id) or {}).get("percent", 0))
-    return export_record(run, percent, base_url if identity.may("operator") else None)
+    return export_record(run, percent, base_url if identity.may(run.file_role) else None)
 
 
 def cancel_export(tenant: str, identity: Identity, export_id: str, now: datetime, base_url: str) -> ExportRecord:

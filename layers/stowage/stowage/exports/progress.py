@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from stowage.aws.table import Item
 from stowage.errors import NotFoundError
 from stowage.exports.records import export_status, link_url
+from stowage.identity import Identity
 from stowage.runs.record import FINAL
 from stowage.runs.store import read_progress
 
@@ -31,10 +32,11 @@ class ExportProgress(BaseModel):
 
 @dataclass(frozen=True)
 class Viewer:
-    """For whom a progress is shown: a tenant's, with links when `base_url` is given."""
+    """For whom a progress is shown: which tenant's, with links for those who may fetch the file."""
 
     tenant: str
-    base_url: str | None
+    identity: Identity
+    base_url: str
 
 
 def read_state(viewer: Viewer, export_id: str) -> Item:
@@ -115,7 +117,7 @@ def _event(item: Item, viewer: Viewer) -> str:
 
 
 def _link(item: Item, viewer: Viewer) -> str | None:
-    if viewer.base_url is None or item["status"] != "completed" or item.get("expired_at"):
+    if not viewer.identity.may(item["file_role"]) or item["status"] != "completed" or item.get("expired_at"):
         return None
     run_id = item["pk"].removeprefix("RUN#")
     return link_url(viewer.tenant, run_id, item["expires_at"], viewer.base_url)

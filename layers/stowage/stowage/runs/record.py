@@ -13,6 +13,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from stowage.aws.table import Item
+from stowage.identity import Role
 from stowage.ids import rfc3339
 
 type Status = Literal["pending", "running", "completed", "failed", "cancelled"]
@@ -114,6 +115,12 @@ class Run(BaseModel):
     def execution_name(self) -> str:
         """The name of the current attempt's execution: unique for ever, as a closed name is for 90 days."""
         return f"{self.id}-{self.attempt}"
+
+    @property
+    def file_role(self) -> Role:
+        """Who may fetch the file: operators exports, admins backups and what holds the audit log (CONTRACT §0)."""
+        holds_audit = self.spec.get("dataType") in ("audit", "gdpr")
+        return "operator" if self.kind == "export" and not holds_audit else "admin"
 
     def prefix(self, attempt: int) -> str:
         """Where an attempt's objects lie: a later attempt cannot collide with them."""

@@ -32,6 +32,7 @@ def create_run(run: Run, now: datetime, together_with: list[Write]) -> None:
         "sk": sk,
         "tenant": run.tenant,
         "kind": run.kind,
+        "file_role": run.file_role,
         "status": "pending",
         "percent": 0,
         "sequence": 0,
