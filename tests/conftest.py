@@ -157,7 +157,7 @@ def stack() -> Iterator[RunningStack]:
         yield RunningStack(Path(running).parent, json.loads(Path(running).read_text()))
         return
     home = make_home()
-    started = LocalStack(home)
+    started = LocalStack(home, STOWAGE_PARAMETER_RetrySeconds="1")
     try:
         yield started.start()
     finally:

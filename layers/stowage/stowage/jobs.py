@@ -15,7 +15,7 @@ from stowage.backups.records import duration_ms
 from stowage.errors import BadRequestError
 from stowage.ids import is_run_id
 from stowage.runs.record import FINAL, UNFINISHED, Run
-from stowage.runs.store import newest_runs, read_progress
+from stowage.runs.store import newest_runs, with_progress
 from stowage.settings import settings
 
 KINDS = ("export_backup", "export_logs", "export", "import", "restore", "verify", "replicate", "offboard")
@@ -104,8 +104,7 @@ class JobStats(BaseModel):
 
 def job(run: Run, progress: Item | None = None) -> Job:
     """A run as a job; `progress` is read where the run is unfinished and it was not given."""
-    if progress is None and run.status in UNFINISHED:
-        progress = read_progress(run.id)
+    run, progress = with_progress(run, progress)
     return Job(
         id=run.id,
         type=run.kind,

@@ -28,9 +28,9 @@ from stowage.limits import DAY, Limit
 from stowage.links import no_link, read_token
 from stowage.runs.change import cancel_run
 from stowage.runs.clock import forget_run
-from stowage.runs.record import FINAL, UNFINISHED, Run
+from stowage.runs.record import FINAL, Run
 from stowage.runs.request import IdempotencyKey, request_run
-from stowage.runs.store import find_run, list_history, read_progress, read_run
+from stowage.runs.store import find_run, list_history, read_run, with_progress
 from stowage.settings import settings
 from stowage.tenants import Tenant
 
@@ -151,9 +151,8 @@ def read_export(tenant: str, identity: Identity, export_id: str, base_url: str) 
 
 def show(run: Run, identity: Identity, base_url: str) -> ExportRecord:
     """A run as its caller may see it: no link for who may not fetch the file."""
-    percent = 0.0
-    if run.status in UNFINISHED:
-        percent = float((read_progress(run.id) or {}).get("percent", 0))
+    run, progress = with_progress(run)
+    percent = float(progress["percent"]) if progress else 0.0
     return export_record(run, percent, base_url if identity.may(run.file_role) else None)
 
 

@@ -11,7 +11,7 @@ from stowage.aws import table
 from stowage.aws.table import ABSENT, ConditionFailedError, Item, Put, Write
 from stowage.errors import NotFoundError
 from stowage.ids import is_run_id, rfc3339
-from stowage.runs.record import FAMILIES, Run, new_item
+from stowage.runs.record import FAMILIES, FINAL, Run, new_item
 from stowage.settings import settings
 
 
@@ -71,6 +71,16 @@ def read_run(tenant: str, run_id: str, kinds: Iterable[str] | None = None) -> Ru
 def read_progress(run_id: str) -> Item | None:
     """The progress item of a run of any tenant: it says whose it is, so the caller must look."""
     return table.get(*progress_key(run_id)) if is_run_id(run_id) else None
+
+
+def with_progress(run: Run, progress: Item | None = None) -> tuple[Run, Item | None]:
+    """A run and, while it is unfinished, its progress, both of one moment: one that has just ended is read again."""
+    if run.status in FINAL:
+        return run, None
+    progress = progress or read_progress(run.id)
+    if progress and progress["status"] in FINAL:
+        return find_run(run.tenant, run.id) or run, None
+    return run, progress
 
 
 def tenant_of(run_id: str) -> str | None:

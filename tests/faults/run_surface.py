@@ -1,0 +1,324 @@
+"""Runs as a test of faults sees them: asked for over HTTP, then looked at from every side."""
+
+import contextlib
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import requests
+
+from local.postgres import binaries
+from stowage.aws.table import decode, encode
+from tests.conftest import ROOT, Api, RunningStack
+
+type Json = Any
+FINAL = ("completed", "failed", "cancelled")
+LONG = 40.0
+"""Seconds for a run with its retries, on a machine that does other things too."""
+
+
+def eventually[T](look: Callable[[], T], what: str, seconds: float = LONG) -> T:
+    """What `look` gives once it is true, or an AssertionError."""
+    deadline = time.monotonic() + seconds
+    while True:
+        found = look()
+        if found:
+            return found
+        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
+        time.sleep(0.03)
+
+
+class Runs:
+    """The runs of one stack."""
+
+    def __init__(self, stack: RunningStack, admin: Api, dynamodb: Any, s3: Any, stepfunctions: Any) -> None:
+        self.stack, self.admin = stack, admin
+        self.dynamodb, self.s3, self.stepfunctions = dynamodb, s3, stepfunctions
+        self.table = stack.resources["Table"]
+        self.machine = stack.resources["RunStateMachine"]
+        self.functions = stack.aws("lambda")
+
+    # Asking
+
+    def backup(self, tenant: str = "globex", **request: Any) -> str:
+        """Ask for a backup; the run's id."""
+        answer = self.admin.post("/api/backup/export", json={"project_id": tenant, **request})
+        assert answer.status_code == 202, answer.text
+        return str(answer.json()["data"]["job_id"])
+
+    def export(self, tenant: str = "globex", data_type: str = "accounts", format: str = "csv") -> str:
+        """Ask for an export; the run's id."""
+        request = {"format": format, "mode": "all", "dataType": data_type}
+        answer = self.admin.post(f"/api/guilds/{tenant}/exports", json=request)
+        assert answer.status_code == 202, answer.text
+        return str(answer.json()["id"])
+
+    def job(self, run_id: str) -> Json:
+        """The run as the API shows it."""
+        return self.admin.get(f"/api/jobs/{run_id}").json()["data"]
+
+    def cancel(self, run_id: str) -> requests.Response:
+        """Ask it to stop."""
+        return self.admin.post(f"/api/jobs/{run_id}/cancel")
+
+    def retry(self, run_id: str) -> None:
+        """Start it anew."""
+        answer = self.admin.post(f"/api/jobs/{run_id}/retry")
+        assert answer.status_code == 202, answer.text
+
+    # Looking
+
+    def item(self, pk: str, sk: str) -> Json:
+        """An item of the table, {} where there is none."""
+        answer = self.dynamodb.get_item(
+            TableName=self.table, Key={"pk": {"S": pk}, "sk": {"S": sk}}, ConsistentRead=True
+        )
+        return {name: decode(value) for name, value in answer.get("Item", {}).items()}
+
+    def progress(self, run_id: str) -> Json:
+        """What a poll reads."""
+        return self.item(f"RUN#{run_id}", "PROGRESS")
+
+    def record(self, run_id: str) -> Json:
+        """The run's record."""
+        return self.item(f"T#{self.progress(run_id)['tenant']}", f"RUN#{run_id}")
+
+    def change(self, run_id: str, **changes: Any) -> None:
+        """Write attributes of the record, as time or a disaster would; None removes one."""
+        record = self.record(run_id)
+        kept = {name: value for name, value in (record | changes).items() if value is not None}
+        self.dynamodb.put_item(TableName=self.table, Item={name: encode(value) for name, value in kept.items()})
+
+    def change_progress(self, run_id: str, **changes: Any) -> None:
+        """Write attributes of the progress."""
+        item = {name: encode(value) for name, value in (self.progress(run_id) | changes).items()}
+        self.dynamodb.put_item(TableName=self.table, Item=item)
+
+    def leases(self, database: str = "main") -> Json:
+        """Who holds a place on a database."""
+        return self.item(f"DB#{database}", "LEASES").get("held", {})
+
+    def reaches(self, run_id: str, *statuses: str, seconds: float = LONG) -> Json:
+        """The record once its status is one of these; an end that is none of them fails at once."""
+
+        def look() -> Json:
+            record = self.record(run_id)
+            if record["status"] in statuses:
+                return record
+            assert record["status"] not in FINAL, f"{record['status']}: {record.get('error')} {record['attempts']}"
+            return None
+
+        return eventually(look, f"run {run_id} reaches {statuses}", seconds)
+
+    def ends(self, run_id: str, status: str, seconds: float = LONG) -> Json:
+        """The record once the run has ended so, with nothing left over."""
+        record = self.reaches(run_id, status, seconds=seconds)
+        self.leaves_nothing(run_id)
+        return record
+
+    def completes_when_retried(self, run_id: str) -> Json:
+        """The record after a retry by hand."""
+        self.retry(run_id)
+        return self.ends(run_id, "completed")
+
+    def stage(self, run_id: str, *stages: str, seconds: float = LONG) -> None:
+        """Wait until its progress is at one of these stages."""
+        eventually(lambda: self.progress(run_id)["stage"] in stages, f"run {run_id} is at {stages}", seconds)
+
+    def worker(self, run_id: str, seconds: float = LONG) -> int:
+        """The process of its worker, once there is one."""
+        return eventually(lambda: self.workers(run_id), f"a worker of {run_id}", seconds)[0]
+
+    def workers(self, run_id: str) -> list[int]:
+        """The processes that carry out this run."""
+        return [pid for pid, environ in _environments() if f"STOWAGE_RUN_ID={run_id}" in environ]
+
+    def dump(self, tenant: str) -> int:
+        """The process of pg_dump on a tenant, once there is one."""
+        return eventually(lambda: dumps(tenant), f"a pg_dump of {tenant}")[0]
+
+    def bucket(self, run: Json) -> str:
+        """The bucket of its artifact."""
+        return self.stack.resources["ExportsBucket" if run["kind"] == "export" else "BackupsBucket"]
+
+    def objects(self, run: Json) -> list[str]:
+        """Keys of all objects of a run, in all of its attempts."""
+        found = self.s3.list_objects_v2(Bucket=self.bucket(run), Prefix=prefix_of(run)).get("Contents", [])
+        return [each["Key"] for each in found]
+
+    def uploads(self, run: Json) -> list[str]:
+        """Keys of its unfinished uploads."""
+        found = self.s3.list_multipart_uploads(Bucket=self.bucket(run), Prefix=prefix_of(run)).get("Uploads", [])
+        return [each["Key"] for each in found]
+
+    def body(self, run: Json) -> bytes:
+        """The artifact's bytes."""
+        artifact = run["artifact"]
+        return bytes(self.s3.get_object(Bucket=artifact["bucket"], Key=artifact["key"])["Body"].read())
+
+    def executions(self, run_id: str, *statuses: str) -> list[str]:
+        """Names of its executions in these states, or all."""
+        pages = self.stepfunctions.get_paginator("list_executions").paginate(stateMachineArn=self.machine)
+        return [
+            each["name"]
+            for page in pages
+            for each in page["executions"]
+            if each["name"].startswith(run_id) and (not statuses or each["status"] in statuses)
+        ]
+
+    def execution_arn(self, name: str) -> str:
+        """The ARN of an execution of that name."""
+        return f"{self.machine.replace(':stateMachine:', ':execution:')}:{name}"
+
+    def stop_execution(self, run_id: str, attempt: int = 1) -> None:
+        """Stop an attempt's execution, as an operator in AWS's console does."""
+        self.stepfunctions.stop_execution(executionArn=self.execution_arn(f"{run_id}-{attempt}"))
+
+    def journal(self, run_id: str) -> list[str]:
+        """The types of the journal's entries about a run."""
+        with self.connect("stowage_app") as connection:
+            rows = connection.execute(
+                "SELECT type FROM stowage.changes WHERE entity = 'runs' AND id = %s ORDER BY seq", (run_id,)
+            )
+            return [row[0] for row in rows]
+
+    def connect(self, role: str) -> psycopg.Connection:
+        """A connection as one of Stowage's own roles, in autocommit."""
+        return psycopg.connect(self.stack.database_url, user=role, autocommit=True)
+
+    def leaves_nothing(self, run_id: str) -> None:
+        """Assert that only what belongs to the run's state is there: a verified artifact, or nothing at all."""
+        record = self.record(run_id)
+        schema_name = record["tenant"]
+        eventually(lambda: not self.workers(run_id), "its worker is gone", 5)
+        eventually(lambda: not dumps(schema_name), "its pg_dump is gone", 5)
+        eventually(lambda: run_id not in self.leases(), "its lease is free", 5)
+        eventually(lambda: not self.executions(run_id, "RUNNING"), "its execution has ended", 5)
+        eventually(lambda: not self.uploads(record), "its upload is gone", 5)
+        ending = f"{record['kind']}.{record['status']}"
+        eventually(lambda: ending in self.journal(run_id), f"the journal has {ending}", 10)
+        assert self.journal(run_id).count(ending) == 1
+        if record["status"] != "completed":
+            eventually(lambda: not self.objects(record), "its objects are gone", 5)
+            return
+        artifact = record["artifact"]
+        assert sorted(self.objects(record)) == sorted([artifact["key"], artifact["manifest_key"]])
+        self._verify(record)
+
+    def _verify(self, record: Json) -> None:
+        artifact = record["artifact"]
+        body = self.body(record)
+        manifest = json.loads(
+            self.s3.get_object(Bucket=artifact["bucket"], Key=artifact["manifest_key"])["Body"].read()
+        )
+        assert manifest["attempt"] == record["attempt"]
+        assert hashlib.sha256(body).hexdigest() == manifest["sha256"] == artifact["sha256"]
+        assert len(body) == manifest["size_bytes"] == artifact["size_bytes"]
+
+    # Interfering
+
+    def hold(self, service: str, operation: str, contains: str = "", **fault: Any) -> "Hold":
+        """Let the next such call meet a fault; see local/faults.py."""
+        return Hold(self.stack, {"service": service, "operation": operation, "contains": contains, "times": 1, **fault})
+
+    def invoke(self, function: str, event: Json) -> Json:
+        """Call a function by its name in the template; its answer. AssertionError where it fails."""
+        answer = self.functions.invoke(FunctionName=self.stack.resources[function], Payload=json.dumps(event).encode())
+        payload = answer["Payload"].read()
+        assert "FunctionError" not in answer, payload
+        return json.loads(payload)
+
+    def tick(self) -> None:
+        """Let the clock tick now."""
+        self.invoke("OnTickFunction", {})
+
+    def second_worker(self, run_id: str, attempt: int = 1, **more: str) -> subprocess.Popen[bytes]:
+        """Start a worker by hand, beside the one of the state machine; `more` are further settings of its own."""
+        settings = {
+            "TABLE": self.table,
+            "EXPORTS_BUCKET": self.stack.resources["ExportsBucket"],
+            "BACKUPS_BUCKET": self.stack.resources["BackupsBucket"],
+            "DATABASE_URL": self.stack.database_url.replace("stowage_master@", ""),
+            "RUN_ID": run_id,
+            "ATTEMPT": str(attempt),
+            **more,
+        }
+        environment = {f"STOWAGE_{name}": value for name, value in settings.items()} | {
+            "AWS_ENDPOINT_URL": self.stack.aws_url,
+            "AWS_ACCESS_KEY_ID": "local",
+            "AWS_SECRET_ACCESS_KEY": "local",
+            "AWS_DEFAULT_REGION": "us-east-1",
+            "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'layers' / 'stowage'}",
+            "PATH": f"{binaries()}{os.pathsep}{os.environ['PATH']}",
+        }
+        return subprocess.Popen([sys.executable, "-m", "worker"], env=environment, stderr=subprocess.DEVNULL)
+
+
+class Hold:
+    """A fault that was set, and whether its call has come."""
+
+    def __init__(self, stack: RunningStack, fault: Json) -> None:
+        self._url = f"{stack.aws_url}/_local/faults"
+        self._fault = fault | {"id": str(uuid.uuid4())}
+        requests.put(self._url, json=[*self._left(), self._fault], timeout=5).raise_for_status()
+
+    def _left(self) -> Json:
+        return requests.get(self._url, timeout=5).json()
+
+    def reached(self, seconds: float = LONG) -> None:
+        """Wait until the (first) call has come; it is held by the fault's delay from then on."""
+        still = ("id", "times")
+        to_come = [self._fault[name] for name in still]
+        eventually(
+            lambda: to_come not in [[each.get(name) for name in still] for each in self._left()],
+            f"the call of {self._fault}",
+            seconds,
+        )
+
+
+def prefix_of(run: Json) -> str:
+    """Where all attempts of a run keep their objects."""
+    return f"{run['tenant']}/{'exports' if run['kind'] == 'export' else 'backups'}/{run['id']}/"
+
+
+def dumps(tenant: str) -> list[int]:
+    """The processes of pg_dump on a tenant's schema."""
+    return [pid for pid, command in _commands() if f'--schema="tenant_{tenant}"' in command]
+
+
+def kill(pid: int, number: int = signal.SIGKILL) -> None:
+    """Send a signal to a process that may be gone."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, number)
+
+
+def gone(pid: int) -> bool:
+    """Whether a process has ended, reaped or not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except FileNotFoundError:
+        return True
+
+
+def _commands() -> Iterator[tuple[int, list[str]]]:
+    return _read_processes("cmdline")
+
+
+def _environments() -> Iterator[tuple[int, list[str]]]:
+    return _read_processes("environ")
+
+
+def _read_processes(name: str) -> Iterator[tuple[int, list[str]]]:
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdecimal():
+            with contextlib.suppress(OSError):
+                yield int(folder.name), (folder / name).read_bytes().decode(errors="replace").split("\0")

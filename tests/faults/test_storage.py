@@ -1,0 +1,98 @@
+"""Storage and the table fail in each way they know: the artifact is there once and whole, or not at all."""
+
+import pytest
+
+from tests.faults.run_surface import Json, Runs
+
+WRITES = [
+    ("CreateMultipartUpload", "/globex/"),
+    ("UploadPart", "/globex/"),
+    ("CompleteMultipartUpload", "/globex/"),
+    ("PutObject", "manifest.json"),
+]
+
+
+def error(code: str) -> str:
+    return f'<?xml version="1.0" encoding="UTF-8"?><Error><Code>{code}</Code><Message>A fault.</Message></Error>'
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        pytest.param({"status": 503, "body": error("SlowDown")}, id="503"),
+        pytest.param({"drop": "before"}, id="cut"),
+        pytest.param({"drop": "after"}, id="lost_answer"),
+        pytest.param({"delay": 1}, id="slow"),
+    ],
+)
+def test_what_storage_gets_over_on_each_write_costs_no_attempt(runs: Runs, fault: Json) -> None:
+    held = [runs.hold("s3", operation, contains, **fault) for operation, contains in WRITES]
+    run = runs.ends(runs.backup(), "completed")
+
+    for each in held:
+        each.reached(0)
+    assert run["attempt"] == 1
+
+
+@pytest.mark.parametrize(("operation", "contains"), WRITES)
+def test_an_error_in_the_body_of_a_200_is_an_error(runs: Runs, operation: str, contains: str) -> None:
+    held = runs.hold("s3", operation, contains, status=200, body=error("InternalError"))
+    runs.ends(runs.backup(), "completed")
+
+    held.reached(0)
+
+
+@pytest.mark.parametrize(("operation", "contains"), [WRITES[0], WRITES[1], WRITES[3]])
+def test_a_conflict_in_storage_costs_an_attempt_and_leaves_nothing(runs: Runs, operation: str, contains: str) -> None:
+    runs.hold("s3", operation, contains, status=409, body=error("ConditionalRequestConflict"))
+    run = runs.ends(runs.backup(), "completed")
+
+    assert run["attempt"] == 2
+    assert run["attempts"][0]["error"] == "Storage did not take the artifact (ConditionalRequestConflict)."
+
+
+@pytest.mark.parametrize(("operation", "contains"), WRITES)
+def test_storage_that_refuses_ends_the_run_at_once(runs: Runs, operation: str, contains: str) -> None:
+    runs.hold("s3", operation, contains, status=403, body=error("AccessDenied"))
+    run_id = runs.backup()
+    run = runs.ends(run_id, "failed")
+
+    assert run["attempt"] == 1
+    assert runs.job(run_id)["last_error"] == "Storage refused the artifact (AccessDenied)."
+
+
+def test_storage_that_fails_while_a_run_is_settled_does_not_lose_the_run(runs: Runs) -> None:
+    runs.hold("s3", "GetObject", "manifest.json", status=403, body=error("AccessDenied"), times=2)
+    run = runs.ends(runs.backup(), "completed")
+
+    assert run["attempt"] == 1
+
+
+def dynamodb_error(name: str, **more: Json) -> Json:
+    return {"__type": f"com.amazonaws.dynamodb.v20120810#{name}", "message": "A fault.", **more}
+
+
+THROTTLED = dynamodb_error("ProvisionedThroughputExceededException")
+CONFLICT = dynamodb_error("TransactionConflictException")
+CANCELED = dynamodb_error(
+    "TransactionCanceledException",
+    CancellationReasons=[{"Code": "None"}, {"Code": "None"}, {"Code": "TransactionConflict"}],
+)
+
+
+@pytest.mark.parametrize(
+    ("operation", "contains", "fault"),
+    [
+        pytest.param("UpdateItem", '"claimed"', {"status": 400, "body": THROTTLED}, id="throttled_claim"),
+        pytest.param("UpdateItem", '"Storing."', {"drop": "after"}, id="lost_report"),
+        pytest.param("UpdateItem", '"Storing."', {"status": 400, "body": CONFLICT}, id="report_meets_transaction"),
+        pytest.param("TransactWriteItems", '"planning"', {"status": 400, "body": CANCELED}, id="conflict_at_start"),
+        pytest.param("TransactWriteItems", '"Done."', {"status": 400, "body": CANCELED}, id="conflict_at_end"),
+    ],
+)
+def test_what_the_table_gets_over_costs_no_attempt(runs: Runs, operation: str, contains: str, fault: Json) -> None:
+    held = runs.hold("dynamodb", operation, contains, **fault, times=2 if "status" in fault else 1)
+    run = runs.ends(runs.backup(), "completed")
+
+    held.reached(0)
+    assert run["attempt"] == 1
