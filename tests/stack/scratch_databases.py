@@ -15,7 +15,7 @@ from stowage.postgres.migrations import apply_roles, migrate
 
 def server_url(request: pytest.FixtureRequest) -> str:
     """An owner's URL of the test server: the running stack's, or STOWAGE_TEST_DATABASE_URL."""
-    return os.environ.get("STOWAGE_TEST_DATABASE_URL") or str(request.getfixturevalue("stack")["database_url"])
+    return os.environ.get("STOWAGE_TEST_DATABASE_URL") or str(request.getfixturevalue("stack").database_url)
 
 
 @contextmanager

@@ -23,7 +23,6 @@ GIVEN = {
     "DatabaseUrl": "postgresql://database.example.com:5432/app?sslmode=verify-full",
     "SubnetIds": "subnet-1,subnet-2",
     "SecurityGroupIds": "sg-1",
-    "ConsoleOrigins": "https://app.example.com",
     "WorkerImage": "registry.example.com/stowage-worker:1",
 }
 """Values of the parameters that have no default."""
@@ -39,6 +38,7 @@ VARIANTS: dict[str, dict[str, str]] = {
         "JwtSecretArn": "arn:aws:secretsmanager:eu-central-1:123456789012:secret:jwt-AbCdEf",
         "AlarmEmail": "ops@example.com",
         "ObjectLockBackups": "true",
+        "ConsoleOrigins": "https://app.example.com,https://admin.example.com",
     },
 }
 """Parameters under which the template's conditions take each of their sides."""

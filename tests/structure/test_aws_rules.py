@@ -327,12 +327,14 @@ def test_the_lifecycle_of_exports_never_takes_a_file_that_still_lives() -> None:
 
 
 def test_the_api_shows_pages_of_other_origins_the_headers_of_the_contract() -> None:
-    cors = source()["Resources"]["Api"]["Properties"]["CorsConfiguration"]
+    api = deployed("keys of the owner")["Api"]["Properties"]["Body"]
+    cors = api["x-amazon-apigateway-cors"]
+    assert cors["allowOrigins"] == ["https://app.example.com", "https://admin.example.com"]
     assert {
         "etag", "location", "retry-after", "ratelimit-limit", "ratelimit-remaining", "ratelimit-reset",
         "content-disposition",
-    } <= set(cors["ExposeHeaders"])  # fmt: skip
-    assert cors["AllowCredentials"] is True
+    } <= set(cors["exposeHeaders"])  # fmt: skip
+    assert cors["allowCredentials"] is True
     assert "*" not in json.dumps(cors), "a browser refuses credentials for every origin"
     methods = {
         event["Properties"]["Method"]
