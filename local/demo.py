@@ -40,7 +40,8 @@ def demonstrate(stack: Any, stopping: threading.Event, *, once: bool) -> int:
     if once:
         return 0
     say(where_to_look(description))
-    stopping.wait()
+    while not stopping.wait(0.5):  # a signal that another thread gets does not wake an endless wait
+        pass
     return 0
 
 

@@ -248,7 +248,8 @@ def run_until_stopped(configuration: Configuration, while_running: Any = None) -
     if while_running:
         code = while_running(stack, stopping)
     else:
-        stopping.wait()
+        while not stopping.wait(0.5):  # a signal that another thread gets does not wake an endless wait
+            pass
     log("stopping")
     stack.stop()
     return code

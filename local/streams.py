@@ -113,7 +113,10 @@ class Streams:
                 self._deliver(listener, batch)
 
     def _deliver(self, listener: Listener, batch: list[Json]) -> None:
-        """Invoke with a batch until it is taken or its retries are used up; then it goes to the failure queue."""
+        """Invoke with a batch until it is taken or its retries are used up; then it goes to the failure queue.
+
+        https://docs.aws.amazon.com/lambda/latest/dg/services-dynamodb-errors.html
+        """
         attempt, wait = 0, FIRST_WAIT_SECONDS
         while batch and not self._stopping:
             outcome = self._functions.call(listener.function, {"Records": batch})
@@ -123,13 +126,15 @@ class Streams:
             if len(left) < len(batch):
                 # Progress: what failed starts anew, as AWS's checkpoint does.
                 batch, attempt, wait = left, 0, FIRST_WAIT_SECONDS
-            elif attempt == listener.retries:
-                self._give_up(listener, batch, outcome)
-                return
-            elif listener.bisects and len(batch) > 1:
+                continue
+            if listener.bisects and outcome.error and len(batch) > 1:
+                # Splitting counts as no retry; each half has its own.
                 middle = len(batch) // 2
                 self._deliver(listener, batch[:middle])
                 self._deliver(listener, batch[middle:])
+                return
+            if attempt == listener.retries:
+                self._give_up(listener, batch, outcome)
                 return
             attempt += 1
             threading.Event().wait(wait)
@@ -154,7 +159,7 @@ class Streams:
 
 
 def _unprocessed(listener: Listener, batch: list[Json], outcome: Outcome) -> list[Json]:
-    """The records from the first failed one on; all where the function failed or answered nonsense.
+    """The records from the first failed one on, where the mapping lets the function name them; all where it failed.
 
     https://docs.aws.amazon.com/lambda/latest/dg/services-ddb-batchfailurereporting.html
     """

@@ -22,5 +22,5 @@ def create_export(caller: Caller, request: ExportRequest) -> Response[CreatedExp
         key=caller.idempotency_key,
         answer_headers=caller.answer_headers,
     )
-    location = f"/api/guilds/{caller.tenant_id}/exports/{encode_id(created.id)}"
+    location = f"{caller.path}/{encode_id(created.id)}"
     return json_response(created, 202, {"Location": location, "Retry-After": "2"})

@@ -10,4 +10,4 @@ app = http_app()
 @app.get("/api/guilds/<guild_id>/exports/<export_id>")
 def get_export(caller: Caller, export_id: Id) -> ExportRecord:
     """Show one export; completed ones carry a link that works as long as the file lives."""
-    return exports.read_export(caller.tenant_id, caller.identity, export_id, caller.base_url)
+    return exports.read_export(caller.tenant_id, caller.identity, export_id, caller.now, caller.base_url)

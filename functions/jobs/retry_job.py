@@ -22,5 +22,6 @@ class Answer(BaseModel):
 def retry_job(caller: Caller, job_id: Id) -> Response[Answer]:
     """Make a new attempt; the timeline keeps the earlier ones."""
     run = read_run(caller.must_see_run(tenant_of(job_id)), job_id)
+    caller.must(run.file_role)
     must_own(run, caller.identity)
     return json_response(Answer(data=jobs.job(retry_run(run, caller.sub, caller.now))), 202)

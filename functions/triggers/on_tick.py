@@ -4,11 +4,10 @@ from datetime import datetime
 from typing import Any
 
 from stowage.entry.trigger import trigger
-from stowage.notes import touch_old_notes
 from stowage.runs.clock import tick
 
 
 @trigger
 def app(_event: dict[str, Any], now: datetime) -> dict[str, int]:
     """Answer what was done."""
-    return {**tick(now), "notes": touch_old_notes(now)}
+    return tick(now)

@@ -113,7 +113,7 @@ def test_a_worker_that_hangs_is_noticed_by_the_clock(runs: Runs, holding_dumps: 
         runs.dynamodb.update_item(
             TableName=runs.table,
             Key={"pk": {"S": f"RUN#{run_id}"}, "sk": {"S": "PROGRESS"}},
-            UpdateExpression="SET moved_at = :then",
+            UpdateExpression="SET reported_at = :then",
             ExpressionAttributeValues={":then": {"N": "0"}},
         )
         runs.change(run_id, due_at=long_ago, attempt_started_at=long_ago)

@@ -90,8 +90,8 @@ def with_an_unknown_role(stack: RunningStack) -> str:
     return sign(stack, role="owner")
 
 
-def with_a_list_of_roles(stack: RunningStack) -> str:
-    return sign(stack, role=["admin"])
+def with_a_list_of_unknown_roles(stack: RunningStack) -> str:
+    return sign(stack, role=["staff", ["admin"]])
 
 
 def with_tenants_as_text(stack: RunningStack) -> str:
@@ -113,7 +113,7 @@ def a_key_that_nobody_has(stack: RunningStack) -> str:
 BAD_TOKENS = (
     unsigned, unsigned_with_signature, signed_by_somebody_else, signed_by_an_rsa_key, rs256_in_name_hs256_in_deed,
     by_another_hash, changed_after_signing, expired, not_valid_yet, without_expiry, expiring_in_words,
-    expiring_beyond_time, without_subject, with_a_number_as_subject, with_an_unknown_role, with_a_list_of_roles,
+    expiring_beyond_time, without_subject, with_a_number_as_subject, with_an_unknown_role, with_a_list_of_unknown_roles,
     with_tenants_as_text, garbage, three_empty_parts, a_key_that_nobody_has,
 )  # fmt: skip
 

@@ -5,6 +5,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 from uuid import uuid4
 
 import psycopg
@@ -15,6 +16,7 @@ from stowage.aws.uploads import MultipartUpload
 from stowage.errors import CancelledError, RunError, TransientRunError
 from stowage.pipeline.compress import gzip_compressor
 from stowage.pipeline.transfer import Stored, transfer
+from stowage.postgres import contents
 from stowage.postgres.contents import SnapshotContents
 from stowage.postgres.dump import Dump, DumpFormat, dump_error, pg_dump_version
 from stowage.postgres.preflight import preflight
@@ -59,8 +61,13 @@ def store(source: Dump, bucket: Bucket, watch: Watch) -> Stored:
     return transfer(source, upload, compress=gzip_compressor(), watch=watch)
 
 
-def interrupted(database: Database, dump_format: DumpFormat, happens: Callable[[Interrupted], None]) -> Interrupted:
-    source = Interrupted("tenant_acme", dump_format, database.environment, binary=database.pg_dump)
+def interrupted(
+    database: Database,
+    dump_format: DumpFormat,
+    happens: Callable[[Interrupted], None],
+    snapshot: str | None = None,
+) -> Interrupted:
+    source = Interrupted("tenant_acme", dump_format, database.environment, snapshot=snapshot, binary=database.pg_dump)
     source.happens = happens
     return source
 
@@ -306,16 +313,71 @@ def test_a_missing_pg_dump_is_told(tenant: Database, bucket: Bucket, watch: Watc
     assert bucket.unfinished() == []
 
 
+def test_an_alter_table_during_the_dump_waits_and_the_dump_is_whole(
+    tenant: Database, bucket: Bucket, watch: Watch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the counting has not locked when the ALTER TABLE comes, it could read only after it, and so after itself."""
+    altering, altered, waits = tenant.connect(), threading.Event(), threading.Event()
+    count = contents._count
+
+    def count_late(*arguments: Any) -> int:
+        assert waits.wait(10)
+        return count(*arguments)
+
+    def alter() -> None:
+        altering.execute("ALTER TABLE tenant_acme.posts ADD COLUMN likes int NOT NULL DEFAULT 0")
+        altered.set()
+
+    monkeypatch.setattr(contents, "_count", count_late)
+    thread = threading.Thread(target=alter, daemon=True)
+
+    def begin(_: Interrupted) -> None:
+        thread.start()
+        looking = tenant.connect()
+        waiting = "SELECT FROM pg_locks WHERE pid = %s AND NOT granted"
+        deadline = time.monotonic() + 5
+        while not looking.execute(waiting, (altering.info.backend_pid,)).rowcount:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        waits.set()
+        assert reading.result(10).row_count == 60000
+        assert not altered.is_set()
+
+    with SnapshotContents(tenant.connect(), "tenant_acme", "18.4") as reading:
+        source = interrupted(tenant, "sql", begin, reading.snapshot)
+        assert store(source, bucket, watch).source_bytes > 19_000_000
+
+    thread.join(10)
+    assert altered.is_set()
+
+
+def test_counting_that_waits_too_long_for_a_lock_is_worth_another_attempt(
+    tenant: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(contents, "BEGIN", contents.BEGIN.replace("'60s'", "'200ms'"))
+    tenant.connect().execute("BEGIN; LOCK TABLE tenant_acme.posts IN ACCESS EXCLUSIVE MODE")
+
+    with (
+        SnapshotContents(tenant.connect(), "tenant_acme", "18.4") as reading,
+        pytest.raises(TransientRunError) as caught,
+    ):
+        reading.result(10)
+
+    assert caught.value.code == "lock_timeout"
+    with pytest.raises(TransientRunError):
+        reading.check()
+
+
 def test_counting_that_is_cut_off_is_worth_another_attempt(tenant: Database) -> None:
     counting = tenant.connect()
     locking = tenant.connect()
-    with SnapshotContents(counting, "tenant_acme", "18.4") as contents:
-        contents.result()
+    with SnapshotContents(counting, "tenant_acme", "18.4") as reading:
+        reading.result()
     locking.execute("BEGIN; LOCK TABLE tenant_acme.posts IN ACCESS EXCLUSIVE MODE")
-    with SnapshotContents(counting, "tenant_acme", "18.4") as contents:
+    with SnapshotContents(counting, "tenant_acme", "18.4") as reading:
         locking.execute("SELECT pg_terminate_backend(%s)", (counting.info.backend_pid,))
         with pytest.raises(TransientRunError) as caught:
-            contents.result(10)
+            reading.result(10)
 
     assert caught.value.code == "connection_lost"
 

@@ -90,6 +90,13 @@ def test_a_claim_that_is_wrong_or_missing_is_refused(changes: dict[str, Any]) ->
         identify(token(RSA_KEY, "RS256", **changes), NOW)
 
 
+@pytest.mark.parametrize(
+    ("given", "role"), [(["member", "owner"], "admin"), (["x", "member"], "viewer"), ("member", "viewer")]
+)
+def test_of_several_groups_the_highest_that_means_a_role_counts(given: Any, role: str) -> None:
+    assert identify(token(RSA_KEY, "RS256", **{"https://x.example/role": given}), NOW).role == role
+
+
 def test_a_key_of_somebody_else_is_refused() -> None:
     other = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     with pytest.raises(UnauthenticatedError):

@@ -6,21 +6,21 @@ from datetime import datetime
 
 from stowage.aws.table import Put
 from stowage.ids import new_run_id, rfc3339
+from stowage.runs.record import Run
 
 AUDIT_NOTES = "NOTE#audit"
 
 
-def audit_note(
-    tenant: str, change_type: str, subject: str, actor: str, now: datetime, after: Mapping[str, object] | None = None
-) -> Put:
-    """The write that asks for one journal entry: what (`export.requested`), on which run, by whom, when."""
+def audit_note(run: Run, event: str, actor: str, now: datetime, after: Mapping[str, object] | None = None) -> Put:
+    """The write that asks for one journal entry: what happened (`requested`) to which run, by whom, when."""
     return Put(
         {
             "pk": AUDIT_NOTES,
             "sk": new_run_id(now),
-            "tenant": tenant,
-            "type": change_type,
-            "subject": subject,
+            "tenant": run.tenant,
+            "database": run.database,
+            "type": f"{run.kind}.{event}",
+            "subject": run.id,
             "actor": actor,
             "at": rfc3339(now),
             "after": json.dumps(after) if after is not None else None,

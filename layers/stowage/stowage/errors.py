@@ -103,17 +103,27 @@ class UnavailableError(StowageError):
 
     status, code, retryable = 503, "unavailable", True
 
+    def __init__(
+        self,
+        message: str,
+        code: str | None = None,
+        *,
+        details: list[Detail] | None = None,
+        retry_after: int | None = 1,
+    ) -> None:
+        super().__init__(message, code, details=details, retry_after=retry_after)
+
 
 class RunError(StowageError):
     """A run cannot go on, and no further attempt will change that: a refused permission, a schema that is not there."""
 
-    code = "run_failed"
+    status, code = 409, "run_failed"
 
 
 class TransientRunError(RunError):
     """A run broke off in a way that another attempt may not: a cut connection, a killed process, a storage error."""
 
-    code, retryable = "run_interrupted", True
+    status, code, retryable = 503, "run_interrupted", True
 
 
 class ProcessStopped(BaseException):

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from stowage.audit import AUDIT_NOTES
 from stowage.aws import table
 from stowage.aws.table import PRESENT, ConditionFailedError, Item
-from stowage.errors import NotFoundError
+from stowage.entry.telemetry import logger
 from stowage.ids import parse_rfc3339, rfc3339
 
 _OLD = timedelta(minutes=2)
@@ -24,15 +24,19 @@ def carry_out(notes: list[Item]) -> dict[str, int]:
 
 
 def append_audit(notes: list[Item]) -> int:
-    """Append audit notes to the journals of their tenants' databases, each once."""
+    """Append audit notes to the journals of their tenants' databases, each once; returns how many.
+
+    What fails is logged and stays a note, which the clock sends again: raised, it would hold up the stream behind it.
+    """
     from stowage.postgres.audit_entries import append_noted
     from stowage.postgres.connection import APP, borrowed
     from stowage.postgres.journal import Change
 
-    by_tenant: dict[str, list[Item]] = defaultdict(list)
+    by_place: dict[tuple[str, str], list[Item]] = defaultdict(list)
     for note in notes:
-        by_tenant[note["tenant"]].append(note)
-    for tenant, its_notes in by_tenant.items():
+        by_place[note["database"], note["tenant"]].append(note)
+    appended = 0
+    for (database, tenant), its_notes in by_place.items():
         changes = {
             note["sk"]: Change(
                 operation=note["sk"],
@@ -46,18 +50,16 @@ def append_audit(notes: list[Item]) -> int:
             )
             for note in its_notes
         }
-        with borrowed(_database_of(tenant), APP) as connection:
-            append_noted(connection, tenant, changes)
+        try:
+            with borrowed(database, APP) as connection:
+                append_noted(connection, tenant, changes)
+        except Exception:
+            logger.exception("audit entries wait", tenant=tenant, database=database, notes=len(its_notes))
+            continue
         for note in its_notes:
             table.delete(note["pk"], note["sk"])
-    return len(notes)
-
-
-def _database_of(tenant: str) -> str:
-    item = table.get("TENANTS", tenant)
-    if item is None:
-        raise NotFoundError("There is no such tenant.", "tenant_not_found")
-    return str(item["database"])
+        appended += len(its_notes)
+    return appended
 
 
 def copy_registry() -> int:

@@ -1,5 +1,6 @@
 """Tenants as functions without SQL know them: the registry's copy in the table (DESIGN §3.2)."""
 
+import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -8,6 +9,7 @@ from stowage.aws.table import Below, ConditionFailedError
 from stowage.errors import NotFoundError
 from stowage.ids import rfc3339
 
+_ID = re.compile(r"[A-Za-z0-9_-]{1,100}")
 _REMEMBER = timedelta(seconds=60)
 _known: dict[str, tuple[datetime, "Tenant"]] = {}
 
@@ -32,6 +34,8 @@ def find_tenant(tenant_id: str, now: datetime) -> Tenant:
 
     An unknown one asks for a new copy of the registry, at most once a minute.
     """
+    if not _ID.fullmatch(tenant_id):
+        raise NotFoundError("There is no such tenant.", "tenant_not_found")
     remembered = _known.get(tenant_id)
     if remembered and now - remembered[0] < _REMEMBER:
         return remembered[1]

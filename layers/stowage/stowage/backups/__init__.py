@@ -91,9 +91,9 @@ def download_link(run: Run, identity: Identity, source_ip: str, now: datetime) -
     """
     if run.artifact is None:
         raise ConflictError(f"The backup is {run.status}: there is no file.", "not_completed")
-    if run.expired_at:
+    if run.is_expired(now):
         raise GoneError("The backup has expired.", "expired")
-    note = audit_note(run.tenant, f"{run.kind}.downloaded", run.id, identity.sub, now, {"source_ip": source_ip})
+    note = audit_note(run, "downloaded", identity.sub, now, {"source_ip": source_ip})
     table.put(note.item)
     return objects.signed_link(
         run.artifact.bucket,

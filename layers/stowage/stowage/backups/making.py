@@ -1,6 +1,6 @@
 """A backup's attempt in the worker: checks first, then pg_dump and the counting of its rows in one snapshot."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Any
 
@@ -9,6 +9,7 @@ from stowage.pipeline.compress import gzip_compressor
 from stowage.postgres.connection import DUMP, Connection, connect, connection_environment
 from stowage.postgres.contents import DumpContents, SnapshotContents
 from stowage.postgres.dump import Dump, pg_dump_version
+from stowage.postgres.dump_progress import DumpProgress
 from stowage.postgres.preflight import preflight
 from stowage.runs.lane import Product
 from stowage.runs.progress import Reporter
@@ -27,7 +28,7 @@ def make_backup(run: Run, reporter: Reporter, _now: datetime) -> Product:
     connection = connect(run.database, DUMP)
     try:
         preflight(connection, schema, version)
-        source = SnapshotDump(run, connection, version)
+        source = SnapshotDump(run, connection, version, reporter.moved)
     except BaseException:
         connection.close()
         raise
@@ -45,31 +46,44 @@ def make_backup(run: Run, reporter: Reporter, _now: datetime) -> Product:
 
 
 class SnapshotDump:
-    """pg_dump, and beside it the counting of what it dumps, both in one snapshot. Whole when both are."""
+    """pg_dump, and beside it the counting of what it dumps, both in one snapshot. Whole when both are.
 
-    def __init__(self, run: Run, connection: Connection, version: str) -> None:
+    `rows` are those that the server has copied so far, and in the end those that were counted. `moved` is called while
+    only the counting goes on, which shows in neither bytes nor rows.
+    """
+
+    def __init__(self, run: Run, connection: Connection, version: str, moved: Callable[[], None]) -> None:
         self.rows = 0
-        self._connection = connection
+        self._connection, self._moved = connection, moved
         self._reading = SnapshotContents(connection, run.spec["schema"], version)
         self._reading.__enter__()
         self._contents: DumpContents | None = None
+        self._progress: DumpProgress | None = None
+        self._database, self._name = run.database, f"pg_dump {run.id}-{run.attempt}"
         self._dump = Dump(
             run.spec["schema"],
             run.spec["format"],
-            connection_environment(run.database, DUMP),
+            connection_environment(run.database, DUMP) | {"PGAPPNAME": self._name},
             snapshot=self._reading.snapshot,
             binary=settings().pg_dump,
         )
 
     def chunks(self) -> Iterator[bytes]:
         """What pg_dump writes, then nothing while the counting goes on."""
-        yield from self._dump.chunks()
+        progress = DumpProgress(lambda: connect(self._database, DUMP), self._name, self._reading)
+        self._progress = progress
+        for chunk in self._dump.chunks():
+            self._reading.check()
+            self.rows = progress.rows
+            yield chunk
         while self._contents is None:
             try:
                 self._contents = self._reading.result(_LOOK_SECONDS)
             except TransientRunError as error:
                 if error.code != "count_timeout":
                     raise
+                if progress.counting:
+                    self._moved()
                 yield b""
 
     def finish(self) -> None:
@@ -81,6 +95,8 @@ class SnapshotDump:
     def close(self) -> None:
         """End pg_dump, then the snapshot."""
         self._dump.close()
+        if self._progress:
+            self._progress.close()
         self._reading.__exit__(None, None, None)
         self._connection.close()
 

@@ -33,7 +33,7 @@ class BackupRequest(BaseModel):
         if path is None:
             return None
         path = path.removeprefix("/").rstrip("/")
-        if not _STORAGE_PATH.fullmatch(path) or ".." in path or "//" in path:
+        if not _STORAGE_PATH.fullmatch(path) or ".." in path:
             raise ValueError(
                 "a path of letters, digits and / . _ - that begins with a letter or digit; .. is not taken"
             )

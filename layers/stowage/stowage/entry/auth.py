@@ -7,11 +7,12 @@ from typing import Any
 import jwt
 
 from stowage.aws.keys import read_key
-from stowage.errors import UnauthenticatedError
-from stowage.identity import ROLES, Identity
+from stowage.errors import UnauthenticatedError, UnavailableError
+from stowage.identity import ROLES, Identity, Role
 from stowage.settings import settings
 
 COOKIE = "auth_token"
+LONGEST_SUB = 255
 
 
 def token_of(headers: Mapping[str, str], cookies: list[str]) -> tuple[str, bool]:
@@ -34,13 +35,20 @@ def identify(token: str, now: datetime, *, by_cookie: bool = False) -> Identity:
         raise UnauthenticatedError("Sign in first.")
     claims = _claims(token, now)
     config = settings()
-    given_role = claims.get(config.role_claim, "viewer")
-    role = config.role_map.get(str(given_role), given_role)
+    role = _role(claims.get(config.role_claim, "viewer"))
     tenants = claims.get(config.tenants_claim, [])
-    if role not in ROLES or not isinstance(tenants, list) or not isinstance(claims["sub"], str):
+    sub = claims["sub"]
+    if role is None or not isinstance(tenants, list) or not isinstance(sub, str) or not 1 <= len(sub) <= LONGEST_SUB:
         raise UnauthenticatedError("The token does not say what the caller may do.")
     expires_at = datetime.fromtimestamp(claims["exp"], UTC)
-    return Identity(claims["sub"], role, frozenset(map(str, tenants)), expires_at, by_cookie)
+    return Identity(sub, role, frozenset(map(str, tenants)), expires_at, by_cookie)
+
+
+def _role(given: object) -> Role | None:
+    """The role that a claim gives by the deployment's map: of a list of groups the highest that means one."""
+    names = given if isinstance(given, list) else [given]
+    mapped = {settings().role_map.get(str(name), str(name)) for name in names}
+    return next((role for role in reversed(ROLES) if role in mapped), None)
 
 
 def _claims(token: str, now: datetime) -> dict[str, Any]:
@@ -65,6 +73,8 @@ def _claims(token: str, now: datetime) -> dict[str, Any]:
 
 def _key_for(token: str, algorithms: list[str]) -> Any:
     keys = read_key("jwt")
+    if ("secret" if "HS256" in algorithms else "keys") not in keys:
+        raise UnavailableError("Sign-in is being changed.", "keys_missing", retry_after=60)
     if "HS256" in algorithms:
         return keys["secret"]
     wanted = jwt.get_unverified_header(token).get("kid")

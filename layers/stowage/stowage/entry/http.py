@@ -66,6 +66,7 @@ class VisitorContext:
     now: datetime
     source_ip: str
     base_url: str
+    path: str
     headers: Mapping[str, str]
     answer_headers: dict[str, str] = field(default_factory=dict)
     """Headers that the answer carries whatever it is; rate limits tell theirs here."""
@@ -162,15 +163,16 @@ class Operation(APIGatewayHttpResolver):
         try:
             _check_size(event)
             if is_forwarded(event):
-                return self._forward(event)
-            visitor = _visitor(event, signed_in=self.role is not None)
-            if self.role is not None and isinstance(visitor, CallerContext):
-                visitor.must(self.role)
-            _check_origin(visitor, event)
-            self.append_context(visitor=visitor)  # type: ignore[no-untyped-call]
-            self._check_query(event)
-            _check_body(event)
-            answer = super().resolve({**event, "rawPath": _path(event)}, context)
+                answer = _forwarded(event)
+            else:
+                visitor = _visitor(event, signed_in=self.role is not None)
+                if self.role is not None and isinstance(visitor, CallerContext):
+                    visitor.must(self.role)
+                _check_origin(visitor, event)
+                self.append_context(visitor=visitor)  # type: ignore[no-untyped-call]
+                self._check_query(event)
+                _check_body(event)
+                answer = super().resolve({**event, "rawPath": _path(event)}, context)
         except Exception as error:
             self.clear_context()  # type: ignore[no-untyped-call]
             answer = error_answer(error, request_id)
@@ -187,14 +189,6 @@ class Operation(APIGatewayHttpResolver):
             ms=round(1000 * (time.perf_counter() - started), 1),
         )
         return answer
-
-    def _forward(self, event: Mapping[str, Any]) -> dict[str, Any]:
-        _, by_cookie = token_of(event["headers"], event.get("cookies") or [])
-        if by_cookie and event["requestContext"]["http"]["method"] not in SAFE_METHODS and not is_own_origin(event):
-            raise foreign_origin()
-        from stowage.entry.upstream import forward
-
-        return forward(event)
 
     def _refuse(self, error: Exception) -> Response[str]:
         answer = error_answer(error, self.current_event.request_context.request_id)
@@ -274,12 +268,19 @@ def _visitor(event: Mapping[str, Any], *, signed_in: bool) -> VisitorContext:
     headers = event["headers"]
     source_ip = event["requestContext"]["http"]["sourceIp"]
     if not signed_in:
-        return VisitorContext(now=now, source_ip=source_ip, base_url=base_url(event), headers=headers)
+        return VisitorContext(
+            now=now,
+            source_ip=source_ip,
+            base_url=base_url(event),
+            path=event["requestContext"]["http"]["path"],
+            headers=headers,
+        )
     token, by_cookie = token_of(headers, event.get("cookies") or [])
     caller = CallerContext(
         now=now,
         source_ip=source_ip,
         base_url=base_url(event),
+        path=event["requestContext"]["http"]["path"],
         headers=headers,
         identity=identify(token, now, by_cookie=by_cookie),
         path_tenant=(event.get("pathParameters") or {}).get("guildId"),
@@ -313,6 +314,15 @@ def _check_origin(visitor: VisitorContext, event: Mapping[str, Any]) -> None:
 def foreign_origin() -> ForbiddenError:
     """The refusal of a change that a page of somebody else's asks for."""
     return ForbiddenError("This request does not come from a page of the console.", "foreign_origin")
+
+
+def _forwarded(event: Mapping[str, Any]) -> dict[str, Any]:
+    _, by_cookie = token_of(event["headers"], event.get("cookies") or [])
+    if by_cookie and event["requestContext"]["http"]["method"] not in SAFE_METHODS and not is_own_origin(event):
+        raise foreign_origin()
+    from stowage.entry.upstream import forward
+
+    return forward(event)
 
 
 def is_forwarded(event: Mapping[str, Any]) -> bool:

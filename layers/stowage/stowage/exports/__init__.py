@@ -26,8 +26,7 @@ from stowage.identity import Identity
 from stowage.ids import new_run_id, rfc3339
 from stowage.limits import DAY, Limit
 from stowage.links import no_link, read_token
-from stowage.runs.change import cancel_run
-from stowage.runs.clock import forget_run
+from stowage.runs.change import cancel_run, forget_run
 from stowage.runs.record import FINAL, Run
 from stowage.runs.request import IdempotencyKey, request_run
 from stowage.runs.store import find_run, list_history, read_run, with_progress
@@ -76,7 +75,7 @@ def create_export(
         quota = read_quota(tenant.id, identity.sub, now)
         used = quota.gdpr if request.dataType == WHOLE_TENANT else quota.standard
         used.remaining = max(0, used.remaining - 1)
-        return CreatedExport(**export_record(run, 0, base_url).model_dump(), quota=quota).model_dump()
+        return CreatedExport(**export_record(run, 0, base_url, now).model_dump(), quota=quota).model_dump()
 
     message = f"That was today's last export of {limit.most}; the next is possible at {rfc3339(limit.resets_at(now))}."
     try:
@@ -138,29 +137,29 @@ def list_exports(tenant: str, identity: Identity, now: datetime, page: int, limi
     """A page of a tenant's exports, newest first."""
     runs, total = list_history(tenant, "exports", (page - 1) * limit, limit, {})
     return ExportPage(
-        exports=[show(run, identity, base_url) for run in runs],
+        exports=[show(run, identity, now, base_url) for run in runs],
         pagination=paginate(page, limit, total),
         quota=read_quota(tenant, identity.sub, now),
     )
 
 
-def read_export(tenant: str, identity: Identity, export_id: str, base_url: str) -> ExportRecord:
+def read_export(tenant: str, identity: Identity, export_id: str, now: datetime, base_url: str) -> ExportRecord:
     """One export; NotFoundError."""
-    return show(read_run(tenant, export_id, [KIND]), identity, base_url)
+    return show(read_run(tenant, export_id, [KIND]), identity, now, base_url)
 
 
-def show(run: Run, identity: Identity, base_url: str) -> ExportRecord:
+def show(run: Run, identity: Identity, now: datetime, base_url: str) -> ExportRecord:
     """A run as its caller may see it: no link for who may not fetch the file."""
     run, progress = with_progress(run)
     percent = float(progress["percent"]) if progress else 0.0
-    return export_record(run, percent, base_url if identity.may(run.file_role) else None)
+    return export_record(run, percent, base_url if identity.may(run.file_role) else None, now)
 
 
 def cancel_export(tenant: str, identity: Identity, export_id: str, now: datetime, base_url: str) -> ExportRecord:
     """Stop an export; ConflictError `already_finished`."""
     run = read_run(tenant, export_id, [KIND])
     must_own(run, identity)
-    return show(cancel_run(run, identity.sub, now), identity, base_url)
+    return show(cancel_run(run, identity.sub, now), identity, now, base_url)
 
 
 def delete_export(tenant: str, identity: Identity, export_id: str, now: datetime) -> str:
@@ -193,7 +192,7 @@ def follow_link(token: str, source_ip: str, now: datetime) -> str:
         raise no_link()
     if run.expired_at or link.expires_at <= rfc3339(now):
         raise GoneError("The file has expired; export again.", "expired")
-    note = audit_note(run.tenant, f"{run.kind}.downloaded", run.id, f"link from {source_ip}", now)
+    note = audit_note(run, "downloaded", f"link from {source_ip}", now)
     table.put(note.item)
     return signed_link(
         run.artifact.bucket,

@@ -77,7 +77,7 @@ def show_progress(item: Item) -> ExportProgress:
     final = item["status"] in FINAL
     return ExportProgress(
         progress=item["percent"],
-        status=export_status(item["status"], item.get("expired_at")),
+        status=export_status(item["status"], expired="expired_at" in item),
         recordCount=item["rows"],
         bytes=item["bytes"],
         message=item["message"],
@@ -108,7 +108,7 @@ def event_stream(viewer: Viewer, export_id: str, last_event_id: str | None) -> s
 def _event(item: Item, viewer: Viewer) -> str:
     data: dict[str, Any] = {
         "progress": item["percent"],
-        "status": export_status(item["status"], item.get("expired_at")),
+        "status": export_status(item["status"], expired="expired_at" in item),
         "recordCount": item["rows"],
         "message": item["message"],
         "downloadUrl": _link(item, viewer),

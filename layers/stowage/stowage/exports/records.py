@@ -1,17 +1,22 @@
 """What the dashboards see of an export, and what they may ask for (CONTRACT §1, Exports)."""
 
 import re
+from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, field_validator
 
 from stowage.ids import encode_id
 from stowage.links import Link, make_token
 from stowage.runs.record import Run
 
+LARGEST_NUMBER = 10**38
+"""The table keeps 38 digits (DynamoDB developer guide, "Data types"); no column holds more than 19."""
+
 type Format = Literal["csv", "json", "ndjson", "xlsx", "parquet"]
 type ExportStatus = Literal["pending", "processing", "completed", "failed", "cancelled", "expired"]
-type Scalar = str | int | float | bool | None
+type Number = Annotated[int | FiniteFloat, Field(gt=-LARGEST_NUMBER, lt=LARGEST_NUMBER)]
+type Scalar = str | bool | Number | None
 type FilterValue = list[Scalar] | Scalar
 
 LONGEST_FILENAME = 120
@@ -101,16 +106,16 @@ def paginate(page: int, limit: int, total: int) -> Pagination:
 _STATUS: dict[str, ExportStatus] = {"running": "processing"}
 
 
-def export_status(run_status: str, expired_at: str | None) -> ExportStatus:
+def export_status(run_status: str, *, expired: bool) -> ExportStatus:
     """The dashboards' word for a run's state."""
-    if expired_at:
+    if expired:
         return "expired"
     return _STATUS.get(run_status, run_status)  # type: ignore[arg-type]
 
 
-def export_record(run: Run, percent: float, base_url: str | None) -> ExportRecord:
+def export_record(run: Run, percent: float, base_url: str | None, now: datetime) -> ExportRecord:
     """A run as an export; `base_url` None gives no link (a viewer reads, but fetches no file)."""
-    status = export_status(run.status, run.expired_at)
+    status = export_status(run.status, expired=run.is_expired(now))
     return ExportRecord(
         id=encode_id(run.id),
         format=run.spec["format"],

@@ -5,15 +5,18 @@ statement is ever repeated behind anybody's back (DESIGN §3.5).
 """
 
 import json
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
+from pathlib import Path
 from typing import LiteralString
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from stowage.errors import RunError, UnavailableError
+from stowage.postgres.refusals import refusal
 from stowage.settings import settings
 
 Connection = psycopg.Connection
@@ -22,6 +25,12 @@ Connection = psycopg.Connection
 APP = "stowage_app"
 DUMP = "stowage_dump"
 OWNER = "stowage_owner"
+
+SERVER_CA = Path(__file__).with_name("server-ca.pem")
+"""Who signs the servers' certificates, where a deployment says so: RDS's authorities are in no system's store."""
+
+# Where Debian (the worker) and Amazon Linux (functions) keep the public authorities.
+_PUBLIC_CA = (Path("/etc/ssl/certs/ca-certificates.crt"), Path("/etc/pki/tls/certs/ca-bundle.crt"))
 
 _CONNECT_SECONDS = 10
 _kept: dict[tuple[str, str], psycopg.Connection] = {}
@@ -41,18 +50,19 @@ _VARIABLES = {
 
 
 def connect(database: str, role: str) -> psycopg.Connection:
-    """A new connection of its own, in autocommit, times in UTC. UnavailableError where the server has no room."""
+    """A new connection of its own, in autocommit, times in UTC.
+
+    RunError `login_refused` or `database_missing` where the server will not have us, UnavailableError where it has no
+    room or does not answer.
+    """
     parameters = _parameters(database, role)
     parameters["options"] = f"{parameters.get('options', '')} -c TimeZone=UTC -c DateStyle=ISO".strip()
     conninfo = make_conninfo("", connect_timeout=_CONNECT_SECONDS, application_name="stowage", **parameters)
     try:
         return psycopg.connect(conninfo, autocommit=True, prepare_threshold=None)
     except psycopg.OperationalError as error:
-        if error.sqlstate and error.sqlstate.startswith("28"):
-            raise RunError("The database refused Stowage's login.", "login_refused") from error
-        raise UnavailableError(
-            "The database has no room at the moment.", "database_unavailable", retry_after=5
-        ) from error
+        unavailable = UnavailableError("The database has no room at the moment.", "database_unavailable", retry_after=5)
+        raise refusal(str(error)) or unavailable from error
 
 
 _ALIVE: LiteralString = "SELECT 1"
@@ -90,6 +100,8 @@ def _parameters(database: str, role: str) -> dict[str, str]:
         raise RunError(f"This deployment knows no database {database!r}.", "unknown_database") from None
     parameters = {name: str(value) for name, value in conninfo_to_dict(url).items()}
     parameters["user"] = role
+    if parameters.get("sslmode", "").startswith("verify-") and "sslrootcert" not in parameters:
+        parameters |= _authorities(parameters["sslmode"])
     match settings().database_login:
         case "iam":
             from stowage.aws.database_tokens import login_token
@@ -98,6 +110,22 @@ def _parameters(database: str, role: str) -> dict[str, str]:
         case "secret":
             parameters["password"] = _passwords()[role]
     return parameters
+
+
+def _authorities(sslmode: str) -> dict[str, str]:
+    """Whose signature a server's certificate needs, as libpq's `sslrootcert`.
+
+    Not `system`: that means the store of whichever OpenSSL is linked, and psycopg's own has none (its wheels look in
+    /usr/lib/psycopg-openssl). The public authorities sign for anybody, so they are good enough only where the name is
+    looked at too (PostgreSQL documentation, "sslrootcert").
+    """
+    if SERVER_CA.exists():
+        return {"sslrootcert": str(SERVER_CA)}
+    if sslmode != "verify-full":
+        return {}
+    pythons = ssl.get_default_verify_paths().cafile
+    found = next((path for path in (Path(pythons) if pythons else SERVER_CA, *_PUBLIC_CA) if path.exists()), None)
+    return {"sslrootcert": str(found or "system")}
 
 
 @cache

@@ -72,12 +72,15 @@ class SnapshotContents:
             transfer(Dump(schema, "sql", environment, snapshot=contents.snapshot), …)
             manifest = contents.result()
 
-    The connection is ours until the end of the block; leaving it by an error cancels what still runs.
+    The connection is ours until the end of the block; leaving it by an error cancels what still runs. `counted` has the
+    rows of those tables that are counted already.
     """
 
     snapshot: str
 
     def __init__(self, connection: psycopg.Connection[Any], schema: str, client_version: str) -> None:
+        self.counted: dict[str, int] = {}
+        self.backend_pid = connection.info.backend_pid
         self._connection = connection
         self._schema = schema
         self._client_version = client_version
@@ -106,10 +109,16 @@ class SnapshotContents:
         except FutureTimeoutError as error:
             raise TransientRunError("Counting the rows took too long.", "count_timeout") from error
 
+    def check(self) -> None:
+        """Raise what has ended the counting, if anything has: no dump need go on without it."""
+        if self._contents.done():
+            self._contents.result()
+
     def _read(self) -> None:
         try:
             with database_errors():
-                self._contents.set_result(read_contents(self._connection, self._schema, self._client_version))
+                contents = read_contents(self._connection, self._schema, self._client_version, self.counted)
+            self._contents.set_result(contents)
         except BaseException as error:  # raised by result()
             self._contents.set_exception(error)
 
@@ -135,10 +144,18 @@ def export_snapshot(connection: psycopg.Connection[Any]) -> str:
     return str(exported[0])
 
 
-def read_contents(connection: psycopg.Connection[Any], schema: str, client_version: str) -> DumpContents:
-    """Read everything that the manifest tells, in the transaction that the connection is in."""
+def read_contents(
+    connection: psycopg.Connection[Any], schema: str, client_version: str, rows: dict[str, int]
+) -> DumpContents:
+    """Read everything that the manifest tells, in the transaction that the connection is in; `rows` fills up meanwhile.
+
+    TransientRunError `lock_timeout` where someone holds a table exclusively.
+    """
     tables = _tables(connection, schema)
-    rows = {name: _count(connection, schema, name) for name, holds_rows in tables if holds_rows}
+    _lock(connection, schema, [name for name, _ in tables])
+    for name, holds_rows in tables:
+        if holds_rows:
+            rows[name] = _count(connection, schema, name)
     columns = _large_object_columns(connection, schema)
     with connection.cursor(row_factory=class_row(Reference)) as cursor:
         references = cursor.execute(REFERENCES, {"schema": schema}).fetchall()
@@ -170,6 +187,18 @@ TABLES: LiteralString = """
 def _tables(connection: psycopg.Connection[Any], schema: str) -> list[tuple[str, bool]]:
     """Name the tables and partitioned parents; only the former hold rows themselves."""
     return connection.execute(TABLES, {"schema": schema}).fetchall()
+
+
+LOCK: LiteralString = "LOCK TABLE ONLY {} IN ACCESS SHARE MODE"
+
+
+def _lock(connection: psycopg.Connection[Any], schema: str, tables: list[str]) -> None:
+    """Lock every table as pg_dump does, at once and first: an ALTER TABLE that comes later waits for pg_dump, and every
+    count that has no lock yet would wait behind it.
+    """
+    if tables:
+        names = sql.SQL(", ONLY ").join(sql.Identifier(schema, table) for table in tables)
+        connection.execute(sql.SQL(LOCK).format(names))
 
 
 COUNT: LiteralString = "SELECT count(*) FROM ONLY {}"
@@ -333,12 +362,14 @@ def estimate(connection: psycopg.Connection[Any], schema: str, *, compressed: bo
 
 @contextlib.contextmanager
 def database_errors() -> Iterator[None]:
-    """Turn psycopg's errors into RunError (refused) or TransientRunError (cut off, out of room)."""
+    """Turn psycopg's errors into RunError (refused) or TransientRunError (locked, cut off, out of room)."""
     try:
         yield
     except psycopg.errors.InsufficientPrivilege as error:
         raise RunError("The dump role may not read everything in the schema.", "permission_denied") from error
     except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName) as error:
         raise TransientRunError("The schema changed while it was read.", "schema_changed") from error
+    except psycopg.errors.LockNotAvailable as error:
+        raise TransientRunError("A table of the schema stayed locked.", "lock_timeout") from error
     except psycopg.Error as error:
         raise TransientRunError("The connection to the database was lost.", "connection_lost") from error

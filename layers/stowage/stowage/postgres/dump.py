@@ -12,6 +12,7 @@ from typing import Literal
 
 from stowage.errors import RunError, TransientRunError
 from stowage.postgres.namespaces import ArchiveNamespaces, PlainNamespaces
+from stowage.postgres.refusals import REFUSALS
 
 DumpFormat = Literal["sql", "tar", "custom"]
 FORMAT_LETTERS: dict[DumpFormat, str] = {"sql": "p", "tar": "t", "custom": "c"}
@@ -197,20 +198,13 @@ def pg_dump_version(binary: str = "pg_dump") -> str:
 
 
 PERMANENT: Sequence[tuple[str, str, str]] = (
+    *REFUSALS,
     (r"permission denied for (\w+ \S+)", "permission_denied", "The dump role may not read {}."),
     (r"lacks? (?:SELECT )?privilege", "permission_denied", "The dump role may not read everything in {schema}."),
     (r"may lack SELECT privilege on the sequence", "permission_denied", "The dump role may not read a sequence."),
     (r"no matching schemas were found", "schema_missing", "There is no schema {schema}."),
     (r"server version mismatch", "server_newer", "The server is newer than pg_dump."),
     (r"row-level security policy for table (\S+)", "row_level_security", "Row-level security hides rows of {}."),
-    (
-        r"(?:password|peer|ident|\w+) authentication failed",
-        "login_refused",
-        "The database refused the dump role's login.",
-    ),
-    (r"no pg_hba\.conf entry", "login_refused", "The database refused the dump role's login."),
-    (r"role \S+ (?:does not exist|is not permitted to log in)", "login_refused", "There is no dump role to log in as."),
-    (r"database \S+ does not exist", "database_missing", "The tenant's database does not exist."),
 )
 TRANSIENT: Sequence[tuple[str, str, str]] = (
     # --lock-wait-timeout is a statement_timeout to the server

@@ -1,14 +1,14 @@
-"""What people do to a run: cancel it, retry it."""
+"""What people do to a run: cancel it, retry it, delete it."""
 
 from datetime import datetime
 
 from stowage.audit import audit_note
-from stowage.aws import table
-from stowage.aws.table import ConditionFailedError, Update, Write
+from stowage.aws import objects, table
+from stowage.aws.table import ConditionFailedError, Delete, Update, Write
 from stowage.errors import ConflictError, UnavailableError
 from stowage.runs.record import FINAL, SWEEP_LIST, Run, moment, queue_place, waiting_list
-from stowage.runs.settle import SWEEP_AFTER
-from stowage.runs.store import progress_key, read_run
+from stowage.runs.settle import SWEEP_AFTER, bucket_of
+from stowage.runs.store import lives_until, progress_key, read_run
 
 _TRIES = 5
 
@@ -36,7 +36,7 @@ def _cancelling(run: Run, actor: str, now: datetime) -> list[Write]:
     pk, sk = progress_key(run.id)
     waits = run.due_list == waiting_list(run.database)
     expected = {"status": run.status, "attempt": run.attempt, "due_list": run.due_list}
-    note = audit_note(run.tenant, f"{run.kind}.cancel_requested", run.id, actor, now)
+    note = audit_note(run, "cancel_requested", actor, now)
     if waits:
         ended = {
             "status": "cancelled",
@@ -49,7 +49,7 @@ def _cancelling(run: Run, actor: str, now: datetime) -> list[Write]:
             Update(run.pk, run.sk, ended, when=expected),
             Update(pk, sk, {"status": "cancelled", "stage": "cancelled", "message": "Cancelled."}, add={"sequence": 1}),
             note,
-            audit_note(run.tenant, f"{run.kind}.cancelled", run.id, "stowage", now),
+            audit_note(run, "cancelled", "stowage", now),
         ]
     return [
         Update(run.pk, run.sk, {"cancel_requested": True}, when=expected),
@@ -69,6 +69,7 @@ def retry_run(run: Run, actor: str, now: datetime) -> Run:
         "cancel_requested": False,
         "due_list": waiting_list(run.database),
         "due_at": queue_place(run),
+        "ttl": lives_until(now),
     }
     try:
         table.transact(
@@ -83,13 +84,31 @@ def retry_run(run: Run, actor: str, now: datetime) -> Run:
                 Update(
                     pk,
                     sk,
-                    {"status": "pending", "stage": "waiting", "message": "Waiting for a free slot."},
+                    {
+                        "status": "pending",
+                        "stage": "waiting",
+                        "message": "Waiting for a free slot.",
+                        "ttl": anew["ttl"],
+                    },
                     remove=("cancel_requested",),
                     add={"sequence": 1},
                 ),
-                audit_note(run.tenant, f"{run.kind}.retried", run.id, actor, now),
+                audit_note(run, "retried", actor, now),
             ]
         )
     except ConditionFailedError:
         raise ConflictError("The run has just changed.", "not_retryable") from None
     return read_run(run.tenant, run.id)
+
+
+def forget_run(run: Run, actor: str, now: datetime) -> None:
+    """Delete an ended run: its files, then its record. ConditionFailedError when somebody has started it anew."""
+    for attempt in range(1, run.attempt + 1):
+        objects.delete_prefix(bucket_of(run), run.prefix(attempt))
+    table.transact(
+        [
+            Delete(run.pk, run.sk, when={"status": FINAL, "attempt": run.attempt}),
+            Delete(*progress_key(run.id)),
+            audit_note(run, "deleted", actor, now),
+        ]
+    )

@@ -4,16 +4,19 @@ Everything here is a function of the table and the time it is given, and may hap
 """
 
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable
 from datetime import datetime, timedelta
+from functools import partial
 
 from stowage.audit import audit_note
-from stowage.aws import objects, table
+from stowage.aws import table
 from stowage.aws.executions import execution_status, stop_execution
-from stowage.aws.table import ConditionFailedError, Delete, Update
-from stowage.runs.dispatch import dispatch, start_attempt
+from stowage.aws.table import ConditionFailedError, Update
+from stowage.notes import touch_old_notes
+from stowage.runs.dispatch import dispatch, free_lost_leases, start_attempt
 from stowage.runs.record import ACTIVE_LIST, SWEEP_LIST, Run, moment
-from stowage.runs.settle import Ending, bucket_of, clean_up, settle
+from stowage.runs.settle import Ending, clean_up, settle
 from stowage.runs.store import change_run, progress_key, read_progress
 from stowage.settings import settings
 
@@ -23,33 +26,39 @@ BUDGET_SECONDS = 40.0
 
 
 def tick(now: datetime) -> dict[str, int]:
-    """One minute's work. Returns what was done, by name."""
+    """One minute's work. Returns what was done, by name; what failed is raised once the rest is done."""
     deadline = time.monotonic() + BUDGET_SECONDS
-    done = {"watched": 0, "swept": 0, "launched": 0}
+    done: Counter[str] = Counter()
     failures: list[Exception] = []
-    for due_list, name, work in ((ACTIVE_LIST, "watched", _look_after), (SWEEP_LIST, "swept", _sweep)):
-        for run in _due(due_list, now, deadline):
+
+    def attempt(name: str, work: Callable[[], int]) -> None:
+        try:
+            done[name] += work()
+        except Exception as error:
+            failures.append(error)
+
+    def each_due(due_list: str, work: Callable[[Run, datetime], None]) -> int:
+        worked = 0
+        for item in table.query(due_list, index="due", up_to=moment(now)):
+            if time.monotonic() > deadline:
+                break
             try:
-                work(run, now)
+                work(Run.model_validate(item), now)
             except Exception as error:
                 failures.append(error)
             else:
-                done[name] += 1
+                worked += 1
+        return worked
+
+    attempt("watched", lambda: each_due(ACTIVE_LIST, _look_after))
+    attempt("swept", lambda: each_due(SWEEP_LIST, _sweep))
+    attempt("notes", lambda: touch_old_notes(now))
     for database in ("main", *settings().databases):
-        try:
-            done["launched"] += len(dispatch(database, now))
-        except Exception as error:
-            failures.append(error)
+        attempt("freed", partial(free_lost_leases, database))
+        attempt("launched", lambda database=database: len(dispatch(database, now)))  # type: ignore[misc]
     if failures:
         raise ExceptionGroup("The clock could not do everything.", failures)
-    return done
-
-
-def _due(due_list: str, now: datetime, deadline: float) -> Iterator[Run]:
-    for item in table.query(due_list, index="due", up_to=moment(now)):
-        if time.monotonic() > deadline:
-            return
-        yield Run.model_validate(item)
+    return dict(done)
 
 
 def _look_after(run: Run, now: datetime) -> None:
@@ -71,7 +80,7 @@ def _look_after(run: Run, now: datetime) -> None:
 
 def _stale(run: Run, now: datetime) -> bool:
     progress = read_progress(run.id) or {}
-    moved_at = float(progress.get("moved_at", 0)) if progress.get("attempt") == run.attempt else 0.0
+    moved_at = float(progress.get("reported_at", 0)) if progress.get("attempt") == run.attempt else 0.0
     started = datetime.fromisoformat(run.attempt_started_at or run.created_at).timestamp()
     return now.timestamp() - max(moved_at, started) > settings().stale_seconds
 
@@ -100,21 +109,8 @@ def _sweep(run: Run, now: datetime) -> None:
                     when=expected,
                 ),
                 Update(pk, sk, {"expired_at": moment(now)}, add={"sequence": 1}),
-                audit_note(run.tenant, f"{run.kind}.expired", run.id, "stowage", now),
+                audit_note(run, "expired", "stowage", now),
             ]
         )
     except ConditionFailedError:
         return
-
-
-def forget_run(run: Run, actor: str, now: datetime) -> None:
-    """Delete an ended run: its files, then its record. ConditionFailedError when it is running after all."""
-    for attempt in range(1, run.attempt + 1):
-        objects.delete_prefix(bucket_of(run), run.prefix(attempt))
-    table.transact(
-        [
-            Delete(run.pk, run.sk, when={"status": ("completed", "failed", "cancelled")}),
-            Delete(*progress_key(run.id)),
-            audit_note(run.tenant, f"{run.kind}.deleted", run.id, actor, now),
-        ]
-    )

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from stowage.aws import table
 from stowage.aws.executions import start_execution
 from stowage.aws.table import ABSENT, ConditionFailedError, Update, Write
-from stowage.runs.record import ACTIVE_LIST, Run, moment, waiting_list
+from stowage.runs.record import ACTIVE_LIST, UNFINISHED, Run, moment, waiting_list
 from stowage.settings import settings
 
 LAUNCH_GRACE = timedelta(seconds=60)
@@ -160,6 +160,24 @@ def release(leases: Leases, run_id: str) -> Write | None:
     """The write that gives a run's place free, or None where it holds none."""
     rest = [lease for lease in leases.held if lease.run != run_id]
     return leases.write(rest) if len(rest) < len(leases.held) else None
+
+
+def free_lost_leases(database: str) -> int:
+    """Free places whose run is gone, ended, or waits again: nobody else would. Returns how many there were."""
+    leases = read_leases(database)
+    held = [lease for lease in leases.held if _is_launched(lease)]
+    if len(held) == len(leases.held):
+        return 0
+    try:
+        table.transact([leases.write(held)])
+    except ConditionFailedError:
+        return 0
+    return len(leases.held) - len(held)
+
+
+def _is_launched(lease: Lease) -> bool:
+    item = table.get(f"T#{lease.tenant}", f"RUN#{lease.run}")
+    return item is not None and item["status"] in UNFINISHED and item.get("due_list") == ACTIVE_LIST
 
 
 def _waiting(database: str, just_written: Iterable[Run]) -> list[Run]:

@@ -8,7 +8,7 @@ from stowage.aws.table import ConditionFailedError, Update, Write
 from stowage.errors import CancelledError, StowageError
 from stowage.runs.dispatch import Lease, read_leases, release
 from stowage.runs.lane import record_failure
-from stowage.runs.record import Estimate, Lane, Run, moment, queue_place, waiting_list
+from stowage.runs.record import ACTIVE_LIST, UNFINISHED, Estimate, Lane, Run, moment, queue_place, waiting_list
 from stowage.runs.store import change_run, progress_key, read_run
 from stowage.settings import settings
 
@@ -35,7 +35,7 @@ def plan_attempt(
     changed = change_run(
         run,
         {"lane": lane, "estimate": run.estimate.model_dump()},
-        when={"attempt": attempt, "status": "running", "cancel_requested": (False,)},
+        when={"attempt": attempt, "status": "running", "due_list": ACTIVE_LIST, "cancel_requested": False},
     )
     if changed is None:
         raise CancelledError("The run was cancelled.")
@@ -60,7 +60,13 @@ def _start(run: Run, attempt: int, execution: str, now: datetime) -> Run:
     }
     pk, sk = progress_key(run.id)
     progress = {"status": "running", "attempt": attempt, "stage": "planning", "message": "Estimating."}
-    expected = {"attempt": attempt, "status": ("pending", "running"), "cancel_requested": (False,)}
+    # In the active list as long as it is launched: a step that comes late must not revive a run that waits again.
+    expected = {
+        "attempt": attempt,
+        "status": UNFINISHED,
+        "due_list": ACTIVE_LIST,
+        "cancel_requested": False,
+    }
     try:
         table.transact(
             [
@@ -106,7 +112,7 @@ def _wait_again(run: Run) -> None:
     writes: list[Write] = [
         Update(
             run.pk, run.sk, waiting | {"estimate": run.estimate.model_dump()},
-            when={"attempt": run.attempt, "status": "running", "cancel_requested": (False,)},
+            when={"attempt": run.attempt, "status": "running", "cancel_requested": False},
         ),
         Update(
             pk, sk,

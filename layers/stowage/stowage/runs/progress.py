@@ -30,14 +30,18 @@ class Reporter:
         self._percent = float(current["percent"])
         self._last = 0.0
         self.moved_at = time.monotonic()
-        """When bytes or rows last grew, by the monotonic clock; the worker's watchdog looks at it."""
-        self._moved: tuple[int, int] = (0, 0)
+        """When bytes or rows last grew or `moved` was called, by the monotonic clock: what the watchdog looks at."""
+        self._seen: tuple[int, int] = (0, 0)
+
+    def moved(self) -> None:
+        """Say that the attempt goes on, where neither bytes nor rows would show it."""
+        self.moved_at = time.monotonic()
 
     def watch(self, bytes_read: int, bytes_stored: int, rows: int) -> None:
         """Report what a transfer has done so far, at most once a second. CancelledError when the run is to stop."""
-        if (bytes_read, rows) != self._moved:
-            self._moved = (bytes_read, rows)
-            self.moved_at = time.monotonic()
+        if (bytes_read, rows) != self._seen:
+            self._seen = (bytes_read, rows)
+            self.moved()
         if time.monotonic() - self._last < _WRITE_SECONDS:
             return
         try:
@@ -55,7 +59,7 @@ class Reporter:
             "message": message,
             "percent": round(self._percent, 1),
             "sequence": self._sequence,
-            "moved_at": int(time.time()),
+            "reported_at": int(time.time()),
         }
         if bytes_read or rows:
             changes |= {"bytes": bytes_stored, "rows": rows}
@@ -86,4 +90,4 @@ class Reporter:
             return 0.0
         by_rows = rows / estimate.rows if estimate.rows else 0.0
         by_bytes = bytes_read / estimate.bytes if estimate.bytes else 0.0
-        return min(HIGHEST_UNFINISHED, 100 * max(by_rows if rows else 0.0, 0.0 if rows else by_bytes))
+        return min(HIGHEST_UNFINISHED, 100 * max(by_rows, by_bytes))

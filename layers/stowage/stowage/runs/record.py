@@ -122,13 +122,17 @@ class Run(BaseModel):
         holds_audit = self.spec.get("dataType") in ("audit", "gdpr")
         return "operator" if self.kind == "export" and not holds_audit else "admin"
 
+    def is_expired(self, now: datetime) -> bool:
+        """Whether the file's time is over, swept or not: the sweep comes at the next tick."""
+        return self.expired_at is not None or (self.expires_at is not None and self.expires_at <= moment(now))
+
     def prefix(self, attempt: int) -> str:
         """Where an attempt's objects lie: a later attempt cannot collide with them."""
         path = str(self.spec.get("storage_path") or FAMILIES.get(self.kind, self.kind)).strip("/")
         return f"{self.tenant}/{path}/{self.id}/{attempt}/"
 
 
-def new_item(run: Run, created: datetime, keep: timedelta) -> Item:
+def new_item(run: Run, ttl: int) -> Item:
     """The table's item of a run that has just been asked for: waiting, in its database's queue."""
     fields = run.model_dump(exclude_none=True)
     return fields | {
@@ -138,7 +142,7 @@ def new_item(run: Run, created: datetime, keep: timedelta) -> Item:
         "day": run.created_at[:10],
         "due_list": waiting_list(run.database),
         "due_at": queue_place(run),
-        "ttl": int((created + keep).timestamp()),
+        "ttl": ttl,
     }
 
 

@@ -158,13 +158,13 @@ def _writes(run: Run, settled: Run, failure: Failure | None, now: datetime) -> l
                 "bytes": settled.artifact.size_bytes,
                 "expires_at": settled.expires_at,
             }
-            record["ttl"] = int(now.timestamp()) + _record_seconds(settled)
+            record["ttl"] = progress["ttl"] = int(now.timestamp()) + _record_seconds(settled)
             after |= {"sha256": settled.artifact.sha256, "size_bytes": settled.artifact.size_bytes}
-        writes.append(audit_note(run.tenant, f"{run.kind}.{settled.status}", run.id, "stowage", now, after))
+        writes.append(audit_note(run, settled.status, "stowage", now, after))
     expected = {
         "attempt": run.attempt,
         "status": UNFINISHED,
-        "cancel_requested": (run.cancel_requested,),
+        "cancel_requested": run.cancel_requested,
     }
     removed = () if settled.error else ("error",)
     writes.append(Update(run.pk, run.sk, record, remove=("upload", *removed), when=expected))

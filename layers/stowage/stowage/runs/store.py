@@ -26,7 +26,7 @@ def create_run(run: Run, now: datetime, together_with: list[Write]) -> None:
     `ConditionFailedError.failed` counts `together_with` first.
     """
     pk, sk = progress_key(run.id)
-    keep = timedelta(days=settings().run_days)
+    ttl = lives_until(now)
     progress: Item = {
         "pk": pk,
         "sk": sk,
@@ -40,16 +40,21 @@ def create_run(run: Run, now: datetime, together_with: list[Write]) -> None:
         "bytes": 0,
         "stage": "waiting",
         "message": "Waiting for a free slot.",
-        "ttl": int((now + keep).timestamp()),
+        "ttl": ttl,
     }
     table.transact(
         [
             *together_with,
-            Put(new_item(run, now, keep), when={"pk": ABSENT}),
+            Put(new_item(run, ttl), when={"pk": ABSENT}),
             Put(progress, when={"pk": ABSENT}),
-            audit_note(run.tenant, f"{run.kind}.requested", run.id, run.requested_by, now, run.spec),
+            audit_note(run, "requested", run.requested_by, now, run.spec),
         ]
     )
+
+
+def lives_until(now: datetime) -> int:
+    """When TTL may take the items of a run without a file, in seconds since the epoch."""
+    return int((now + timedelta(days=settings().run_days)).timestamp())
 
 
 def find_run(tenant: str, run_id: str) -> Run | None:
