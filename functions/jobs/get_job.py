@@ -1,23 +1,15 @@
 """GET /api/jobs/{job_id}: one run."""
 
-from pydantic import BaseModel
-
 from stowage import jobs
-from stowage.entry.http import Caller, Id, http_app
+from stowage.entry.http import Caller, Data, Id, http_app
 from stowage.runs.store import read_progress, read_run
 
 app = http_app()
 
 
-class Answer(BaseModel):
-    """The envelope of the job routes."""
-
-    data: jobs.Job
-
-
 @app.get("/api/jobs/<job_id>")
-def get_job(caller: Caller, job_id: Id) -> Answer:
+def get_job(caller: Caller, job_id: Id) -> Data[jobs.Job]:
     """Show one run with its progress; its tenant is the run's own."""
     progress = read_progress(job_id)
     tenant = caller.must_see_run(progress and progress["tenant"])
-    return Answer(data=jobs.job(read_run(tenant, job_id), progress))
+    return Data(data=jobs.job(read_run(tenant, job_id), progress))

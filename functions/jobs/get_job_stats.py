@@ -3,23 +3,16 @@
 from typing import Annotated
 
 from aws_lambda_powertools.event_handler.openapi.params import Query
-from pydantic import BaseModel
 
 from stowage import jobs
-from stowage.entry.http import Caller, http_app
+from stowage.entry.http import Caller, Data, http_app
 
 app = http_app()
-
-
-class Answer(BaseModel):
-    """The envelope of the job routes."""
-
-    data: jobs.JobStats
 
 
 @app.get("/api/jobs/stats")
 def get_job_stats(
     caller: Caller, project_id: str | None = None, days: Annotated[int, Query(ge=1, le=90)] = 30
-) -> Answer:
+) -> Data[jobs.JobStats]:
     """Count the runs of one tenant, or of all that the caller may see."""
-    return Answer(data=jobs.read_stats(caller.tenant_ids(project_id), caller.now, days))
+    return Data(data=jobs.read_stats(caller.tenant_ids(project_id), caller.now, days))

@@ -1,21 +1,13 @@
 """GET /api/jobs/{job_id}/timeline: what a run did, and when."""
 
-from pydantic import BaseModel
-
 from stowage import jobs
-from stowage.entry.http import Caller, Id, http_app
+from stowage.entry.http import Caller, Data, Id, http_app
 from stowage.runs.store import read_run, tenant_of
 
 app = http_app()
 
 
-class Answer(BaseModel):
-    """The envelope of the job routes."""
-
-    data: jobs.Timeline
-
-
 @app.get("/api/jobs/<job_id>/timeline")
-def get_job_timeline(caller: Caller, job_id: Id) -> Answer:
+def get_job_timeline(caller: Caller, job_id: Id) -> Data[jobs.Timeline]:
     """Show the stages, every attempt, the manifest and about what it cost."""
-    return Answer(data=jobs.read_timeline(read_run(caller.must_see_run(tenant_of(job_id)), job_id)))
+    return Data(data=jobs.read_timeline(read_run(caller.must_see_run(tenant_of(job_id)), job_id)))

@@ -8,6 +8,7 @@ from pydantic import BaseModel
 
 from stowage import jobs
 from stowage.entry.http import Caller, http_app
+from stowage.runs.record import KINDS
 
 app = http_app()
 
@@ -23,7 +24,7 @@ class Answer(BaseModel):
 def list_jobs(
     caller: Caller,
     project_id: str | None = None,
-    type: Literal[*jobs.KINDS] | None = None,  # type: ignore[valid-type]
+    type: Literal[*KINDS] | None = None,  # type: ignore[valid-type]
     status: Literal["pending", "running", "completed", "failed", "cancelled"] | None = None,
     since: datetime | None = None,
     cursor: str | None = None,

@@ -1,27 +1,19 @@
 """POST /api/jobs/{job_id}/retry: start a failed or cancelled run anew."""
 
 from aws_lambda_powertools.event_handler import Response
-from pydantic import BaseModel
 
 from stowage import jobs
-from stowage.entry.http import Caller, Id, http_app, json_response
-from stowage.exports import must_own
-from stowage.runs.change import retry_run
+from stowage.entry.http import Caller, Data, Id, http_app, json_response
+from stowage.runs.change import must_own, retry_run
 from stowage.runs.store import read_run, tenant_of
 
 app = http_app("operator")
 
 
-class Answer(BaseModel):
-    """The envelope of the job routes."""
-
-    data: jobs.Job
-
-
 @app.post("/api/jobs/<job_id>/retry")
-def retry_job(caller: Caller, job_id: Id) -> Response[Answer]:
+def retry_job(caller: Caller, job_id: Id) -> Response[Data[jobs.Job]]:
     """Make a new attempt; the timeline keeps the earlier ones."""
     run = read_run(caller.must_see_run(tenant_of(job_id)), job_id)
     caller.must(run.file_role)
     must_own(run, caller.identity)
-    return json_response(Answer(data=jobs.job(retry_run(run, caller.sub, caller.now))), 202)
+    return json_response(Data(data=jobs.job(retry_run(run, caller.sub, caller.now))), 202)

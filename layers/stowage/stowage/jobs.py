@@ -14,11 +14,9 @@ from stowage.aws.table import Item
 from stowage.backups.records import duration_ms
 from stowage.errors import BadRequestError
 from stowage.ids import is_run_id
-from stowage.runs.record import FINAL, UNFINISHED, Run
+from stowage.runs.record import FINAL, UNFINISHED, Attempt, Run
 from stowage.runs.store import newest_runs, with_progress
 from stowage.settings import settings
-
-KINDS = ("export_backup", "export_logs", "export", "import", "restore", "verify", "replicate", "offboard")
 
 # On-demand prices in us-east-1, in USD: https://aws.amazon.com/fargate/pricing/, https://aws.amazon.com/lambda/pricing/
 FARGATE_HOUR = 1 * 0.04048 + 2 * 0.004445
@@ -205,12 +203,12 @@ def read_timeline(run: Run) -> Timeline:
     )
 
 
-def _cost(attempt: Any) -> float:
+def _cost(attempt: Attempt) -> float:
     if not attempt.started_at:
         return 0.0
     ran = datetime.fromisoformat(attempt.ended_at) - datetime.fromisoformat(attempt.started_at)
     a_second = FARGATE_HOUR / 3600 if attempt.lane == "worker" else LAMBDA_SECOND
-    return float(ran.total_seconds() * a_second)
+    return ran.total_seconds() * a_second
 
 
 def read_stats(tenants: Iterable[str] | None, now: datetime, days: int) -> JobStats:

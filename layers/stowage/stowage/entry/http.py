@@ -59,6 +59,12 @@ class Body(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
+class Data[T](BaseModel):
+    """The envelope of the backup and job routes."""
+
+    data: T
+
+
 @dataclass(kw_only=True)
 class VisitorContext:
     """A request, whoever it comes from."""

@@ -26,7 +26,7 @@ from stowage.identity import Identity
 from stowage.ids import new_run_id, rfc3339
 from stowage.limits import DAY, Limit
 from stowage.links import no_link, read_token
-from stowage.runs.change import cancel_run, forget_run
+from stowage.runs.change import cancel_run, forget_run, must_own
 from stowage.runs.record import FINAL, Run
 from stowage.runs.request import IdempotencyKey, request_run
 from stowage.runs.store import find_run, list_history, read_run, with_progress
@@ -173,12 +173,6 @@ def delete_export(tenant: str, identity: Identity, export_id: str, now: datetime
     except table.ConditionFailedError:
         raise ConflictError("The export is running; cancel it first.", "still_running") from None
     return run.id
-
-
-def must_own(run: Run, identity: Identity) -> None:
-    """ForbiddenError where an operator reaches for somebody else's run; admins may any."""
-    if run.requested_by != identity.sub and not identity.may("admin"):
-        raise ForbiddenError("Operators cancel and delete their own runs only.", "not_your_run")
 
 
 def follow_link(token: str, source_ip: str, now: datetime) -> str:

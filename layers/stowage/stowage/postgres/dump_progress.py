@@ -1,5 +1,5 @@
-"""How far a dump is by the server's own account: pg_dump tells nothing, and for `tar` it writes a table only once it has
-all of it.
+"""How far a dump is by the server's own account: pg_dump tells nothing, and for `tar` it writes a table only once it
+has all of it.
 """
 
 import contextlib

@@ -5,12 +5,19 @@ from datetime import datetime
 from stowage.audit import audit_note
 from stowage.aws import objects, table
 from stowage.aws.table import ConditionFailedError, Delete, Update, Write
-from stowage.errors import ConflictError, UnavailableError
+from stowage.errors import ConflictError, ForbiddenError, UnavailableError
+from stowage.identity import Identity
 from stowage.runs.record import FINAL, SWEEP_LIST, Run, moment, queue_place, waiting_list
 from stowage.runs.settle import SWEEP_AFTER, bucket_of
 from stowage.runs.store import lives_until, progress_key, read_run
 
 _TRIES = 5
+
+
+def must_own(run: Run, identity: Identity) -> None:
+    """ForbiddenError where an operator reaches for somebody else's run; admins may any."""
+    if run.requested_by != identity.sub and not identity.may("admin"):
+        raise ForbiddenError("Operators cancel and delete their own runs only.", "not_your_run")
 
 
 def cancel_run(run: Run, actor: str, now: datetime) -> Run:

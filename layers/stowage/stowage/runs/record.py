@@ -8,7 +8,7 @@ writes on the condition that it is still the current one.
 """
 
 from datetime import datetime, timedelta
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -20,6 +20,7 @@ type Status = Literal["pending", "running", "completed", "failed", "cancelled"]
 type Kind = Literal[
     "export_backup", "export_logs", "export", "import", "restore", "verify", "replicate", "offboard"
 ]  # fmt: skip
+KINDS: tuple[str, ...] = get_args(Kind.__value__)
 type Lane = Literal["inline", "worker"]
 
 FINAL: tuple[Status, ...] = ("completed", "failed", "cancelled")
