@@ -36,7 +36,9 @@ LISTEN = """
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     program = os.environ.get("STOWAGE_BROWSER") or shutil.which("chromium") or shutil.which("google-chrome")
-    assert program, "These tests drive a browser: install chromium (.ci/run does), or name one in STOWAGE_BROWSER."
+    if not program:
+        missing = "NOT TESTED: no browser here. Install chromium (.ci/run does), or name one in STOWAGE_BROWSER."
+        pytest.fail(missing) if os.environ.get("CI") else pytest.skip(missing)
     with sync_playwright() as playwright:
         launched = playwright.chromium.launch(executable_path=program, args=ARGUMENTS)
         yield launched

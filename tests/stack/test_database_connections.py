@@ -1,4 +1,4 @@
-"""Connections as the product makes them: what a refusing server says becomes an error, and whom it has to be signed by."""
+"""Connections as the product makes them: a server that refuses us is told from one without room, a forged one too."""
 
 import socket
 import ssl

@@ -81,10 +81,8 @@ def run_of(schema: str, dump_format: str = "tar", **fields: Any) -> Run:
 @pytest.mark.usefixtures("deployed")
 def test_rows_move_while_tar_writes_nothing(schema: str) -> None:
     source = SnapshotDump(run_of(schema), connect("main", DUMP), "18.4", lambda: None)
-    seen = []
     try:
-        for chunk in source.chunks():
-            seen.append((len(chunk), source.rows))
+        seen = [(len(chunk), source.rows) for chunk in source.chunks()]
         source.finish()
     finally:
         source.close()

@@ -105,6 +105,11 @@ def test_a_task_is_tried_again_only_where_nothing_of_ours_has_run(state: str) ->
     assert retried <= WORTH_ANOTHER_CALL
 
 
+def test_an_attempt_inside_a_function_is_called_again_only_where_the_call_was_throttled() -> None:
+    """Any other error of a call may come after the function has begun, and an attempt is claimed once."""
+    assert [rule["ErrorEquals"] for rule in STATES["RunInline"]["Retry"]] == [["Lambda.TooManyRequestsException"]]
+
+
 def test_states_are_written_in_json_path() -> None:
     assert "QueryLanguage" not in TEXT
     assert "{%" not in TEXT

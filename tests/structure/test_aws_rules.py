@@ -5,6 +5,7 @@ import re
 from typing import Any
 
 import pytest
+import yaml
 
 from local.event_patterns import matches
 from stowage.entry.http import MOST_BODY_BYTES
@@ -21,7 +22,7 @@ from tests.structure.deployed_template import (
     transformed,
 )
 from tests.structure.reachable_code import reach
-from tests.structure.repository import EVENTS, PACKAGE, module_of, product_files, relative
+from tests.structure.repository import EVENTS, PACKAGE, ROOT, module_of, product_files, relative
 
 MOST_RESOURCES = 400
 """CloudFormation refuses a stack of more than 500."""
@@ -178,6 +179,19 @@ def test_an_asynchronous_function_has_a_dead_letter_queue(function: str) -> None
     assert functions()[function]["DeadLetterConfig"]["TargetArn"] == "<DeadLetterQueue.Arn>"
 
 
+def test_a_change_of_any_parameter_that_decides_on_the_keys_copies_them_anew() -> None:
+    decisive = {name for name in source()["Parameters"] if name.startswith(("Jwks", "JwtAlg", "JwtSecret"))}
+    assert decisive == {name for name in source()["Resources"]["Keys"]["Properties"] if not name.startswith("Service")}
+
+
+def test_the_cluster_needs_no_role_that_a_fresh_account_has_not() -> None:
+    """Capacity providers need ECS's service-linked role, which appears with an account's first cluster or service."""
+    [cluster] = properties_of("AWS::ECS::Cluster").values()
+    assert cluster == {}
+    run = yaml.safe_load((ROOT / "statemachines/run.asl.yaml").read_text())["States"]["RunInWorker"]["Parameters"]
+    assert run["LaunchType"] == "FARGATE"
+
+
 @pytest.mark.parametrize("function", [name for name in FUNCTIONS if "deployment" in triggers_of(name)])
 def test_cloudformation_waits_longer_than_a_deployments_function_may_take(function: str) -> None:
     waits = [
@@ -233,7 +247,7 @@ def test_a_poisoned_stream_record_is_isolated_and_given_up_on(function: str) -> 
     assert mapping["BisectBatchOnFunctionError"] is True
     assert 1 <= mapping["MaximumRetryAttempts"] <= 100
     assert mapping["DestinationConfig"]["OnFailure"]["Destination"] == "<DeadLetterQueue.Arn>"
-    assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+    assert "FunctionResponseTypes" not in mapping, "only a function's error is bisected; these raise what went wrong"
     assert mapping["StartingPosition"] == "TRIM_HORIZON", "what is written during the deployment counts too"
 
 

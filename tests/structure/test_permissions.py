@@ -1,11 +1,13 @@
 """Each role may do what its code calls, and no more than that: read from the template and from the code."""
 
 import json
+import re
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
 
 import pytest
 
+from stowage.entry.http import MOUNTS
 from tests.structure.deployed_template import (
     VARIANTS,
     Resources,
@@ -19,6 +21,7 @@ from tests.structure.deployed_template import (
     transformed,
 )
 from tests.structure.reachable_code import Operation, reach
+from tests.structure.repository import PACKAGE
 
 HANDLERS = sorted(function_by_module())
 WORKER = "worker.__main__"
@@ -76,6 +79,9 @@ AWS_POLICIES = {
     "service-role/AmazonECSTaskExecutionRolePolicy": "the worker's image and log",
 }
 """AWS's own policies that a role may have, and what for."""
+
+DATABASE_ROLES = set(re.findall(r"\bstowage_\w+", (PACKAGE / "postgres/roles.sql").read_text()))
+"""The roles that Stowage's code and its master may log in as."""
 
 CHANGES_OF_THE_TABLE = ("dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:DeleteItem")
 MAY_WRITE_KEYS = "CopyKeysFunction"
@@ -169,14 +175,79 @@ def test_a_role_may_use_the_owners_kms_key_where_its_code_reads_or_writes_object
 def test_a_role_that_forwards_to_a_backend_may_read_the_key_for_it() -> None:
     arn = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:backend-AbCdEf"
     found = deployed_with(BackendApiUrl="https://backend.example.com", BackendApiKeySecretArn=arn)
-    forwarding = [
+    forwarding = {
         module
         for module in HANDLERS
-        if "stowage.entry.upstream._api_key" in reach(module).definitions and module.startswith("exports.")
+        for path in paths_of(found, function_by_module()[module])
+        if path.startswith(MOUNTS)
+    }
+    assert len(forwarding) == 7
+    may_read = {
+        module
+        for module, role in roles(found).items()
+        if allows(statements(found, role), "secretsmanager:GetSecretValue", arn)
+    }
+    assert may_read == forwarding
+
+
+def paths_of(found: Resources, function: str) -> list[str]:
+    """The paths of the API that a function answers."""
+    return [
+        path
+        for path, methods in found["Api"]["Properties"]["Body"]["paths"].items()
+        if f"<{function}.Arn>" in json.dumps(methods)
     ]
-    assert forwarding
-    for module in forwarding:
-        assert allows(statements(found, roles(found)[module]), "secretsmanager:GetSecretValue", arn), module
+
+
+@pytest.mark.parametrize("module", [*HANDLERS, WORKER])
+def test_a_role_logs_in_to_the_database_only_as_its_code_does(module: str) -> None:
+    """As the owner of the schemas only what migrates them; as those who restore and purge nobody, yet."""
+    found = deployed()
+    given = statements(found, roles(found)[module])
+    database = "arn:<AWS::Partition>:rds-db:<AWS::Region>:<AWS::AccountId>:dbuser:db-1/"
+    allowed = {role for role in DATABASE_ROLES if allows(given, "rds-db:connect", database + role)}
+    if not reach(module).speaks_sql:
+        assert allowed == set()
+    elif "stowage.postgres.migrations.migrate" in reach(module).definitions:
+        assert allowed == {"stowage_app", "stowage_dump", "stowage_owner"}
+    else:
+        assert allowed == {"stowage_app", "stowage_dump"}
+
+
+def test_the_function_that_copies_keys_writes_nothing_else() -> None:
+    found = deployed()
+    writing = [
+        statement
+        for statement in statements(found, roles(found)["triggers.copy_keys"])
+        if any(action.startswith("dynamodb:") for action in statement.actions)
+    ]
+    assert [statement.actions for statement in writing] == [("dynamodb:PutItem",)]
+    assert writing[0].condition == repr({"ForAllValues:StringLike": {"dynamodb:LeadingKeys": ["KEY#*"]}})
+
+
+@pytest.mark.parametrize("variant", [*VARIANTS, "no login of its own"])
+def test_no_policy_is_empty(variant: str) -> None:
+    """IAM refuses a policy without a statement."""
+    found = deployed(variant) if variant in VARIANTS else deployed_with(DatabaseLogin="none")
+    documents = [properties["PolicyDocument"] for properties in of_type(found, "AWS::IAM::ManagedPolicy").values()]
+    documents += [
+        policy["PolicyDocument"]
+        for properties in of_type(found, "AWS::IAM::Role").values()
+        for policy in properties.get("Policies", [])
+    ]
+    assert all(document["Statement"] for document in documents)
+
+
+def test_every_action_on_the_table_is_one_that_some_code_calls() -> None:
+    found = deployed()
+    given = {
+        action
+        for role in roles(found).values()
+        for statement in statements(found, role)
+        for action in statement.actions
+        if action.startswith("dynamodb:")
+    }
+    assert given <= {action for actions in ACTIONS.values() for action in actions}
 
 
 @pytest.mark.parametrize("module", [*HANDLERS, WORKER])
