@@ -16,11 +16,11 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from statistics import median
-from typing import Literal
 from uuid import uuid4
 
 from benchmarks.bench_tenant import BenchTenant, bench_tenant, read_stack
 from benchmarks.compressors import bare, in_pg_dump, peak_megabytes
+from benchmarks.figures import told
 from stowage.aws.clients import dynamodb, s3
 from stowage.aws.uploads import MultipartUpload
 from stowage.pipeline.compress import gzip_compressor
@@ -129,20 +129,6 @@ def speeds(tenant: BenchTenant, bucket: str, rounds: int) -> list[bool]:
         told("pipeline, all on the same cores as Postgres", median(same), median(floor), SAME_CORES_GOAL),
         told("pg_dump -Fc, by the pipeline", median(custom), median(same), CUSTOM_GOAL, at_least=True),
     ]
-
-
-def told(
-    name: str, seconds: float, floor: float, goal: float, *, at_least: bool = False, unit: Literal["s", "ms"] = "s"
-) -> bool:
-    """Print one ratio with both its sides; whether the goal is met."""
-    ratio = seconds / floor
-    met = ratio >= goal if at_least else ratio <= goal
-    relation = "≥" if at_least else "≤"
-    scale = 1000 if unit == "ms" else 1
-    print(
-        f"{name}: {seconds * scale:.2f} {unit} / {floor * scale:.2f} {unit} = {ratio:.2f} (goal {relation} {goal}) {'met' if met else 'MISSED'}"
-    )
-    return met
 
 
 def peaks(arguments: list[str]) -> list[bool]:

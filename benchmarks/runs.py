@@ -20,7 +20,8 @@ import requests
 
 from benchmarks.bench_tenant import BenchTenant, bench_tenant, read_stack
 from benchmarks.compressors import in_pg_dump
-from benchmarks.dumps import bare, told
+from benchmarks.dumps import bare
+from benchmarks.figures import told
 
 WHOLE_RUN_GOAL = 2.5
 CUSTOM_GOAL = 2.0

@@ -23,6 +23,7 @@ from tests.stack.route_surface import (
     read_job,
     refusal,
     start_backup,
+    start_export,
     tick,
 )
 
@@ -208,6 +209,6 @@ def test_an_expired_backup_is_shown_without_its_file(stack: RunningStack, admin:
 
 
 def test_an_export_is_no_backup(admin: Api) -> None:
-    [export] = admin.get("/api/jobs?type=export&limit=1").json()["data"]
+    export = start_export(admin, "initech")
     refusal(admin.get(f"/api/backup/{export['id']}"), 404, "not_found")
     refusal(admin.get(f"/api/backup/{export['id']}/download", allow_redirects=False), 404, "not_found")

@@ -106,6 +106,26 @@ def test_a_bisecting_stream_finds_the_record_that_fails() -> None:
     }
 
 
+def test_a_stream_without_partial_responses_ignores_what_the_function_answers() -> None:
+    functions = ScriptedFunctions(Outcome("", b'{"batchItemFailures": [{"itemIdentifier": "1"}]}'))
+    written = records(3)
+    made = stream(functions, written, [], BatchSize=2)
+    wait_until(lambda: len(functions.batches) == 2)
+    made.stop()
+    assert [numbers(batch) for batch in functions.batches] == [["0", "1"], ["2"]]
+
+
+def test_a_stream_splits_a_failing_batch_before_it_gives_up() -> None:
+    """Splitting counts as no retry."""
+    functions, sent = ScriptedFunctions(failure("Error", "x"), failure("Error", "x")), list[Any]()
+    options = {"MaximumRetryAttempts": 0, "DestinationConfig": {"OnFailure": {"Destination": "arn:queue"}}}
+    made = stream(functions, records(2), sent, BisectBatchOnFunctionError=True, **options)
+    wait_until(lambda: len(functions.batches) == 3)
+    made.stop()
+    assert [numbers(batch) for batch in functions.batches] == [["0", "1"], ["0"], ["1"]]
+    assert [message["DDBStreamBatchInfo"]["startSequenceNumber"] for _, message in sent] == ["0"]
+
+
 def test_a_stream_passes_only_what_its_filters_match() -> None:
     functions = ScriptedFunctions()
     pattern = json.dumps({"dynamodb": {"NewImage": {"status": {"S": ["done"]}}}})

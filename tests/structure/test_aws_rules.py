@@ -356,7 +356,7 @@ def test_the_api_shows_pages_of_other_origins_the_headers_of_the_contract() -> N
         for event in events_of(function).values()
         if event["Type"] == "HttpApi" and "Method" in event["Properties"]
     }
-    assert methods <= set(cors["AllowMethods"])
+    assert methods <= set(cors["allowMethods"])
 
 
 # Alarms and metrics

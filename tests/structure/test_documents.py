@@ -74,7 +74,7 @@ def test_every_path_that_is_named_exists(document: Path) -> None:
 
 def test_nothing_is_still_to_be_filled_in(document: Path) -> None:
     """A placeholder is in capitals: on a line of its own, or in prose."""
-    prose = re.sub(r"^```.*?^```|`[^`]+`", "", text_of(document), flags=re.MULTILINE | re.DOTALL)
+    prose = re.sub(r"^ *```.*?^ *```|`[^`]+`", "", text_of(document), flags=re.MULTILINE | re.DOTALL)
     alone = re.findall(r"^[A-Z]+_[A-Z_]+$", text_of(document), re.MULTILINE)
     assert not alone + re.findall(r"\b[A-Z]{2,}_[A-Z_]+\b", prose)
 

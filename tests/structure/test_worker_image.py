@@ -6,9 +6,9 @@ from tests.structure.repository import ROOT, WORKER
 
 STAGES = [
     [(name, rest.strip()) for name, rest in re.findall(r"^([A-Z]+)\s+(.*)$", stage, re.MULTILINE)]
-    for stage in re.split(
-        r"^(?=FROM )", re.sub(r"\\\n", " ", (WORKER / "Dockerfile").read_text()), flags=re.MULTILINE
-    )[1:]
+    for stage in re.split(r"^(?=FROM )", re.sub(r"\\\n", " ", (WORKER / "Dockerfile").read_text()), flags=re.MULTILINE)[
+        1:
+    ]
 ]
 FINAL = STAGES[-1]
 
