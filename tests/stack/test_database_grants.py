@@ -141,9 +141,10 @@ def test_a_grant_reaches_no_look_alike(database: str) -> None:
 
 
 def test_a_grant_in_a_schema_of_somebody_else_is_refused(database: str) -> None:
-    with connect(database) as connection:
+    with connect(database, "stowage_app") as connection:
         with pytest.raises(MigrationError, match="control_plane belongs to stowage_owner"):
             grant_tenant(connection, "control_plane")
+    with connect(database) as connection:
         with pytest.raises(MigrationError, match="there is no schema tenant_nobody"):
             grant_tenant(connection, "tenant_nobody")
 

@@ -47,11 +47,11 @@ BEGIN
 
     EXECUTE format('GRANT CREATE ON DATABASE %I TO stowage_owner, stowage_restore', current_database());
 
-    -- The master acts as stowage_owner for migrations by SET ROLE, without inheriting its rights at other times. Before
-    -- Postgres 16 a membership has no such options.
+    -- The master acts as stowage_owner for migrations by SET ROLE, and sees what that role owns. Before Postgres 16 a
+    -- membership has no such options.
     IF NOT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) THEN
         IF current_setting('server_version_num')::int >= 160000 THEN
-            EXECUTE format('GRANT stowage_owner TO %I WITH INHERIT FALSE, SET TRUE', current_user);
+            EXECUTE format('GRANT stowage_owner TO %I WITH INHERIT TRUE, SET TRUE', current_user);
         ELSE
             EXECUTE format('GRANT stowage_owner TO %I', current_user);
         END IF;
