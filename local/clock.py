@@ -51,7 +51,7 @@ class Clock:
         function = self._functions[target["Arn"]]
         wait = 1
         while not self._stop.wait(wait):
-            payload = target.get("Input") or json.dumps(_event(properties["Name"]))
+            payload = target.get("Input") or json.dumps(_event(properties.get("Name", function.name)))
             self._functions.invoke_later(function, payload.encode())
             wait = seconds
 

@@ -12,6 +12,7 @@ from typing import Any
 import requests
 
 from local.console import say, settle, show
+from local.gateway import UNLOGGED_READER
 
 type Json = Any
 TENANT = "acme"
@@ -39,7 +40,7 @@ def demonstrate(stack: Any, stopping: threading.Event, *, once: bool) -> int:
         return 1
     if once:
         return 0
-    say(where_to_look(description))
+    say(where_to_look(description, stack.configuration.home / "stack.json"))
     while not stopping.wait(0.5):  # a signal that another thread gets does not wake an endless wait
         pass
     return 0
@@ -50,7 +51,7 @@ class Client:
 
     def __init__(self, url: str, token: str) -> None:
         self._url, self._session = url, requests.Session()
-        self._session.headers["authorization"] = f"Bearer {token}"
+        self._session.headers.update({"authorization": f"Bearer {token}", "user-agent": UNLOGGED_READER})
 
     def call(self, method: str, path: str, body: Json = None) -> Json:
         """A JSON answer; DemonstrationError with the API's own sentence where it refuses."""
@@ -152,16 +153,16 @@ def rows_of_xlsx(path: Path) -> int:
     return rows
 
 
-def where_to_look(description: Json) -> str:
+def where_to_look(description: Json, stack_file: Path) -> str:
     """What a person may try next."""
     url = description["api_url"]
     return f"""
 The stack goes on serving; Ctrl-C stops it.
 
-  API       {url}   (its console is to come at {description["console_url"]})
+  API       {url}
   AWS       {description["aws_endpoint_url"]}   (AWS_ENDPOINT_URL of any AWS client; key and secret: local)
   Postgres  psql {description["database_url"]}
-  Tokens    admin, operator, viewer, other: in .stowage/stack.json
+  Tokens    admin, operator, viewer, other: in {stack_file}
 
   TOKEN={description["tokens"]["admin"]}
   curl -H "Authorization: Bearer $TOKEN" {url}/api/v1/me

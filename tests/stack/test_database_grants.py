@@ -141,12 +141,11 @@ def test_a_grant_reaches_no_look_alike(database: str) -> None:
 
 
 def test_a_grant_in_a_schema_of_somebody_else_is_refused(database: str) -> None:
-    with connect(database, "stowage_app") as connection:
-        with pytest.raises(MigrationError, match="control_plane belongs to stowage_owner"):
-            grant_tenant(connection, "control_plane")
-    with connect(database) as connection:
-        with pytest.raises(MigrationError, match="there is no schema tenant_nobody"):
-            grant_tenant(connection, "tenant_nobody")
+    somebody = connect(database, "stowage_app")
+    with somebody as connection, pytest.raises(MigrationError, match="control_plane belongs to stowage_owner"):
+        grant_tenant(connection, "control_plane")
+    with connect(database) as connection, pytest.raises(MigrationError, match="there is no schema tenant_nobody"):
+        grant_tenant(connection, "tenant_nobody")
 
 
 def test_no_statement_limit_ends_a_dump_and_none_lets_a_request_run_forever(database: str) -> None:

@@ -360,3 +360,12 @@ def test_an_item_reaches_the_functions_of_its_stream_at_once(stack: RunningStack
     assert wait_until(lambda: log.stat().st_size > before)
     assert time.monotonic() - written < 1
     dynamodb.delete_item(TableName=stack.resources["Table"], Key=key)
+
+
+def test_the_clock_of_the_template_ticks(stack: RunningStack) -> None:
+    """Every schedule of the template fires a second after the start, the clock of runs among them."""
+    log = stack.home / "logs" / "functions.log"
+    deadline = time.monotonic() + 70
+    while '"watched":' not in log.read_text():
+        assert time.monotonic() < deadline, "the clock has not ticked"
+        time.sleep(0.2)
