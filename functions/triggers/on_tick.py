@@ -5,9 +5,13 @@ from typing import Any
 
 from stowage.entry.trigger import trigger
 from stowage.runs.clock import tick
+from stowage.trash.due import start_purge
 
 
 @trigger
 def app(_event: dict[str, Any], now: datetime) -> dict[str, int]:
     """Answer what was done."""
-    return tick(now)
+    try:
+        return tick(now)
+    finally:
+        start_purge(now)

@@ -3,8 +3,9 @@
 Exports, bulk edits, the trash, the record routes and imports all read these declarations, so a table of your own is
 one more `Entity` in `ENTITIES`: its table, its model (the fields as the API names them), what its filters take, and
 which field names a record to a person. Columns are the snake_case of the fields; `id`, `created_at` and
-`updated_at` are on every table; `deleted_at`, `deleted_by`, `purge_at` and `deleted_operation` are on those with
-`soft_delete` (`python -m stowage.postgres soft-delete TABLE` prints the migration that adds them).
+`updated_at` are on every table; `deleted_at`, `deleted_by`, `purge_at`, `deleted_operation` and `deleted_with` (the
+parent that took a record along to the trash) are on those with `soft_delete`: `python -m stowage.postgres soft-delete
+TABLE` prints the migration that adds them.
 """
 
 import re
@@ -90,11 +91,25 @@ class Field:
 
 
 @dataclass(frozen=True)
+class Reference:
+    """A field that holds the id of a record of another entity (`entity` is its plural name).
+
+    `on_delete` says what deleting that one means here: `cascade` takes these records along to the trash (one level
+    deep), `restrict` refuses while there are any outside it, `keep` leaves them as they are.
+    """
+
+    field: str
+    entity: str
+    on_delete: Literal["cascade", "restrict", "keep"]
+
+
+@dataclass(frozen=True)
 class Entity:
     """A table of records. `name` is the plural used in paths and as `dataType`.
 
     `label` is the field that names a record to a person, `search` those that a free-text search looks in, `filters`
-    those that may be filtered by equality: every field but times, unless given.
+    those that may be filtered by equality: every field but times, unless given. `unique` are sets of fields that no
+    two records outside the trash share, `references` the fields that name records of other entities.
     """
 
     name: str
@@ -106,6 +121,8 @@ class Entity:
     search: tuple[str, ...] = ()
     filters: tuple[str, ...] = ()
     soft_delete: bool = True
+    unique: tuple[tuple[str, ...], ...] = ()
+    references: tuple[Reference, ...] = ()
     fields: tuple[Field, ...] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -118,6 +135,22 @@ class Entity:
     def field(self, name: str) -> Field | None:
         """The field of that API name, or None."""
         return next((f for f in self.fields if f.name == name), None)
+
+    def column(self, name: str) -> str:
+        """The column of the field of that API name; KeyError where there is none."""
+        found = self.field(name)
+        if found is None:
+            raise KeyError(name)
+        return found.column
+
+    def children(self, on_delete: str) -> "list[tuple[Entity, Reference]]":
+        """The entities that refer to this one in that way, each with the reference."""
+        return [
+            (child, reference)
+            for child in ENTITIES.values()
+            for reference in child.references
+            if reference.entity == self.name and reference.on_delete == on_delete
+        ]
 
 
 def _column(name: str) -> str:
@@ -135,8 +168,27 @@ def _type(annotation: object) -> FieldType:
 ENTITIES: dict[str, Entity] = {
     entity.name: entity
     for entity in (
-        Entity("brands", "brand", "brands", Brand, label="label", id_prefix="brd_", search=("label",)),
-        Entity("groups", "group", "groups", Group, label="label", id_prefix="grp_", search=("label",)),
+        Entity(
+            "brands",
+            "brand",
+            "brands",
+            Brand,
+            label="label",
+            id_prefix="brd_",
+            search=("label",),
+            unique=(("label",),),
+        ),
+        Entity(
+            "groups",
+            "group",
+            "groups",
+            Group,
+            label="label",
+            id_prefix="grp_",
+            search=("label",),
+            unique=(("brandId", "label"),),
+            references=(Reference("brandId", "brands", "restrict"),),
+        ),
         Entity(
             "accounts",
             "account",
@@ -145,9 +197,30 @@ ENTITIES: dict[str, Entity] = {
             label="username",
             id_prefix="acc_",
             search=("username", "displayName"),
+            unique=(("platform", "username"),),
+            references=(Reference("brandId", "brands", "restrict"), Reference("groupId", "groups", "restrict")),
         ),
-        Entity("posts", "post", "posts", Post, label="url", id_prefix="pst_", search=("url", "caption")),
-        Entity("tasks", "task", "tasks", Task, label="title", id_prefix="tsk_", search=("title", "description")),
+        Entity(
+            "posts",
+            "post",
+            "posts",
+            Post,
+            label="url",
+            id_prefix="pst_",
+            search=("url", "caption"),
+            unique=(("url",),),
+            references=(Reference("accountId", "accounts", "cascade"),),
+        ),
+        Entity(
+            "tasks",
+            "task",
+            "tasks",
+            Task,
+            label="title",
+            id_prefix="tsk_",
+            search=("title", "description"),
+            references=(Reference("assignee", "users", "keep"),),
+        ),
         Entity("users", "user", "users", User, label="name", id_prefix="usr_", search=("name", "email")),
     )
 }

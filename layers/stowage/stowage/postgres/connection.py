@@ -25,6 +25,7 @@ Connection = psycopg.Connection
 APP = "stowage_app"
 DUMP = "stowage_dump"
 OWNER = "stowage_owner"
+PURGE = "stowage_purge"
 
 SERVER_CA = Path(__file__).with_name("server-ca.pem")
 """Who signs the servers' certificates, where a deployment says so: RDS's authorities are in no system's store."""

@@ -8,16 +8,23 @@ from psycopg.rows import class_row
 
 @dataclass(frozen=True)
 class TenantRow:
-    """One tenant: its schema is `tenant_{slug}`, on the server that the configuration calls `database`."""
+    """One tenant: its schema is `tenant_{slug}`, on the server that the configuration calls `database`.
+
+    `trash_days` is its setting `trashDays`: how many days its trash keeps what is deleted, 1 to 3,650.
+    """
 
     id: str
     slug: str
     name: str
     database: str
+    trash_days: int | None = None
 
 
 _TENANTS = """
-SELECT id, slug, name, database FROM control_plane.projects
+SELECT id, slug, name, database,
+       CASE WHEN settings ->> 'trashDays' ~ '^[1-9][0-9]{0,3}$' THEN least((settings ->> 'trashDays')::int, 3650) END
+           AS trash_days
+FROM control_plane.projects
 WHERE archived_at IS NULL
 ORDER BY id
 """
@@ -30,7 +37,10 @@ def read_tenants(connection: psycopg.Connection) -> list[TenantRow]:
 
 
 _TENANT = """
-SELECT id, slug, name, database FROM control_plane.projects
+SELECT id, slug, name, database,
+       CASE WHEN settings ->> 'trashDays' ~ '^[1-9][0-9]{0,3}$' THEN least((settings ->> 'trashDays')::int, 3650) END
+           AS trash_days
+FROM control_plane.projects
 WHERE id = %s AND archived_at IS NULL
 """
 

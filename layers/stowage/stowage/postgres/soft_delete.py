@@ -53,9 +53,10 @@ ALTER TABLE {table}
     ADD COLUMN deleted_by text,
     ADD COLUMN purge_at timestamptz,
     ADD COLUMN deleted_operation text,
+    ADD COLUMN deleted_with text,
     ADD CONSTRAINT {trash} CHECK (num_nulls(deleted_at, purge_at) IN (0, 2)) NOT VALID;
 ALTER TABLE {table} VALIDATE CONSTRAINT {trash};
-CREATE INDEX {by_deletion} ON {table} (deleted_at, id) WHERE deleted_at IS NOT NULL;
+CREATE INDEX {by_deletion} ON {table} (deleted_at, id) WHERE deleted_at IS NOT NULL AND deleted_with IS NULL;
 CREATE INDEX {by_purge} ON {table} (purge_at) WHERE purge_at IS NOT NULL;
 CREATE INDEX {by_operation} ON {table} (deleted_operation) WHERE deleted_operation IS NOT NULL;
 """

@@ -1,0 +1,16 @@
+"""POST bulk/delete: many records to the trash."""
+
+from aws_lambda_powertools.event_handler import Response
+
+from stowage import bulk
+from stowage.bulk.requests import DeleteRequest
+from stowage.entry.http import Caller, http_app
+
+app = http_app("operator")
+
+
+@app.post("/api/guilds/<guild_id>/bulk/delete")
+def bulk_delete(caller: Caller, request: DeleteRequest) -> Response[str]:
+    """Delete up to 10,000 accounts or posts, with a result for each; an account's posts go along."""
+    answer = bulk.bulk_delete(caller.tenant, caller.sub, request, caller.now, caller.idempotency_key)
+    return Response(answer.status, "application/json", answer.body)

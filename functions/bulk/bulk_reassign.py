@@ -1,0 +1,16 @@
+"""POST bulk/reassign: many accounts to another brand or group."""
+
+from aws_lambda_powertools.event_handler import Response
+
+from stowage import bulk
+from stowage.bulk.requests import ReassignRequest
+from stowage.entry.http import Caller, http_app
+
+app = http_app("operator")
+
+
+@app.post("/api/guilds/<guild_id>/bulk/reassign")
+def bulk_reassign(caller: Caller, request: ReassignRequest) -> Response[str]:
+    """Give up to 10,000 accounts a brand and one of its groups, or none, with a result for each."""
+    answer = bulk.bulk_reassign(caller.tenant, caller.sub, request, caller.now, caller.idempotency_key)
+    return Response(answer.status, "application/json", answer.body)

@@ -1,0 +1,16 @@
+"""POST bulk/undo: take an operation back."""
+
+from aws_lambda_powertools.event_handler import Response
+
+from stowage import bulk
+from stowage.bulk.requests import UndoRequest
+from stowage.entry.http import Caller, http_app
+
+app = http_app("operator")
+
+
+@app.post("/api/guilds/<guild_id>/bulk/undo")
+def bulk_undo(caller: Caller, request: UndoRequest) -> Response[str]:
+    """Put back what the operation changed, but for what was edited since; once."""
+    answer = bulk.bulk_undo(caller.tenant, caller.sub, request, caller.now, caller.idempotency_key)
+    return Response(answer.status, "application/json", answer.body)

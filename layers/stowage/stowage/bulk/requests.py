@@ -1,0 +1,63 @@
+"""What the bulk routes take (CONTRACT §1, Bulk)."""
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic_core import PydanticCustomError
+
+from stowage.ids import decode_id
+
+MOST_IDS = 10_000
+
+
+def _no_nul(text: str) -> str:
+    if "\0" in decode_id(text):
+        raise ValueError("holds a NUL character")
+    return text
+
+
+def _each_once(ids: list[str]) -> list[str]:
+    first: dict[str, int] = {}
+    for place, given in enumerate(ids):
+        raw = decode_id(given)
+        earlier = first.setdefault(raw, place)
+        if earlier != place:
+            raise PydanticCustomError("duplicate_id", f"the id at {place} is the same as that at {earlier}")
+        if "\0" in raw:
+            raise PydanticCustomError("nul", f"the id at {place} holds a NUL character")
+    return ids
+
+
+Text = Annotated[str, Field(min_length=1), AfterValidator(_no_nul)]
+"""An id in either of its forms."""
+
+Ids = Annotated[
+    list[Annotated[str, Field(min_length=1)]], Field(min_length=1, max_length=MOST_IDS), AfterValidator(_each_once)
+]
+"""1 to 10,000 ids, each once, in either of their forms."""
+
+
+class _Request(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class DeleteRequest(_Request):
+    """The body of `POST bulk/delete`."""
+
+    ids: Ids
+    dataType: Literal["accounts", "posts"]
+
+
+class ReassignRequest(_Request):
+    """The body of `POST bulk/reassign`; without `targetGroupId` the accounts are in no group of the brand."""
+
+    ids: Ids
+    dataType: Literal["accounts"] = "accounts"
+    targetBrandId: Text
+    targetGroupId: Text | None = None
+
+
+class UndoRequest(_Request):
+    """The body of `POST bulk/undo`."""
+
+    operationId: Text

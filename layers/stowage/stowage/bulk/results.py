@@ -1,0 +1,85 @@
+"""What became of each id of a bulk request, as both mounts tell it (CONTRACT §1, Bulk)."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Literal, NotRequired, TypedDict
+
+from stowage.entities import Entity
+from stowage.postgres.idempotency import KeptAnswer
+
+MOST_ANSWER_BYTES = 5_000_000
+"""Lambda's 6 MB is of the answer with its escapes; beyond this, items carry ids and codes only (CONTRACT §0)."""
+
+_SENTENCES = {
+    "not_found": "There is no such {entity}.",
+    "already_deleted": "This {entity} is in the trash already.",
+    "conflict": "Another record has taken what this {entity} needs.",
+    "has_children": "Other records still belong to this {entity}; move or delete them first.",
+    "too_large": "Too many records would go along; delete fewer at once.",
+    "changed_since": "This {entity} was changed since.",
+    "purged": "This {entity} has been deleted for good.",
+    "parent_in_trash": "What this {entity} belongs to is in the trash; restore that first.",
+}
+
+
+class BulkResult(TypedDict):
+    """What became of one id, in the form in which the request gave it."""
+
+    id: str
+    status: Literal["success", "error"]
+    error: NotRequired[str]
+    code: NotRequired[str]
+
+
+class BulkOperationResult(TypedDict):
+    """The answer of a bulk request; results are in its order. `truncated`: they carry no sentences, for their size."""
+
+    operationId: str
+    total: int
+    succeeded: int
+    failed: int
+    cascaded: NotRequired[dict[str, int]]
+    truncated: NotRequired[bool]
+    results: list[BulkResult]
+
+
+def explain(code: str, declared: Entity) -> str:
+    """The sentence for a person behind a code."""
+    return _SENTENCES[code].format(entity=declared.singular)
+
+
+def answer(
+    operation: str,
+    declared: Entity,
+    given: Sequence[str],
+    codes: Sequence[str | None],
+    cascaded: Mapping[str, int],
+) -> KeptAnswer:
+    """200, or 207 where any id failed, with a result for each; under 5 MB."""
+    failed = len(codes) - codes.count(None)
+    result: BulkOperationResult = {
+        "operationId": operation,
+        "total": len(codes),
+        "succeeded": len(codes) - failed,
+        "failed": failed,
+        "results": [_result(each, code, declared) for each, code in zip(given, codes, strict=True)],
+    }
+    if cascaded:
+        result["cascaded"] = dict(cascaded)
+    body = _json(result)
+    if len(body.encode()) > MOST_ANSWER_BYTES:
+        for item in result["results"]:
+            item.pop("error", None)
+        result["truncated"] = True
+        body = _json(result)
+    return KeptAnswer(207 if failed else 200, body)
+
+
+def _result(given: str, code: str | None, declared: Entity) -> BulkResult:
+    if code is None:
+        return {"id": given, "status": "success"}
+    return {"id": given, "status": "error", "error": explain(code, declared), "code": code}
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))

@@ -1,0 +1,232 @@
+"""Deleting for good: records past their time, in batches, and single ones that an admin asked for.
+
+As stowage_purge, which may delete records and blank the journal's images of them. What is gone leaves its id and the
+hashes of its images: that something was there can still be shown, what it was cannot.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import LiteralString
+
+import psycopg
+from psycopg import sql
+
+from stowage.entities import ENTITIES, Entity
+from stowage.postgres.bulk import Stamp
+from stowage.postgres.relations import any_of, has_children, table_of, text_array
+from stowage.tenants import Tenant
+
+BATCH = 1_000
+
+
+@dataclass(frozen=True)
+class Purged:
+    """How many records went for good: those asked for, and by entity those that went with them."""
+
+    count: int
+    cascaded: dict[str, int]
+
+
+def in_order() -> list[Entity]:
+    """The entities whose trash is purged: each before what it refers to, and before what it takes along."""
+    placed: list[Entity] = []
+    waiting = [declared for declared in ENTITIES.values() if declared.soft_delete]
+    while waiting:
+        ready = [
+            declared
+            for declared in waiting
+            if not any(child in waiting and child is not declared for child, _ in declared.children("restrict"))
+            and not any(
+                ENTITIES[reference.entity] in waiting
+                for reference in declared.references
+                if reference.on_delete == "cascade"
+            )
+        ]
+        placed += ready or waiting
+        waiting = [declared for declared in waiting if declared not in placed]
+    return placed
+
+
+_DUE = sql.SQL("""
+SELECT id FROM (
+    SELECT id, row_number() OVER due AS place, sum(1 + children) OVER due AS running
+    FROM (
+        SELECT record.id, record.purge_at, {children} AS children
+        FROM {table} AS record
+        WHERE record.purge_at <= %(at)s AND record.deleted_at IS NOT NULL AND record.deleted_with IS NULL
+          AND NOT {kept}
+        ORDER BY record.purge_at, record.id
+        LIMIT %(batch)s
+    ) AS first
+    WINDOW due AS (ORDER BY purge_at, id)
+) AS summed
+WHERE running <= %(batch)s OR place = 1
+""")
+
+_TRASHED_CHILDREN = sql.SQL("""
+(SELECT count(*) FROM {table} AS child WHERE child.{column} = record.id)
+""")
+
+
+def due_for_purge(connection: psycopg.Connection, schema: str, declared: Entity, at: datetime) -> list[str]:
+    """The next ids past their time, oldest first: a thousand records with what goes with them, or one that alone has
+    more.
+    """
+    children = [
+        _TRASHED_CHILDREN.format(table=table_of(schema, child), column=sql.Identifier(child.column(reference.field)))
+        for child, reference in declared.children("cascade")
+    ]
+    statement = _DUE.format(
+        table=table_of(schema, declared),
+        children=sql.SQL(" + ").join(children) if children else sql.SQL("0"),
+        kept=_is_kept(schema, declared),
+    )
+    return [row[0] for row in connection.execute(statement, {"at": at, "batch": BATCH})]
+
+
+_HAS_ANY = sql.SQL("EXISTS (SELECT FROM {table} AS child WHERE child.{column} = record.id)")
+
+
+def _is_kept(schema: str, declared: Entity) -> sql.Composable:
+    """Whether something still needs a record: even in the trash, or outside it though it should go along."""
+    needed = [
+        _HAS_ANY.format(table=table_of(schema, child), column=sql.Identifier(child.column(reference.field)))
+        for child, reference in declared.children("restrict")
+    ]
+    return any_of([*needed, has_children(schema, declared, "record", ("cascade",))])
+
+
+_PURGE = sql.SQL("""
+WITH gone AS (
+    DELETE FROM {table} AS record
+    USING unnest(%(ids)s::text[]) WITH ORDINALITY AS asked (id, n)
+    WHERE record.id = asked.id AND num_nulls(record.deleted_at) = 0 AND {due} AND NOT {kept}
+    RETURNING asked.n, record.id, record.deleted_with IS NULL AS was_listed, {hash} AS before
+),
+{cascades}
+lines AS (
+    SELECT 0 AS part, n, %(entity)s::text AS entity, id, before, was_listed FROM gone
+    {cascaded_lines}
+),
+blanked AS (
+    UPDATE stowage.changes AS change
+    SET before = {before_hash}, after = {after_hash}
+    FROM lines
+    WHERE change.tenant = %(tenant)s AND change.entity = lines.entity AND change.id = lines.id
+      AND (change.before IS NOT NULL OR change.after IS NOT NULL)
+      AND NOT coalesce(coalesce(change.before, change.after) ? '$sha256', false)
+),
+taken AS MATERIALIZED (
+    SELECT stowage.take_seqs(
+        %(tenant)s, (SELECT count(*) FROM lines) + (SELECT least(1, count(*)) FROM gone)
+    ) AS base
+),
+counted AS (
+    UPDATE stowage.trash_counts AS kept
+    SET listed = greatest(0, listed - (SELECT count(*) FROM lines WHERE was_listed AND lines.entity = kept.entity))
+    FROM taken WHERE tenant = %(tenant)s AND entity = ANY(%(entities)s) AND taken.base >= 0
+),
+written AS (
+    INSERT INTO stowage.changes (tenant, seq, operation, entity, id, type, before, after, actor, at)
+    SELECT %(tenant)s, taken.base + row_number() OVER (ORDER BY part, n, id), %(operation)s, entity, id,
+           'purged', before, NULL, %(actor)s, %(at)s
+    FROM taken, lines
+    UNION ALL
+    SELECT %(tenant)s, taken.base + (SELECT count(*) FROM lines) + 1, %(operation)s, %(entity)s, %(operation)s,
+           'operation', NULL, jsonb_build_object(
+               'kind', 'purge', 'total', total, 'succeeded', total, 'failed', 0,
+               'cascaded', (SELECT count(*) FROM lines WHERE part > 0)
+           ), %(actor)s, %(at)s
+    FROM taken, (SELECT count(*) AS total FROM gone) AS counted_gone
+    WHERE total > 0
+)
+SELECT (SELECT count(*) FROM gone), {counts}
+""")
+
+_PURGED_CHILDREN = sql.SQL("""
+{name} AS (
+    DELETE FROM {table} AS record USING gone
+    WHERE record.{column} = gone.id AND num_nulls(record.deleted_at) = 0
+    RETURNING record.id, record.deleted_with IS NULL AS was_listed, {hash} AS before
+),
+""")
+
+_PURGED_LINES = sql.SQL(" UNION ALL SELECT {part}, 0, {entity}, id, before, was_listed FROM {name} ")
+
+_HASH: LiteralString = "jsonb_build_object('$sha256', encode(sha256(convert_to(({})::text, 'UTF8')), 'hex'))"
+
+_HASH_IF_ANY = sql.SQL("CASE WHEN {image} IS NOT NULL THEN {hash} END")
+
+
+def _hash(image: LiteralString) -> sql.Composed:
+    return sql.SQL(_HASH).format(sql.SQL(image))
+
+
+def _hash_if_any(image: LiteralString) -> sql.Composed:
+    return _HASH_IF_ANY.format(image=sql.SQL(image), hash=_hash(image))
+
+
+def purge_records(
+    connection: psycopg.Connection,
+    tenant: Tenant,
+    declared: Entity,
+    ids: Sequence[str],
+    stamp: Stamp,
+    *,
+    only_due: bool,
+) -> Purged:
+    """Delete these records of the trash for good, with all that belongs to them there, and blank their images.
+
+    What has left the trash meanwhile, or is still needed, stays. `only_due`: nor what is not past its time. One
+    statement; audited with a summary where anything went.
+    """
+    schema = tenant.schema
+    cascades = list(enumerate(declared.children("cascade"), 1))
+    names = [sql.Identifier(f"cascaded_{n}") for n, _ in cascades]
+    counts = [sql.SQL("(SELECT count(*) FROM {})").format(name) for name in names]
+    statement = _PURGE.format(
+        table=table_of(schema, declared),
+        due=sql.SQL("record.purge_at <= %(at)s") if only_due else sql.SQL("true"),
+        kept=_is_kept(schema, declared),
+        hash=_hash("to_jsonb(record)"),
+        before_hash=_hash_if_any("change.before"),
+        after_hash=_hash_if_any("change.after"),
+        cascades=sql.SQL("").join(
+            _PURGED_CHILDREN.format(
+                name=name,
+                table=table_of(schema, child),
+                column=sql.Identifier(child.column(reference.field)),
+                hash=_hash("to_jsonb(record)"),
+            )
+            for name, (_, (child, reference)) in zip(names, cascades, strict=True)
+        ),
+        cascaded_lines=sql.SQL("").join(
+            _PURGED_LINES.format(part=sql.Literal(part), entity=sql.Literal(child.name), name=name)
+            for name, (part, (child, _)) in zip(names, cascades, strict=True)
+        ),
+        counts=sql.SQL(", ").join(counts) if counts else sql.SQL("NULL"),
+    )
+    row = connection.execute(
+        statement,
+        {
+            "ids": text_array(ids),
+            "tenant": tenant.id,
+            "entity": declared.name,
+            "entities": [declared.name, *(child.name for _, (child, _) in cascades)],
+            "operation": stamp.operation,
+            "actor": stamp.actor,
+            "at": stamp.at,
+        },
+    ).fetchone()
+    assert row is not None
+    count, *came = row
+    return Purged(int(count), {child.name: int(n) for (_, (child, _)), n in zip(cascades, came, strict=False) if n})
+
+
+_SWEEP: LiteralString = "DELETE FROM stowage.idempotency_answers WHERE expires_at <= now()"
+
+
+def sweep_answers(connection: psycopg.Connection) -> int:
+    """Delete kept answers that nobody will be given any more (as stowage_app); how many."""
+    return connection.execute(_SWEEP).rowcount

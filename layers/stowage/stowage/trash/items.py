@@ -1,0 +1,117 @@
+"""What the dashboards see of the trash, and how they name what lies there (CONTRACT §1, Trash)."""
+
+from datetime import datetime
+from typing import Annotated, Literal, NotRequired, TypedDict
+
+from pydantic import AfterValidator, BaseModel, ConfigDict
+
+from stowage.bulk.deleting import must_have_trash
+from stowage.entities import ENTITIES, Entity
+from stowage.errors import BadRequestError, GoneError, NotFoundError
+from stowage.exports.records import Pagination
+from stowage.ids import decode_id, encode_id, rfc3339
+from stowage.postgres.connection import Connection
+from stowage.postgres.trash import TrashRow, find_in_trash
+from stowage.tenants import Tenant
+from stowage.trash.retention import days_until
+
+SHOWN_TOGETHER = ("accounts", "posts")
+"""What the list shows where it is not asked for a type."""
+
+
+class TrashItem(TypedDict):
+    """A record in the trash; `cascaded` counts, by entity, what came along and would come back with it."""
+
+    id: str
+    name: str
+    type: str
+    platform: str | None
+    deletedAt: str
+    deletedBy: str | None
+    daysUntilPurge: int
+    cascaded: NotRequired[dict[str, int]]
+
+
+class TrashPage(BaseModel):
+    """The answer of `GET trash`."""
+
+    items: list[TrashItem]
+    pagination: Pagination
+
+
+class RestoredItem(BaseModel):
+    """The answer of a restore: the item as it lay in the trash, under the name that it has now."""
+
+    item: TrashItem
+
+
+class RestoreRequest(BaseModel):
+    """The body of a restore; all of it may be left out."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    dataType: str | None = None
+    onConflict: Literal["fail", "rename"] = "fail"
+
+
+def show_item(row: TrashRow, now: datetime) -> TrashItem:
+    """A row of the trash as its dashboards know it."""
+    item: TrashItem = {
+        "id": encode_id(row.id),
+        "name": row.name,
+        "type": ENTITIES[row.entity].singular,
+        "platform": row.platform,
+        "deletedAt": rfc3339(row.deleted_at),
+        "deletedBy": row.deleted_by,
+        "daysUntilPurge": days_until(row.purge_at, now),
+    }
+    if came := {entity: count for entity, count in row.cascaded.items() if count}:
+        item["cascaded"] = came
+    return item
+
+
+def entity_named(name: str, field: str) -> Entity:
+    """The entity of that plural or singular name, if it has a trash; a BadRequestError that lists those that are."""
+    for declared in ENTITIES.values():
+        if name in (declared.name, declared.singular):
+            must_have_trash(declared)
+            return declared
+    message = f"is not one of {', '.join(ENTITIES)}"
+    raise BadRequestError(f"{name!r} {message}.", "unknown_data_type", details=[{"field": field, "message": message}])
+
+
+def _raw(given: str) -> str:
+    raw = decode_id(given)
+    if "\0" in raw:
+        raise ValueError("an id holds no NUL character")
+    return raw
+
+
+ItemId = Annotated[str, AfterValidator(_raw)]
+"""An id from a path, in either of its forms."""
+
+
+def locate(connection: Connection, tenant: Tenant, record_id: str, data_type: str | None) -> Entity:
+    """The entity in whose trash that id lies.
+
+    NotFoundError where it never was or is not in the trash, GoneError `purged`, BadRequestError `ambiguous_id` where
+    several have it in their trash.
+    """
+    if data_type is not None:
+        asked = [entity_named(data_type, "dataType")]
+    else:
+        asked = [declared for declared in ENTITIES.values() if declared.soft_delete]
+    found = find_in_trash(connection, tenant, asked, record_id)
+    trashed = [each.entity for each in found if each.state == "trash"]
+    if len(trashed) == 1:
+        return ENTITIES[trashed[0]]
+    if trashed:
+        raise BadRequestError(
+            f"Records of {', '.join(trashed)} have this id; name the dataType.",
+            "ambiguous_id",
+            details=[{"field": "dataType", "message": f"give one of {', '.join(trashed)}"}],
+        )
+    states = {each.state for each in found}
+    if "purged" in states and "outside" not in states:
+        raise GoneError("This item has been deleted for good.", "purged")
+    raise NotFoundError("There is no such item in the trash.", "not_in_trash")

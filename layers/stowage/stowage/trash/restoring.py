@@ -1,0 +1,96 @@
+"""Restoring one record from the trash, with all that went with it."""
+
+import json
+from collections.abc import Sequence
+from datetime import datetime
+
+from stowage.entities import ENTITIES, Entity
+from stowage.errors import ConflictError, Detail
+from stowage.ids import new_operation_id
+from stowage.postgres.bulk import Stamp
+from stowage.postgres.connection import Connection
+from stowage.postgres.idempotency import IdempotencyKey, KeptAnswer, keep, replayed
+from stowage.postgres.journal import append_changes
+from stowage.postgres.operations import summary
+from stowage.postgres.transactions import retry_unique, transact
+from stowage.postgres.trash import (
+    Clash,
+    find_clashes,
+    lock_for_restoring,
+    parents_in_trash,
+    read_name,
+    read_trashed,
+    restore_records,
+)
+from stowage.tenants import Tenant
+from stowage.trash.items import RestoreRequest, locate, show_item
+from stowage.trash.retention import purge_time
+
+
+def restore_item(
+    tenant: Tenant, actor: str, record_id: str, request: RestoreRequest, now: datetime, key: str | None
+) -> KeptAnswer:
+    """Take a record (raw id) out of the trash; 200 with the item.
+
+    NotFoundError, GoneError, BadRequestError as `locate`; ConflictError `parent_in_trash`, or `conflict` with what
+    stands in the way, unless `onConflict` is `rename` and another name helps.
+    """
+    once = IdempotencyKey.of(tenant.id, actor, f"POST trash/{record_id}", key, request)
+
+    def work(connection: Connection) -> KeptAnswer:
+        if kept := replayed(connection, once):
+            return kept
+        declared = locate(connection, tenant, record_id, request.dataType)
+        lock_for_restoring(connection, tenant.schema, declared, [record_id])
+        row = read_trashed(connection, tenant.schema, declared, record_id)
+        if row is None:  # somebody was faster
+            return _raise_where_it_is(connection, tenant, record_id, declared)
+        rename = request.onConflict == "rename"
+        _refuse(connection, tenant, declared, record_id, rename=rename)
+        stamp = Stamp(new_operation_id(now), actor, now, purge_time(tenant, now))
+        came = restore_records(connection, tenant, declared, [record_id], stamp, rename=rename)
+        told = {"cascaded": came} if came else {}
+        line = summary(stamp.operation, "restore", declared.name, actor, now, total=1, succeeded=1, **told)
+        append_changes(connection, tenant.id, [line])
+        item = show_item(row, now)
+        item["name"] = read_name(connection, tenant.schema, declared, record_id)
+        made = KeptAnswer(200, json.dumps({"item": item}, ensure_ascii=False, separators=(",", ":")))
+        keep(connection, once, made.status, made.body)
+        return made
+
+    return transact(tenant.database, work, again_on=retry_unique)
+
+
+def _raise_where_it_is(connection: Connection, tenant: Tenant, record_id: str, declared: Entity) -> KeptAnswer:
+    locate(connection, tenant, record_id, declared.name)
+    raise ConflictError("Somebody else is changing this item; look again.")
+
+
+def _refuse(connection: Connection, tenant: Tenant, declared: Entity, record_id: str, *, rename: bool) -> None:
+    lacking = parents_in_trash(connection, tenant.schema, declared, record_id)
+    if lacking:
+        parent = ENTITIES[lacking[0]].singular
+        raise ConflictError(
+            f"The {parent} of this {declared.singular} is in the trash; restore the {parent} first.", "parent_in_trash"
+        )
+    clashes = find_clashes(connection, tenant.schema, declared, record_id)
+    if rename:
+        clashes = [clash for clash in clashes if ENTITIES[clash.entity].label not in clash.fields]
+    if clashes:
+        raise ConflictError(_sentence(clashes[0]), details=_details(clashes))
+
+
+def _sentence(clash: Clash) -> str:
+    told = " and ".join(f"{name} {clash.values[name]!r}" for name in clash.fields)
+    return f"There is another {ENTITIES[clash.entity].singular} with the {told} by now."
+
+
+def _details(clashes: Sequence[Clash]) -> list[Detail]:
+    return [
+        {
+            "field": f"{ENTITIES[clash.entity].singular}.{name}",
+            "message": f"{clash.values[name]!r} is taken",
+        }
+        for clash in clashes
+        for name in clash.fields
+    ]
