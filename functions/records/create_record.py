@@ -1,0 +1,22 @@
+"""POST /api/v1/{entity}: make a record."""
+
+from aws_lambda_powertools.event_handler import Response
+
+from stowage import records
+from stowage.entry.http import Caller, RawBody, http_app
+from stowage.records.answers import data_of, etag, id_of
+from stowage.records.requests import WriteRequest
+
+app = http_app("operator")
+
+
+@app.post("/api/v1/<entity>")
+def create_record(caller: Caller, entity: str, body: RawBody) -> Response[str]:
+    """Make one record; its id may be given."""
+    declared = records.declared(entity)
+    tenant = caller.tenant_named(None)
+    request = WriteRequest(tenant, caller.sub, caller.now, body, f"POST {entity}", caller.idempotency_key)
+    answer = records.create_record(request, declared)
+    record = data_of(answer.body)
+    headers = {"Location": f"/api/v1/{entity}/{id_of(record)}", "ETag": etag(record)}
+    return Response(answer.status, "application/json", answer.body, headers)

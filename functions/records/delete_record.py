@@ -1,0 +1,32 @@
+"""DELETE /api/v1/{entity}/{id}: move a record to the trash."""
+
+from pydantic import BaseModel
+
+from stowage import records
+from stowage.entry.http import Caller, http_app
+from stowage.ids import encode_id
+from stowage.records.deleting import delete_record
+
+app = http_app("operator")
+
+
+class DeletedId(BaseModel):
+    """Which record it was."""
+
+    id: str
+
+
+class Deleted(BaseModel):
+    """A record is in the trash."""
+
+    success: bool = True
+    data: DeletedId
+
+
+@app.delete("/api/v1/<entity>/<id>")
+def delete(caller: Caller, entity: str, id: str) -> Deleted:
+    """Delete a record if it still is what `If-Match` says; what belongs to it goes along."""
+    declared = records.declared(entity)
+    raw = records.clean_id(id)
+    delete_record(caller.tenant_named(None), declared, raw, caller.sub, caller.now, caller.headers.get("if-match"))
+    return Deleted(data=DeletedId(id=encode_id(raw)))

@@ -1,0 +1,234 @@
+"""Records of every declared entity: list, read, create, change (CONTRACT §3)."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pydantic_core import to_json
+
+from stowage.entities import ENTITIES, Entity
+from stowage.errors import BadRequestError, Detail, NotFoundError, PreconditionFailedError, UnavailableError
+from stowage.exports.records import paginate
+from stowage.ids import decode_id, new_operation_id, new_record_ids
+from stowage.postgres.connection import Connection
+from stowage.postgres.idempotency import KeptAnswer, keep, replayed
+from stowage.postgres.imports import Author, insert_problems, insert_records
+from stowage.postgres.journal import append_changes
+from stowage.postgres.operations import summary
+from stowage.postgres.record_writes import Update, lock_followed, update_problems, update_records
+from stowage.postgres.records import read_page
+from stowage.postgres.records import read_record as read_row
+from stowage.postgres.transactions import transact
+from stowage.records.answers import envelope, etag, fits, names
+from stowage.records.bodies import Items, read_body, read_items
+from stowage.records.failures import IN_THE_WAY, NOT_FOUND, Failure, explain, invalid, single
+from stowage.records.models import changed_record, changed_records, defaults_of, new_record
+from stowage.records.queries import parse_query
+from stowage.records.requests import WriteRequest
+from stowage.tenants import Tenant
+
+_ATTEMPTS = 3
+
+
+def declared(name: str) -> Entity:
+    """The entity of that plural name; NotFoundError, for reserved names too."""
+    found = ENTITIES.get(name)
+    if found is None:
+        raise NotFoundError("There is nothing at this address.")
+    return found
+
+
+def clean_id(given: str) -> str:
+    """The raw id of a path; BadRequestError for one that no record can have."""
+    raw = decode_id(given)
+    if "\0" in raw:
+        raise BadRequestError("An id holds no NUL character.", "invalid_id")
+    return raw
+
+
+def list_records(tenant: Tenant, entity: Entity, given: Mapping[str, str]) -> str:
+    """The body of a page of records; BadRequestError for a query that cannot be meant."""
+    query = parse_query(entity, given)
+    records, total = transact(
+        tenant.database,
+        lambda connection: read_page(
+            connection, tenant.schema, entity, query.filters, query.order, query.limit, query.offset
+        ),
+    )
+    pagination = paginate(query.page, query.limit, total).model_dump_json()
+    return f'{{"success":true,"data":[{records}],"pagination":{pagination}}}'
+
+
+def read_record(tenant: Tenant, entity: Entity, record_id: str) -> str:
+    """A record's JSON; NotFoundError, for one in the trash too."""
+    record = transact(tenant.database, lambda connection: read_row(connection, tenant.schema, entity, record_id))
+    if record is None:
+        raise _not_found(entity)
+    return record
+
+
+def _not_found(entity: Entity) -> NotFoundError:
+    return NotFoundError(f"There is no such {entity.singular}.", "record_not_found")
+
+
+def create_record(request: WriteRequest, entity: Entity) -> KeptAnswer:
+    """Make one record; 201 with the record. ConflictError or BadRequestError where it cannot be."""
+    item = read_body(new_record(entity), request.body)
+    (record_id,) = new_record_ids(entity.id_prefix, 1, request.now)
+    row = {"id": record_id, **defaults_of(entity), **item}
+
+    def work(connection: Connection) -> KeptAnswer:
+        if kept := replayed(connection, request.key):
+            return kept
+        author = request.author(new_operation_id(request.now))
+        inserted = insert_records(connection, author, entity, [row])
+        if inserted.missing:
+            problems = insert_problems(connection, author.schema, entity, [row])
+            raise single([explain(entity, problem) for problem in problems] or [IN_THE_WAY])
+        answer = KeptAnswer(201, envelope(inserted.records))
+        keep(connection, request.key, answer.status, answer.body)
+        return answer
+
+    return transact(request.tenant.database, work)
+
+
+def change_record(request: WriteRequest, entity: Entity, record_id: str, if_match: str | None) -> str:
+    """Change the fields that a body names; the record's JSON as it is now.
+
+    NotFoundError; PreconditionFailedError where `if_match` names another state; ConflictError or BadRequestError
+    where the record cannot be so.
+    """
+    item = read_body(changed_record(entity), request.body)
+    updates = [{"id": record_id, **item}]
+
+    def work(connection: Connection) -> str:
+        author = request.author(new_operation_id(request.now))
+        if if_match is not None:
+            present = read_row(connection, author.schema, entity, record_id, lock=True)
+            if present is None:
+                raise _not_found(entity)
+            if not names(if_match, etag(present)):
+                raise PreconditionFailedError("The record has changed since; read it again.")
+        lock_followed(connection, author.schema, entity, updates)
+        updated = update_records(connection, author, entity, updates)
+        if updated is not None and not updated.missing:
+            return updated.records
+        problems, lost = update_problems(connection, author.schema, entity, updates)
+        if lost:
+            raise _not_found(entity)
+        raise single([explain(entity, problem) for problem in problems] or [IN_THE_WAY])
+
+    return transact(request.tenant.database, work)
+
+
+def change_records(request: WriteRequest, entity: Entity) -> KeptAnswer:
+    """Change up to 10,000 records, each its own fields; 200, or 207 where any was not changed.
+
+    BadRequestError for a body that is none, an item without an id, an id that is there twice.
+    """
+    items = read_items(changed_records(entity), request.body, "updates", required=("id",))
+    _refuse_duplicates(items)
+    updates = items.valid
+    failures = {index: invalid(complaints) for index, complaints in items.invalid.items()}
+
+    def work(connection: Connection) -> KeptAnswer:
+        if kept := replayed(connection, request.key):
+            return kept
+        author = request.author(new_operation_id(request.now))
+        lock_followed(connection, author.schema, entity, [update for _, update in updates])
+        records, found = _change_each(connection, author, entity, updates, items.total)
+        answer = _answer(author.operation, records, updates, failures | found, items)
+        keep(connection, request.key, answer.status, answer.body)
+        return answer
+
+    return transact(request.tenant.database, work)
+
+
+def _change_each(
+    connection: Connection,
+    author: Author,
+    entity: Entity,
+    updates: Sequence[tuple[int, Update]],
+    total: int,
+) -> tuple[str, dict[int, Failure]]:
+    """The JSON of the records that were changed, and why the others were not, by index.
+
+    Most requests break no rule, so all are tried at once and only then asked about.
+    """
+    failures: dict[int, Failure] = {}
+    for _ in range(_ATTEMPTS):
+        good = [(index, update) for index, update in updates if index not in failures]
+        if not good:
+            nothing = summary(
+                author.operation, "update", entity.name, author.actor, author.at, total=total, succeeded=0
+            )
+            append_changes(connection, author.tenant, [nothing])
+            return "", failures
+        updated = update_records(connection, author, entity, [update for _, update in good], total=total)
+        if updated is None:
+            found = _why(connection, author.schema, entity, good)
+            failures |= found or {index: IN_THE_WAY for index, _ in good}
+            continue
+        if updated.missing:
+            left = [good[n - 1] for n in updated.missing]
+            found = _why(connection, author.schema, entity, left)
+            failures |= {index: found.get(index, IN_THE_WAY) for index, _ in left}
+        return updated.records, failures
+    raise UnavailableError("Others are changing these records at the moment.", "database_busy", retry_after=2)
+
+
+def _why(
+    connection: Connection, schema: str, entity: Entity, updates: Sequence[tuple[int, Update]]
+) -> dict[int, Failure]:
+    problems, lost = update_problems(connection, schema, entity, [update for _, update in updates])
+    found = {updates[n - 1][0]: NOT_FOUND for n in lost}
+    for problem in problems:
+        found.setdefault(updates[problem.n - 1][0], explain(entity, problem))
+    return found
+
+
+def _refuse_duplicates(items: Items) -> None:
+    if len({item["id"] for _, item in items.valid}) == len(items.valid):
+        return
+    first: dict[str, int] = {}
+    details: list[Detail] = []
+    for index, item in items.valid:
+        earlier = first.setdefault(item["id"], index)
+        if earlier != index:
+            details.append({"field": f"updates[{index}].id", "message": f"is also that of updates[{earlier}]"})
+    raise BadRequestError("An id may stand there once.", "duplicate_ids", details=details)
+
+
+def _answer(
+    operation: str,
+    records: str,
+    updates: Sequence[tuple[int, Update]],
+    failures: dict[int, Failure],
+    items: Items,
+) -> KeptAnswer:
+    """200 or 207, ids as the request gave them, within the size that an answer may have."""
+    head = {"operationId": operation, "updated": items.total - len(failures), "failed": len(failures)}
+    listed: list[dict[str, Any]] = []
+    sent = items.sent() if failures else []
+    for index, failure in sorted(failures.items()):
+        listed.append({"index": index, "id": sent[index]["id"], "code": failure.code, "error": failure.error})
+    status = 207 if failures else 200
+    body = fits(head, "items", records, listed)
+    if body is None:
+        given = items.sent()
+        short = to_json([{"id": given[index]["id"]} for index, _ in updates if index not in failures]).decode()[1:-1]
+        for item in listed:
+            item.pop("error")
+        body = fits(head | {"truncated": True}, "items", short, listed)
+        assert body is not None, "ids of a request of 4.5 MB, each once"
+    return KeptAnswer(status, body)
+
+
+__all__ = [
+    "change_record",
+    "change_records",
+    "clean_id",
+    "create_record",
+    "declared",
+    "list_records",
+    "read_record",
+]

@@ -1,0 +1,88 @@
+"""Records to the trash: one, or many with an answer for each that stays (CONTRACT §3)."""
+
+from datetime import datetime
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+from pydantic_core import to_json
+
+from stowage.bulk.deleting import delete_records
+from stowage.bulk.requests import Ids
+from stowage.bulk.results import explain
+from stowage.entities import Entity
+from stowage.errors import ConflictError, NotFoundError, PreconditionFailedError
+from stowage.ids import decode_id
+from stowage.postgres.connection import Connection
+from stowage.postgres.idempotency import IdempotencyKey, KeptAnswer, keep, replayed
+from stowage.postgres.records import read_record
+from stowage.postgres.transactions import transact
+from stowage.records.answers import MOST_ANSWER_BYTES, envelope, etag, names
+from stowage.tenants import Tenant
+
+_ABSENT = ("not_found", "already_deleted")
+
+
+class RecordIds(BaseModel):
+    """The body of `POST /api/v1/bulk/{entity}/delete`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    ids: Ids
+
+
+def delete_record(
+    tenant: Tenant, entity: Entity, record_id: str, actor: str, now: datetime, if_match: str | None
+) -> None:
+    """Move one record to the trash, with what goes along.
+
+    NotFoundError; PreconditionFailedError where `if_match` names another state; ConflictError `has_children` or
+    `too_large`.
+    """
+
+    def work(connection: Connection) -> None:
+        if if_match is not None:
+            present = read_record(connection, tenant.schema, entity, record_id, lock=True)
+            if present is not None and not names(if_match, etag(present)):
+                raise PreconditionFailedError("The record has changed since; read it again.")
+        (code,) = delete_records(connection, tenant, entity, [record_id], actor, now, kind=None).codes
+        if code in _ABSENT:
+            raise NotFoundError(f"There is no such {entity.singular}.", "record_not_found")
+        if code is not None:
+            raise ConflictError(explain(code, entity), code)
+
+    transact(tenant.database, work)
+
+
+def bulk_delete(
+    tenant: Tenant, entity: Entity, request: RecordIds, actor: str, now: datetime, key: str | None
+) -> KeptAnswer:
+    """Move up to 10,000 records to the trash; 200, or 207 where any stays."""
+    once = IdempotencyKey.of(tenant.id, actor, f"POST bulk/{entity.name}/delete", key, request)
+    ids = [decode_id(given) for given in request.ids]
+
+    def work(connection: Connection) -> KeptAnswer:
+        if kept := replayed(connection, once):
+            return kept
+        deleted = delete_records(connection, tenant, entity, ids, actor, now)
+        made = _answer(entity, request.ids, deleted.operation, deleted.codes)
+        keep(connection, once, made.status, made.body)
+        return made
+
+    return transact(tenant.database, work)
+
+
+def _answer(entity: Entity, given: list[str], operation: str, codes: list[str | None]) -> KeptAnswer:
+    failures: list[dict[str, Any]] = [
+        {"index": index, "id": record_id, "code": code, "error": explain(code, entity)}
+        for index, (record_id, code) in enumerate(zip(given, codes, strict=True))
+        if code is not None
+    ]
+    data: dict[str, Any] = {"operationId": operation, "deleted": len(codes) - len(failures)}
+    if not failures:
+        return KeptAnswer(200, envelope(to_json(data).decode()))
+    body = envelope(to_json(data | {"failed": len(failures), "failures": failures}).decode())
+    if len(body.encode()) > MOST_ANSWER_BYTES:
+        for failure in failures:
+            failure.pop("error")
+        body = envelope(to_json(data | {"failed": len(failures), "truncated": True, "failures": failures}).decode())
+    return KeptAnswer(207, body)

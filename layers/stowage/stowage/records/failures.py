@@ -1,0 +1,100 @@
+"""Why one record of many could not be saved: a code for programs, a sentence for a person (CONTRACT §1, Bulk)."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from stowage.entities import ENTITIES, Entity
+from stowage.errors import BadRequestError, ConflictError, Detail, StowageError
+from stowage.postgres.record_rules import Problem
+
+
+@dataclass(frozen=True)
+class Failure:
+    """What stands in the way of one record; `field` is what it is about, empty for the record as a whole."""
+
+    code: str
+    field: str
+    error: str
+
+
+def invalid(details: Iterable[Detail]) -> Failure:
+    """The failure of an item that is not one, all its complaints in one sentence."""
+    told = [f"{detail['field'].rpartition('.')[2]}: {detail['message']}".removeprefix(": ") for detail in details]
+    return Failure("invalid", "", "; ".join(told) + ".")
+
+
+def explain(entity: Entity, problem: Problem) -> Failure:
+    """What the database found, in words."""
+    match problem.kind:
+        case "id":
+            return Failure("conflict", "id", f"There is a record in {entity.table} with this id, perhaps in the trash.")
+        case "unique":
+            rule = entity.unique[int(problem.about)]
+            return Failure("conflict", rule[-1], f"Another {entity.singular} has this {' and '.join(rule)}.")
+        case "reference":
+            parent = _parent(entity, problem.about).singular
+            return Failure("invalid_reference", problem.about, f"There is no {parent} with this id.")
+        case "shared":
+            other = _parent(entity, problem.about)
+            owner = _whose(entity, other)
+            return Failure("invalid_reference", problem.about, f"This {other.singular} belongs to another {owner}.")
+        case "followed":
+            return Failure("has_children", "", f"It still has {problem.about}; move them first.")
+        case "check":
+            return Failure("invalid", "", f"The database's rule {problem.about} does not allow this.")
+
+
+NOT_FOUND = Failure("not_found", "id", "There is no such record.")
+IN_THE_WAY = Failure("conflict", "", "Another record stands in the way of this one.")
+
+
+def duplicate(index: int, fields: Iterable[str], key: str) -> Failure:
+    """The failure of an item that is, in the fields of a rule, like an earlier one of the same request."""
+    named = tuple(fields)
+    return Failure("conflict", named[-1], f"{key}[{index}] has the same {' and '.join(named)}.")
+
+
+def single(failures: list[Failure]) -> StowageError:
+    """The refusal of the only record of a request."""
+    details: list[Detail] = [
+        {"field": failure.field, "message": failure.error[:1].lower() + failure.error[1:].rstrip(".")}
+        for failure in failures
+    ]
+    first = failures[0]
+    if all(failure.code in ("conflict", "has_children") for failure in failures):
+        return ConflictError(first.error, first.code, details=details)
+    first = next(failure for failure in failures if failure.code not in ("conflict", "has_children"))
+    return BadRequestError(first.error, "invalid_request" if first.code == "invalid" else first.code, details=details)
+
+
+def find_duplicates(
+    entity: Entity, items: Iterable[tuple[int, dict[str, Any]]], key: str, *, whole: bool = True
+) -> dict[int, Failure]:
+    """The items that are like an earlier one which is none itself: same id (where `whole`), same unique fields."""
+    seen: dict[tuple[Any, ...], int] = {}
+    found: dict[int, Failure] = {}
+    rules = [("id",), *entity.unique] if whole else list(entity.unique)
+    columns = [tuple(entity.column(field) for field in rule) for rule in rules]
+    for index, item in items:
+        keys = [
+            (n, *(item.get(column) for column in rule))
+            for n, rule in enumerate(columns)
+            if all(item.get(column) is not None for column in rule)
+        ]
+        earlier = next((known for known in keys if known in seen), None)
+        if earlier is not None:
+            found[index] = duplicate(seen[earlier], rules[earlier[0]], key)
+        else:
+            seen |= dict.fromkeys(keys, index)
+    return found
+
+
+def _parent(entity: Entity, field: str) -> Entity:
+    return next(ENTITIES[reference.entity] for reference in entity.references if reference.field == field)
+
+
+def _whose(entity: Entity, parent: Entity) -> str:
+    """What this entity and its parent both belong to."""
+    mine = {reference.entity for reference in entity.references}
+    return next(ENTITIES[other.entity].singular for other in parent.references if other.entity in mine)
