@@ -1,7 +1,7 @@
 """`make bench`: every benchmark, on the running local stack or on one started for it.
 
 make bench                          all of them
-make bench ARGS="runs dumps"        some of: runs, dumps, exports, compressors
+make bench ARGS="runs dumps"        some of: runs, dumps, exports, bulk, trash, imports, file_imports, compressors
 """
 
 import argparse
@@ -19,7 +19,11 @@ BENCHMARKS = {
     "runs": [["benchmarks.runs"]],
     "dumps": [["benchmarks.dumps"]],
     "exports": [["benchmarks.exports"], ["benchmarks.exports", "csv", "ndjson", "xlsx", "--upload"]],
+    "bulk": [["benchmarks.bulk"]],
+    "trash": [["benchmarks.trash"]],
+    "imports": [["benchmarks.imports"]],
     "compressors": [["benchmarks.compressors"]],
+    "file_imports": [["benchmarks.file_imports"]],
 }
 START_SECONDS = 60
 

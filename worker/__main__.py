@@ -15,8 +15,8 @@ from datetime import UTC, datetime
 from types import FrameType
 
 from stowage.errors import CancelledError, ProcessStopped, StowageError
-from stowage.kinds import make_of
-from stowage.runs.lane import Make, run_attempt
+from stowage.kinds import work_of
+from stowage.runs.lane import Clock, Work, run_attempt
 from stowage.runs.progress import Reporter
 from stowage.runs.record import Run
 from stowage.runs.store import tenant_of
@@ -33,14 +33,14 @@ class _Watchdog:
     def __init__(self) -> None:
         self._reporter: Reporter | None = None
 
-    def make_of(self, kind: str) -> Make:
-        """`kinds.make_of`, noting whose progress to look at."""
-        make = make_of(kind)
+    def work_of(self, kind: str) -> Work:
+        """`kinds.work_of`, noting whose progress to look at."""
+        work = work_of(kind)
 
-        def watched(run: Run, reporter: Reporter, now: datetime):  # type: ignore[no-untyped-def]
+        def watched(run: Run, reporter: Reporter, clock: Clock) -> None:
             self._reporter = reporter
             threading.Thread(target=self._watch, daemon=True, name="watchdog").start()
-            return make(run, reporter, now)
+            work(run, reporter, clock)
 
         return watched
 
@@ -63,7 +63,7 @@ def main() -> int:
             _log("there is no such run", **about)
             return DONE
         about["tenant"] = tenant
-        made = run_attempt(tenant, run_id, attempt, _Watchdog().make_of, lambda: datetime.now(UTC))
+        made = run_attempt(tenant, run_id, attempt, _Watchdog().work_of, lambda: datetime.now(UTC))
     except ProcessStopped:
         _log("stopped", **about)
         return TRY_AGAIN

@@ -12,4 +12,5 @@ def get_job(caller: Caller, job_id: Id) -> Data[jobs.Job]:
     """Show one run with its progress; its tenant is the run's own."""
     progress = read_progress(job_id)
     tenant = caller.must_see_run(progress and progress["tenant"])
-    return Data(data=jobs.job(read_run(tenant, job_id), progress))
+    base_url = caller.base_url if caller.identity.may("operator") else None
+    return Data(data=jobs.job(read_run(tenant, job_id), progress, base_url))

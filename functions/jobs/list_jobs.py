@@ -32,6 +32,13 @@ def list_jobs(
 ) -> Answer:
     """Show a page of runs of one tenant, or of all that the caller may see."""
     found, next_cursor = jobs.list_jobs(
-        caller.tenant_ids(project_id), caller.now, kind=type, status=status, since=since, cursor=cursor, limit=limit
+        caller.tenant_ids(project_id),
+        caller.now,
+        kind=type,
+        status=status,
+        since=since,
+        cursor=cursor,
+        limit=limit,
+        base_url=caller.base_url if caller.identity.may("operator") else None,
     )
     return Answer(data=found, next_cursor=next_cursor)

@@ -92,6 +92,12 @@ class UnsupportedTypeError(StowageError):
     status, code = 415, "unsupported_media_type"
 
 
+class PreconditionFailedError(StowageError):
+    """412: the thing is not, or not any more, what `If-Match` says."""
+
+    status, code = 412, "precondition_failed"
+
+
 class RateLimitedError(StowageError):
     """429: too many; `retry_after` seconds until the next."""
 

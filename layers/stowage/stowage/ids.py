@@ -40,6 +40,20 @@ def new_run_id(now: datetime) -> str:
     return str(UUID(int=value))
 
 
+def new_operation_id(now: datetime) -> str:
+    """`op_` and the hexadecimal of a UUIDv7: ids of operations sort by the time of their creation."""
+    return "op_" + new_run_id(now).replace("-", "")
+
+
+def new_record_ids(prefix: str, count: int, now: datetime) -> list[str]:
+    """So many ids of new records, at most 65,536: they sort by time, then in the order in which they were made.
+
+    32 hexadecimal digits behind the prefix: 12 of milliseconds, 4 that count, 16 by chance.
+    """
+    milliseconds, chance = int(now.timestamp() * 1000), os.urandom(8 * count).hex()
+    return [f"{prefix}{milliseconds:012x}{n:04x}{chance[16 * n : 16 * n + 16]}" for n in range(count)]
+
+
 def is_run_id(given: str) -> bool:
     """Whether a text can be the id of a run at all."""
     try:

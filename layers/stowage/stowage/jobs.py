@@ -13,6 +13,7 @@ from stowage.aws import objects
 from stowage.aws.table import Item
 from stowage.backups.records import duration_ms
 from stowage.errors import BadRequestError
+from stowage.exports.records import link_url
 from stowage.ids import is_run_id
 from stowage.runs.record import FINAL, UNFINISHED, Attempt, Run
 from stowage.runs.store import newest_runs, with_progress
@@ -100,8 +101,10 @@ class JobStats(BaseModel):
     success_rate: float | None
 
 
-def job(run: Run, progress: Item | None = None) -> Job:
-    """A run as a job; `progress` is read where the run is unfinished and it was not given."""
+def job(run: Run, progress: Item | None = None, base_url: str | None = None) -> Job:
+    """A run as a job; `progress` is read where the run is unfinished and it was not given. With `base_url` the result
+    of an import has links to its files (None: the caller may fetch none).
+    """
     run, progress = with_progress(run, progress)
     return Job(
         id=run.id,
@@ -115,7 +118,7 @@ def job(run: Run, progress: Item | None = None) -> Job:
         created_at=run.created_at,
         started_at=run.started_at,
         completed_at=run.completed_at,
-        result=_result(run),
+        result=_result(run, base_url),
     )
 
 
@@ -134,14 +137,26 @@ def _progress(run: Run, item: Item | None) -> JobProgress:
     )
 
 
-def _result(run: Run) -> dict[str, Any] | None:
+def _result(run: Run, base_url: str | None) -> dict[str, Any] | None:
     if run.artifact is None:
         return None
     artifact = run.artifact
+    if run.kind == "import":
+        links = dict.fromkeys(artifact.files) if run.expired_at else _links(run, base_url)
+        return {"import_id": run.id, **artifact.outcome, "files": links, "expired": run.expired_at is not None}
     told = {"file_name": artifact.file_name, "size_bytes": artifact.size_bytes, "sha256": artifact.sha256}
     if run.kind == "export":
         return {"export_id": run.id, **told, "rows": artifact.rows, "expired": run.expired_at is not None}
     return {"backup_id": run.id, **told, "download_path": f"/api/backup/{run.id}/download"}
+
+
+def _links(run: Run, base_url: str | None) -> dict[str, str | None]:
+    """A link to each of a run's files, good as long as they live."""
+    assert run.artifact is not None
+    expires_at = run.expires_at
+    if base_url is None or expires_at is None:
+        return dict.fromkeys(run.artifact.files)
+    return {name: link_url(run.tenant, run.id, expires_at, base_url, name) for name in run.artifact.files}
 
 
 def list_jobs(
@@ -153,6 +168,7 @@ def list_jobs(
     since: datetime | None,
     cursor: str | None,
     limit: int,
+    base_url: str | None = None,
 ) -> tuple[list[Job], str | None]:
     """A page of these tenants' runs (None: every tenant's), newest first, and the cursor of the next page."""
     where: dict[str, object] = {}
@@ -169,7 +185,7 @@ def list_jobs(
     found = newest_runs(tenants, now.date(), since=_first(since, now), before=cursor, where=where)
     runs = list(islice(found, limit + 1))
     more = len(runs) > limit
-    return [job(run) for run in runs[:limit]], runs[limit - 1].id if more else None
+    return [job(run, base_url=base_url) for run in runs[:limit]], runs[limit - 1].id if more else None
 
 
 def _first(since: datetime | None, now: datetime) -> datetime:

@@ -1,11 +1,11 @@
 """Which code carries out which kind of run. Imported when needed: a lane pays for its own kind only."""
 
-from stowage.runs.lane import Make, refuse
+from stowage.runs.lane import Work, refuse
 from stowage.runs.plan import Estimator
 
 
-def make_of(kind: str) -> Make:
-    """How runs of this kind begin their artifact; RunError for a kind that this version does not know."""
+def work_of(kind: str) -> Work:
+    """What runs of this kind do in an attempt; RunError for a kind that this version does not know."""
     match kind:
         case "export":
             from stowage.exports.making import make_export
@@ -15,6 +15,10 @@ def make_of(kind: str) -> Make:
             from stowage.backups.making import make_backup
 
             return make_backup
+        case "import":
+            from stowage.imports.files.running import import_file
+
+            return import_file
     raise refuse(kind)
 
 
@@ -29,4 +33,8 @@ def estimator_of(kind: str) -> Estimator:
             from stowage.backups.estimating import estimate_run as estimate_backup_run
 
             return estimate_backup_run
+        case "import":
+            from stowage.imports.files.running import estimate_run as estimate_import_run
+
+            return estimate_import_run
     raise refuse(kind)

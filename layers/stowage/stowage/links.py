@@ -14,16 +14,18 @@ _SIGNATURE_BYTES = 32
 
 @dataclass(frozen=True)
 class Link:
-    """What a link gives access to, and until when (RFC 3339)."""
+    """What a link gives access to, and until when (RFC 3339); `file` names one of a run's several files."""
 
     tenant: str
     run_id: str
     expires_at: str
+    file: str = ""
 
 
 def make_token(link: Link) -> str:
     """The token of a link: base64url of its signature and its content."""
-    content = json.dumps([link.tenant, link.run_id, link.expires_at], separators=(",", ":")).encode()
+    parts = [link.tenant, link.run_id, link.expires_at]
+    content = json.dumps([*parts, link.file] if link.file else parts, separators=(",", ":")).encode()
     return _packed(_sign(content) + content)
 
 

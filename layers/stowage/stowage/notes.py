@@ -12,6 +12,8 @@ from stowage.ids import parse_rfc3339, rfc3339
 
 _OLD = timedelta(minutes=2)
 _MOST_TOUCHED = 200
+ENDED_IMPORTS = ("import.completed", "import.failed", "import.cancelled")
+"""Notes after which an import that died before it could do so itself is summed up in the journal."""
 
 
 def carry_out(notes: list[Item]) -> dict[str, int]:
@@ -30,6 +32,7 @@ def append_audit(notes: list[Item]) -> int:
     """
     from stowage.postgres.audit_entries import append_noted
     from stowage.postgres.connection import APP, borrowed
+    from stowage.postgres.import_batches import close_import
     from stowage.postgres.journal import Change
 
     by_place: dict[tuple[str, str], list[Item]] = defaultdict(list)
@@ -53,6 +56,9 @@ def append_audit(notes: list[Item]) -> int:
         try:
             with borrowed(database, APP) as connection:
                 append_noted(connection, tenant, changes)
+                for note in its_notes:
+                    if note["type"] in ENDED_IMPORTS:
+                        close_import(connection, note["subject"])
         except Exception:
             logger.exception("audit entries wait", tenant=tenant, database=database, notes=len(its_notes))
             continue
@@ -70,7 +76,7 @@ def copy_registry() -> int:
 
     with borrowed("main", APP) as connection:
         rows = read_tenants(connection)
-    return replace_registry([Tenant(row.id, row.slug, row.name, row.database) for row in rows])
+    return replace_registry([Tenant(row.id, row.slug, row.name, row.database, row.trash_days) for row in rows])
 
 
 def touch_old_notes(now: datetime) -> int:

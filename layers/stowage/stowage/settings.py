@@ -15,6 +15,7 @@ class Settings(BaseModel):
     table: str
     exports_bucket: str
     backups_bucket: str
+    uploads_bucket: str = ""
 
     database_url: str = ""
     """`postgresql://host:port/name?sslmode=…` of the database called `main`: no user, no password."""
@@ -51,6 +52,9 @@ class Settings(BaseModel):
     export_hours: int = 24
     backup_days: int = 30
     run_days: int = 90
+    trash_days: int = 30
+    max_cascade: int = 200_000
+    purge_function: str = ""
 
     pg_dump: str = "pg_dump"
 

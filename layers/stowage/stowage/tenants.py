@@ -22,6 +22,8 @@ class Tenant:
     slug: str
     name: str
     database: str = "main"
+    trash_days: int | None = None
+    """How long its trash keeps what is deleted, where it has a rule of its own."""
 
     @property
     def schema(self) -> str:
@@ -64,6 +66,7 @@ def replace_registry(tenants: list[Tenant]) -> int:
                 "slug": tenant.slug,
                 "name": tenant.name,
                 "database": tenant.database,
+                "trash_days": tenant.trash_days,
             }
         )
     for tenant_id in gone:
@@ -72,7 +75,14 @@ def replace_registry(tenants: list[Tenant]) -> int:
 
 
 def _tenant(item: dict[str, object]) -> Tenant:
-    return Tenant(str(item["sk"]), str(item["slug"]), str(item["name"]), str(item["database"]))
+    days = item.get("trash_days")
+    return Tenant(
+        str(item["sk"]),
+        str(item["slug"]),
+        str(item["name"]),
+        str(item["database"]),
+        int(str(days)) if days is not None else None,
+    )
 
 
 def _ask_for_copy(now: datetime) -> None:

@@ -64,3 +64,9 @@ def sqs() -> Any:
 def secretsmanager() -> Any:
     """Give the client of Secrets Manager."""
     return _client("secretsmanager")
+
+
+@cache
+def lambda_client() -> Any:
+    """Give the client of Lambda."""
+    return _client("lambda")

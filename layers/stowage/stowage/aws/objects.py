@@ -11,7 +11,7 @@ from stowage.errors import UnavailableError
 
 
 def head(bucket: str, key: str) -> dict[str, Any] | None:
-    """`{"size", "crc32", "metadata"}` of an object, or None."""
+    """`{"size", "crc32", "etag", "metadata"}` of an object, or None."""
     try:
         answer = s3().head_object(Bucket=bucket, Key=key, ChecksumMode="ENABLED")
     except ClientError as error:
@@ -20,7 +20,12 @@ def head(bucket: str, key: str) -> dict[str, Any] | None:
         raise UnavailableError("Storage does not answer as it should.") from error
     except BotoCoreError as error:
         raise UnavailableError("Storage does not answer.") from error
-    return {"size": answer["ContentLength"], "crc32": answer.get("ChecksumCRC32"), "metadata": answer["Metadata"]}
+    return {
+        "size": answer["ContentLength"],
+        "crc32": answer.get("ChecksumCRC32"),
+        "etag": answer["ETag"],
+        "metadata": answer["Metadata"],
+    }
 
 
 def read_json(bucket: str, key: str) -> dict[str, Any] | None:
@@ -72,6 +77,16 @@ def signed_link(bucket: str, key: str, *, file_name: str, content_type: str, sec
         ExpiresIn=seconds,
     )
     return link
+
+
+def signed_post(bucket: str, key: str, *, most_bytes: int, seconds: int) -> dict[str, Any]:
+    """`{"url", "fields"}` of a form with which a browser puts one object under exactly this key (S3 API reference,
+    "Browser-based uploads using POST").
+    """
+    form: dict[str, Any] = s3().generate_presigned_post(
+        bucket, key, Conditions=[["content-length-range", 0, most_bytes]], ExpiresIn=seconds
+    )
+    return form
 
 
 def content_disposition(file_name: str) -> str:

@@ -1,7 +1,6 @@
 """A backup's attempt in the worker: checks first, then pg_dump and the counting of its rows in one snapshot."""
 
 from collections.abc import Callable, Iterator
-from datetime import datetime
 from typing import Any
 
 from stowage.errors import TransientRunError
@@ -11,7 +10,7 @@ from stowage.postgres.contents import DumpContents, SnapshotContents
 from stowage.postgres.dump import Dump, pg_dump_version
 from stowage.postgres.dump_progress import DumpProgress
 from stowage.postgres.preflight import preflight
-from stowage.runs.lane import Product
+from stowage.runs.lane import Clock, Product, write_artifact
 from stowage.runs.progress import Reporter
 from stowage.runs.record import Run
 from stowage.settings import settings
@@ -20,7 +19,12 @@ CONTENT_TYPES = {"sql": "application/sql", "tar": "application/x-tar", "custom":
 _LOOK_SECONDS = 0.4
 
 
-def make_backup(run: Run, reporter: Reporter, _now: datetime) -> Product:
+def make_backup(run: Run, reporter: Reporter, clock: Clock) -> None:
+    """Store the dump and its manifest. RunError, before anything is written, when the dump cannot succeed."""
+    write_artifact(run, open_product(run, reporter), reporter, clock)
+
+
+def open_product(run: Run, reporter: Reporter) -> Product:
     """Check that the dump can succeed, then open it. RunError, before anything is written, when it cannot."""
     schema = run.spec["schema"]
     version = pg_dump_version(settings().pg_dump)

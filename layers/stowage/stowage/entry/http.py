@@ -10,12 +10,14 @@ parameters. Whatever is raised becomes an answer in the contract's one shape.
 """
 
 import json
+import re
 import time
+from base64 import b64decode
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Annotated, Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from aws_lambda_powertools.event_handler import APIGatewayHttpResolver, Depends, Request, Response
 from aws_lambda_powertools.event_handler.openapi.exceptions import (
@@ -24,6 +26,7 @@ from aws_lambda_powertools.event_handler.openapi.exceptions import (
 )
 from pydantic import AfterValidator, BaseModel, ConfigDict
 
+from stowage.complaints import field_name, message, refusal
 from stowage.entry.auth import identify, token_of
 from stowage.entry.telemetry import logger
 from stowage.errors import (
@@ -155,9 +158,10 @@ class CallerContext(VisitorContext):
 class Operation(APIGatewayHttpResolver):
     """One operation behind one or more routes; `role` None lets everybody in."""
 
-    def __init__(self, role: Role | None) -> None:
+    def __init__(self, role: Role | None, *, open_query: bool = False) -> None:
         super().__init__(enable_validation=True, response_validation_error_http_code=500, serializer=_json)
         self.role = role
+        self.open_query = open_query
         # Powertools answers these two itself, in a shape of its own, unless somebody else does.
         self.exception_handler([RequestValidationError, RequestUnsupportedContentType])(self._refuse)
 
@@ -200,10 +204,14 @@ class Operation(APIGatewayHttpResolver):
         answer = error_answer(error, self.current_event.request_context.request_id)
         return Response(answer["statusCode"], "application/json", answer["body"])
 
+    def _convert_matches_into_route_keys(self, match: re.Match[str]) -> dict[str, str]:
+        """The path's parameters as the gateway gave them: `_path` encodes them, and Powertools leaves them so."""
+        return {name: unquote(value) for name, value in match.groupdict().items()}
+
     def _check_query(self, event: Mapping[str, Any]) -> None:
         """Refuse query parameters that this operation does not declare: a typing error must not look like success."""
         given = event.get("queryStringParameters") or {}
-        if not given:
+        if not given or self.open_query:
             return
         declared = {
             param.alias
@@ -218,9 +226,12 @@ class Operation(APIGatewayHttpResolver):
             )
 
 
-def http_app(role: Role | None = "viewer") -> Operation:
-    """A handler for one operation that callers of this role or a higher one may use; None: everybody, unknown."""
-    return Operation(role)
+def http_app(role: Role | None = "viewer", *, open_query: bool = False) -> Operation:
+    """A handler for one operation that callers of this role or a higher one may use; None: everybody, unknown.
+
+    `open_query`: the operation reads the query (`Query`) and refuses what it does not know itself.
+    """
+    return Operation(role, open_query=open_query)
 
 
 def _current_caller(request: Request) -> CallerContext:
@@ -234,11 +245,27 @@ def _current_visitor(request: Request) -> VisitorContext:
     return visitor
 
 
+def _current_query(request: Request) -> Mapping[str, str]:
+    return request.query_parameters or {}
+
+
+def _current_body(request: Request) -> bytes:
+    event = request.resolved_event
+    body = event.body or ""
+    return b64decode(body) if event.is_base64_encoded else body.encode()
+
+
 Caller = Annotated[CallerContext, Depends(_current_caller)]
 """A route's parameter that gets the caller."""
 
 Visitor = Annotated[VisitorContext, Depends(_current_visitor)]
 """The same for operations that everybody may use."""
+
+Query = Annotated[Mapping[str, str], Depends(_current_query)]
+"""The query string's parameters, for operations whose parameters depend on the path."""
+
+RawBody = Annotated[bytes, Depends(_current_body)]
+"""The body as it came, for operations that read it themselves, once and from its bytes."""
 
 
 def _path(event: Mapping[str, Any]) -> str:
@@ -265,8 +292,8 @@ def _check_body(event: Mapping[str, Any]) -> None:
     if body and not event["headers"].get("content-type", "application/json").lower().startswith("application/json"):
         raise UnsupportedTypeError("Send JSON.")
     if body.lstrip().startswith("["):
-        message = _MESSAGES["model_attributes_type"]
-        raise BadRequestError(_as_sentence(message) + ".", details=[{"field": "", "message": message}])
+        message = "send a JSON object"
+        raise BadRequestError("Send a JSON object.", details=[{"field": "", "message": message}])
 
 
 def _visitor(event: Mapping[str, Any], *, signed_in: bool) -> VisitorContext:
@@ -358,13 +385,11 @@ def error_answer(error: Exception, request_id: str) -> dict[str, Any]:
             details: list[Detail] = [
                 {
                     "field": "" if found["type"] == "json_invalid" else _field_name(found["loc"]),
-                    "message": _message(found),
+                    "message": message(found),
                 }
                 for found in error.errors()
             ]
-            first = details[0]
-            sentence = f"{first['field']}: {first['message']}" if first["field"] else _as_sentence(first["message"])
-            return _refusal(BadRequestError(sentence.rstrip(".") + ".", details=details), 400, request_id)
+            return _refusal(refusal(details), 400, request_id)
     logger.exception("unexpected error", request=request_id)
     return _refusal(StowageError("Something went wrong on our side."), 500, request_id)
 
@@ -389,29 +414,7 @@ def _refusal(error: StowageError, status: int, request_id: str) -> dict[str, Any
 
 def _field_name(location: tuple[str | int, ...]) -> str:
     """`("body", "items", 3, "status")` as a client would write it: `items[3].status`."""
-    name = ""
-    for part in location[1:] if location and location[0] in ("body", "query", "path", "header") else location:
-        name += f"[{part}]" if isinstance(part, int) else f".{part}" if name else part
-    return name
-
-
-_MESSAGES = {
-    "json_invalid": "the body is not JSON",
-    "extra_forbidden": "there is no such field",
-    "model_attributes_type": "send a JSON object",
-    "missing": "is required",
-}
-
-
-def _message(found: Mapping[str, Any]) -> str:
-    if found["type"] == "missing" and found["loc"] == ("body",):
-        return _MESSAGES["model_attributes_type"]
-    text = _MESSAGES.get(found["type"]) or str(found["msg"]).removeprefix("Value error, ")
-    return text[:1].lower() + text[1:]
-
-
-def _as_sentence(message: str) -> str:
-    return message[:1].upper() + message[1:]
+    return field_name(location[1:] if location and location[0] in ("body", "query", "path", "header") else location)
 
 
 def _json(value: object) -> str:

@@ -188,10 +188,11 @@ def follow_link(token: str, source_ip: str, now: datetime) -> str:
         raise GoneError("The file has expired; export again.", "expired")
     note = audit_note(run, "downloaded", f"link from {source_ip}", now)
     table.put(note.item)
+    file = run.artifact.files[link.file] if link.file else run.artifact
     return signed_link(
         run.artifact.bucket,
-        run.artifact.key,
-        file_name=run.artifact.file_name,
-        content_type=run.artifact.content_type,
+        file.key,
+        file_name=file.file_name,
+        content_type=file.content_type,
         seconds=LINK_SECONDS,
     )

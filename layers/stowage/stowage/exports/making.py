@@ -1,18 +1,21 @@
 """An export's attempt in its lane: the source that Postgres formats, and what its manifest tells."""
 
-from datetime import datetime
-
 from stowage.exports import WHOLE_TENANT
 from stowage.exports.filters import parse_filters
 from stowage.exports.formats import CONTENT_TYPES, EXTENSIONS, open_export
 from stowage.postgres.connection import APP, connect
-from stowage.runs.lane import Product
+from stowage.runs.lane import Clock, Product, write_artifact
 from stowage.runs.progress import Reporter
 from stowage.runs.record import Run
 from stowage.settings import settings
 
 
-def make_export(run: Run, _reporter: Reporter, _now: datetime) -> Product:
+def make_export(run: Run, reporter: Reporter, clock: Clock) -> None:
+    """Store the export and its manifest."""
+    write_artifact(run, open_product(run), reporter, clock)
+
+
+def open_product(run: Run) -> Product:
     """Open the export's snapshot. The source owns the connection and closes it."""
     spec = run.spec
     whole = spec["dataType"] == WHOLE_TENANT

@@ -140,9 +140,9 @@ def download_url(run: Run, base_url: str | None) -> str | None:
     return link_url(run.tenant, run.id, run.expires_at, base_url)
 
 
-def link_url(tenant: str, run_id: str, expires_at: str, base_url: str) -> str:
-    """The absolute form of a download link."""
-    return f"{base_url}/api/downloads/{make_token(Link(tenant, run_id, expires_at))}"
+def link_url(tenant: str, run_id: str, expires_at: str, base_url: str, file: str = "") -> str:
+    """The absolute form of a download link; `file` names one of a run's several files."""
+    return f"{base_url}/api/downloads/{make_token(Link(tenant, run_id, expires_at, file))}"
 
 
 def spec_of(request: ExportRequest, filename: str, filters: dict[str, Any]) -> dict[str, Any]:

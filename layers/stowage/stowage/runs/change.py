@@ -85,7 +85,7 @@ def retry_run(run: Run, actor: str, now: datetime) -> Run:
                     run.pk,
                     run.sk,
                     anew,
-                    remove=("error", "completed_at", "not_before", "upload"),
+                    remove=("error", "completed_at", "not_before", "upload", "artifact", "expires_at", "expired_at"),
                     when={"status": run.status, "attempt": run.attempt},
                 ),
                 Update(

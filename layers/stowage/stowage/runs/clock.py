@@ -94,7 +94,7 @@ def _sweep(run: Run, now: datetime) -> None:
     if keeps:
         change_run(run, {"due_at": run.expires_at}, when=expected)
         return
-    if run.status != "completed":
+    if run.artifact is None:
         change_run(run, {}, remove=("due_list", "due_at"), when=expected)
         return
     pk, sk = progress_key(run.id)

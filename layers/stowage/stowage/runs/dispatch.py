@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from stowage.aws import table
 from stowage.aws.executions import start_execution
 from stowage.aws.table import ABSENT, ConditionFailedError, Update, Write
-from stowage.runs.record import ACTIVE_LIST, UNFINISHED, Run, moment, waiting_list
+from stowage.runs.record import ACTIVE_LIST, LIGHT_KINDS, UNFINISHED, Run, moment, waiting_list
 from stowage.settings import settings
 
 LAUNCH_GRACE = timedelta(seconds=60)
@@ -34,8 +34,8 @@ class Lease:
 
     @property
     def in_worker(self) -> bool:
-        """Whether it may take long: everything but an export not known to be large."""
-        return self.kind != "export" or self.lane == "worker"
+        """Whether it may take long: everything but an export or import not known to be large."""
+        return self.kind not in LIGHT_KINDS or self.lane == "worker"
 
 
 @dataclass(frozen=True)
@@ -72,13 +72,14 @@ def choose(
     """The waiting runs (in the order of the queue) that may start beside those that hold a lease.
 
     The budget bounds all of them, and long ones leave one place to short ones. A tenant has one backup or restore at
-    a time, and `exports_per_tenant` exports in the worker. A run that may not start does not hold up those behind it.
+    a time, and `exports_per_tenant` exports and imports in the worker. A run that may not start does not hold up those
+    behind it.
     """
     held = list(held)
     in_worker = sum(lease.in_worker for lease in held)
     long_budget = max(1, budget - 1)
-    exports = Counter(lease.tenant for lease in held if lease.kind == "export" and lease.in_worker)
-    exclusive = {lease.tenant for lease in held if lease.kind != "export"}
+    exports = Counter(lease.tenant for lease in held if lease.kind in LIGHT_KINDS and lease.in_worker)
+    exclusive = {lease.tenant for lease in held if lease.kind not in LIGHT_KINDS}
     places = budget - len(held)
     holders = {lease.run for lease in held}
     chosen: list[Run] = []
@@ -91,7 +92,7 @@ def choose(
         if lease.in_worker:
             if in_worker >= long_budget:
                 continue
-            if run.kind == "export":
+            if run.kind in LIGHT_KINDS:
                 if exports[run.tenant] >= exports_per_tenant:
                     continue
                 exports[run.tenant] += 1

@@ -40,11 +40,13 @@ class Product:
     """Called once the source is whole: what else the manifest tells (`rows`, `contents`)."""
 
 
-type Make = Callable[[Run, Reporter, datetime], Product]
-"""How one kind of run begins: checks first (RunError before anything is written), then a source to read."""
+type Work = Callable[[Run, Reporter, Clock], None]
+"""What one kind of run does in an attempt: checks first (RunError before anything is written), then its artifact
+(`write_artifact`), its manifest last.
+"""
 
 
-def run_attempt(tenant: str, run_id: str, attempt: int, make: Callable[[str], Make], clock: Clock) -> bool:
+def run_attempt(tenant: str, run_id: str, attempt: int, work_of: Callable[[str], Work], clock: Clock) -> bool:
     """Carry out a run's attempt; True when its artifact and manifest are written, False when that is not ours to do.
 
     Raises what ended the attempt, after it was written on the run: a StowageError tells whether to try again.
@@ -55,7 +57,7 @@ def run_attempt(tenant: str, run_id: str, attempt: int, make: Callable[[str], Ma
     reporter = Reporter(run, read_progress(run.id) or {"sequence": 0, "percent": 0})
     try:
         reporter.report("starting", "Connecting.")
-        write_artifact(run, make(run.kind)(run, reporter, clock()), reporter, clock)
+        work_of(run.kind)(run, reporter, clock)
     except FencedError:
         return False
     except CancelledError:

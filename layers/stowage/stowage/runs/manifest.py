@@ -33,6 +33,11 @@ def verified_artifact(bucket: str, run: Run) -> Artifact | None:
     found = objects.head(bucket, manifest["key"])
     if found is None or found["size"] != manifest["size_bytes"] or found["crc32"] != manifest["crc32"]:
         return None
+    files = manifest.get("files") or {}
+    for file in files.values():
+        stored = objects.head(bucket, file["key"])
+        if stored is None or (stored["size"], stored["crc32"]) != (file["size_bytes"], file["crc32"]):
+            return None
     return Artifact(
         bucket=bucket,
         key=manifest["key"],
@@ -43,4 +48,7 @@ def verified_artifact(bucket: str, run: Run) -> Artifact | None:
         sha256=manifest["sha256"],
         rows=manifest["rows"],
         tables=(manifest.get("contents") or {}).get("table_count"),
+        partial=manifest.get("partial", False),
+        files=files,
+        outcome=manifest.get("outcome") or {},
     )

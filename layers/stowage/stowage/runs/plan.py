@@ -8,7 +8,17 @@ from stowage.aws.table import ConditionFailedError, Update, Write
 from stowage.errors import CancelledError, StowageError
 from stowage.runs.dispatch import Lease, read_leases, release
 from stowage.runs.lane import record_failure
-from stowage.runs.record import ACTIVE_LIST, UNFINISHED, Estimate, Lane, Run, moment, queue_place, waiting_list
+from stowage.runs.record import (
+    ACTIVE_LIST,
+    LIGHT_KINDS,
+    UNFINISHED,
+    Estimate,
+    Lane,
+    Run,
+    moment,
+    queue_place,
+    waiting_list,
+)
 from stowage.runs.store import change_run, progress_key, read_run
 from stowage.settings import settings
 
@@ -29,7 +39,7 @@ def plan_attempt(
         record_failure(run, error.code, error.message, retryable=error.retryable)
         raise
     lane = lane_of(run, run.estimate, settings().inline_max_bytes)
-    if run.lane != lane and lane == "worker" and run.kind == "export" and not _move_to_worker(run):
+    if run.lane != lane and lane == "worker" and run.kind in LIGHT_KINDS and not _move_to_worker(run):
         _wait_again(run)
         return WAIT
     changed = change_run(
@@ -43,8 +53,8 @@ def plan_attempt(
 
 
 def lane_of(run: Run, estimate: Estimate, inline_max_bytes: int) -> Lane:
-    """Small exports run in a function; pg_dump and Arrow are only in the worker's image."""
-    small = run.kind == "export" and run.spec.get("format") != "parquet" and estimate.bytes <= inline_max_bytes
+    """Small exports and imports run in a function; pg_dump and Arrow are only in the worker's image."""
+    small = run.kind in LIGHT_KINDS and run.spec.get("format") != "parquet" and estimate.bytes <= inline_max_bytes
     return "inline" if small else "worker"
 
 
@@ -86,7 +96,7 @@ def _move_to_worker(run: Run) -> bool:
         others = [lease for lease in leases.held if lease.run != run.id]
         if len(others) == len(leases.held):
             raise CancelledError("This attempt is no longer the run's current one.")
-        same = sum(lease.tenant == run.tenant and lease.kind == "export" and lease.in_worker for lease in others)
+        same = sum(lease.tenant == run.tenant and lease.kind in LIGHT_KINDS and lease.in_worker for lease in others)
         long = sum(lease.in_worker for lease in others)
         if same >= settings().worker_exports_per_tenant or long >= max(1, settings().database_connections - 1):
             return False

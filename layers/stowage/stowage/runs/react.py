@@ -20,7 +20,8 @@ def react(changes: list[tuple[Item | None, Item | None]], now: datetime) -> dict
             waiting.setdefault(run.database, []).append(run)
         elif run.status in FINAL and before and before.get("status") in UNFINISHED:
             waiting.setdefault(run.database, [])
-        if run.cancel_requested and run.status in UNFINISHED:
+        # An import ends itself, to tell what it did; the clock stops one that does not.
+        if run.cancel_requested and run.status in UNFINISHED and run.kind != "import":
             stop_execution(run.execution_name, "The run was cancelled.")
             stopped += 1
     launched = sum(len(dispatch(database, now, runs)) for database, runs in waiting.items())

@@ -26,8 +26,13 @@ type Lane = Literal["inline", "worker"]
 FINAL: tuple[Status, ...] = ("completed", "failed", "cancelled")
 UNFINISHED: tuple[Status, ...] = ("pending", "running")
 
-FAMILIES: dict[str, str] = {"export": "exports", "export_backup": "backups", "export_logs": "backups"}
+FAMILIES: dict[str, str] = {
+    "export": "exports", "export_backup": "backups", "export_logs": "backups", "import": "imports",
+}  # fmt: skip
 """The history in which a kind of run is listed; each is one range of the index `by_kind`."""
+
+LIGHT_KINDS = ("export", "import")
+"""Kinds whose small runs a function carries out; their files lie in the exports' bucket and live for hours."""
 
 
 class Failure(BaseModel):
@@ -49,8 +54,21 @@ class Attempt(BaseModel):
     error: str | None = None
 
 
+class ArtifactFile(BaseModel):
+    """One of the files that a run left beside each other."""
+
+    key: str
+    file_name: str
+    content_type: str
+    size_bytes: int
+    rows: int
+
+
 class Artifact(BaseModel):
-    """The file that a run left, as its manifest has it."""
+    """The file that a run left, as its manifest has it; the first one where there are several.
+
+    `partial`: it tells of a run that did not get to its end (an import that was stopped after some of its rows).
+    """
 
     bucket: str
     key: str
@@ -61,6 +79,9 @@ class Artifact(BaseModel):
     sha256: str
     rows: int
     tables: int | None = None
+    partial: bool = False
+    files: dict[str, ArtifactFile] = Field(default_factory=dict)
+    outcome: dict[str, Any] = Field(default_factory=dict)
 
 
 class Estimate(BaseModel):
@@ -119,9 +140,9 @@ class Run(BaseModel):
 
     @property
     def file_role(self) -> Role:
-        """Who may fetch the file: operators exports, admins backups and what holds the audit log (CONTRACT §0)."""
+        """Who may fetch the files: operators those of exports and imports, admins all (CONTRACT §0)."""
         holds_audit = self.spec.get("dataType") in ("audit", "gdpr")
-        return "operator" if self.kind == "export" and not holds_audit else "admin"
+        return "operator" if self.kind in LIGHT_KINDS and not holds_audit else "admin"
 
     def is_expired(self, now: datetime) -> bool:
         """Whether the file's time is over, swept or not: the sweep comes at the next tick."""

@@ -15,6 +15,7 @@ from stowage.errors import UnavailableError
 from stowage.runs.dispatch import read_leases, release
 from stowage.runs.manifest import verified_artifact
 from stowage.runs.record import (
+    LIGHT_KINDS,
     SWEEP_LIST,
     UNFINISHED,
     Artifact,
@@ -44,7 +45,7 @@ class Ending:
 
 def bucket_of(run: Run) -> str:
     """Exports' files are short-lived and lie apart from backups."""
-    return settings().exports_bucket if run.kind == "export" else settings().backups_bucket
+    return settings().exports_bucket if run.kind in LIGHT_KINDS else settings().backups_bucket
 
 
 def settle(tenant: str, run_id: str, attempt: int, now: datetime, ending: Ending | None = None) -> Run | None:
@@ -55,8 +56,10 @@ def settle(tenant: str, run_id: str, attempt: int, now: datetime, ending: Ending
             return None
         if run.due_list == waiting_list(run.database):
             return None
-        artifact = None if run.cancel_requested else verified_artifact(bucket_of(run), run)
-        failure = None if artifact else _failure(run, ending or Ending())
+        # What an import wrote before it was stopped stays, and so does the list of it.
+        dropped = run.cancel_requested and run.kind != "import"
+        artifact = None if dropped else verified_artifact(bucket_of(run), run)
+        failure = None if artifact and not artifact.partial else _failure(run, ending or Ending())
         settled = _outcome(run, artifact, failure, now)
         try:
             table.transact(_writes(run, settled, failure, now))
@@ -64,7 +67,7 @@ def settle(tenant: str, run_id: str, attempt: int, now: datetime, ending: Ending
             continue
         if settled.status == "pending":
             wake_later(run.database, retry_wait(run.tries))
-        if settled.status != "completed":
+        if settled.artifact is None:
             clean_up(run, run.attempt)
         return settled
     raise UnavailableError("The run changes too quickly; try again.", retry_after=1)
@@ -94,18 +97,16 @@ def _outcome(run: Run, artifact: Artifact | None, failure: Failure | None, now: 
     changes: dict[str, object] = {"attempts": [*run.attempts, entry], "error": failure}
     if artifact:
         keep = (
-            timedelta(hours=settings().export_hours) if run.kind == "export" else timedelta(days=settings().backup_days)
+            timedelta(hours=settings().export_hours)
+            if run.kind in LIGHT_KINDS
+            else timedelta(days=settings().backup_days)
         )
-        changes |= {
-            "status": "completed",
-            "completed_at": ended,
-            "artifact": artifact,
-            "expires_at": moment(now, keep),
-            "error": None,
-        }
+        changes |= {"artifact": artifact, "expires_at": moment(now, keep)}
+    if artifact and not failure:
+        changes |= {"status": "completed", "completed_at": ended, "error": None}
     elif run.cancel_requested:
         changes |= {"status": "cancelled", "completed_at": ended}
-    elif failure and failure.retryable and run.tries < settings().max_attempts:
+    elif artifact is None and failure and failure.retryable and run.tries < settings().max_attempts:
         changes |= {"status": "pending", "not_before": moment(now, timedelta(seconds=retry_wait(run.tries)))}
     else:
         changes |= {"status": "failed", "completed_at": ended}
@@ -152,8 +153,9 @@ def _writes(run: Run, settled: Run, failure: Failure | None, now: datetime) -> l
         progress["message"] = failure.message if failure else "Done."
         after = {"attempts": run.tries, "error": failure.code if failure else None}
         if settled.artifact:
+            if settled.status == "completed":
+                progress["percent"] = 100
             progress |= {
-                "percent": 100,
                 "rows": settled.artifact.rows,
                 "bytes": settled.artifact.size_bytes,
                 "expires_at": settled.expires_at,
@@ -176,7 +178,7 @@ def _writes(run: Run, settled: Run, failure: Failure | None, now: datetime) -> l
 def _record_seconds(run: Run) -> int:
     """How long a completed run's record is kept: a backup's as long as its artifact, and a week to be swept in."""
     days = settings().run_days
-    return timedelta(days=days if run.kind == "export" else max(days, settings().backup_days + 7)) // timedelta(
+    return timedelta(days=days if run.kind in LIGHT_KINDS else max(days, settings().backup_days + 7)) // timedelta(
         seconds=1
     )
 

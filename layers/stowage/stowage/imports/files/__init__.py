@@ -1,0 +1,173 @@
+"""Imports of files: ask for one, upload the file, start it (CONTRACT §3, import/{entity}/file).
+
+An import that was asked for waits as an item of the table for its file; `start` makes it a run of the same id.
+"""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from stowage import jobs
+from stowage.aws import objects, table
+from stowage.aws.table import ABSENT, ConditionFailedError, Put, Update, Write
+from stowage.entities import ENTITIES, Entity
+from stowage.errors import BadRequestError, ConflictError, Detail, NotFoundError
+from stowage.identity import Identity
+from stowage.ids import is_run_id, new_run_id, rfc3339
+from stowage.imports.files.records import FileImportCreated, FileImportRequest, FileImportSpec, UploadForm
+from stowage.runs.record import Run
+from stowage.runs.request import IdempotencyKey
+from stowage.runs.store import create_run
+from stowage.settings import settings
+from stowage.tenants import Tenant
+
+KIND = "import"
+UPLOAD_SECONDS = 3600
+"""How long the form for the upload works; the same Idempotency-Key gives a new one."""
+_WAITING = {
+    "status": "pending", "stage": "waiting", "percent": 0, "bytes": 0, "rows": 0,
+    "message": "Waiting for a free slot.",
+}  # fmt: skip
+WAITS = timedelta(days=7)
+"""How long an import waits for its file; the bucket keeps files a day longer."""
+
+
+def create_file_import(
+    tenant: Tenant, identity: Identity, entity_name: str, request: FileImportRequest, now: datetime, *, key: str | None
+) -> FileImportCreated:
+    """Ask for an import; where to put its file.
+
+    NotFoundError for no such entity, BadRequestError for a mapping that does not fit it.
+    """
+    entity = declared(entity_name)
+    check_mapping(entity, request.mapping or {})
+    import_id = new_run_id(now)
+    body = {"entity": entity.name, **request.model_dump(mode="json")}
+    once = IdempotencyKey(tenant.id, identity.sub, "create_file_import", key, body) if key else None
+    if once and (kept := once.kept_answer(now)):
+        import_id = kept["id"]
+    else:
+        item = {
+            "pk": f"IMPORT#{import_id}",
+            "sk": "UPLOAD",
+            "tenant": tenant.id,
+            "database": tenant.database,
+            "schema_name": tenant.schema,
+            "entity": entity.name,
+            "type": request.type,
+            "filename": request.filename,
+            "mapping": request.mapping or {},
+            "on_conflict": request.onConflict,
+            "asked_by": identity.sub,
+            "ttl": int((now + WAITS).timestamp()),
+        }
+        writes: list[Write] = [Put(item, when={"pk": ABSENT})]
+        if once:
+            writes.append(once.keep({"id": import_id}, now))
+        try:
+            table.transact(writes)
+        except ConditionFailedError:
+            kept = once.kept_answer(now) if once else None
+            if kept is None:
+                raise
+            import_id = kept["id"]
+    form = objects.signed_post(
+        settings().uploads_bucket,
+        upload_key(tenant.id, import_id, request.type),
+        most_bytes=request.size,
+        seconds=UPLOAD_SECONDS,
+    )
+    expires_at = rfc3339(now + timedelta(seconds=UPLOAD_SECONDS))
+    return FileImportCreated(id=import_id, upload=UploadForm.model_validate(form), expiresAt=expires_at)
+
+
+def declared(name: str) -> Entity:
+    """The entity of that plural name; NotFoundError, as for any other path that is not there."""
+    found = ENTITIES.get(name)
+    if found is None:
+        raise NotFoundError(f"There is no entity {name!r}; there are {', '.join(ENTITIES)}.", "unknown_entity")
+    return found
+
+
+def check_mapping(entity: Entity, mapping: dict[str, str | None]) -> None:
+    """BadRequestError for a mapping to what is no field, or of two columns to one."""
+    details: list[Detail] = []
+    taken: dict[str, str] = {}
+    for column, name in mapping.items():
+        if name is None:
+            continue
+        if entity.field(name) is None:
+            known = ", ".join(field.name for field in entity.fields)
+            details.append({"field": f"mapping.{column}", "message": f"not a field; there are {known}"})
+        elif name in taken:
+            details.append({"field": f"mapping.{column}", "message": f"{name} has a column already: {taken[name]}"})
+        taken.setdefault(name, column)
+    if details:
+        raise BadRequestError("The mapping does not fit the entity's fields.", "invalid_mapping", details=details)
+
+
+def upload_key(tenant: str, import_id: str, file_type: str) -> str:
+    """Where the file of an import lies: within its tenant's prefix, under a name of ours."""
+    return f"{tenant}/imports/{import_id}/file.{file_type}"
+
+
+def find_upload(import_id: str) -> dict[str, Any] | None:
+    """What was asked for under that id, of any tenant: it says whose it is, so the caller must look."""
+    return table.get(f"IMPORT#{import_id}", "UPLOAD") if is_run_id(import_id) else None
+
+
+def start_file_import(
+    asked: dict[str, Any], import_id: str, identity: Identity, now: datetime, *, key: str | None
+) -> dict[str, Any]:
+    """Start an import whose file has been uploaded; the job as JSON.
+
+    ConflictError `nothing_uploaded` or `already_started`, BadRequestError `empty_file`.
+    """
+    tenant = str(asked["tenant"])
+    once = IdempotencyKey(tenant, identity.sub, "start_file_import", key, {"id": import_id}) if key else None
+    if once and (kept := once.kept_answer(now)):
+        return kept
+    if "started_at" in asked:
+        raise _already_started()
+    object_key = upload_key(tenant, import_id, asked["type"])
+    found = objects.head(settings().uploads_bucket, object_key)
+    if found is None:
+        raise ConflictError("Nothing has been uploaded for this import yet.", "nothing_uploaded")
+    if found["size"] == 0:
+        raise BadRequestError("The uploaded file is empty; upload it again.", "empty_file")
+    spec = FileImportSpec(
+        entity=asked["entity"],
+        schema_name=asked["schema_name"],
+        type=asked["type"],
+        mapping=asked["mapping"],
+        on_conflict=asked["on_conflict"],
+        filename=asked["filename"],
+        key=object_key,
+        size=found["size"],
+        etag=found["etag"],
+    )
+    run = Run(
+        id=import_id,
+        tenant=tenant,
+        kind=KIND,
+        database=asked["database"],
+        spec=spec.model_dump(),
+        requested_by=identity.sub,
+        created_at=rfc3339(now),
+    )
+    made = jobs.job(run, _WAITING)
+    answer = made.model_dump(mode="json")
+    started = {"started_at": rfc3339(now)}
+    writes: list[Write] = [Update(f"IMPORT#{import_id}", "UPLOAD", started, when={"started_at": ABSENT})]
+    if once:
+        writes.append(once.keep(answer, now))
+    try:
+        create_run(run, now, writes)
+    except ConditionFailedError:
+        if once and (kept := once.kept_answer(now)):
+            return kept
+        raise _already_started() from None
+    return answer
+
+
+def _already_started() -> ConflictError:
+    return ConflictError("This import was started already; its job has the same id.", "already_started")

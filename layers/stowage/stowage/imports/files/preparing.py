@@ -1,0 +1,203 @@
+"""A batch of rows made ready for the database: read as fields, validated, and written as the CSV that COPY takes."""
+
+import csv
+import hashlib
+import io
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from operator import itemgetter
+from typing import Any
+
+from stowage.entities import Entity
+from stowage.errors import RunError
+from stowage.exports.formats.formulas import restore
+from stowage.imports.files.columns import Columns, field_of
+from stowage.imports.files.reading import Broken, Row
+from stowage.imports.files.validating import Record, as_text, row_types, validate
+
+ID_DIGITS = 24
+BATCH_ROWS = 5_000
+BATCH_BYTES = 8_000_000
+"""A batch ends after so many bytes of the file, so that rows of 10 kB do not fill the memory."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Rows in a row: the number of the first (from 0), where to go on behind the last, how far that is in bytes, and
+    what made this batch the last one: an error, or None where the file has ended.
+    """
+
+    first_row: int
+    rows: Sequence[Row]
+    position: int
+    line: int
+    read_bytes: int
+    is_last: bool
+    broken: RunError | None
+
+
+@dataclass
+class Prepared:
+    """A batch whose rows are known to be good by themselves or not.
+
+    Rows are counted from 1. `records` are the good ones; `failures` a code and a sentence for each of the others;
+    `parts` the good ones again, cut so that no two of one part have the same id or the same unique fields; `text` is
+    their CSV, with `columns` behind number and id.
+    """
+
+    batch: Batch
+    records: dict[int, Record]
+    failures: dict[int, tuple[str, str]]
+    parts: list[list[int]]
+    columns: tuple[str, ...]
+    text: str
+    lacks_ids: bool
+
+
+class Preparer:
+    """Prepares the batches of one import. `columns` is None where each row names its own fields."""
+
+    def __init__(
+        self,
+        entity: Entity,
+        import_id: str,
+        file_type: str,
+        columns: Columns | None,
+        mapping: Mapping[str, str | None],
+    ) -> None:
+        self._entity, self._import_id, self._mapping = entity, import_id, mapping
+        self._types = row_types(entity.name)
+        self._columns = columns
+        self._is_csv = file_type == "csv"
+        given = columns.given if columns else {field.name for field in entity.fields}
+        fields = [field for field in entity.fields if field.name in given and field.name != "id"]
+        self._fields = tuple(field.name for field in fields)
+        self._database_columns = tuple(field.column for field in fields)
+        self._whole = len(given)
+        self._all: Callable[[Record], Sequence[Any]] = _getter(self._fields)
+        self._defaults = {name: self._types.defaults.get(name) for name in self._fields}
+
+    def prepare(self, batch: Batch) -> Prepared:
+        """Read and validate the rows of a batch."""
+        failures: dict[int, tuple[str, str]] = {}
+        numbers: list[int] = []
+        given: list[Record] = []
+        for number, (_, row) in enumerate(batch.rows, 1):
+            if isinstance(row, Broken):
+                failures[number] = (row.code, row.error)
+            else:
+                numbers.append(number)
+                given.append(self._of_object(row) if isinstance(row, dict) else self._of_cells(row))
+        validated, errors = validate(self._types, given)
+        for place, error in errors.items():
+            failures[numbers[place]] = ("invalid", error)
+        records = {number: record for number, record in zip(numbers, validated, strict=True) if record is not None}
+        text = self._csv(batch.first_row, records)
+        if not _storable(text):
+            for number in [number for number, record in records.items() if not _storable_record(record)]:
+                failures[number] = ("invalid", "The row holds a NUL character or bytes that are no UTF-8.")
+                del records[number]
+            text = self._csv(batch.first_row, records)
+        return Prepared(
+            batch,
+            records,
+            failures,
+            self._parts(records),
+            self._database_columns,
+            text,
+            any(record.get("id") is None for record in records.values()),
+        )
+
+    def _of_cells(self, cells: list[Any]) -> Record:
+        assert self._columns is not None
+        keeps, texts, is_csv = self._types.keeps, self._types.texts, self._is_csv
+        record: Record = {}
+        for name, cell in zip(self._columns.names, cells, strict=True):
+            value = cell
+            if name is None:
+                continue
+            if cell is None:
+                if name in keeps:
+                    continue
+            elif is_csv:
+                if cell[:1] == "'":
+                    value = restore(cell)
+            elif name in texts:
+                value = as_text(cell)
+            record[name] = value
+        return record
+
+    def _of_object(self, given: dict[str, Any]) -> Record:
+        keeps, mapping = self._types.keeps, self._mapping
+        named = ((field_of(key, mapping), value) for key, value in given.items())
+        return {name: value for name, value in named if name is not None and not (value is None and name in keeps)}
+
+    def _csv(self, first_row: int, records: Mapping[int, Record]) -> str:
+        fields, defaults = self._fields, self._defaults
+        lines: list[Sequence[Any]] = []
+        for number, record in records.items():
+            given_id = record.get("id")
+            made = given_id is None
+            head = (-number, self.new_id(first_row + number - 1)) if made else (number, given_id)
+            if len(record) == self._whole:
+                lines.append((*head, *self._all(record)))
+            else:
+                lines.append((*head, *[record[name] if name in record else defaults[name] for name in fields]))
+        text = io.StringIO()
+        csv.writer(text, quoting=csv.QUOTE_NOTNULL, lineterminator="\n").writerows(lines)
+        return text.getvalue()
+
+    def new_id(self, row: int) -> str:
+        """The id of a row that came without one: the same in every attempt."""
+        return new_id(self._entity, self._import_id, row)
+
+    def _parts(self, records: Mapping[int, Record]) -> list[list[int]]:
+        """The rows cut where one has what an earlier one has: they are taken one after the other."""
+        rules = [_getter(rule) for rule in [("id",), *self._entity.unique]]
+        parts: list[list[int]] = [[]]
+        seen: list[set[Any]] = [set() for _ in rules]
+        for number, record in records.items():
+            keys = [_key(rule, record) for rule in rules]
+            if any(key is not None and key in known for key, known in zip(keys, seen, strict=True)):
+                parts.append([])
+                seen = [set() for _ in rules]
+            for key, known in zip(keys, seen, strict=True):
+                known.add(key)
+            parts[-1].append(number)
+        return parts
+
+
+def _key(rule: Callable[[Record], Sequence[Any]], record: Record) -> tuple[Any, ...] | None:
+    """The values of a rule's fields, None where one has none: then it is like no other."""
+    try:
+        key = tuple(rule(record))
+    except KeyError:
+        return None
+    return None if None in key else key
+
+
+def _getter(names: tuple[str, ...]) -> Callable[[Record], Sequence[Any]]:
+    """What gives these fields of a record at once."""
+    if len(names) > 1:
+        return itemgetter(*names)
+    return lambda record: [record[name] for name in names]
+
+
+def new_id(entity: Entity, import_id: str, row: int) -> str:
+    """The id that a row (from 0) of an import gets where it brings none: always the same, so nothing is made twice."""
+    return entity.id_prefix + hashlib.sha256(f"{import_id}/{row}".encode()).hexdigest()[:ID_DIGITS]
+
+
+def _storable(text: str) -> bool:
+    """Whether Postgres takes the text: no NUL, nothing that UTF-8 cannot hold."""
+    if "\0" in text:
+        return False
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _storable_record(record: Record) -> bool:
+    return all(_storable(value) for value in record.values() if isinstance(value, str))

@@ -1,0 +1,63 @@
+"""What a client asks of a file import, and what it is told (CONTRACT §3, import/{entity}/file)."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+type FileType = Literal["csv", "ndjson", "xlsx"]
+type OnConflict = Literal["fail", "skip", "update"]
+
+MOST_BYTES = 5 * 1024**3
+"""What S3 takes in one upload."""
+MOST_MAPPED = 200
+
+
+class FileImportRequest(BaseModel):
+    """The body of `POST import/{entity}/file`.
+
+    `size` is the most that the upload may have, in bytes. `mapping` names the field of a column (or of a key) that is
+    not called as the API calls it; null leaves the column out. `onConflict` says what becomes of a row whose record is
+    there already: it fails (the default), is skipped, or changes the record.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    filename: Annotated[str, Field(min_length=1, max_length=255)]
+    size: Annotated[int, Field(ge=0, le=MOST_BYTES)]
+    type: FileType
+    mapping: Annotated[dict[str, str | None], Field(max_length=MOST_MAPPED)] | None = None
+    onConflict: OnConflict = "fail"
+
+
+class UploadForm(BaseModel):
+    """Where to POST the file, as multipart/form-data: first these fields, then `file`."""
+
+    url: str
+    fields: dict[str, str]
+
+
+class FileImportCreated(BaseModel):
+    """A file import that waits for its file."""
+
+    id: str
+    upload: UploadForm
+    expiresAt: str
+
+
+class FileImportSpec(BaseModel):
+    """What a run of kind `import` keeps: what was asked for, and which object was there when it was started."""
+
+    entity: str
+    schema_name: str
+    type: FileType
+    mapping: dict[str, str | None]
+    on_conflict: OnConflict
+    filename: str
+    key: str
+    size: int
+    etag: str
+
+    @classmethod
+    def of(cls, spec: dict[str, Any]) -> "FileImportSpec":
+        """The spec of a run."""
+        return cls.model_validate(spec)

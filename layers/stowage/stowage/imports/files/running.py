@@ -1,0 +1,254 @@
+"""An import's attempt in its lane: rows from storage into the database, batch by batch, then the result files.
+
+Whatever ends it early, what was written stays, is one operation (which `bulk/undo` takes back), and is told: by the
+result files where the run was cancelled or cannot go on, by the journal in any case.
+"""
+
+import io
+from collections.abc import Callable, Generator
+from concurrent.futures import wait
+from contextlib import closing
+from dataclasses import replace
+from typing import Any
+
+from stowage.aws.stored_files import open_stored
+from stowage.aws.uploads import MultipartUpload
+from stowage.entities import ENTITIES
+from stowage.errors import CancelledError, RunError, StowageError
+from stowage.ids import new_operation_id
+from stowage.imports.files.columns import match_header
+from stowage.imports.files.preparing import BATCH_BYTES, BATCH_ROWS, Batch, Prepared, Preparer
+from stowage.imports.files.reading import Place, Row, Rows, open_rows
+from stowage.imports.files.records import FileImportSpec
+from stowage.imports.files.results import RESULTS, Result, ResultFile, extension
+from stowage.imports.files.validating import row_types
+from stowage.imports.files.writing import write_batch
+from stowage.pipeline.threads import DaemonThreads
+from stowage.pipeline.transfer import transfer
+from stowage.postgres.connection import APP, connect
+from stowage.postgres.import_batches import (
+    BatchOutcome,
+    ImportSession,
+    Progress,
+    begin_import,
+    close_import,
+    read_outcomes,
+)
+from stowage.postgres.imports import Author
+from stowage.runs.lane import Clock
+from stowage.runs.manifest import write_manifest
+from stowage.runs.progress import FencedError, Reporter
+from stowage.runs.record import Estimate, Run, moment
+from stowage.settings import settings
+
+UNPACKED = {"csv": 1, "ndjson": 1, "xlsx": 8}
+"""How much larger a file is than what is uploaded of it, about: what decides the lane."""
+CONTENT_TYPES = {"csv": "text/csv; charset=utf-8", "ndjson": "application/x-ndjson"}
+ABANDON_SECONDS = 2.0
+"""How long an import that ends early waits for the batch that is being read."""
+KEEP_DAYS = 14
+"""How long what became of each row is kept; an import can be retried so long."""
+
+
+def estimate_run(run: Run) -> Estimate:
+    """What the file's size says; its rows are counted while they are read."""
+    spec = FileImportSpec.of(run.spec)
+    return Estimate(rows=0, bytes=spec.size * UNPACKED[spec.type])
+
+
+def import_file(run: Run, reporter: Reporter, clock: Clock) -> None:
+    """Import the file of a run, from where an earlier attempt has come to."""
+    connection = connect(run.database, APP)
+    try:
+        attempt = _Attempt(run, reporter, clock, connection)
+        stopped = attempt.write_rows()
+        close_import(connection, run.id)
+        attempt.write_results(partial=stopped is not None)
+    finally:
+        connection.close()
+    if stopped:
+        raise stopped
+
+
+class _Attempt:
+    """One attempt of one import."""
+
+    def __init__(self, run: Run, reporter: Reporter, clock: Clock, connection: Any) -> None:
+        self._run, self._reporter, self._clock, self._connection = run, reporter, clock, connection
+        self._spec = FileImportSpec.of(run.spec)
+        self._entity = ENTITIES[self._spec.entity]
+        now = clock()
+        author = Author(run.tenant, self._spec.schema_name, new_operation_id(now), run.requested_by, now)
+        begun = begin_import(connection, run.id, run.attempt, author, self._entity, keep_days=KEEP_DAYS)
+        if begun is None:
+            raise FencedError("This attempt is no longer the run's current one.")
+        self._progress = begun
+        self._session = ImportSession(
+            connection, replace(author, operation=begun.operation), self._entity, run.id, run.attempt
+        )
+
+    def write_rows(self) -> StowageError | None:
+        """Write every row that is not written yet; what stopped us for good after some were, or None."""
+        try:
+            with self._open() as file:
+                self._write_rows(file)
+        except FencedError:
+            raise
+        except (CancelledError, RunError) as error:
+            if error.retryable or not self._progress.rows:
+                raise
+            return error
+        return None
+
+    def _write_rows(self, file: io.BufferedReader) -> None:
+        spec, entity = self._spec, self._entity
+        rows = open_rows(spec.type, file, Place(self._progress.position, self._progress.line))
+        columns = None if rows.header is None else match_header(entity, rows.header, spec.mapping)
+        preparer = Preparer(entity, self._run.id, spec.type, columns, spec.mapping)
+        defaults = row_types(entity.name).defaults
+        self._session.prepare({entity.column(name): value for name, value in defaults.items()})
+        batches = _Batches(rows, self._progress.rows)
+        with closing(_ahead(lambda: preparer.prepare(batches.take()))) as ahead:
+            for prepared in ahead:
+                batch = prepared.batch
+                if batch.rows:
+                    self._session.author = replace(self._session.author, at=self._clock())
+                    outcome = write_batch(self._session, entity, spec.on_conflict, prepared)
+                    self._progress = _advanced(self._progress, outcome, batch)
+                    self._reporter.watch(batch.read_bytes * UNPACKED[spec.type], 0, self._progress.rows)
+                if batch.broken:
+                    raise batch.broken
+
+    def write_results(self, *, partial: bool) -> None:
+        """Store the three files, then the manifest that lists them."""
+        files = {result: self._store(result) for result in RESULTS}
+        progress, first = self._progress, files["successful"]
+        write_manifest(
+            settings().exports_bucket,
+            self._run,
+            {
+                **first,
+                "created_at": moment(self._clock()),
+                "format": self._spec.type,
+                "partial": partial,
+                "files": files,
+                "outcome": {
+                    "operation_id": progress.operation,
+                    "entity": self._entity.name,
+                    "total": progress.rows,
+                    "succeeded": progress.rows - progress.failed,
+                    "created": progress.created,
+                    "updated": progress.updated,
+                    "skipped": progress.skipped,
+                    "failed": progress.failed,
+                },
+            },
+        )
+
+    def _store(self, result: Result) -> dict[str, Any]:
+        spec, progress = self._spec, self._progress
+        needless = result == "failed" and not progress.failed
+        source = ResultFile(
+            result,
+            spec,
+            self._entity,
+            self._run.id,
+            self._open,
+            iter(()) if needless else read_outcomes(self._connection, self._run.id),
+            Place(progress.position, progress.line),
+        )
+        content_type = CONTENT_TYPES[extension(spec)]
+        upload = MultipartUpload(
+            settings().exports_bucket,
+            self._run.prefix(self._run.attempt) + source.name,
+            self._run.id,
+            attempt=self._run.attempt,
+            content_type=content_type,
+            on_created=_found_by_its_prefix,
+        )
+        stored = transfer(source, upload, compress=None, watch=self._watch_results)
+        stem = spec.filename.rpartition(".")[0] or spec.filename
+        return {
+            "file_name": f"{stem}-{source.name}",
+            "key": stored.key,
+            "content_type": content_type,
+            "size_bytes": stored.size_bytes,
+            "sha256": stored.sha256,
+            "crc32": stored.crc32,
+            "source_bytes": stored.source_bytes,
+            "rows": stored.rows,
+        }
+
+    def _watch_results(self, *_: int) -> None:
+        """Stay alive; the rows are written, so a cancel comes too late to change what is told."""
+        try:
+            size = self._spec.size * UNPACKED[self._spec.type]
+            self._reporter.watch(size, 0, self._progress.rows)
+        except FencedError:
+            raise
+        except CancelledError:
+            return
+
+    def _open(self) -> io.BufferedReader:
+        spec = self._spec
+        return open_stored(settings().uploads_bucket, spec.key, spec.etag, spec.size)
+
+
+def _found_by_its_prefix(_upload_id: str) -> None:
+    """Whoever cleans up after an attempt lists the uploads in its place."""
+
+
+class _Batches:
+    """The rows of a file, a batch at a time."""
+
+    def __init__(self, rows: Rows, first_row: int) -> None:
+        self._rows, self._next_row = rows, first_row
+        self._given = iter(rows)
+
+    def take(self) -> Batch:
+        """The next batch; TransientRunError where storage does not give it."""
+        rows, taken = self._rows, list[Row]()
+        position, line = rows.position, rows.line
+        enough = rows.read_bytes() + BATCH_BYTES
+        broken: RunError | None = None
+        is_last = True
+        try:
+            for row in self._given:
+                taken.append(row)
+                position, line = rows.position, rows.line
+                if len(taken) == BATCH_ROWS or rows.read_bytes() >= enough:
+                    is_last = False
+                    break
+        except RunError as error:
+            if error.retryable:
+                raise
+            broken = error
+        first_row, self._next_row = self._next_row, self._next_row + len(taken)
+        return Batch(first_row, taken, position, line, rows.read_bytes(), is_last, broken)
+
+
+def _ahead(make: Callable[[], Prepared]) -> Generator[Prepared]:
+    """Every batch to the last, each prepared in a thread while Postgres is busy with the one before."""
+    threads = DaemonThreads(1, "prepare")
+    try:
+        pending = threads.submit(make)
+        while not (prepared := pending.result()).batch.is_last:
+            pending = threads.submit(make)
+            yield prepared
+        yield prepared
+    finally:
+        wait([pending], ABANDON_SECONDS)
+        threads.close()
+
+
+def _advanced(progress: Progress, outcome: BatchOutcome, batch: Batch) -> Progress:
+    return replace(
+        progress,
+        position=batch.position,
+        line=batch.line,
+        rows=progress.rows + len(outcome.outcomes),
+        created=progress.created + outcome.count("c"),
+        updated=progress.updated + outcome.count("u"),
+        skipped=progress.skipped + outcome.count("s"),
+        failed=progress.failed + outcome.count("f"),
+    )

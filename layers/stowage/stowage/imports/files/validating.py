@@ -1,0 +1,133 @@
+"""Rows of a file as records: the entity's own types, each field read from what its cell can hold."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cache
+from types import NoneType
+from typing import Annotated, Any, NotRequired, TypedDict, get_args
+
+from pydantic import BeforeValidator, ConfigDict, StringConstraints, TypeAdapter, ValidationError
+
+from stowage.entities import ENTITIES, Field
+
+LONGEST_ERROR = 500
+
+type Record = dict[str, Any]
+"""A row's fields by their names in the API; those that the row does not give are not in it."""
+
+
+@dataclass(frozen=True)
+class RowTypes:
+    """How rows of one entity are read. `keeps` are fields that cannot be null but have a default: an empty cell leaves
+    them as they are. `texts` are those that hold text.
+    """
+
+    rows: TypeAdapter[list[Record]]
+    keeps: frozenset[str]
+    texts: frozenset[str]
+    defaults: dict[str, Any] = field(default_factory=dict)
+
+
+@cache
+def row_types(entity_name: str) -> RowTypes:
+    """The types of an entity's rows."""
+    entity = ENTITIES[entity_name]
+    types: dict[str, Any] = {
+        "id": NotRequired[Annotated[str, StringConstraints(min_length=1)] | None],
+        "createdAt": NotRequired[Moment | None],
+        "updatedAt": NotRequired[Moment | None],
+    }
+    keeps, defaults = set(), {}
+    for declared in entity.fields:
+        info = entity.model.model_fields.get(declared.name)
+        if info is None:
+            continue
+        nullable = NoneType in get_args(info.annotation)
+        given = _type(declared, info, nullable=nullable)
+        types[declared.name] = given if info.is_required() else NotRequired[given]
+        if not info.is_required():
+            defaults[declared.name] = info.get_default(call_default_factory=True, validated_data={})
+            if not nullable:
+                keeps.add(declared.name)
+    shape: Any = TypedDict(entity.singular, types)  # type: ignore[misc]
+    shape.__pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[attr-defined]
+    adapter: TypeAdapter[list[Record]] = TypeAdapter(list[shape])
+    texts = frozenset(declared.name for declared in entity.fields if declared.type == "text")
+    return RowTypes(adapter, frozenset(keeps), texts, defaults)
+
+
+def _type(declared: Field, info: Any, *, nullable: bool) -> Any:
+    if declared.type == "timestamp":
+        return Moment | None if nullable else Moment
+    return Annotated[info.annotation, *info.metadata] if info.metadata else info.annotation
+
+
+_PLAIN = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d{1,6})?)?(Z|[+-]\d\d:\d\d)", re.ASCII)
+
+
+def _moment(given: object) -> object:
+    """Read RFC 3339, with a space too; a time without a zone could be any of 24 hours, a number anything.
+
+    A text that Postgres reads alike stays as it is: to write a datetime anew costs more than the rest of its row.
+    """
+    text = ""
+    if isinstance(given, str):
+        text = given.strip()
+        try:
+            given = datetime.fromisoformat(text)
+        except ValueError:
+            raise ValueError("expected a time such as 2026-01-31T09:00:00Z") from None
+    if not isinstance(given, datetime):
+        raise ValueError("expected a time such as 2026-01-31T09:00:00Z")  # noqa: TRY004 (pydantic takes ValueErrors)
+    if given.tzinfo is None:
+        raise ValueError("the time has no zone; write it as 2026-01-31T09:00:00Z")
+    try:
+        given.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("the time lies outside the years 1 to 9999") from None
+    return text if _PLAIN.fullmatch(text) else given.isoformat()
+
+
+Moment = Annotated[str, BeforeValidator(_moment)]
+
+
+def validate(types: RowTypes, given: Sequence[Record]) -> tuple[list[Record | None], dict[int, str]]:
+    """The records as their fields' types (None where a row has errors), and the errors by the row's place."""
+    try:
+        return list(types.rows.validate_python(given)), {}
+    except ValidationError as refused:
+        errors: dict[int, list[str]] = {}
+        for error in refused.errors(include_url=False):
+            place, *path = error["loc"]
+            errors.setdefault(int(place), []).append(_told(error, path))
+    good = [n for n in range(len(given)) if n not in errors]
+    records: list[Record | None] = [None] * len(given)
+    for n, record in zip(good, types.rows.validate_python([given[n] for n in good]), strict=True):
+        records[n] = record
+    return records, {n: "; ".join(told)[:LONGEST_ERROR] for n, told in errors.items()}
+
+
+_MESSAGES = {"missing": "is required", "extra_forbidden": "there is no such field"}
+
+
+def _told(error: Any, path: list[Any]) -> str:
+    name = str(path[0]) if path else ""
+    kind = "missing" if error["input"] is None else error["type"]
+    message = _MESSAGES.get(kind) or str(error["msg"]).removeprefix("Value error, ")
+    return f"{name}: {message[:1].lower()}{message[1:]}" if name else message
+
+
+def as_text(value: object) -> object:
+    """What a cell of a spreadsheet that was typed as a number, date or truth value says as a text."""
+    match value:
+        case bool():
+            return "true" if value else "false"
+        case datetime():
+            return value.isoformat(" ").replace("+00:00", "Z")
+        case float() if value.is_integer() and abs(value) < 1e15:
+            return str(int(value))
+        case int() | float():
+            return str(value)
+    return value

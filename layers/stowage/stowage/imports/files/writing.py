@@ -1,0 +1,189 @@
+"""A prepared batch written into the database: what became of each row, and why."""
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from stowage.entities import Entity
+from stowage.errors import UnavailableError
+from stowage.imports.files.preparing import Prepared
+from stowage.imports.files.records import OnConflict
+from stowage.postgres.import_batches import BatchOutcome, ImportSession, Refused
+from stowage.postgres.record_rules import Problem
+from stowage.records.failures import IN_THE_WAY, Failure, explain
+
+_TRIES = 6
+_WAIT_SECONDS = 0.1
+_NOT_WRITABLE = ("id", "createdAt", "updatedAt")
+
+
+def write_batch(session: ImportSession, entity: Entity, on_conflict: OnConflict, prepared: Prepared) -> BatchOutcome:
+    """Write a batch in one transaction of its own, again where others were in the way.
+
+    UnavailableError where they stay there; TransientRunError and RunError as `ImportSession` says.
+    """
+    for attempt in range(_TRIES):
+        try:
+            return _BatchWriting(session, entity, on_conflict, prepared).write()
+        except UnavailableError:
+            if attempt == _TRIES - 1:
+                raise
+            time.sleep(_WAIT_SECONDS * 2**attempt)
+    raise AssertionError("the last try returns or raises")
+
+
+class _BatchWriting:
+    """One try. Rows are counted from 1; each gets its letter in `_outcomes`."""
+
+    def __init__(self, session: ImportSession, entity: Entity, on_conflict: OnConflict, prepared: Prepared) -> None:
+        self._session, self._entity, self._on_conflict, self._prepared = session, entity, on_conflict, prepared
+        self._outcomes: dict[int, str] = dict.fromkeys(prepared.failures, "f")
+        self._failures = dict(prepared.failures)
+
+    def write(self) -> BatchOutcome:
+        """Write it."""
+        prepared, session = self._prepared, self._session
+        with session.batch():
+            if prepared.records:
+                session.load(prepared.columns, prepared.text)
+            if self._on_conflict == "update" and prepared.lacks_ids and self._entity.unique:
+                session.find_ids(self._entity.unique[0])
+            for part in prepared.parts:
+                self._write_part(part)
+            batch = prepared.batch
+            outcome = BatchOutcome(
+                batch.first_row,
+                "".join(self._outcomes[number] for number in range(1, len(batch.rows) + 1)),
+                [(batch.first_row + number - 1, *self._failures[number]) for number in sorted(self._failures)],
+            )
+            session.finish_batch(outcome, batch.position, batch.line)
+        return outcome
+
+    def _write_part(self, part: list[int]) -> None:
+        there = self._session.existing(part) if part and self._on_conflict == "update" else {}
+        self._insert([number for number in part if number not in there])
+        updates: dict[str, int] = {}
+        for number, record_id in there.items():
+            if record_id in updates:
+                self._update(updates)
+                updates = {}
+            updates[record_id] = number
+        self._update(updates)
+
+    # New records
+
+    def _insert(self, rows: list[int]) -> None:
+        if not rows:
+            return
+        missing = self._session.insert(rows)
+        if isinstance(missing, Refused):
+            self._one_by_one(rows, missing, self._judge, self._insert)
+            return
+        for number in rows:
+            self._outcomes[number] = "c"
+        left = self._judge(missing)
+        for number in left:
+            self._stand_back(number, IN_THE_WAY)
+
+    def _judge(self, rows: Sequence[int]) -> list[int]:
+        """Ask why rows cannot be inserted; those of which nothing is known."""
+        if not rows:
+            return []
+        found = _by_row(self._session.insert_problems(rows))
+        for number, problems in found.items():
+            conflict = next((problem for problem in problems if problem.kind in ("id", "unique")), None)
+            if conflict:
+                self._stand_back(number, explain(self._entity, conflict))
+            else:
+                self._fail(number, explain(self._entity, problems[0]))
+        return [number for number in rows if number not in found]
+
+    def _stand_back(self, number: int, why: Failure) -> None:
+        """A row whose record is there already."""
+        if self._on_conflict == "skip":
+            self._outcomes[number] = "s"
+        else:
+            self._fail(number, why)
+
+    # Records that are there
+
+    def _update(self, numbers: dict[str, int]) -> None:
+        """Change records, of which each id's row is given."""
+        if not numbers:
+            return
+        updates = [self._changes(record_id, number) for record_id, number in numbers.items()]
+        rows = list(numbers.values())
+        updated = self._session.update(updates)
+        if isinstance(updated, Refused):
+            ids = {number: record_id for record_id, number in numbers.items()}
+            self._one_by_one(
+                rows,
+                updated,
+                lambda wanted: self._judge_updates({ids[number]: number for number in wanted}),
+                lambda wanted: self._update({ids[number]: number for number in wanted}),
+            )
+            return
+        for number in rows:
+            self._outcomes[number] = "u"
+        missing = [rows[n - 1] for n in updated.missing]
+        ids = {number: record_id for record_id, number in numbers.items()}
+        for number in self._judge_updates({ids[number]: number for number in missing}):
+            self._fail(number, IN_THE_WAY)
+
+    def _judge_updates(self, numbers: dict[str, int]) -> list[int]:
+        if not numbers:
+            return []
+        updates = [self._changes(record_id, number) for record_id, number in numbers.items()]
+        rows = list(numbers.values())
+        found = _by_row(self._session.update_problems(updates))
+        for place, problems in found.items():
+            self._fail(rows[place - 1], explain(self._entity, problems[0]))
+        return [number for place, number in enumerate(rows, 1) if place not in found]
+
+    def _changes(self, record_id: str, number: int) -> dict[str, Any]:
+        record = self._prepared.records[number]
+        columns = {self._entity.column(name): value for name, value in record.items() if name not in _NOT_WRITABLE}
+        return {"id": record_id, **columns}
+
+    # Both
+
+    def _one_by_one(
+        self,
+        rows: list[int],
+        refused: Refused,
+        judge: Callable[[list[int]], list[int]],
+        again: Callable[[list[int]], None],
+    ) -> None:
+        """Rows of which Postgres took none: leave out those whose fault is known, else try the halves."""
+        left = judge(rows)
+        if len(left) < len(rows):
+            again(left)
+        elif len(rows) == 1:
+            self._fail(rows[0], _refusal(refused))
+        else:
+            half = len(rows) // 2
+            again(rows[:half])
+            again(rows[half:])
+
+    def _fail(self, number: int, why: Failure) -> None:
+        self._outcomes[number] = "f"
+        message = f"{why.field}: {why.error[:1].lower()}{why.error[1:]}" if why.field else why.error
+        self._failures[number] = (why.code, message)
+
+
+def _by_row(problems: Iterable[Problem]) -> dict[int, list[Problem]]:
+    found: dict[int, list[Problem]] = {}
+    for problem in problems:
+        found.setdefault(problem.n, []).append(problem)
+    return found
+
+
+def _refusal(refused: Refused) -> Failure:
+    """What can be told of a row that only the database itself refuses."""
+    named = f" (the rule {refused.constraint})" if refused.constraint else ""
+    match refused.sqlstate:
+        case "23505" | "23P01":
+            return Failure("conflict", "", f"Another record stands in the way of this one{named}.")
+        case "23503":
+            return Failure("invalid_reference", "", f"The row names a record that is not there{named}.")
+    return Failure("invalid", "", f"The database does not allow this row{named}.")
