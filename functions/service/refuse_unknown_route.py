@@ -69,14 +69,16 @@ PATCH /api/v1/{entity}/{id}
 """Every route of the template; tests/structure holds the two against each other."""
 
 _PATHS = [
-    (method, re.compile(re.sub(r"\\{\w+\\}", "[^/]+", re.escape(path))))
+    (method, path.count("{"), re.compile(re.sub(r"\\{\w+\\}", "[^/]+", re.escape(path))))
     for method, path in (line.split() for line in ROUTES.split("\n") if line)
 ]
 
 
 def app(event: Mapping[str, Any], _context: object) -> dict[str, Any]:
     """Tell an unknown path from a known one with another method."""
-    methods = sorted({method for method, path in _PATHS if path.fullmatch(event["rawPath"])})
+    # The gateway too prefers a path's own words to placeholders.
+    matching = [(placeholders, method) for method, placeholders, path in _PATHS if path.fullmatch(event["rawPath"])]
+    methods = sorted({method for placeholders, method in matching if placeholders == min(matching)[0]})
     request_id = event["requestContext"]["requestId"]
     if not methods:
         return error_answer(NotFoundError("There is nothing at this address."), request_id)

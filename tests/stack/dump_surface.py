@@ -14,6 +14,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from local.sample.rows import Sizes, fill
 from stowage.errors import CancelledError
+from stowage.postgres.migrations import apply_roles, migrate
 from tests.faults.s3_proxy import S3Proxy
 
 ROOT = Path(__file__).parents[2]
@@ -68,6 +69,8 @@ class Database:
     def make_tenant(self, schema: str, *, zoo: bool = False) -> None:
         """Make a tenant's tables, with everything of the zoo beside them where asked for."""
         connection = self.connect()
+        apply_roles(connection)
+        migrate(connection)
         connection.execute(sql.SQL("CREATE SCHEMA {0}; SET search_path = {0}").format(sql.Identifier(schema)))
         for file in TENANT_TABLES:
             connection.execute(file.read_bytes())

@@ -31,7 +31,8 @@ def test_an_unknown_path_is_a_404_in_our_shape(path: str, admin: Api, anonymous:
         ("DELETE", "/api/jobs", "GET"),
         ("POST", "/api/backup/1/download", "GET"),
         ("GET", "/api/session", "DELETE, POST"),
-        ("POST", "/api/v1/health", "GET"),
+        ("PUT", "/api/v1/health", "GET"),
+        ("PUT", "/api/v1/tasks", "GET, POST"),
     ],
 )
 def test_a_known_path_with_another_method_is_a_405_that_names_the_right_ones(
