@@ -49,8 +49,11 @@ find_uv() {
 find_python() {
     python_between "3, 13" "3, 14" python3.13 python3 "$pyenv_root"/versions/3.13*/bin/python3.13 || {
         say "Installing Python 3.13 into .tools/python"
-        UV_PYTHON_INSTALL_DIR=.tools/python "$uv" python install --quiet 3.13 >&2
-        UV_PYTHON_INSTALL_DIR=.tools/python "$uv" python find --managed-python 3.13
+        UV_PYTHON_INSTALL_DIR=.tools/python "$uv" python install 3.13 >&2 &&
+            UV_PYTHON_INSTALL_DIR=.tools/python "$uv" python find --managed-python 3.13 || {
+            say "Python 3.13 could not be fetched. Install it (any python3.13 in PATH will do), then try again."
+            exit 1
+        }
     }
 }
 
