@@ -2,7 +2,7 @@
 
 import time
 import uuid
-from typing import LiteralString
+from typing import Any, LiteralString
 
 import pytest
 
@@ -49,36 +49,13 @@ def test_a_place_whose_run_is_gone_is_free_after_the_next_tick(runs: Runs) -> No
     assert lost not in runs.leases()
 
 
-def test_an_audit_entry_of_an_unknown_database_holds_up_no_others(runs: Runs, stack: RunningStack) -> None:
+def put_note(stack: RunningStack, tenant: str, database: str) -> dict[str, Any]:
+    """An audit entry, noted in the table for the journal."""
     note = {
         "pk": "NOTE#audit",
         "sk": str(uuid.uuid4()),
-        "tenant": "gone",
-        "database": "nowhere",
-        "type": "export.expired",
-        "subject": str(uuid.uuid4()),
-        "actor": "stowage",
-        "at": "2026-01-01T00:00:00.000Z",
-        "after": None,
-    }
-    table = stack.resources["Table"]
-    dynamodb = stack.aws("dynamodb")
-    dynamodb.put_item(TableName=table, Item={name: encode(value) for name, value in note.items()})
-    try:
-        run_id = runs.export()
-        runs.ends(run_id, "completed")
-        eventually(lambda: "export.completed" in runs.journal(run_id), "the journal has the export's end")
-    finally:
-        dynamodb.delete_item(TableName=table, Key={"pk": encode(note["pk"]), "sk": encode(note["sk"])})
-
-
-def test_the_audit_of_an_archived_tenant_is_still_written(runs: Runs, stack: RunningStack) -> None:
-    """The registry no longer names it; its files still expire."""
-    note = {
-        "pk": "NOTE#audit",
-        "sk": str(uuid.uuid4()),
-        "tenant": "archived",
-        "database": "main",
+        "tenant": tenant,
+        "database": database,
         "type": "export.expired",
         "subject": str(uuid.uuid4()),
         "actor": "stowage",
@@ -88,6 +65,23 @@ def test_the_audit_of_an_archived_tenant_is_still_written(runs: Runs, stack: Run
     stack.aws("dynamodb").put_item(
         TableName=stack.resources["Table"], Item={name: encode(value) for name, value in note.items()}
     )
+    return note
+
+
+def test_an_audit_entry_of_an_unknown_database_holds_up_no_others(runs: Runs, stack: RunningStack) -> None:
+    note = put_note(stack, "gone", "nowhere")
+    try:
+        run_id = runs.export()
+        runs.ends(run_id, "completed")
+        eventually(lambda: "export.completed" in runs.journal(run_id), "the journal has the export's end")
+    finally:
+        key = {name: encode(note[name]) for name in ("pk", "sk")}
+        stack.aws("dynamodb").delete_item(TableName=stack.resources["Table"], Key=key)
+
+
+def test_the_audit_of_an_archived_tenant_is_still_written(runs: Runs, stack: RunningStack) -> None:
+    """The registry no longer names it; its files still expire."""
+    note = put_note(stack, "archived", "main")
 
     def written() -> int:
         with runs.connect("stowage_app") as connection:

@@ -246,7 +246,9 @@ def test_a_timeline_tells_stages_attempts_proof_and_cost(some: dict[str, str], v
     assert (attempt["n"], attempt["error"]) == (1, None)
     assert job["started_at"] <= attempt["started_at"] <= attempt["ended_at"] == job["completed_at"]
     assert timeline["manifest"]["sha256"] == job["result"]["sha256"]
-    assert 0 < timeline["cost_usd"] < 0.01
+    ran = datetime.fromisoformat(attempt["ended_at"]) - datetime.fromisoformat(attempt["started_at"])
+    # Fargate's prices of an hour of one CPU and of a GB, for the template's size of the worker.
+    assert timeline["cost_usd"] == pytest.approx(ran.total_seconds() * (0.04048 + 2 * 0.004445) / 3600, abs=1e-6)
 
 
 def test_a_timeline_of_what_never_started_is_short(some: dict[str, str], viewer: Api) -> None:

@@ -6,8 +6,9 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stowage.ids import rfc3339
 from stowage.runs.dispatch import Lease, choose, lease_of
-from stowage.runs.record import Run, moment, queue_place
+from stowage.runs.record import Run, queue_place
 
 NOW = datetime(2026, 11, 20, 8, 0, tzinfo=UTC)
 
@@ -29,7 +30,7 @@ def waiting(
         database="main",
         spec={},
         requested_by="ada",
-        created_at=moment(NOW, timedelta(seconds=number)),
+        created_at=rfc3339(NOW + timedelta(seconds=number)),
         not_before=not_before,
     )
 
@@ -68,9 +69,9 @@ def test_a_budget_of_one_still_lets_backups_run() -> None:
 
 
 def test_a_run_that_waits_for_its_next_attempt_is_passed_over() -> None:
-    later = moment(NOW, timedelta(seconds=20))
+    later = rfc3339(NOW + timedelta(seconds=20))
     assert chosen([waiting(1, not_before=later), waiting(2)]) == ["run-002"]
-    assert chosen([waiting(1, not_before=moment(NOW))]) == ["run-001"]
+    assert chosen([waiting(1, not_before=rfc3339(NOW))]) == ["run-001"]
 
 
 def test_a_run_that_holds_a_lease_is_not_started_again() -> None:

@@ -11,7 +11,6 @@ from pydantic import BaseModel
 
 from stowage.aws import objects
 from stowage.aws.table import Item
-from stowage.backups.records import duration_ms
 from stowage.errors import BadRequestError
 from stowage.exports.records import link_url
 from stowage.ids import is_run_id
@@ -20,8 +19,9 @@ from stowage.runs.store import newest_runs, with_progress
 from stowage.settings import settings
 
 # On-demand prices in us-east-1, in USD: https://aws.amazon.com/fargate/pricing/, https://aws.amazon.com/lambda/pricing/
-FARGATE_HOUR = 1 * 0.04048 + 2 * 0.004445
+FARGATE_CPU_HOUR, FARGATE_GB_HOUR = 0.04048, 0.004445
 LAMBDA_SECOND = 1.769 * 0.0000166667
+"""Of `RunInlineFunction`, by its memory in the template."""
 
 
 class JobProgress(BaseModel):
@@ -223,8 +223,12 @@ def _cost(attempt: Attempt) -> float:
     if not attempt.started_at:
         return 0.0
     ran = datetime.fromisoformat(attempt.ended_at) - datetime.fromisoformat(attempt.started_at)
-    a_second = FARGATE_HOUR / 3600 if attempt.lane == "worker" else LAMBDA_SECOND
-    return ran.total_seconds() * a_second
+    return ran.total_seconds() * (_worker_second() if attempt.lane == "worker" else LAMBDA_SECOND)
+
+
+def _worker_second() -> float:
+    cpus, gigabytes = settings().worker_cpu / 1024, settings().worker_memory / 1024
+    return (cpus * FARGATE_CPU_HOUR + gigabytes * FARGATE_GB_HOUR) / 3600
 
 
 def read_stats(tenants: Iterable[str] | None, now: datetime, days: int) -> JobStats:
@@ -250,7 +254,7 @@ def read_stats(tenants: Iterable[str] | None, now: datetime, days: int) -> JobSt
 
 
 def _day(day: str, runs: list[Run]) -> Day:
-    durations = [took for run in runs if run.status == "completed" and (took := duration_ms(run)) is not None]
+    durations = [took for run in runs if run.status == "completed" and (took := run.duration_ms) is not None]
     outcomes = {status: sum(run.status == status for run in runs) for status in FINAL}
     return Day(
         day=day,

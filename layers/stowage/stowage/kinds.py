@@ -1,6 +1,7 @@
 """Which code carries out which kind of run. Imported when needed: a lane pays for its own kind only."""
 
-from stowage.runs.lane import Work, refuse
+from stowage.errors import RunError
+from stowage.runs.lane import Work
 from stowage.runs.plan import Estimator
 
 
@@ -19,7 +20,7 @@ def work_of(kind: str) -> Work:
             from stowage.imports.files.running import import_file
 
             return import_file
-    raise refuse(kind)
+    raise _unknown(kind)
 
 
 def estimator_of(kind: str) -> Estimator:
@@ -37,4 +38,8 @@ def estimator_of(kind: str) -> Estimator:
             from stowage.imports.files.running import estimate_run as estimate_import_run
 
             return estimate_import_run
-    raise refuse(kind)
+    raise _unknown(kind)
+
+
+def _unknown(kind: str) -> RunError:
+    return RunError(f"Runs of kind {kind!r} cannot be carried out by this version.", "unknown_kind")

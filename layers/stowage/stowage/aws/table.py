@@ -5,7 +5,7 @@ Conditions are given as `when={attribute: expectation}`: a value (equal), a tupl
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -46,7 +46,7 @@ class Put:
     """Write a whole item."""
 
     item: Item
-    when: dict[str, object] = field(default_factory=dict)
+    when: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass
@@ -58,7 +58,7 @@ class Update:
     set: Item = field(default_factory=dict)
     remove: tuple[str, ...] = ()
     add: dict[str, int] = field(default_factory=dict)
-    when: dict[str, object] = field(default_factory=dict)
+    when: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass
@@ -67,7 +67,7 @@ class Delete:
 
     pk: str
     sk: str
-    when: dict[str, object] = field(default_factory=dict)
+    when: Mapping[str, object] = field(default_factory=dict)
 
 
 type Write = Put | Update | Delete
@@ -116,7 +116,7 @@ def count(pk: str, *, prefix: str = "", index: str | None = None, where: dict[st
         request["ExclusiveStartKey"] = page["LastEvaluatedKey"]
 
 
-def put(item: Item, when: dict[str, object] | None = None) -> None:
+def put(item: Item, when: Mapping[str, object] | None = None) -> None:
     """Write a whole item."""
     _call("put_item", **_request(Put(item, when or {})))
 
@@ -128,14 +128,14 @@ def update(
     *,
     remove: tuple[str, ...] = (),
     add: dict[str, int] | None = None,
-    when: dict[str, object] | None = None,
+    when: Mapping[str, object] | None = None,
 ) -> Item:
     """Change attributes of an item and return it as it is then; makes the item where there is none."""
     request = _request(Update(pk, sk, set or {}, remove, add or {}, when or {}))
     return _decode_item(_call("update_item", **request, ReturnValues="ALL_NEW").get("Attributes", {}))
 
 
-def delete(pk: str, sk: str, when: dict[str, object] | None = None) -> None:
+def delete(pk: str, sk: str, when: Mapping[str, object] | None = None) -> None:
     """Take an item away; no error where there is none."""
     _call("delete_item", **_request(Delete(pk, sk, when or {})))
 
@@ -204,7 +204,7 @@ class _Placeholders:
         self.values[placeholder] = encode(value)
         return placeholder
 
-    def condition(self, when: dict[str, object]) -> str:
+    def condition(self, when: Mapping[str, object]) -> str:
         return " AND ".join(self._expect(name, expected) for name, expected in when.items())
 
     def _expect(self, attribute: str, expected: object) -> str:

@@ -33,7 +33,7 @@ FINAL_CODES = PERMANENT_CODES | REFUSED_CODES | {"NoSuchUpload", "PreconditionFa
 class MultipartUpload:
     """One object of unknown length, as `stowage.pipeline.transfer` writes it.
 
-    `on_created(upload_id)` is called before the first part, so that the run knows what to abort should we die.
+    `on_created(upload_id)` is called before the first part; what it raises ends the upload.
     """
 
     def __init__(

@@ -10,12 +10,12 @@ from stowage.backups.records import Backup, BackupCreated, BackupDetail, BackupR
 from stowage.errors import BadRequestError, ConflictError, GoneError
 from stowage.identity import Identity
 from stowage.ids import new_run_id, rfc3339
-from stowage.runs.record import Run
+from stowage.runs.record import Kind, Run
 from stowage.runs.request import IdempotencyKey, request_run
 from stowage.runs.store import family_kinds, list_history, read_run
 from stowage.tenants import Tenant
 
-KIND = "export_backup"
+KIND: Kind = "export_backup"
 LINK_SECONDS = 15 * 60
 EXTENSIONS = {"sql": "sql", "tar": "tar", "custom": "dump"}
 

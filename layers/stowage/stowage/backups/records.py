@@ -1,7 +1,6 @@
 """What clients see of a backup, and what they may ask for (CONTRACT §2)."""
 
 import re
-from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -132,7 +131,7 @@ def backup(run: Run) -> Backup:
         storage_key=artifact.key if artifact else None,
         tables=artifact.tables if artifact else None,
         rows=artifact.rows if artifact else None,
-        duration_ms=duration_ms(run),
+        duration_ms=run.duration_ms,
         created_at=run.created_at,
         completed_at=run.completed_at,
         expires_at=run.expires_at,
@@ -147,11 +146,3 @@ def backup_detail(run: Run, manifest: dict[str, Any] | None) -> BackupDetail:
     """A run as a backup, with its manifest."""
     last_error = run.error.message if run.error else None
     return BackupDetail(**backup(run).model_dump(), manifest=manifest, last_error=last_error)
-
-
-def duration_ms(run: Run) -> int | None:
-    """From the run's first start to its end, in milliseconds."""
-    if not run.started_at or not run.completed_at:
-        return None
-    ran = datetime.fromisoformat(run.completed_at) - datetime.fromisoformat(run.started_at)
-    return round(ran.total_seconds() * 1000)

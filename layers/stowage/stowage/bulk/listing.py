@@ -4,8 +4,8 @@ from typing import TypedDict
 
 from pydantic import BaseModel
 
-from stowage.exports.records import Pagination, paginate
 from stowage.ids import encode_id, rfc3339
+from stowage.paging import Pagination, paginate
 from stowage.postgres.connection import borrowed
 from stowage.postgres.operations import list_operations
 from stowage.tenants import Tenant

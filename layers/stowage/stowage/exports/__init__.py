@@ -10,7 +10,7 @@ from stowage.aws import table
 from stowage.aws.objects import signed_link
 from stowage.entities import ENTITIES
 from stowage.errors import BadRequestError, ConflictError, ForbiddenError, GoneError, TooLargeError
-from stowage.exports.filters import parse_filters
+from stowage.exports.filters import EVERYTHING, JOURNAL, parse_filters
 from stowage.exports.records import (
     CreatedExport,
     ExportPage,
@@ -19,23 +19,21 @@ from stowage.exports.records import (
     Quota,
     QuotaUse,
     export_record,
-    paginate,
     spec_of,
 )
 from stowage.identity import Identity
 from stowage.ids import new_run_id, rfc3339
 from stowage.limits import DAY, Limit
 from stowage.links import no_link, read_token
+from stowage.paging import paginate
 from stowage.runs.change import cancel_run, forget_run, must_own
-from stowage.runs.record import FINAL, Run
+from stowage.runs.record import FINAL, Kind, Run
 from stowage.runs.request import IdempotencyKey, request_run
 from stowage.runs.store import find_run, list_history, read_run, with_progress
 from stowage.settings import settings
 from stowage.tenants import Tenant
 
-KIND = "export"
-WHOLE_TENANT = "gdpr"
-JOURNAL = "audit"
+KIND: Kind = "export"
 MOST_FILTER_BYTES = 200_000
 """They stand in the run's record, and an item of the table holds 400 KB."""
 LINK_SECONDS = 300
@@ -68,12 +66,12 @@ def create_export(
     )
     if not identity.may(run.file_role):
         raise ForbiddenError("The audit log is for admins, and so is an export that holds it.", "role_too_low")
-    limit = quota_limit(tenant.id, identity.sub, gdpr=request.dataType == WHOLE_TENANT)
+    limit = quota_limit(tenant.id, identity.sub, gdpr=request.dataType == EVERYTHING)
     once = key and IdempotencyKey(tenant.id, identity.sub, "create_export", key, request.model_dump(mode="json"))
 
     def answer() -> dict[str, Any]:
         quota = read_quota(tenant.id, identity.sub, now)
-        used = quota.gdpr if request.dataType == WHOLE_TENANT else quota.standard
+        used = quota.gdpr if request.dataType == EVERYTHING else quota.standard
         used.remaining = max(0, used.remaining - 1)
         return CreatedExport(**export_record(run, 0, base_url, now).model_dump(), quota=quota).model_dump()
 
@@ -87,8 +85,8 @@ def create_export(
 
 def check_request(request: ExportRequest) -> dict[str, Any]:
     """The filters of a request that can be carried out, null and empty ones dropped; BadRequestError."""
-    if request.dataType not in (*ENTITIES, JOURNAL, WHOLE_TENANT):
-        known = ", ".join((*ENTITIES, JOURNAL, WHOLE_TENANT))
+    if request.dataType not in (*ENTITIES, JOURNAL, EVERYTHING):
+        known = ", ".join((*ENTITIES, JOURNAL, EVERYTHING))
         raise BadRequestError(
             f"{request.dataType!r} cannot be exported; these can: {known}.",
             "unknown_data_type",
@@ -97,19 +95,19 @@ def check_request(request: ExportRequest) -> dict[str, Any]:
     filters = {name: value for name, value in (request.filters or {}).items() if value not in (None, "", [])}
     if len(json.dumps(filters)) > MOST_FILTER_BYTES:
         raise TooLargeError("The filters may have 200 kB; export a larger selection in parts.")
-    if request.dataType == WHOLE_TENANT and filters:
+    if request.dataType == EVERYTHING and filters:
         raise BadRequestError(
             "A GDPR export holds everything and takes no filters.",
             details=[{"field": "filters", "message": "not taken with dataType gdpr"}],
         )
-    if request.dataType != WHOLE_TENANT:
+    if request.dataType != EVERYTHING:
         parse_filters(request.dataType, filters)
     return filters
 
 
 def file_name(tenant: Tenant, request: ExportRequest, now: datetime) -> str:
     """The name under which a browser saves the file, with the right extension."""
-    extension = "zip" if request.dataType == WHOLE_TENANT else request.format
+    extension = "zip" if request.dataType == EVERYTHING else request.format
     stem = request.filename or f"{tenant.slug}-{request.dataType}-{now:%Y-%m-%d}"
     return stem if stem.lower().endswith(f".{extension}") else f"{stem}.{extension}"
 

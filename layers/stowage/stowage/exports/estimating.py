@@ -2,8 +2,8 @@
 
 from pydantic import BaseModel
 
-from stowage.exports import WHOLE_TENANT, check_request
-from stowage.exports.filters import parse_filters
+from stowage.exports import check_request
+from stowage.exports.filters import EVERYTHING, parse_filters
 from stowage.exports.formats import estimate
 from stowage.exports.records import ExportRequest
 from stowage.postgres.connection import APP, borrowed
@@ -54,7 +54,7 @@ def _estimate(database: str, schema: str, tenant: str, spec: dict[str, object]) 
     data_type = str(spec["dataType"])
     given = spec["filters"]
     assert isinstance(given, dict)
-    filters = None if data_type == WHOLE_TENANT else parse_filters(data_type, given)
+    filters = None if data_type == EVERYTHING else parse_filters(data_type, given)
     with borrowed(database, APP) as connection:
         found = estimate(connection, schema, tenant, data_type, filters, str(spec["format"]))
     return Estimate(rows=found.rows, bytes=found.bytes)

@@ -11,6 +11,9 @@ from stowage.errors import BadRequestError, Detail
 from stowage.ids import decode_id
 
 JOURNAL = "audit"
+"""The data type of the journal's entries."""
+EVERYTHING = "gdpr"
+"""The data type of the zip of everything that a tenant holds."""
 JOURNAL_FILTERS = ("actor", "operation", "entity", "type")
 """The fields of a journal entry that a filter may name; its `id` is that of the record it is about."""
 GENERAL_FILTERS = ("search", "createdAfter", "createdBefore", "ids")

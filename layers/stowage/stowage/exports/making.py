@@ -1,7 +1,6 @@
 """An export's attempt in its lane: the source that Postgres formats, and what its manifest tells."""
 
-from stowage.exports import WHOLE_TENANT
-from stowage.exports.filters import parse_filters
+from stowage.exports.filters import EVERYTHING, parse_filters
 from stowage.exports.formats import CONTENT_TYPES, EXTENSIONS, open_export
 from stowage.postgres.connection import APP, connect
 from stowage.runs.lane import Clock, Product, write_artifact
@@ -18,7 +17,7 @@ def make_export(run: Run, reporter: Reporter, clock: Clock) -> None:
 def open_product(run: Run) -> Product:
     """Open the export's snapshot. The source owns the connection and closes it."""
     spec = run.spec
-    whole = spec["dataType"] == WHOLE_TENANT
+    whole = spec["dataType"] == EVERYTHING
     connection = connect(run.database, APP)
     try:
         source = open_export(
@@ -32,7 +31,7 @@ def open_product(run: Run) -> Product:
     except BaseException:
         connection.close()
         raise
-    file_type = WHOLE_TENANT if whole else spec["format"]
+    file_type = EVERYTHING if whole else spec["format"]
     return Product(
         bucket=settings().exports_bucket,
         object_name=f"export.{EXTENSIONS[file_type]}",

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, field_validator
 
 from stowage.ids import encode_id
 from stowage.links import Link, make_token
+from stowage.paging import Pagination
 from stowage.runs.record import Run
 
 LARGEST_NUMBER = 10**38
@@ -81,26 +82,12 @@ class CreatedExport(ExportRecord):
     quota: Quota
 
 
-class Pagination(BaseModel):
-    """Which page of how many."""
-
-    page: int
-    limit: int
-    total: int
-    total_pages: int
-
-
 class ExportPage(BaseModel):
     """The answer of `GET exports`."""
 
     exports: list[ExportRecord]
     pagination: Pagination
     quota: Quota
-
-
-def paginate(page: int, limit: int, total: int) -> Pagination:
-    """The pagination of a page, counted from 1."""
-    return Pagination(page=page, limit=limit, total=total, total_pages=-(-total // limit))
 
 
 _STATUS: dict[str, ExportStatus] = {"running": "processing"}

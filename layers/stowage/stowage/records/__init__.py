@@ -7,8 +7,8 @@ from pydantic_core import to_json
 
 from stowage.entities import ENTITIES, Entity
 from stowage.errors import BadRequestError, Detail, NotFoundError, PreconditionFailedError, UnavailableError
-from stowage.exports.records import paginate
 from stowage.ids import decode_id, new_operation_id, new_record_ids
+from stowage.paging import paginate
 from stowage.postgres.connection import Connection
 from stowage.postgres.idempotency import KeptAnswer, keep, replayed
 from stowage.postgres.imports import Author, insert_problems, insert_records

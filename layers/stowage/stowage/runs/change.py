@@ -7,7 +7,8 @@ from stowage.aws import objects, table
 from stowage.aws.table import ConditionFailedError, Delete, Update, Write
 from stowage.errors import ConflictError, ForbiddenError, UnavailableError
 from stowage.identity import Identity
-from stowage.runs.record import FINAL, SWEEP_LIST, Run, moment, queue_place, waiting_list
+from stowage.ids import rfc3339
+from stowage.runs.record import FINAL, SWEEP_LIST, Run, queue_place, waiting_list
 from stowage.runs.settle import SWEEP_AFTER, bucket_of
 from stowage.runs.store import lives_until, progress_key, read_run
 
@@ -47,10 +48,10 @@ def _cancelling(run: Run, actor: str, now: datetime) -> list[Write]:
     if waits:
         ended = {
             "status": "cancelled",
-            "completed_at": moment(now),
+            "completed_at": rfc3339(now),
             "cancel_requested": True,
             "due_list": SWEEP_LIST,
-            "due_at": moment(now, SWEEP_AFTER),
+            "due_at": rfc3339(now + SWEEP_AFTER),
         }
         return [
             Update(run.pk, run.sk, ended, when=expected),

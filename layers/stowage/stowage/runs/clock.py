@@ -13,9 +13,10 @@ from stowage.audit import audit_note
 from stowage.aws import table
 from stowage.aws.executions import execution_status, stop_execution
 from stowage.aws.table import ConditionFailedError, Update
+from stowage.ids import rfc3339
 from stowage.notes import touch_old_notes
 from stowage.runs.dispatch import dispatch, free_lost_leases, start_attempt
-from stowage.runs.record import ACTIVE_LIST, SWEEP_LIST, Run, moment
+from stowage.runs.record import ACTIVE_LIST, SWEEP_LIST, Run
 from stowage.runs.settle import Ending, clean_up, settle
 from stowage.runs.store import change_run, progress_key, read_progress
 from stowage.settings import settings
@@ -39,7 +40,7 @@ def tick(now: datetime) -> dict[str, int]:
 
     def each_due(due_list: str, work: Callable[[Run, datetime], None]) -> int:
         worked = 0
-        for item in table.query(due_list, index="due", up_to=moment(now)):
+        for item in table.query(due_list, index="due", up_to=rfc3339(now)):
             if time.monotonic() > deadline:
                 break
             try:
@@ -73,7 +74,7 @@ def _look_after(run: Run, now: datetime) -> None:
         stop_execution(run.execution_name, "The run was cancelled." if run.cancel_requested else "No progress.")
     change_run(
         run,
-        {"due_at": moment(now, LOOK_AGAIN)},
+        {"due_at": rfc3339(now + LOOK_AGAIN)},
         when={"attempt": run.attempt, "status": ("pending", "running"), "due_list": ACTIVE_LIST},
     )
 
@@ -87,7 +88,7 @@ def _stale(run: Run, now: datetime) -> bool:
 
 def _sweep(run: Run, now: datetime) -> None:
     """Take away what attempts without an artifact have left, and the artifact once it has expired."""
-    keeps = run.expires_at is not None and run.expires_at > moment(now)
+    keeps = run.expires_at is not None and run.expires_at > rfc3339(now)
     for attempt in range(1, run.attempt + (not keeps)):
         clean_up(run, attempt)
     expected: dict[str, object] = {"status": run.status, "due_list": SWEEP_LIST}
@@ -104,11 +105,11 @@ def _sweep(run: Run, now: datetime) -> None:
                 Update(
                     run.pk,
                     run.sk,
-                    {"expired_at": moment(now)},
+                    {"expired_at": rfc3339(now)},
                     remove=("due_list", "due_at"),
                     when=expected,
                 ),
-                Update(pk, sk, {"expired_at": moment(now)}, add={"sequence": 1}),
+                Update(pk, sk, {"expired_at": rfc3339(now)}, add={"sequence": 1}),
                 audit_note(run, "expired", "stowage", now),
             ]
         )

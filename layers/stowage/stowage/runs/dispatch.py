@@ -12,7 +12,8 @@ from datetime import datetime, timedelta
 from stowage.aws import table
 from stowage.aws.executions import start_execution
 from stowage.aws.table import ABSENT, ConditionFailedError, Update, Write
-from stowage.runs.record import ACTIVE_LIST, LIGHT_KINDS, UNFINISHED, Run, moment, waiting_list
+from stowage.ids import rfc3339
+from stowage.runs.record import ACTIVE_LIST, LIGHT_KINDS, UNFINISHED, Run, waiting_list
 from stowage.settings import settings
 
 LAUNCH_GRACE = timedelta(seconds=60)
@@ -87,7 +88,7 @@ def choose(
         if places <= 0:
             break
         lease = lease_of(run)
-        if run.id in holders or (run.not_before and run.not_before > moment(now)):
+        if run.id in holders or (run.not_before and run.not_before > rfc3339(now)):
             continue
         if lease.in_worker:
             if in_worker >= long_budget:
@@ -195,7 +196,7 @@ def _launch(run: Run, now: datetime) -> Update:
             "attempt": run.attempt + 1,
             "tries": run.tries + 1,
             "due_list": ACTIVE_LIST,
-            "due_at": moment(now, LAUNCH_GRACE),
+            "due_at": rfc3339(now + LAUNCH_GRACE),
         },
         when={"status": "pending", "attempt": run.attempt, "due_list": waiting_list(run.database)},
     )

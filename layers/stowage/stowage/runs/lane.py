@@ -13,13 +13,14 @@ from typing import Any
 from stowage.aws import table
 from stowage.aws.table import Below, ConditionFailedError
 from stowage.aws.uploads import MultipartUpload
-from stowage.errors import CancelledError, ProcessStopped, RunError, StowageError
+from stowage.errors import CancelledError, ProcessStopped, StowageError
+from stowage.ids import rfc3339
 from stowage.pipeline.compress import Compressor
 from stowage.pipeline.source import Source
 from stowage.pipeline.transfer import transfer
 from stowage.runs.manifest import write_manifest
 from stowage.runs.progress import FencedError, Reporter
-from stowage.runs.record import Failure, Run, moment
+from stowage.runs.record import Failure, Run
 from stowage.runs.store import read_progress
 
 type Clock = Callable[[], datetime]
@@ -136,7 +137,7 @@ def write_artifact(run: Run, product: Product, reporter: Reporter, clock: Clock)
             "crc32": stored.crc32,
             "source_bytes": stored.source_bytes,
             "rows": stored.rows,
-            "created_at": moment(clock()),
+            "created_at": rfc3339(clock()),
         }
         | product.manifest
         | told,
@@ -175,8 +176,3 @@ class _Checked:
 
     def close(self) -> None:
         self._source.close()
-
-
-def refuse(kind: str) -> RunError:
-    """The error for a kind of run that this version cannot carry out."""
-    return RunError(f"Runs of kind {kind!r} cannot be carried out by this version.", "unknown_kind")

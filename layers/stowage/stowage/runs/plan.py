@@ -6,6 +6,7 @@ from datetime import datetime
 from stowage.aws import table
 from stowage.aws.table import ConditionFailedError, Update, Write
 from stowage.errors import CancelledError, StowageError
+from stowage.ids import rfc3339
 from stowage.runs.dispatch import Lease, read_leases, release
 from stowage.runs.lane import record_failure
 from stowage.runs.record import (
@@ -15,7 +16,6 @@ from stowage.runs.record import (
     Estimate,
     Lane,
     Run,
-    moment,
     queue_place,
     waiting_list,
 )
@@ -64,8 +64,8 @@ def _start(run: Run, attempt: int, execution: str, now: datetime) -> Run:
         raise CancelledError("This execution is not the run's current attempt.")
     started = {
         "status": "running",
-        "started_at": run.started_at or moment(now),
-        "attempt_started_at": moment(now),
+        "started_at": run.started_at or rfc3339(now),
+        "attempt_started_at": rfc3339(now),
         "lane": run.lane,
     }
     pk, sk = progress_key(run.id)

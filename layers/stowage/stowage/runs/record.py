@@ -7,7 +7,7 @@
 writes on the condition that it is still the current one.
 """
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -48,7 +48,7 @@ class Attempt(BaseModel):
     """One execution, for the timeline."""
 
     n: int
-    lane: str | None = None
+    lane: Lane | None = None
     started_at: str | None = None
     ended_at: str
     error: str | None = None
@@ -98,8 +98,8 @@ class Run(BaseModel):
 
     id: str
     tenant: str
-    kind: str
-    status: str = "pending"
+    kind: Kind
+    status: Status = "pending"
     trigger: Literal["manual", "schedule"] = "manual"
     database: str
     spec: dict[str, Any]
@@ -113,7 +113,7 @@ class Run(BaseModel):
     attempts: list[Attempt] = Field(default_factory=list)
     not_before: str | None = None
     attempt_started_at: str | None = None
-    lane: str | None = None
+    lane: Lane | None = None
     estimate: Estimate | None = None
     upload: dict[str, str] | None = None
     error: Failure | None = None
@@ -144,9 +144,17 @@ class Run(BaseModel):
         holds_audit = self.spec.get("dataType") in ("audit", "gdpr")
         return "operator" if self.kind in LIGHT_KINDS and not holds_audit else "admin"
 
+    @property
+    def duration_ms(self) -> int | None:
+        """From the run's first start to its end, in milliseconds; None before that."""
+        if not self.started_at or not self.completed_at:
+            return None
+        ran = datetime.fromisoformat(self.completed_at) - datetime.fromisoformat(self.started_at)
+        return round(ran.total_seconds() * 1000)
+
     def is_expired(self, now: datetime) -> bool:
         """Whether the file's time is over, swept or not: the sweep comes at the next tick."""
-        return self.expired_at is not None or (self.expires_at is not None and self.expires_at <= moment(now))
+        return self.expired_at is not None or (self.expires_at is not None and self.expires_at <= rfc3339(now))
 
     def prefix(self, attempt: int) -> str:
         """Where an attempt's objects lie: a later attempt cannot collide with them."""
@@ -183,8 +191,3 @@ ACTIVE_LIST = "ACTIVE"
 
 SWEEP_LIST = "SWEEP"
 """The due list of ended runs: files to expire, leftovers to take away."""
-
-
-def moment(now: datetime, later: timedelta = timedelta()) -> str:
-    """`now` (or later) as the table keeps times."""
-    return rfc3339(now + later)

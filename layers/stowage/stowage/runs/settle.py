@@ -12,6 +12,7 @@ from stowage.aws import objects, table
 from stowage.aws.queues import wake_later
 from stowage.aws.table import ConditionFailedError, Item, Update, Write
 from stowage.errors import UnavailableError
+from stowage.ids import rfc3339
 from stowage.runs.dispatch import read_leases, release
 from stowage.runs.manifest import verified_artifact
 from stowage.runs.record import (
@@ -22,7 +23,6 @@ from stowage.runs.record import (
     Attempt,
     Failure,
     Run,
-    moment,
     queue_place,
     waiting_list,
 )
@@ -86,7 +86,7 @@ def clean_up(run: Run, attempt: int) -> None:
 
 
 def _outcome(run: Run, artifact: Artifact | None, failure: Failure | None, now: datetime) -> Run:
-    ended = moment(now)
+    ended = rfc3339(now)
     entry = Attempt(
         n=run.attempt,
         lane=run.lane,
@@ -101,13 +101,13 @@ def _outcome(run: Run, artifact: Artifact | None, failure: Failure | None, now: 
             if run.kind in LIGHT_KINDS
             else timedelta(days=settings().backup_days)
         )
-        changes |= {"artifact": artifact, "expires_at": moment(now, keep)}
+        changes |= {"artifact": artifact, "expires_at": rfc3339(now + keep)}
     if artifact and not failure:
         changes |= {"status": "completed", "completed_at": ended, "error": None}
     elif run.cancel_requested:
         changes |= {"status": "cancelled", "completed_at": ended}
     elif artifact is None and failure and failure.retryable and run.tries < settings().max_attempts:
-        changes |= {"status": "pending", "not_before": moment(now, timedelta(seconds=retry_wait(run.tries)))}
+        changes |= {"status": "pending", "not_before": rfc3339(now + timedelta(seconds=retry_wait(run.tries)))}
     else:
         changes |= {"status": "failed", "completed_at": ended}
     return run.model_copy(update=changes)
@@ -147,7 +147,7 @@ def _writes(run: Run, settled: Run, failure: Failure | None, now: datetime) -> l
         progress |= {"stage": "waiting", "message": f"Another attempt follows: {failure.message if failure else ''}"}
     else:
         record["due_list"] = SWEEP_LIST
-        swept = moment(now, SWEEP_AFTER)
+        swept = rfc3339(now + SWEEP_AFTER)
         record["due_at"] = settled.expires_at if settled.expires_at and run.attempt == 1 else swept
         progress["stage"] = settled.status
         progress["message"] = failure.message if failure else "Done."

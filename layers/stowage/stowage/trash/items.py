@@ -8,8 +8,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict
 from stowage.bulk.deleting import must_have_trash
 from stowage.entities import ENTITIES, Entity
 from stowage.errors import BadRequestError, GoneError, NotFoundError
-from stowage.exports.records import Pagination
 from stowage.ids import decode_id, encode_id, rfc3339
+from stowage.paging import Pagination
 from stowage.postgres.connection import Connection
 from stowage.postgres.trash import TrashRow, find_in_trash
 from stowage.tenants import Tenant

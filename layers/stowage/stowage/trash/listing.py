@@ -3,7 +3,7 @@
 from datetime import datetime
 
 from stowage.entities import ENTITIES, Entity
-from stowage.exports.records import paginate
+from stowage.paging import paginate
 from stowage.postgres.connection import Connection, borrowed
 from stowage.postgres.transactions import transact
 from stowage.postgres.trash import count_trash, list_trash, recount_trash

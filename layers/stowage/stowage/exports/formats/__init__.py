@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from stowage.errors import BadRequestError
-from stowage.exports.filters import Filters, parse_filters
+from stowage.exports.filters import EVERYTHING, Filters, parse_filters
 from stowage.exports.formats.csv import csv_file
 from stowage.exports.formats.export import Export, FileFormat
 from stowage.exports.formats.gdpr import gdpr_file
@@ -24,9 +24,6 @@ __all__ = [
     "open_export",
     "parse_filters",
 ]
-
-EVERYTHING = "gdpr"
-"""The `data_type` of the zip of everything."""
 
 FORMATS: dict[str, FileFormat] = {
     "csv": csv_file,

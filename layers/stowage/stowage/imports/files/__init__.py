@@ -14,13 +14,13 @@ from stowage.errors import BadRequestError, ConflictError, Detail, NotFoundError
 from stowage.identity import Identity
 from stowage.ids import is_run_id, new_run_id, rfc3339
 from stowage.imports.files.records import FileImportCreated, FileImportRequest, FileImportSpec, UploadForm
-from stowage.runs.record import Run
+from stowage.runs.record import Kind, Run
 from stowage.runs.request import IdempotencyKey
 from stowage.runs.store import create_run
 from stowage.settings import settings
 from stowage.tenants import Tenant
 
-KIND = "import"
+KIND: Kind = "import"
 UPLOAD_SECONDS = 3600
 """How long the form for the upload works; the same Idempotency-Key gives a new one."""
 _WAITING = {

@@ -15,7 +15,7 @@ from stowage.aws.stored_files import open_stored
 from stowage.aws.uploads import MultipartUpload
 from stowage.entities import ENTITIES
 from stowage.errors import CancelledError, RunError, StowageError
-from stowage.ids import new_operation_id
+from stowage.ids import new_operation_id, rfc3339
 from stowage.imports.files.columns import match_header
 from stowage.imports.files.preparing import BATCH_BYTES, BATCH_ROWS, Batch, Prepared, Preparer
 from stowage.imports.files.reading import Place, Row, Rows, open_rows
@@ -38,7 +38,7 @@ from stowage.postgres.imports import Author
 from stowage.runs.lane import Clock
 from stowage.runs.manifest import write_manifest
 from stowage.runs.progress import FencedError, Reporter
-from stowage.runs.record import Estimate, Run, moment
+from stowage.runs.record import Estimate, Run
 from stowage.settings import settings
 
 UNPACKED = {"csv": 1, "ndjson": 1, "xlsx": 8}
@@ -128,7 +128,7 @@ class _Attempt:
             self._run,
             {
                 **first,
-                "created_at": moment(self._clock()),
+                "created_at": rfc3339(self._clock()),
                 "format": self._spec.type,
                 "partial": partial,
                 "files": files,
