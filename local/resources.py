@@ -43,13 +43,6 @@ def create(deployment: Deployment, endpoint_url: str) -> None:
                 make(api, deployment.names[logical_id], properties)
 
 
-def update_state_machines(deployment: Deployment, endpoint_url: str) -> None:
-    """Give the state machines the definitions of a deployment made anew from edited files."""
-    api = boto3.Session(ACCESS_KEY, SECRET_KEY, region_name=REGION).client("stepfunctions", endpoint_url=endpoint_url)
-    for logical_id, properties in deployment.of_type("AWS::StepFunctions::StateMachine").items():
-        api.update_state_machine(stateMachineArn=deployment.known[logical_id], definition=definition(properties))
-
-
 def _create_table(dynamodb: Any, name: str, properties: Json) -> None:
     stream = properties.get("StreamSpecification")
     optional = {

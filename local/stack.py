@@ -108,6 +108,8 @@ class Stack:
         """The URLs of the database: the product's without a user, and its owner's."""
         configuration = self.configuration
         if configuration.database_url:
+            if not configuration.database_url.startswith(("postgresql://", "postgres://")):
+                raise StartError("STOWAGE_DATABASE_URL is not of the form postgresql://USER@HOST:5432/DATABASE.")
             return _without_user(configuration.database_url), configuration.database_url
         server = Postgres(configuration.home, configuration.logs, children, configuration.port + 2)
         self._postgres = server

@@ -1,4 +1,4 @@
-"""At deployment: bring the database to this version's schema, then copy the registry."""
+"""At deployment: bring every database to this version's schema, then copy the registry."""
 
 from datetime import datetime
 
@@ -6,11 +6,14 @@ from stowage.entry.deployment import on_deployment
 from stowage.notes import copy_registry
 from stowage.postgres.connection import OWNER, connect
 from stowage.postgres.migrations import migrate
+from stowage.settings import settings
 
 
 @on_deployment
 def app(_now: datetime) -> dict[str, object]:
     """Answer which migrations were applied; a failing one fails the deployment."""
-    with connect("main", OWNER) as connection:
-        applied = migrate(connection)
+    applied = {}
+    for database in ("main", *settings().databases):
+        with connect(database, OWNER) as connection:
+            applied[database] = migrate(connection)
     return {"applied": applied, "tenants": copy_registry()}

@@ -53,7 +53,7 @@ def _parser() -> argparse.ArgumentParser:
     command("status", "Show which migrations are applied, pending, edited or unknown; 1 unless all are applied.")
     granting = command("grant", "Grant Stowage's roles what they need in a tenant's schema, as its owner.")
     granting.add_argument("schema", metavar="SCHEMA", help="for example tenant_acme")
-    registering = command("register", "Register a schema tenant_SLUG that exists as a tenant, and grant, as its owner.")
+    registering = command("register", "Register a schema tenant_SLUG as a tenant, in the main database, as its master.")
     registering.add_argument("id", metavar="ID", help="the tenant's id in the API")
     registering.add_argument("slug", metavar="SLUG", help="its schema is tenant_SLUG")
     registering.add_argument("name", metavar="NAME", help="what people call it")
@@ -81,7 +81,7 @@ def _run(given: argparse.Namespace) -> int:
                 print(f"Granted in {given.schema}.")
             case "register":
                 register_tenant(connection, given.id, given.slug, given.name, given.database)
-                print(f"Registered {given.id}: tenant_{given.slug}.")
+                print(f"Registered {given.id}. Next: `grant tenant_{given.slug}`, as the schema's owner.")
             case "status":
                 return _status(connection)
     return 0

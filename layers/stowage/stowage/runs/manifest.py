@@ -1,7 +1,8 @@
 """The manifest: written last, and the only proof that an attempt's artifact is whole.
 
 `{version, run, attempt, tenant, kind, file_name, key, content_type, size_bytes, sha256, crc32, source_bytes, rows,
-format, compressed, created_at, contents?}` as JSON beside the artifact; `contents` is what a dump knows of its schema.
+created_at, …}` as JSON beside the artifact. Each kind of run adds what it knows: `contents` and
+`compression` of a dump, `data_type` and `filters` of an export, `files` and `outcome` of an import.
 """
 
 import json

@@ -120,6 +120,7 @@ def create_tenant(
             fill()
         _apply(connection, schema, keys_and_indexes)
         register_tenant(connection, id, slug, name)
+        grant_tenant(connection, schema)
 
 
 def migrate_tenants(connection: psycopg.Connection, folder: Path = _FOLDER) -> list[str]:
@@ -133,15 +134,14 @@ _REGISTER = "INSERT INTO control_plane.projects (id, slug, name, database) VALUE
 
 
 def register_tenant(connection: psycopg.Connection, id: str, slug: str, name: str, database: str = "main") -> None:
-    """Register the existing schema `tenant_{slug}` as that tenant, and grant Stowage's roles what they need in it.
+    """Register the schema `tenant_{slug}` of that server as a tenant; `grant_tenant`, by its owner, opens it to us.
 
-    The role that is logged in owns the schema. Raises `MigrationError` for an id or slug that is taken or not one.
+    The role that is logged in may act as stowage_owner. Raises `MigrationError` for an id or slug that is taken or not
+    one.
     """
     try:
-        with connection.transaction():
-            with _as_owner(connection):
-                connection.execute(_REGISTER, (id, slug, name, database))
-            grant_tenant(connection, f"tenant_{slug}")
+        with _as_owner(connection):
+            connection.execute(_REGISTER, (id, slug, name, database))
     except psycopg.errors.UniqueViolation as error:
         raise MigrationError(f"A tenant {id!r} or a slug {slug!r} is registered already.") from error
     except psycopg.errors.CheckViolation as error:
