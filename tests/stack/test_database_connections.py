@@ -4,15 +4,10 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import psycopg
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from stowage.errors import RunError, UnavailableError
 from stowage.postgres import connection
@@ -21,6 +16,7 @@ from stowage.postgres.dump import dump_error
 from stowage.postgres.refusals import refusal
 from stowage.settings import settings
 from tests.conftest import RunningStack, free_ports
+from tests.stack.certificates import make_certificate
 
 SSL_REQUEST = bytes.fromhex("0000000804d2162f")
 """How libpq asks for TLS (PostgreSQL documentation, "Message Formats")."""
@@ -100,22 +96,7 @@ def test_a_server_that_does_not_answer_is_worth_another_attempt(deploy: Deploy) 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """A certificate of 127.0.0.1 that signs itself, and its key, as files."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
-    now = datetime.now(UTC)
-    made = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    folder = tmp_path_factory.mktemp("certificate")
-    (folder / "server.pem").write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    (folder / "server.key").write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
-    return folder / "server.pem", folder / "server.key"
+    return make_certificate(tmp_path_factory.mktemp("certificate"))
 
 
 @pytest.fixture

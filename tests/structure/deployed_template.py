@@ -1,5 +1,6 @@
 """template.yaml as CloudFormation would carry it out, with `<Name>` standing for what only AWS knows."""
 
+import json
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -106,6 +107,15 @@ def functions(variant: str = "defaults") -> dict[str, Any]:
 def function_by_module() -> dict[str, str]:
     """The logical id of each handler's module."""
     return {module_of(properties["Handler"]): name for name, properties in functions().items()}
+
+
+def paths_of(found: Resources, function: str) -> list[str]:
+    """The paths of the API that a function answers."""
+    return [
+        path
+        for path, methods in found["Api"]["Properties"]["Body"]["paths"].items()
+        if f"<{function}.Arn>" in json.dumps(methods)
+    ]
 
 
 @dataclass(frozen=True)

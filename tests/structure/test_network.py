@@ -5,10 +5,11 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from tests.structure.deployed_template import deployed_with, function_by_module, functions, of_type
+from stowage.entry.http import MOUNTS
+from tests.structure.deployed_template import deployed_with, function_by_module, functions, of_type, paths_of
 from tests.structure.fresh_python import run_python
 from tests.structure.reachable_code import CLIENTS, Reach, operations_of, reach, tree
-from tests.structure.repository import module_of, modules
+from tests.structure.repository import modules
 
 GATEWAY_ENDPOINTS = {"dynamodb", "s3"}
 """What has a free endpoint in a VPC; anything else would need a NAT gateway or an endpoint that costs by the hour."""
@@ -61,15 +62,13 @@ def test_the_exceptions_to_the_network_rule_still_exist() -> None:
     assert everything >= CHOSEN_BY_THE_DEPLOYMENT
 
 
-def test_in_upstream_mode_the_functions_that_forward_are_outside_the_vpc() -> None:
-    found = of_type(deployed_with(BackendApiUrl="https://backend.example.com"), "AWS::Lambda::Function")
-    routed = {
-        module_of(found[name]["Handler"]): name
-        for module, name in function_by_module().items()
-        if "stowage.entry.upstream.forward" in reach(module).definitions and module.startswith("exports.")
-    }
-    assert routed
-    assert not [name for name in routed.values() if "VpcConfig" in found[name]]
+def test_in_upstream_mode_exactly_the_functions_that_forward_leave_the_vpc() -> None:
+    found = deployed_with(BackendApiUrl="https://backend.example.com")
+    forwarding = {name for name in functions() if any(path.startswith(MOUNTS) for path in paths_of(found, name))}
+    assert forwarding
+    inside = {name for name, properties in functions().items() if "VpcConfig" in properties}
+    still = {name for name, properties in of_type(found, "AWS::Lambda::Function").items() if "VpcConfig" in properties}
+    assert still == inside - forwarding
 
 
 def test_the_walk_understands_every_use_of_a_client() -> None:

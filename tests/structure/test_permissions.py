@@ -16,6 +16,7 @@ from tests.structure.deployed_template import (
     deployed_with,
     function_by_module,
     of_type,
+    paths_of,
     role_of,
     statements,
     transformed,
@@ -203,15 +204,6 @@ def test_a_role_that_forwards_to_a_backend_may_read_the_key_for_it() -> None:
         if allows(statements(found, role), "secretsmanager:GetSecretValue", arn)
     }
     assert may_read == forwarding
-
-
-def paths_of(found: Resources, function: str) -> list[str]:
-    """The paths of the API that a function answers."""
-    return [
-        path
-        for path, methods in found["Api"]["Properties"]["Body"]["paths"].items()
-        if f"<{function}.Arn>" in json.dumps(methods)
-    ]
 
 
 @pytest.mark.parametrize("module", [*HANDLERS, WORKER])

@@ -12,6 +12,8 @@ from stowage.identity import ROLES, Identity, Role
 from stowage.settings import settings
 
 COOKIE = "auth_token"
+KEY_PREFIX = "stw_"
+"""What our own API keys begin with."""
 LONGEST_SUB = 255
 
 
@@ -27,6 +29,12 @@ def token_of(headers: Mapping[str, str], cookies: list[str]) -> tuple[str, bool]
         if name.strip() == COOKIE:
             return value.strip(), True
     return "", False
+
+
+def token_for_backend(headers: Mapping[str, str], cookies: list[str]) -> tuple[str, bool]:
+    """The same for upstream mode, where a key of ours is no token: it means nothing to the backend (CONTRACT §1)."""
+    token, by_cookie = token_of({name: value for name, value in headers.items() if name != "x-api-key"}, cookies)
+    return ("", False) if token.startswith(KEY_PREFIX) else (token, by_cookie)
 
 
 def identify(token: str, now: datetime, *, by_cookie: bool = False) -> Identity:

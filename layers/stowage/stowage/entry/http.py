@@ -27,7 +27,7 @@ from aws_lambda_powertools.event_handler.openapi.exceptions import (
 from pydantic import AfterValidator, BaseModel, ConfigDict
 
 from stowage.complaints import field_name, message, refusal
-from stowage.entry.auth import identify, token_of
+from stowage.entry.auth import identify, token_for_backend, token_of
 from stowage.entry.telemetry import logger
 from stowage.errors import (
     BadRequestError,
@@ -350,12 +350,14 @@ def foreign_origin() -> ForbiddenError:
 
 
 def _forwarded(event: Mapping[str, Any]) -> dict[str, Any]:
-    _, by_cookie = token_of(event["headers"], event.get("cookies") or [])
+    token, by_cookie = token_for_backend(event["headers"], event.get("cookies") or [])
+    if not token:
+        raise UnauthenticatedError("Sign in first.")
     if by_cookie and event["requestContext"]["http"]["method"] not in SAFE_METHODS and not is_own_origin(event):
         raise foreign_origin()
     from stowage.entry.upstream import forward
 
-    return forward(event)
+    return forward(event, token)
 
 
 def is_forwarded(event: Mapping[str, Any]) -> bool:

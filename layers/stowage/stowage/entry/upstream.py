@@ -3,9 +3,13 @@
 The upstream judges the token; we only need one to be there. What it answers comes back as it is.
 """
 
+import gzip
 import http.client
+import json
+import re
 import socket
 import ssl
+import string
 import time
 from base64 import b64decode, b64encode
 from collections.abc import Mapping
@@ -13,8 +17,7 @@ from functools import cache
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from stowage.entry.auth import token_of
-from stowage.errors import StowageError, UnauthenticatedError
+from stowage.errors import StowageError
 from stowage.ids import encode_id
 from stowage.settings import settings
 
@@ -22,11 +25,22 @@ BACKEND_MOUNT = "/api/v1/guilds/"
 ANSWER_SECONDS = 25.0
 STREAM_SECONDS = 20.0
 MOST_BYTES = 5_000_000
+MOST_ANSWER_BYTES = 6 * 1024 * 1024 - 64 * 1024
+"""Lambda's limit, less what is beside the body: https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html"""
 _CONNECT_SECONDS = 5.0
 _PIECE_BYTES = 64 * 1024
+_BLANK_LINE = re.compile(rb"(?>\r\n|\r|\n){2}")
+"""Ends an event: https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream"""
+_REFUSES_GZIP = re.compile(r";\s*q=0(\.0*)?$")
+_ENCODED = re.compile(r"~[A-Za-z0-9_-]+")
+_DOTS = {".": "~Lg", "..": "~Li4"}
+"""Encoded, because servers on the way would resolve them."""
 
 PASSED_ON = ("accept", "content-type", "idempotency-key", "if-match", "if-none-match", "last-event-id")
-PASSED_BACK = ("content-type", "etag", "location", "retry-after", "cache-control", "content-disposition")
+PASSED_BACK = (
+    "allow", "cache-control", "content-disposition", "content-encoding", "content-language", "content-type", "etag",
+    "last-modified", "link", "location", "retry-after", "vary", "www-authenticate",
+)  # fmt: skip
 PASSED_BACK_PREFIX = "ratelimit-"
 
 
@@ -42,23 +56,22 @@ class UpstreamTimeoutError(UpstreamError):
     status, code = 504, "upstream_timeout"
 
 
-def forward(event: Mapping[str, Any]) -> dict[str, Any]:
+def forward(event: Mapping[str, Any], token: str) -> dict[str, Any]:
     """The backend's answer to a request, status and body as they are. UpstreamError when there is none to pass on."""
-    token, _ = token_of(event["headers"], event.get("cookies") or [])
-    if not token:
-        raise UnauthenticatedError("Sign in first.")
     base = urlsplit(settings().backend_api_url)
-    connection = _connection(base.scheme, base.netloc)
+    headers = _headers(event, token)
     deadline = time.monotonic() + ANSWER_SECONDS
+    connection = _connection(base.scheme, base.netloc)
     try:
+        # Kept by ourselves: a connection that will close lets go of its socket once the answer has begun.
+        sock = _connect(connection)
+        sock.settimeout(_left(deadline))
         connection.request(
             event["requestContext"]["http"]["method"],
             base.path.rstrip("/") + _target(event),
             _body(event),
-            _headers(event, token),
+            headers,
         )
-        # Kept by ourselves: a connection that will close lets go of its socket once the answer has begun.
-        sock = connection.sock
         sock.settimeout(_left(deadline))
         response = connection.getresponse()
         body = _read(sock, response, deadline)
@@ -68,13 +81,27 @@ def forward(event: Mapping[str, Any]) -> dict[str, Any]:
         raise UpstreamError("The backend does not answer.") from None
     finally:
         connection.close()
-    return _answer(response, body)
+    return _answer(response, body, event["headers"].get("accept-encoding", ""))
 
 
 def _connection(scheme: str, netloc: str) -> http.client.HTTPConnection:
     if scheme == "https":
-        return http.client.HTTPSConnection(netloc, timeout=_CONNECT_SECONDS, context=ssl.create_default_context())
+        return http.client.HTTPSConnection(netloc, timeout=_CONNECT_SECONDS, context=_authorities())
     return http.client.HTTPConnection(netloc, timeout=_CONNECT_SECONDS)
+
+
+@cache
+def _authorities() -> ssl.SSLContext:
+    return ssl.create_default_context()
+
+
+def _connect(connection: http.client.HTTPConnection) -> socket.socket:
+    try:
+        connection.connect()
+    except TimeoutError:
+        raise ConnectionError from None  # nobody there, which is not the same as slow
+    sock: socket.socket = connection.sock
+    return sock
 
 
 def _target(event: Mapping[str, Any]) -> str:
@@ -84,9 +111,10 @@ def _target(event: Mapping[str, Any]) -> str:
     if method == "POST" and path.endswith("/trash/{itemId}"):
         path += "/restore"
     for name, value in (event.get("pathParameters") or {}).items():
-        given = value if value.startswith("~") else encode_id(value)
-        path = path.replace("{" + name + "}", quote(given, safe="~"))
-    query = event.get("rawQueryString")
+        given = value if _ENCODED.fullmatch(value) else _DOTS.get(value) or encode_id(value)
+        path = path.replace("{" + name + "}", given)
+    # As it came; only what no request line may hold is quoted.
+    query = quote(event.get("rawQueryString") or "", safe=string.punctuation)
     return f"{path}?{query}" if query else path
 
 
@@ -121,34 +149,69 @@ def _left(deadline: float) -> float:
 
 def _read(sock: socket.socket, response: http.client.HTTPResponse, deadline: float) -> bytes:
     """The body, whole; an event stream as far as it came in 20 seconds, for it may have no end."""
-    is_stream = (response.getheader("content-type") or "").startswith("text/event-stream")
+    is_stream = (response.getheader("content-type") or "").lower().startswith("text/event-stream")
     if is_stream:
         deadline = min(deadline, time.monotonic() + STREAM_SECONDS)
     body = bytearray()
     try:
-        while True:
+        # Its last byte closes a response, and with it the socket of a connection that is not kept.
+        while not response.isclosed():
             sock.settimeout(_left(deadline))
-            piece = response.read1(_PIECE_BYTES)
-            if not piece:
-                return bytes(body)
-            body += piece
+            body += response.read1(_PIECE_BYTES)
             if len(body) > MOST_BYTES:
-                raise UpstreamError("The backend's answer is too large to pass on.", "upstream_too_large")
+                raise _too_large()
     except TimeoutError:
         if not is_stream:
             raise
         # What came after the last blank line is half an event.
-        return bytes(body[: body.rfind(b"\n\n") + 2]) if b"\n\n" in body else b""
+        return bytes(body[: max((found.end() for found in _BLANK_LINE.finditer(body)), default=0)])
+    if response.length:
+        raise http.client.IncompleteRead(b"", response.length)  # `read1` takes a cut body for a whole one
+    return bytes(body)
 
 
-def _answer(response: http.client.HTTPResponse, body: bytes) -> dict[str, Any]:
-    headers = {
-        name.lower(): value
-        for name, value in response.getheaders()
-        if name.lower() in PASSED_BACK or name.lower().startswith(PASSED_BACK_PREFIX)
+def _too_large() -> UpstreamError:
+    return UpstreamError("The backend's answer is too large to pass on.", "upstream_too_large")
+
+
+def _answer(response: http.client.HTTPResponse, body: bytes, accepted: str) -> dict[str, Any]:
+    headers: dict[str, str] = {}
+    for name, value in response.getheaders():
+        key = name.lower()
+        if key in PASSED_BACK or key.startswith(PASSED_BACK_PREFIX):
+            headers[key] = f"{headers[key]}, {value}" if key in headers else value
+    text = _text(body)
+    if text is None and not _fits_encoded(body):
+        if "content-encoding" in headers or not _accepts_gzip(accepted):
+            raise _too_large()
+        body = gzip.compress(body, 1, mtime=0)
+        headers["content-encoding"] = "gzip"
+        if not _fits_encoded(body):
+            raise _too_large()
+    return {
+        "statusCode": response.status,
+        "headers": headers,
+        "body": b64encode(body).decode() if text is None else text,
+        "isBase64Encoded": text is None,
     }
+
+
+def _text(body: bytes) -> str | None:
+    """The body as the text that Lambda's answer may hold; None where it is no text, or too long once escaped."""
     try:
-        return {"statusCode": response.status, "headers": headers, "body": body.decode(), "isBase64Encoded": False}
+        text = body.decode()
     except UnicodeDecodeError:
-        text = b64encode(body).decode()
-        return {"statusCode": response.status, "headers": headers, "body": text, "isBase64Encoded": True}
+        return None
+    escaped = json.dumps(text, ensure_ascii=False).encode()
+    return text if len(escaped) <= MOST_ANSWER_BYTES else None
+
+
+def _fits_encoded(body: bytes) -> bool:
+    return len(body) * 4 // 3 + 4 <= MOST_ANSWER_BYTES
+
+
+def _accepts_gzip(accepted: str) -> bool:
+    return any(
+        each.strip().lower().startswith("gzip") and not _REFUSES_GZIP.search(each.strip())
+        for each in accepted.split(",")
+    )
