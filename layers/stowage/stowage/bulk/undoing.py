@@ -2,6 +2,7 @@
 
 from datetime import datetime
 
+from stowage.bulk.deleting import must_have_trash
 from stowage.bulk.requests import UndoRequest
 from stowage.bulk.results import answer
 from stowage.entities import ENTITIES
@@ -27,7 +28,8 @@ def bulk_undo(tenant: Tenant, actor: str, request: UndoRequest, now: datetime, k
 
     What it deleted comes back from the trash with what went along; what it changed gets its former values; what it
     created goes to the trash. Codes: `changed_since`, `purged`, `conflict`, `parent_in_trash`, `has_children`.
-    NotFoundError; ConflictError `already_undone` or `not_undoable`; TooLargeError.
+    NotFoundError; ConflictError `already_undone` or `not_undoable`; TooLargeError; BadRequestError `not_supported`
+    where it created records of an entity that has no trash.
     """
     once = IdempotencyKey.of(tenant.id, actor, "POST bulk/undo", key, request)
     wanted = decode_id(request.operationId)
@@ -85,6 +87,8 @@ def _put_back(undoing: undo.Undoing, records: list[tuple[str, str]]) -> Outcome:
     for kind, record_id in records:
         by_type.setdefault(kind, []).append(record_id)
     deleted, updated, created = (by_type.get(kind, []) for kind in ("deleted", "updated", "created"))
+    if created or deleted:
+        must_have_trash(declared)
     if updated:
         undo.lock_updated(undoing, updated)
     if deleted:

@@ -12,8 +12,9 @@ from datetime import datetime
 from isal import isal_zlib
 
 CHUNK_BYTES = 128 * 1024
-_MOST = 0xFFFFFFFF
-_MOST_ENTRIES = 0xFFFF
+# All bits set say that the true value stands in a zip64 record (§4.4.1.4).
+_ELSEWHERE = 0xFFFFFFFF
+_ENTRIES_ELSEWHERE = 0xFFFF
 # Sizes in a descriptor behind the data (bit 3), name in UTF-8 (bit 11).
 _FLAGS = 1 << 3 | 1 << 11
 _DEFLATED = 8
@@ -66,7 +67,7 @@ class ZipStream:
                 yield b""
         packed = deflate.flush()
         stored += len(packed)
-        if not large and max(size, stored) > _MOST:
+        if not large and max(size, stored) >= _ELSEWHERE:
             raise OverflowError(f"{name} has {size} bytes, more than a plain entry holds")
         descriptor = struct.pack("<LLQQ" if large else "<LLLL", 0x08074B50, crc32, stored, size)
         self._entries.append(_Entry(encoded, crc32, stored, size, offset, large))
@@ -77,7 +78,7 @@ class ZipStream:
         directory = b"".join(self._directory_header(entry) for entry in self._entries)
         count, start, size = len(self._entries), self._offset, len(directory)
         tail = b""
-        if count > _MOST_ENTRIES or max(start, size) > _MOST or any(entry.zip64 for entry in self._entries):
+        if count >= _ENTRIES_ELSEWHERE or max(start, size) >= _ELSEWHERE or any(entry.zip64 for entry in self._entries):
             tail = struct.pack(
                 "<LQHHLLQQQQ",
                 0x06064B50,
@@ -92,8 +93,10 @@ class ZipStream:
                 start,
             )
             tail += struct.pack("<LLQL", 0x07064B50, 0, start + size, 1)
-        shown = min(count, _MOST_ENTRIES)
-        tail += struct.pack("<LHHHHLLH", 0x06054B50, 0, 0, shown, shown, min(size, _MOST), min(start, _MOST), 0)
+        shown = min(count, _ENTRIES_ELSEWHERE)
+        tail += struct.pack(
+            "<LHHHHLLH", 0x06054B50, 0, 0, shown, shown, min(size, _ELSEWHERE), min(start, _ELSEWHERE), 0
+        )
         return self._give(directory + tail)
 
     def _give(self, data: bytes) -> bytes:
@@ -102,16 +105,16 @@ class ZipStream:
 
     def _local_header(self, name: bytes, large: bool) -> bytes:
         extra = struct.pack("<HHQQ", 1, 16, 0, 0) if large else b""
-        version, size = (_VERSION_ZIP64, _MOST) if large else (_VERSION, 0)
+        version, size = (_VERSION_ZIP64, _ELSEWHERE) if large else (_VERSION, 0)
         fields = (0x04034B50, version, _FLAGS, _DEFLATED, self._time, self._date, 0, size, size, len(name), len(extra))
         return struct.pack("<LHHHHHLLLHH", *fields) + name + extra
 
     def _directory_header(self, entry: _Entry) -> bytes:
         extra = b""
         sizes = [entry.size, entry.stored, entry.offset]
-        if entry.zip64 or entry.offset > _MOST:
+        if entry.zip64 or entry.offset >= _ELSEWHERE:
             extra = struct.pack("<HHQQQ", 1, 24, *sizes)
-            sizes = [_MOST, _MOST, _MOST]
+            sizes = [_ELSEWHERE, _ELSEWHERE, _ELSEWHERE]
         version = _VERSION_ZIP64 if extra else _VERSION
         fields = (
             0x02014B50, _MADE_ON_UNIX | version, version, _FLAGS, _DEFLATED, self._time, self._date, entry.crc32,

@@ -87,7 +87,7 @@ def lacks_parent(schema: str, parent: Entity, declared: Entity, reference: Refer
 
 
 _IS_TAKEN = sql.SQL("""
-EXISTS (SELECT FROM {table} AS other WHERE other.deleted_at IS NULL AND other.id <> {row}.id AND {same})
+EXISTS (SELECT FROM {table} AS other WHERE {outside} AND other.id <> {row}.id AND {same})
 """)
 
 
@@ -99,7 +99,12 @@ def is_taken(schema: str, declared: Entity, rule: Sequence[str], row: str) -> sq
         )
         for name in rule
     ]
-    return _IS_TAKEN.format(table=table_of(schema, declared), row=sql.Identifier(row), same=sql.SQL(" AND ").join(same))
+    return _IS_TAKEN.format(
+        table=table_of(schema, declared),
+        outside=outside_trash(declared, "other"),
+        row=sql.Identifier(row),
+        same=sql.SQL(" AND ").join(same),
+    )
 
 
 def breaks_a_rule(schema: str, declared: Entity, row: str) -> sql.Composable:

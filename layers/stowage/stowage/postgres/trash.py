@@ -189,7 +189,7 @@ WHERE deleted_operation IS NOT NULL AND deleted_with IS NOT NULL AND NOT EXISTS 
 def list_orphans(connection: psycopg.Connection, schema: str) -> int:
     """Show by themselves what came to the trash with a parent that a product's own SQL has taken out; how many."""
     count = 0
-    for parent in ENTITIES.values():
+    for parent in (declared for declared in ENTITIES.values() if declared.soft_delete):
         for child, reference in parent.children("cascade"):
             statement = _REUNITE.format(
                 child=table_of(schema, child),

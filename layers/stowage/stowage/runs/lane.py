@@ -22,6 +22,7 @@ from stowage.runs.manifest import write_manifest
 from stowage.runs.progress import FencedError, Reporter
 from stowage.runs.record import Failure, Run
 from stowage.runs.store import read_progress
+from stowage.settings import settings
 
 type Clock = Callable[[], datetime]
 
@@ -67,7 +68,11 @@ def run_attempt(tenant: str, run_id: str, attempt: int, work_of: Callable[[str],
         record_failure(run, error.code, error.message, retryable=error.retryable)
         raise
     except ProcessStopped:
-        record_failure(run, "worker_stopped", "The worker was stopped.", retryable=True)
+        if reporter.stalled:
+            message = f"Nothing had moved for {settings().stale_seconds} seconds."
+            record_failure(run, "no_progress", message, retryable=True)
+        else:
+            record_failure(run, "worker_stopped", "The worker was stopped.", retryable=True)
         raise
     except Exception:
         record_failure(run, "internal_error", "Something broke; it was logged.", retryable=True)

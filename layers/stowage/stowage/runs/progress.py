@@ -31,6 +31,8 @@ class Reporter:
         self._last = 0.0
         self.moved_at = time.monotonic()
         """When bytes or rows last grew or `moved` was called, by the monotonic clock: what the watchdog looks at."""
+        self.stalled = False
+        """Whether the watchdog has ended the attempt."""
         self._seen: tuple[int, int] = (0, 0)
 
     def moved(self) -> None:

@@ -11,7 +11,7 @@ from stowage.aws import table
 from stowage.aws.table import ABSENT, ConditionFailedError, Item, Put, Write
 from stowage.errors import NotFoundError
 from stowage.ids import is_run_id, rfc3339
-from stowage.runs.record import FAMILIES, FINAL, Run, new_item
+from stowage.runs.record import FAMILIES, Run, new_item
 from stowage.settings import settings
 
 
@@ -79,13 +79,16 @@ def read_progress(run_id: str) -> Item | None:
 
 
 def with_progress(run: Run, progress: Item | None = None) -> tuple[Run, Item | None]:
-    """A run and, while it is unfinished, its progress, both of one moment: one that has just ended is read again."""
-    if run.status in FINAL:
+    """A run and its progress, both of one moment: one that has just changed is read again. None for a completed run,
+    whose record tells all; one that failed or was cancelled keeps how far it came.
+    """
+    if run.status == "completed":
         return run, None
     progress = progress or read_progress(run.id)
-    if progress and progress["status"] in FINAL:
-        return find_run(run.tenant, run.id) or run, None
-    return run, progress
+    if progress and progress["status"] != run.status:
+        progress = read_progress(run.id)
+        run = find_run(run.tenant, run.id) or run
+    return run, None if run.status == "completed" else progress
 
 
 def tenant_of(run_id: str) -> str | None:

@@ -1,0 +1,297 @@
+"""An adopter's own tables, declared in a copy of the repository: without a trash at first, later with one."""
+
+import csv
+import io
+import json
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, LiteralString
+
+import psycopg
+import pytest
+import requests
+
+from stowage.entities import ENTITIES
+from tests.conftest import ROOT, Api, LocalStack, RunningStack, make_home
+from tests.faults.run_surface import eventually
+from tests.stack.file_import_surface import counts, imported
+from tests.stack.record_surface import data, refused
+
+type Json = Any
+
+TENANT = "globex"
+BEFORE_THIS = '        Entity("users", "user", "users"'
+WITHOUT_TRASH = ", soft_delete=False),"
+MODELS = '''
+class Supplier(BaseModel):
+    """Who sends us products."""
+
+    name: str
+
+
+class Product(BaseModel):
+    """Something that a brand sells."""
+
+    sku: str
+    name: str
+    brandId: str
+    supplierId: str | None = None
+    price: float = 0
+
+
+@dataclass(frozen=True)
+class Field:'''
+DECLARATIONS = f"""\
+        Entity("suppliers", "supplier", "suppliers", Supplier, label="name", id_prefix="sup_"{WITHOUT_TRASH}
+        Entity("products", "product", "products", Product, label="name", id_prefix="prd_", search=("name",),
+               unique=(("sku",),), references=(Reference("brandId", "brands", "restrict"),
+                                               Reference("supplierId", "suppliers", "restrict")){WITHOUT_TRASH}
+"""
+TABLES: LiteralString = """
+CREATE TABLE suppliers (
+    id text PRIMARY KEY, name text NOT NULL, created_at timestamptz NOT NULL, updated_at timestamptz NOT NULL
+);
+CREATE TABLE products (
+    id text PRIMARY KEY, sku text NOT NULL UNIQUE, name text NOT NULL CHECK (name <> ''),
+    brand_id text NOT NULL REFERENCES brands (id), supplier_id text REFERENCES suppliers (id),
+    price float8 NOT NULL, created_at timestamptz NOT NULL, updated_at timestamptz NOT NULL
+);
+"""
+
+
+class Shop:
+    """The stack of an adopter who has declared suppliers and products."""
+
+    def __init__(self, root: Path, stack: RunningStack) -> None:
+        self.root, self.stack = root, stack
+        self.entities = root / "layers" / "stowage" / "stowage" / "entities.py"
+        self.api = Api(stack.api_url, stack.tokens["admin"])
+        self.api.headers["x-tenant-id"] = TENANT
+        [self.brand, *_] = [each["id"] for each in data(self.api.get("/api/v1/brands"))]
+
+    def product(self, sku: str, **fields: Json) -> Json:
+        """A new product."""
+        body = {"sku": sku, "name": sku.title(), "brandId": self.brand} | fields
+        return data(self.api.post("/api/v1/products", json=body), 201)
+
+    def dashboard(self, method: str, path: str, **options: Any) -> requests.Response:
+        """A dashboard's request."""
+        return self.api.request(method, f"/api/guilds/{TENANT}/{path}", **options)
+
+    def undo(self, operation: str) -> requests.Response:
+        """Undo an operation."""
+        return self.dashboard("POST", "bulk/undo", json={"operationId": operation})
+
+    def export(self, data_type: str, format: str = "csv") -> bytes:
+        """The file of an export."""
+        asked = self.dashboard("POST", "exports", json={"format": format, "mode": "all", "dataType": data_type})
+        assert asked.status_code == 202, asked.text
+
+        def done() -> Json:
+            record = self.dashboard("GET", f"exports/{asked.json()['id']}").json()
+            assert record["status"] != "failed", record
+            return record if record["status"] == "completed" else None
+
+        return requests.get(eventually(done, "the export completes")["downloadUrl"], timeout=10).content
+
+    def rows(self, table: LiteralString) -> list[tuple[Any, ...]]:
+        """A table's ids and the rest of its rows."""
+        with psycopg.connect(self.stack.database_url) as connection:
+            return connection.execute(f"SELECT * FROM tenant_globex.{table} ORDER BY id").fetchall()
+
+    def execute(self, statements: bytes) -> None:
+        """Run SQL in each tenant's schema, as its owner."""
+        with psycopg.connect(self.stack.database_url) as connection:
+            for tenant in self.stack.description["tenants"]:
+                connection.execute(f"SET search_path = tenant_{tenant['slug']}".encode())
+                connection.execute(statements)
+
+
+@pytest.fixture(scope="module")
+def shop() -> Iterator[Shop]:
+    home, root = make_home(), make_home()
+    for name in ("local", "functions", "layers", "worker", "statemachines", "template.yaml"):
+        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy2
+        copy(ROOT / name, root / name)
+    entities = root / "layers" / "stowage" / "stowage" / "entities.py"
+    text = entities.read_text().replace("\n@dataclass(frozen=True)\nclass Field:", MODELS, 1)
+    entities.write_text(text.replace(BEFORE_THIS, DECLARATIONS + BEFORE_THIS, 1))
+    started = LocalStack(home, root, PYTHONPATH=f"{root}{os.pathsep}{root / 'layers' / 'stowage'}")
+    try:
+        stack = started.start()
+        with psycopg.connect(stack.database_url) as connection:
+            for tenant in stack.description["tenants"]:
+                connection.execute(f"SET search_path = tenant_{tenant['slug']}".encode())
+                connection.execute(TABLES)
+        made = Shop(root, stack)
+        yield made
+        made.api.close()
+    finally:
+        started.stop()
+        shutil.rmtree(home, ignore_errors=True)
+        shutil.rmtree(root, ignore_errors=True)
+
+
+def test_its_records_are_made_read_listed_and_changed(shop: Shop) -> None:
+    supplier = data(shop.api.post("/api/v1/suppliers", json={"name": "Sal"}), 201)["id"]
+    made = shop.product("crud-1", supplierId=supplier, price=2.5)
+    at = f"/api/v1/products/{made['id']}"
+    assert made["id"].startswith("prd_")
+    assert data(shop.api.get(at)) == made
+    assert data(shop.api.get("/api/v1/products?sku=crud-1")) == [made]
+    assert data(shop.api.get("/api/v1/products?search=CRUD")) == [made]
+
+    changed = data(shop.api.patch(at, json={"price": 3, "supplierId": None}))
+    assert (changed["price"], changed["supplierId"], changed["name"]) == (3, None, "Crud-1")
+    refused(shop.api.patch(at, json={"supplierId": "nobody"}), 400, "invalid_reference")
+    refused(
+        shop.api.post("/api/v1/products", json={"sku": "crud-1", "name": "x", "brandId": shop.brand}), 409, "conflict"
+    )
+    body = {"updates": [{"id": made["id"], "price": 4}, {"id": "none", "price": 4}]}
+    answer = data(shop.api.patch("/api/v1/bulk/products", json=body), 207)
+    assert (answer["updated"], [failure["code"] for failure in answer["failures"]]) == (1, ["not_found"])
+
+
+def test_what_it_refers_to_is_kept_for_it(shop: Shop) -> None:
+    brand = data(shop.api.post("/api/v1/brands", json={"label": "Kept"}), 201)["id"]
+    shop.product("kept-1", brandId=brand)
+    refused(shop.api.delete(f"/api/v1/brands/{brand}"), 409, "has_children")
+
+
+@pytest.mark.parametrize("type", ["csv", "ndjson"])
+def test_it_is_imported_and_exported(shop: Shop, type: str) -> None:
+    items = [{"sku": f"{type}-{n}", "name": f"N {n}", "brandId": shop.brand, "price": n / 4} for n in range(20)]
+    bad = [items[3], {"sku": f"{type}-bad", "name": "", "brandId": "nobody", "price": 1}]
+    if type == "csv":
+        text = io.StringIO()
+        writer = csv.DictWriter(text, [*items[0]])
+        writer.writeheader()
+        writer.writerows(items + bad)
+        file = text.getvalue()
+    else:
+        file = "\n".join(map(json.dumps, items + bad))
+    result = imported(shop.api, "products", type, file.encode(), TENANT)
+    assert counts(result) == {"created": 20, "failed": 2}
+
+    again = imported(shop.api, "products", type, file.encode(), TENANT, onConflict="skip")
+    assert counts(again) == {"skipped": 21, "failed": 1}
+    rows = list(csv.DictReader(io.StringIO(shop.export("products").decode())))
+    assert [*rows[0]] == ["id", "sku", "name", "brandId", "supplierId", "price", "createdAt", "updatedAt"]
+    assert sorted(row["id"] for row in rows) == [row[0] for row in shop.rows("products")]
+    assert len([row for row in rows if row["sku"].startswith(type)]) == 20
+
+
+@pytest.mark.parametrize("format", ["json", "xlsx", "parquet"])
+def test_it_is_exported_in_every_format(shop: Shop, format: str) -> None:
+    shop.product(f"format-{format}")
+    file = shop.export("products", format)
+    if format == "json":
+        assert sorted(row["id"] for row in json.loads(file)) == [row[0] for row in shop.rows("products")]
+    else:
+        assert file.startswith({"xlsx": b"PK", "parquet": b"PAR1"}[format])
+
+
+def test_it_is_in_what_the_tenant_holds(shop: Shop) -> None:
+    shop.product("gdpr-1")
+    with zipfile.ZipFile(io.BytesIO(shop.export("gdpr"))) as archive:
+        [name] = [name for name in archive.namelist() if "products" in name]
+        rows = list(csv.DictReader(io.StringIO(archive.read(name).decode())))
+    assert sorted(row["id"] for row in rows) == [row[0] for row in shop.rows("products")]
+    assert "deletedAt" not in rows[0]
+
+
+def test_nothing_deletes_what_has_no_trash(shop: Shop) -> None:
+    made = shop.product("stays-1")
+    before = shop.rows("products")
+    named = {"json": {"dataType": "products"}}
+    for answer in (
+        shop.api.delete(f"/api/v1/products/{made['id']}"),
+        shop.api.post("/api/v1/bulk/products/delete", json={"ids": [made["id"], "none"]}),
+        shop.dashboard("GET", "trash?type=products"),
+        shop.dashboard("GET", "trash?type=product"),
+        shop.dashboard("POST", f"trash/{made['id']}", **named),
+        shop.dashboard("POST", f"trash/{made['id']}/restore", **named),
+        shop.dashboard("DELETE", f"trash/{made['id']}?dataType=products"),
+    ):
+        assert "no trash for products" in refused(answer, 400, "not_supported")["error"]
+    assert shop.dashboard("POST", f"trash/{made['id']}").status_code == 404
+    assert shop.rows("products") == before
+
+
+def test_its_updates_are_undone_and_its_creations_are_not(shop: Shop) -> None:
+    made = shop.product("undo-1")
+    body = {"updates": [{"id": made["id"], "sku": "undo-2", "price": 9}]}
+    operation = data(shop.api.patch("/api/v1/bulk/products", json=body))["operationId"]
+    undone = shop.undo(operation)
+    assert (undone.status_code, undone.json()["succeeded"]) == (200, 1), undone.text
+    assert data(shop.api.get(f"/api/v1/products/{made['id']}")) == made
+
+    items = {"items": [{"sku": "undo-3", "name": "x", "brandId": shop.brand}]}
+    operation = data(shop.api.post("/api/v1/import/products", json=items), 201)["operationId"]
+    before = shop.rows("products")
+    refused(shop.undo(operation), 400, "not_supported")
+    assert shop.rows("products") == before
+    listed = shop.dashboard("GET", "bulk/operations").json()["operations"]
+    assert [each["undoneAt"] for each in listed if each["id"] == operation] == [None]
+
+
+def test_the_purge_passes_it_by(shop: Shop) -> None:
+    before = shop.rows("products")
+    client = shop.stack.aws("lambda")
+    answer = client.invoke(FunctionName=shop.stack.resources["PurgeTrashFunction"], Payload=b"{}")
+    assert "FunctionError" not in answer, answer["Payload"].read()
+    client.close()
+    assert shop.rows("products") == before
+
+
+def test_a_declaration_must_not_take_along_what_has_no_trash() -> None:
+    with pytest.raises(ValueError, match="no trash"):
+        replace(ENTITIES["posts"], soft_delete=False)
+
+
+def test_the_migration_that_a_command_prints_gives_it_a_trash(shop: Shop) -> None:
+    """The last test here: products have a trash from now on. Their suppliers have none."""
+    supplier = data(shop.api.post("/api/v1/suppliers", json={"name": "Sue"}), 201)["id"]
+    items = {
+        "items": [{"sku": f"trash-{n}", "name": "T", "brandId": shop.brand, "supplierId": supplier} for n in "123"]
+    }
+    imported = data(shop.api.post("/api/v1/import/products", json=items), 201)
+    first, second, third = (item["id"] for item in imported["items"])
+    for tenant in shop.stack.description["tenants"]:
+        table = f"tenant_{tenant['slug']}.products"
+        command = [sys.executable, "-m", "stowage.postgres", "soft-delete", table, "--url", shop.stack.database_url]
+        printed = subprocess.run(command, cwd=shop.root / "layers" / "stowage", check=True, capture_output=True).stdout
+        with psycopg.connect(shop.stack.database_url) as connection:
+            connection.execute(printed)
+    before, _, after = shop.entities.read_text().rpartition(WITHOUT_TRASH)
+    shop.entities.write_text(f"{before}),{after}")
+    eventually(lambda: shop.dashboard("GET", "trash?type=products").status_code == 200, "the stack has noticed")
+
+    data(shop.api.delete(f"/api/v1/products/{first}"))
+    listed = shop.dashboard("GET", "trash?type=product").json()
+    assert [(item["id"], item["type"], item["name"]) for item in listed["items"]] == [(first, "product", "T")]
+    assert shop.api.get(f"/api/v1/products/{first}").status_code == 404
+    shop.product("trash-1")
+    named = {"dataType": "products"}
+    refused(shop.dashboard("POST", f"trash/{first}", json=named), 409, "conflict")
+    deleted = data(shop.api.post("/api/v1/bulk/products/delete", json={"ids": [second]}))
+    assert shop.undo(deleted["operationId"]).json()["succeeded"] == 1
+    data(shop.api.delete(f"/api/v1/products/{second}"))
+    restored = shop.dashboard("POST", f"trash/{second}", json=named)
+    assert (restored.status_code, restored.json()["item"]["id"]) == (200, second), restored.text
+    gone = shop.dashboard("DELETE", f"trash/{first}?dataType=products")
+    assert gone.json() == {"success": True, "id": first}
+    assert shop.dashboard("DELETE", f"trash/{first}?dataType=products").status_code == 410
+
+    undone = shop.undo(imported["operationId"]).json()
+    assert [(each["id"], each.get("code")) for each in undone["results"]] == [
+        (first, "purged"),
+        (second, None),
+        (third, None),
+    ]
