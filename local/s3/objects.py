@@ -11,7 +11,7 @@ from urllib.parse import parse_qs, unquote
 
 from local.configuration import ACCOUNT
 from local.http_server import Headers, Request, Response
-from local.s3 import crc32, form, signature
+from local.s3 import cors, crc32, form, signature
 from local.s3.errors import S3Error
 from local.s3.files import FileBytes, FileStore, Segment
 
@@ -69,14 +69,15 @@ class Objects:
     def answer(self, request: Request) -> Response:
         """Check the request as S3 does and answer it."""
         try:
-            return self._answer(request)
+            response = self._answer(request)
         except S3Error as error:
-            return error.response()
+            response = error.response()
+        return response if request.method == "OPTIONS" else cors.allow(request, response, _cors_rules(request))
 
     def _answer(self, request: Request) -> Response:
         operation = operation_of(request)
         if request.method == "OPTIONS":
-            return self._moto(request)
+            return cors.preflight(request, _cors_rules(request))
         if operation == "PostObject" and request.header("content-type").startswith("multipart/form-data"):
             return self._post(request)
         signature.verify(request)
@@ -157,8 +158,12 @@ class Objects:
 
     def _post(self, request: Request) -> Response:
         fields, size = form.parse(request.header("content-type"), request.body)
-        signature.verify_policy(fields, request.path.strip("/"), size)
-        return self._moto(request)
+        bucket = request.path.strip("/")
+        signature.verify_policy(fields, bucket, size)
+        response = self._moto(request)
+        if response.status < 300:
+            response.headers.append(("ETag", backend().get_object(bucket, fields["key"]).etag))
+        return response
 
     def _keep_bytes_in_files(self) -> None:
         """Make moto's keys hold `FileBytes`, and its multipart uploads join files instead of buffers."""
@@ -207,6 +212,11 @@ class Objects:
 def _bucket_and_key(request: Request) -> tuple[str, str]:
     bucket, _, key = unquote(request.path)[1:].partition("/")
     return bucket, key
+
+
+def _cors_rules(request: Request) -> list[Any]:
+    bucket = backend().buckets.get(_bucket_and_key(request)[0])
+    return bucket.cors if bucket else []
 
 
 def _object_headers(key: Any, query: dict[str, list[str]]) -> Headers:

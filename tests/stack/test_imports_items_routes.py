@@ -125,6 +125,16 @@ def test_one_bad_item_saves_nothing_and_every_complaint_is_told(records: RecordA
     assert whole["after"] == {"kind": "import", "total": 10, "succeeded": 2, "failed": 8}
 
 
+def test_of_items_with_one_id_the_first_is_saved_and_journalled(records: RecordApi) -> None:
+    items = [{"id": (same := str(uuid4())), "title": "first"}, {"title": "between"}, {"id": same, "title": "second"}]
+    refusal = refused(send(records, "tasks", items), 400, "invalid_items")
+    assert complaints(refusal) == {"items[2].id": "items[0] has the same id"}
+    answer = data(send(records, "tasks", items, **SKIP), 201)
+    assert (answer["created"], [item["title"] for item in answer["items"]]) == (2, ["first", "between"])
+    assert [(failure["index"], failure["code"]) for failure in answer["failures"]] == [(2, "conflict")]
+    assert [entry["after"]["title"] for entry in records.journal(id=same)] == ["first"]
+
+
 def test_failures_are_only_counted_unless_asked_for(records: RecordApi) -> None:
     answer = data(send(records, "tasks", [{"title": "x"}, {}], skipInvalid=True), 201)
     assert (answer["created"], answer["failed"]) == (1, 1)

@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 
 from stowage.entities import ENTITIES
 from stowage.errors import BadRequestError
-from stowage.records.answers import MOST_ANSWER_BYTES, data_of, envelope, etag, fits, is_known, names
+from stowage.records.answers import data_of, envelope, etag, fits, is_known, names
 from stowage.records.bodies import read_body, read_items
 from stowage.records.failures import find_duplicates
 from stowage.records.models import changed_record, changed_records, new_record, new_records
+from stowage.sizes import MOST_ANSWER_BYTES
 
 TASK = {"title": "x"}
 GOOD = st.fixed_dictionaries(

@@ -17,18 +17,23 @@ def encode_id(raw: str) -> str:
     """The form of an id that every JSON answer carries and every path survives."""
     if _PLAIN.fullmatch(raw):
         return raw
-    return "~" + urlsafe_b64encode(raw.encode()).decode().rstrip("=")
+    return "~" + _packed(raw)
+
+
+def _packed(raw: str) -> str:
+    return urlsafe_b64encode(raw.encode()).decode().rstrip("=")
 
 
 def decode_id(given: str) -> str:
-    """The raw id behind either form. What only looks encoded is taken as it is."""
+    """The raw id behind either form. What only looks encoded is taken as it is: Python decodes nearly anything."""
     if not given.startswith("~"):
         return given
     packed = given[1:]
     try:
-        return urlsafe_b64decode(packed + "=" * (-len(packed) % 4)).decode()
+        raw = urlsafe_b64decode(packed + "=" * (-len(packed) % 4)).decode()
     except ValueError:
         return given
+    return raw if raw and _packed(raw) == packed else given
 
 
 def new_run_id(now: datetime) -> str:

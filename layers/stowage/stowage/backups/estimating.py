@@ -4,10 +4,11 @@ from pydantic import BaseModel
 
 from stowage.backups import must_be_configured
 from stowage.backups.records import BackupRequest
-from stowage.postgres.connection import DUMP, borrowed
+from stowage.postgres.connection import DUMP, Connection
 from stowage.postgres.contents import Estimate as DumpEstimate
 from stowage.postgres.contents import estimate
 from stowage.postgres.preflight import must_exist
+from stowage.postgres.transactions import look
 from stowage.runs.record import Estimate, Run
 from stowage.tenants import Tenant
 
@@ -42,6 +43,8 @@ def estimate_run(run: Run) -> Estimate:
 
 
 def _estimate(database: str, schema: str, compressed: bool) -> DumpEstimate:
-    with borrowed(database, DUMP) as connection:
+    def work(connection: Connection) -> DumpEstimate:
         must_exist(connection, schema)
         return estimate(connection, schema, compressed=compressed)
+
+    return look(database, work, role=DUMP)

@@ -6,8 +6,8 @@ from pydantic import BaseModel
 
 from stowage.ids import encode_id, rfc3339
 from stowage.paging import Pagination, paginate
-from stowage.postgres.connection import borrowed
 from stowage.postgres.operations import list_operations
+from stowage.postgres.transactions import look
 from stowage.tenants import Tenant
 
 
@@ -34,8 +34,9 @@ class OperationPage(BaseModel):
 
 def read_operations(tenant: Tenant, page: int, limit: int) -> OperationPage:
     """A page of a tenant's bulk operations, newest first."""
-    with borrowed(tenant.database) as connection:
-        found, total = list_operations(connection, tenant.id, limit, (page - 1) * limit)
+    found, total = look(
+        tenant.database, lambda connection: list_operations(connection, tenant.id, limit, (page - 1) * limit)
+    )
     operations: list[OperationRecord] = [
         {
             "id": encode_id(operation.id),

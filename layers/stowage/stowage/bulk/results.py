@@ -5,10 +5,9 @@ from collections.abc import Mapping, Sequence
 from typing import Literal, NotRequired, TypedDict
 
 from stowage.entities import Entity
+from stowage.errors import TooLargeError
 from stowage.postgres.idempotency import KeptAnswer
-
-MOST_ANSWER_BYTES = 5_000_000
-"""Lambda's 6 MB is of the answer with its escapes; beyond this, items carry ids and codes only (CONTRACT §0)."""
+from stowage.sizes import is_deliverable
 
 _SENTENCES = {
     "not_found": "There is no such {entity}.",
@@ -32,7 +31,10 @@ class BulkResult(TypedDict):
 
 
 class BulkOperationResult(TypedDict):
-    """The answer of a bulk request; results are in its order. `truncated`: they carry no sentences, for their size."""
+    """The answer of a bulk request; results are in its order.
+
+    `truncated`: for their size they carry no sentences, and where that is not enough only those that failed are there.
+    """
 
     operationId: str
     total: int
@@ -55,7 +57,7 @@ def answer(
     codes: Sequence[str | None],
     cascaded: Mapping[str, int],
 ) -> KeptAnswer:
-    """200, or 207 where any id failed, with a result for each; under 5 MB."""
+    """200, or 207 where any id failed, with a result for each. TooLargeError where the ids alone are too much."""
     failed = len(codes) - codes.count(None)
     result: BulkOperationResult = {
         "operationId": operation,
@@ -67,11 +69,16 @@ def answer(
     if cascaded:
         result["cascaded"] = dict(cascaded)
     body = _json(result)
-    if len(body.encode()) > MOST_ANSWER_BYTES:
+    if not is_deliverable(body):
         for item in result["results"]:
             item.pop("error", None)
         result["truncated"] = True
         body = _json(result)
+    if not is_deliverable(body):
+        result["results"] = [item for item in result["results"] if item["status"] == "error"]
+        body = _json(result)
+    if not is_deliverable(body):
+        raise TooLargeError("These ids are too long for an answer that names each of them; send fewer at once.")
     return KeptAnswer(207 if failed else 200, body)
 
 

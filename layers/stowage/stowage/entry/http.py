@@ -25,6 +25,7 @@ from aws_lambda_powertools.event_handler.openapi.exceptions import (
     RequestValidationError,
 )
 from pydantic import AfterValidator, BaseModel, ConfigDict
+from pydantic_core import from_json
 
 from stowage.complaints import field_name, message, refusal
 from stowage.entry.auth import identify, token_for_backend, token_of
@@ -47,10 +48,12 @@ from stowage.tenants import Tenant, find_tenant, list_tenants
 MOST_BODY_BYTES = 4_500_000
 """Lambda's 6 MB is of the event, in which the body is escaped (CONTRACT §0, Paging)."""
 MOST_DETAILS = 100
+LONGEST_WORDS = 1000
 SAFE_METHODS = ("GET", "HEAD")
 MOUNTS = ("/api/guilds/", "/api/v1/guilds/")
 """Where the dashboards' routes are mounted: the same functions under both."""
 LONGEST_KEY = 255
+_JSON_TYPE = re.compile(r"\s*application/json\s*(;\s*charset=\"?utf-8\"?\s*)?;?\s*", re.IGNORECASE)
 
 Id = Annotated[str, AfterValidator(decode_id)]
 """An id from a path or a query, in either of its forms."""
@@ -159,7 +162,12 @@ class Operation(APIGatewayHttpResolver):
     """One operation behind one or more routes; `role` None lets everybody in."""
 
     def __init__(self, role: Role | None, *, open_query: bool = False) -> None:
-        super().__init__(enable_validation=True, response_validation_error_http_code=500, serializer=_json)
+        super().__init__(
+            enable_validation=True,
+            response_validation_error_http_code=500,
+            serializer=_json,
+            json_body_deserializer=_read_json,
+        )
         self.role = role
         self.open_query = open_query
         # Powertools answers these two itself, in a shape of its own, unless somebody else does.
@@ -289,11 +297,24 @@ def _check_size(event: Mapping[str, Any]) -> None:
 def _check_body(event: Mapping[str, Any]) -> None:
     """Refuse what Powertools would take for a JSON object: lists, and forms, which any page may send anywhere."""
     body = event.get("body") or ""
-    if body and not event["headers"].get("content-type", "application/json").lower().startswith("application/json"):
-        raise UnsupportedTypeError("Send JSON.")
+    if body and not _JSON_TYPE.fullmatch(event["headers"].get("content-type", "application/json")):
+        raise UnsupportedTypeError("Send JSON, in UTF-8.")
+    if event.get("isBase64Encoded"):
+        try:
+            body = b64decode(body).decode()
+        except ValueError:
+            raise refusal([{"field": "", "message": "the body is not UTF-8"}]) from None
     if body.lstrip().startswith("["):
         message = "send a JSON object"
         raise BadRequestError("Send a JSON object.", details=[{"field": "", "message": message}])
+
+
+def _read_json(text: str) -> Any:
+    """A body that Powertools reads: as strictly as pydantic reads the others, and none too deep or long to be read."""
+    try:
+        return from_json(text, allow_inf_nan=False)
+    except ValueError as error:
+        raise json.JSONDecodeError(str(error), text, 0) from None
 
 
 def _visitor(event: Mapping[str, Any], *, signed_in: bool) -> VisitorContext:
@@ -399,12 +420,15 @@ def error_answer(error: Exception, request_id: str) -> dict[str, Any]:
 def _refusal(error: StowageError, status: int, request_id: str) -> dict[str, Any]:
     body: dict[str, Any] = {
         "success": False,
-        "error": error.message,
+        "error": _shortened(error.message),
         "code": error.code,
         "requestId": request_id,
     }
     if error.details:
-        body["details"] = error.details[:MOST_DETAILS]
+        body["details"] = [
+            {"field": _shortened(detail["field"]), "message": _shortened(detail["message"])}
+            for detail in error.details[:MOST_DETAILS]
+        ]
         body["detailCount"] = len(error.details)
     headers = {"content-type": "application/json"}
     if isinstance(error, UnauthenticatedError):
@@ -412,6 +436,11 @@ def _refusal(error: StowageError, status: int, request_id: str) -> dict[str, Any
     if error.retry_after is not None:
         headers["retry-after"] = str(error.retry_after)
     return {"statusCode": status, "headers": headers, "body": _json(body), "isBase64Encoded": False}
+
+
+def _shortened(text: str) -> str:
+    """What is wrong may be a name of four million characters."""
+    return text if len(text) <= LONGEST_WORDS else text[:LONGEST_WORDS] + "…"
 
 
 def _field_name(location: tuple[str | int, ...]) -> str:

@@ -6,7 +6,7 @@ from stowage.exports import check_request
 from stowage.exports.filters import EVERYTHING, parse_filters
 from stowage.exports.formats import estimate
 from stowage.exports.records import ExportRequest
-from stowage.postgres.connection import APP, borrowed
+from stowage.postgres.transactions import look
 from stowage.runs.plan import lane_of
 from stowage.runs.record import Estimate, Lane, Run
 from stowage.settings import settings
@@ -55,6 +55,7 @@ def _estimate(database: str, schema: str, tenant: str, spec: dict[str, object]) 
     given = spec["filters"]
     assert isinstance(given, dict)
     filters = None if data_type == EVERYTHING else parse_filters(data_type, given)
-    with borrowed(database, APP) as connection:
-        found = estimate(connection, schema, tenant, data_type, filters, str(spec["format"]))
+    found = look(
+        database, lambda connection: estimate(connection, schema, tenant, data_type, filters, str(spec["format"]))
+    )
     return Estimate(rows=found.rows, bytes=found.bytes)

@@ -76,7 +76,10 @@ journal AS (
 )
 SELECT (SELECT string_agg(record, ',' ORDER BY n) FROM taken, written JOIN given USING (id)),
        CASE WHEN rows <> %(total)s THEN
-           ARRAY(SELECT n FROM given WHERE NOT EXISTS (SELECT FROM written WHERE written.id = given.id) ORDER BY n)
+           ARRAY(
+               SELECT n FROM (SELECT n, id, row_number() OVER (PARTITION BY id ORDER BY n) AS turn FROM given) AS given
+               WHERE turn > 1 OR NOT EXISTS (SELECT FROM written WHERE written.id = given.id) ORDER BY n
+           )
        ELSE '{{}}' END
 FROM counted
 """)

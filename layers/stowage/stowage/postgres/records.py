@@ -9,12 +9,13 @@ from typing import LiteralString
 
 import psycopg
 from psycopg import sql
-from psycopg.rows import scalar_row
+from psycopg.rows import class_row, scalar_row
 
 from stowage.entities import Entity, Field
 from stowage.exports.filters import Filters
 from stowage.postgres.relations import outside_trash, table_of
 from stowage.postgres.selection import select
+from stowage.sizes import MOST_ANSWER_BYTES
 
 
 @dataclass(frozen=True)
@@ -81,9 +82,27 @@ def read_record(
 # The page is found by ids first, so that only its own rows are written as JSON.
 _PAGE = sql.SQL("""
 WITH matched AS NOT MATERIALIZED ({matched}),
-     page AS MATERIALIZED (SELECT * FROM matched ORDER BY {order} LIMIT {limit} OFFSET {offset})
-SELECT (SELECT count(*) FROM matched), coalesce(string_agg({record}, ',' ORDER BY {page_order}), '') FROM page
+     page AS MATERIALIZED (SELECT * FROM matched ORDER BY {order} LIMIT {limit} OFFSET {offset}),
+     line AS MATERIALIZED (
+         SELECT row_number() OVER (ORDER BY {page_order}) AS n, {record} AS record, {id} AS id FROM page
+     )
+SELECT (SELECT count(*) FROM matched) AS total,
+       CASE WHEN coalesce(sum(octet_length(record)), 0) <= {most} THEN coalesce(string_agg(record, ',' ORDER BY n), '')
+       END AS records,
+       coalesce(string_agg('{{"id":' || to_json(id) || '}}', ',' ORDER BY n), '') AS ids
+FROM line
 """)
+
+
+@dataclass(frozen=True)
+class Page:
+    """The JSON of a page's records, joined by commas, None where it is more than an answer may have; that of their ids
+    alone; and how many records there are in all.
+    """
+
+    total: int
+    records: str | None
+    ids: str
 
 
 def read_page(
@@ -94,22 +113,25 @@ def read_page(
     order: Iterable[Sorting],
     limit: int,
     offset: int,
-) -> tuple[str, int]:
-    """The JSON of a page's records, joined by commas, and how many records the filters let through."""
+) -> Page:
+    """A page of the records that the filters let through."""
     matched = select(schema, "", entity.name, filters).select(sql.Identifier(f.column) for f in entity.fields)
     keys = [*order]
     statement = _PAGE.format(
         matched=matched,
         order=_order(keys, "matched"),
         record=record_json(entity, "page"),
+        id=_ID.format(sql.Identifier("page", "id")),
+        most=sql.Literal(MOST_ANSWER_BYTES),
         page_order=_order(keys, "page"),
         limit=sql.Literal(limit),
         offset=sql.Literal(offset),
     )
     # Without parameters, because a filter's literal may hold a percent sign.
-    row = connection.execute(statement).fetchone()
-    assert row is not None, "an aggregate gives one row"
-    return row[1], int(row[0])
+    with connection.cursor(row_factory=class_row(Page)) as cursor:
+        page = cursor.execute(statement).fetchone()
+    assert page is not None, "an aggregate gives one row"
+    return page
 
 
 _ASCENDING: LiteralString = "{}"

@@ -24,6 +24,7 @@ from stowage.postgres.relations import (
 )
 from stowage.tenants import Tenant
 
+LONGEST_NAME = 2_000
 COUNTED_UP_TO = 1_000
 """So many entries are counted; how many more there are is kept (`stowage.trash_counts`)."""
 
@@ -59,7 +60,7 @@ _ALL = sql.SQL("""
 """)
 
 _SHOWN = sql.SQL("""
-SELECT {entity}::text AS entity, record.id, record.{label}::text AS name, {platform} AS platform, record.deleted_at,
+SELECT {entity}::text AS entity, record.id, {name} AS name, {platform} AS platform, record.deleted_at,
        record.deleted_by, record.purge_at, {cascaded} AS cascaded
 FROM {source} JOIN {table} AS record ON record.id = {source}.id
 """)
@@ -100,12 +101,23 @@ def _shown(schema: str, declared: Entity, source: str) -> sql.Composed:
     ]
     return _SHOWN.format(
         entity=sql.Literal(declared.name),
-        label=sql.Identifier(declared.column(declared.label)),
+        name=_name(declared),
         platform=_platform(schema, declared),
         cascaded=sql.SQL("jsonb_build_object({})").format(sql.SQL(", ").join(came)),
         source=sql.Identifier(source),
         table=table_of(schema, declared),
     )
+
+
+# A label may be as long as the product likes, and a page shows a hundred.
+_NAME = sql.SQL("""
+CASE WHEN length(record.{label}::text) > {longest} THEN left(record.{label}::text, {longest}) || '…'
+     ELSE record.{label}::text END
+""")
+
+
+def _name(declared: Entity) -> sql.Composed:
+    return _NAME.format(label=sql.Identifier(declared.column(declared.label)), longest=sql.Literal(LONGEST_NAME))
 
 
 _PARENTS_PLATFORM = sql.SQL("(SELECT parent.{platform}::text FROM {table} AS parent WHERE parent.id = record.{column})")
@@ -240,12 +252,12 @@ def read_trashed(connection: psycopg.Connection, schema: str, declared: Entity, 
         return cursor.execute(statement, {"id": id}).fetchone()
 
 
-_NAME = sql.SQL("SELECT {label}::text FROM {table} WHERE id = %s")
+_NAME_OF = sql.SQL("SELECT {name} FROM {table} AS record WHERE id = %s")
 
 
 def read_name(connection: psycopg.Connection, schema: str, declared: Entity, id: str) -> str:
-    """What names a record to a person."""
-    statement = _NAME.format(label=sql.Identifier(declared.column(declared.label)), table=table_of(schema, declared))
+    """What names a record to a person, as the trash shows it."""
+    statement = _NAME_OF.format(name=_name(declared), table=table_of(schema, declared))
     row = connection.execute(statement, (id,)).fetchone()
     assert row is not None, "the record is locked"
     return str(row[0])

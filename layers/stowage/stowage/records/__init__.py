@@ -17,13 +17,14 @@ from stowage.postgres.operations import summary
 from stowage.postgres.record_writes import Update, lock_followed, update_problems, update_records
 from stowage.postgres.records import read_page
 from stowage.postgres.records import read_record as read_row
-from stowage.postgres.transactions import transact
-from stowage.records.answers import envelope, etag, fits, names
+from stowage.postgres.transactions import look, transact
+from stowage.records.answers import envelope, etag, fits, names, whole
 from stowage.records.bodies import Items, read_body, read_items
 from stowage.records.failures import IN_THE_WAY, NOT_FOUND, Failure, explain, invalid, single
 from stowage.records.models import changed_record, changed_records, defaults_of, new_record
 from stowage.records.queries import parse_query
 from stowage.records.requests import WriteRequest
+from stowage.sizes import is_deliverable
 from stowage.tenants import Tenant
 
 _ATTEMPTS = 3
@@ -46,24 +47,31 @@ def clean_id(given: str) -> str:
 
 
 def list_records(tenant: Tenant, entity: Entity, given: Mapping[str, str]) -> str:
-    """The body of a page of records; BadRequestError for a query that cannot be meant."""
+    """The body of a page of records; BadRequestError for a query that cannot be meant.
+
+    Records that are too large for one answer are shown by their ids alone, with `truncated`.
+    """
     query = parse_query(entity, given)
-    records, total = transact(
+    page = look(
         tenant.database,
         lambda connection: read_page(
             connection, tenant.schema, entity, query.filters, query.order, query.limit, query.offset
         ),
     )
-    pagination = paginate(query.page, query.limit, total).model_dump_json()
-    return f'{{"success":true,"data":[{records}],"pagination":{pagination}}}'
+    pagination = paginate(query.page, query.limit, page.total).model_dump_json()
+    if page.records is not None:
+        body = f'{{"success":true,"data":[{page.records}],"pagination":{pagination}}}'
+        if is_deliverable(body):
+            return body
+    return f'{{"success":true,"truncated":true,"data":[{page.ids}],"pagination":{pagination}}}'
 
 
 def read_record(tenant: Tenant, entity: Entity, record_id: str) -> str:
-    """A record's JSON; NotFoundError, for one in the trash too."""
-    record = transact(tenant.database, lambda connection: read_row(connection, tenant.schema, entity, record_id))
+    """A record's JSON; NotFoundError, for one in the trash too; TooLargeError."""
+    record = look(tenant.database, lambda connection: read_row(connection, tenant.schema, entity, record_id))
     if record is None:
         raise _not_found(entity)
-    return record
+    return whole(record)
 
 
 def _not_found(entity: Entity) -> NotFoundError:
@@ -71,7 +79,7 @@ def _not_found(entity: Entity) -> NotFoundError:
 
 
 def create_record(request: WriteRequest, entity: Entity) -> KeptAnswer:
-    """Make one record; 201 with the record. ConflictError or BadRequestError where it cannot be."""
+    """Make one record; 201 with the record. ConflictError, BadRequestError or TooLargeError where it cannot be."""
     item = read_body(new_record(entity), request.body)
     (record_id,) = new_record_ids(entity.id_prefix, 1, request.now)
     row = {"id": record_id, **defaults_of(entity), **item}
@@ -84,7 +92,7 @@ def create_record(request: WriteRequest, entity: Entity) -> KeptAnswer:
         if inserted.missing:
             problems = insert_problems(connection, author.schema, entity, [row])
             raise single([explain(entity, problem) for problem in problems] or [IN_THE_WAY])
-        answer = KeptAnswer(201, envelope(inserted.records))
+        answer = KeptAnswer(201, envelope(whole(inserted.records)))
         keep(connection, request.key, answer.status, answer.body)
         return answer
 
@@ -94,8 +102,8 @@ def create_record(request: WriteRequest, entity: Entity) -> KeptAnswer:
 def change_record(request: WriteRequest, entity: Entity, record_id: str, if_match: str | None) -> str:
     """Change the fields that a body names; the record's JSON as it is now.
 
-    NotFoundError; PreconditionFailedError where `if_match` names another state; ConflictError or BadRequestError
-    where the record cannot be so.
+    NotFoundError; PreconditionFailedError where `if_match` names another state; ConflictError, BadRequestError
+    or TooLargeError where the record cannot be so.
     """
     item = read_body(changed_record(entity), request.body)
     updates = [{"id": record_id, **item}]
@@ -111,7 +119,7 @@ def change_record(request: WriteRequest, entity: Entity, record_id: str, if_matc
         lock_followed(connection, author.schema, entity, updates)
         updated = update_records(connection, author, entity, updates)
         if updated is not None and not updated.missing:
-            return updated.records
+            return whole(updated.records)
         problems, lost = update_problems(connection, author.schema, entity, updates)
         if lost:
             raise _not_found(entity)
@@ -206,7 +214,7 @@ def _answer(
     items: Items,
 ) -> KeptAnswer:
     """200 or 207, ids as the request gave them, within the size that an answer may have."""
-    head = {"operationId": operation, "updated": items.total - len(failures), "failed": len(failures)}
+    head: dict[str, Any] = {"operationId": operation, "updated": items.total - len(failures), "failed": len(failures)}
     listed: list[dict[str, Any]] = []
     sent = items.sent() if failures else []
     for index, failure in sorted(failures.items()):
@@ -218,8 +226,13 @@ def _answer(
         short = to_json([{"id": given[index]["id"]} for index, _ in updates if index not in failures]).decode()[1:-1]
         for item in listed:
             item.pop("error")
-        body = fits(head | {"truncated": True}, "items", short, listed)
-        assert body is not None, "ids of a request of 4.5 MB, each once"
+        head["truncated"] = True
+        body = fits(head, "items", short, listed)
+    if body is None:
+        for item in listed:
+            item.pop("id")  # the index says which it is
+        body = fits(head, "items", "", listed)
+        assert body is not None, "10,000 indices and codes"
     return KeptAnswer(status, body)
 
 

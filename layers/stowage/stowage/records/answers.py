@@ -5,13 +5,22 @@ from typing import Any
 
 from pydantic_core import from_json, to_json
 
-MOST_ANSWER_BYTES = 5_000_000
+from stowage.errors import TooLargeError
+from stowage.sizes import is_deliverable
+
 _HEAD, _TAIL = '{"success":true,"data":', "}"
 
 
 def envelope(data: str) -> str:
     """`{"success": true, "data": …}` around JSON."""
     return _HEAD + data + _TAIL
+
+
+def whole(record: str) -> str:
+    """The same record's JSON; TooLargeError where no answer could carry it."""
+    if not is_deliverable(envelope(record)):
+        raise TooLargeError("This record is larger than an answer may be; exports and file imports take such ones.")
+    return record
 
 
 def data_of(body: str) -> str:
@@ -34,7 +43,7 @@ def fits(head: dict[str, Any], key: str, records: str, failures: list[dict[str, 
     opening = to_json(head).decode()[:-1]
     tail = "" if failures is None else ',"failures":' + to_json(failures, inf_nan_mode="null").decode()
     body = envelope(f'{opening},"{key}":[{records}]{tail}}}')
-    return body if len(body.encode()) <= MOST_ANSWER_BYTES else None
+    return body if is_deliverable(body) else None
 
 
 def is_known(tag: str, if_none_match: str | None) -> bool:

@@ -16,7 +16,8 @@ from stowage.postgres.connection import Connection
 from stowage.postgres.idempotency import IdempotencyKey, KeptAnswer, keep, replayed
 from stowage.postgres.records import read_record
 from stowage.postgres.transactions import transact
-from stowage.records.answers import MOST_ANSWER_BYTES, envelope, etag, names
+from stowage.records.answers import envelope, etag, names
+from stowage.sizes import is_deliverable
 from stowage.tenants import Tenant
 
 _ABSENT = ("not_found", "already_deleted")
@@ -80,9 +81,12 @@ def _answer(entity: Entity, given: list[str], operation: str, codes: list[str | 
     data: dict[str, Any] = {"operationId": operation, "deleted": len(codes) - len(failures)}
     if not failures:
         return KeptAnswer(200, envelope(to_json(data).decode()))
-    body = envelope(to_json(data | {"failed": len(failures), "failures": failures}).decode())
-    if len(body.encode()) > MOST_ANSWER_BYTES:
-        for failure in failures:
-            failure.pop("error")
-        body = envelope(to_json(data | {"failed": len(failures), "truncated": True, "failures": failures}).decode())
+    data["failed"] = len(failures)
+    body = envelope(to_json(data | {"failures": failures}).decode())
+    data["truncated"] = True
+    for dispensable in ("error", "id"):  # the index says which it is
+        if not is_deliverable(body):
+            for failure in failures:
+                failure.pop(dispensable)
+            body = envelope(to_json(data | {"failures": failures}).decode())
     return KeptAnswer(207, body)

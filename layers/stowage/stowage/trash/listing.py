@@ -4,8 +4,8 @@ from datetime import datetime
 
 from stowage.entities import ENTITIES, Entity
 from stowage.paging import paginate
-from stowage.postgres.connection import Connection, borrowed
-from stowage.postgres.transactions import transact
+from stowage.postgres.connection import Connection
+from stowage.postgres.transactions import look, transact
 from stowage.postgres.trash import count_trash, list_trash, recount_trash
 from stowage.tenants import Tenant
 from stowage.trash.items import SHOWN_TOGETHER, TrashPage, entity_named, show_item
@@ -14,9 +14,13 @@ from stowage.trash.items import SHOWN_TOGETHER, TrashPage, entity_named, show_it
 def read_trash(tenant: Tenant, now: datetime, type: str | None, page: int, limit: int) -> TrashPage:
     """A page of the trash, newest first: of one type (plural or singular), or of accounts and posts together."""
     shown = [entity_named(type, "type")] if type is not None else [ENTITIES[name] for name in SHOWN_TOGETHER]
-    with borrowed(tenant.database) as connection:
-        rows = list_trash(connection, tenant.schema, shown, limit, (page - 1) * limit)
-        total = count_trash(connection, tenant, shown)
+    rows, total = look(
+        tenant.database,
+        lambda connection: (
+            list_trash(connection, tenant.schema, shown, limit, (page - 1) * limit),
+            count_trash(connection, tenant, shown),
+        ),
+    )
     if total is None:
         total = _count_once(tenant, shown)
     return TrashPage(items=[show_item(row, now) for row in rows], pagination=paginate(page, limit, total))

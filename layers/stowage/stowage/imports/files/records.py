@@ -1,15 +1,34 @@
 """What a client asks of a file import, and what it is told (CONTRACT §3, import/{entity}/file)."""
 
+import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
 
 type FileType = Literal["csv", "ndjson", "xlsx"]
 type OnConflict = Literal["fail", "skip", "update"]
 
 MOST_BYTES = 5 * 1024**3
 """What S3 takes in one upload."""
-MOST_MAPPED = 200
+MOST_MAPPED, MOST_MAPPED_BYTES = 200, 200_000
+"""An item of the table has 400 KB (DynamoDB developer guide, "Constraints")."""
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+
+
+def _file_name(name: str) -> str:
+    if _CONTROLS.search(name):
+        raise ValueError("a file name has no control characters")
+    return name
+
+
+def _column(name: str) -> str:
+    if "\0" in name:
+        raise ValueError("no column's name holds a NUL character")
+    return name
+
+
+Column = Annotated[str, AfterValidator(_column)]
+"""A column as the file's header names it."""
 
 
 class FileImportRequest(BaseModel):
@@ -22,11 +41,18 @@ class FileImportRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    filename: Annotated[str, Field(min_length=1, max_length=255)]
-    size: Annotated[int, Field(ge=0, le=MOST_BYTES)]
+    filename: Annotated[str, Field(min_length=1, max_length=255), AfterValidator(_file_name)]
+    size: Annotated[int, Field(ge=0, le=MOST_BYTES, strict=True)]
     type: FileType
-    mapping: Annotated[dict[str, str | None], Field(max_length=MOST_MAPPED)] | None = None
+    mapping: Annotated[dict[Column, str | None], Field(max_length=MOST_MAPPED)] | None = None
     onConflict: OnConflict = "fail"
+
+    @field_validator("mapping")
+    @classmethod
+    def _small(cls, mapping: dict[str, str | None] | None) -> dict[str, str | None] | None:
+        if sum(len(column.encode()) for column in mapping or ()) > MOST_MAPPED_BYTES:
+            raise ValueError("the names of the columns may have 200 kB in all")
+        return mapping
 
 
 class UploadForm(BaseModel):

@@ -1,0 +1,14 @@
+"""How large an answer may be, which is known before the change that it tells of is committed (CONTRACT §0, Paging)."""
+
+MOST_ANSWER_BYTES = 5_000_000
+_MOST_ESCAPED_BYTES = 6_100_000
+"""Lambda's 6,291,456 bytes are of the answer as a JSON string with its headers, so a quotation mark counts twice.
+
+https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
+"""
+
+
+def is_deliverable(body: str) -> bool:
+    """Whether an answer of that JSON text reaches the caller."""
+    size = len(body.encode())
+    return size <= MOST_ANSWER_BYTES and size + body.count('"') + body.count("\\") <= _MOST_ESCAPED_BYTES
