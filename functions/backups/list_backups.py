@@ -6,7 +6,7 @@ from aws_lambda_powertools.event_handler.openapi.params import Query
 
 from stowage import backups
 from stowage.backups.records import BackupPage
-from stowage.entry.http import Caller, http_app
+from stowage.entry.http import Caller, WholeNumber, http_app
 
 app = http_app()
 
@@ -16,8 +16,8 @@ def list_backups(
     caller: Caller,
     project_id: str | None = None,
     status: Literal["pending", "running", "completed", "failed", "cancelled", "expired"] | None = None,
-    limit: Annotated[int, Query(ge=1, le=100)] = 20,
-    offset: Annotated[int, Query(ge=0, le=10_000)] = 0,
+    limit: Annotated[WholeNumber, Query(ge=1, le=100)] = 20,
+    offset: Annotated[WholeNumber, Query(ge=0, le=10_000)] = 0,
 ) -> BackupPage:
     """Show a page of backups, expired ones included."""
     found, total = backups.list_backups(caller.tenant_named(project_id).id, status, offset, limit)

@@ -5,7 +5,7 @@ from typing import Annotated
 from aws_lambda_powertools.event_handler import Response
 from aws_lambda_powertools.event_handler.openapi.params import Query
 
-from stowage.entry.http import Caller, Id, http_app
+from stowage.entry.http import Caller, Id, WholeNumber, http_app
 from stowage.exports.progress import (
     ExportProgress,
     Viewer,
@@ -21,7 +21,7 @@ app = http_app()
 
 @app.get("/api/guilds/<guild_id>/exports/<export_id>/progress")
 def get_export_progress(
-    caller: Caller, export_id: Id, wait: Annotated[int, Query(ge=0, le=20)] = 0
+    caller: Caller, export_id: Id, wait: Annotated[WholeNumber, Query(ge=0, le=20)] = 0
 ) -> Response[ExportProgress | str | None]:
     """Read one item; `wait` holds the answer until the state changes; an event stream ends with the export."""
     viewer = Viewer(caller.tenant_id, caller.identity, caller.base_url)

@@ -7,7 +7,7 @@ from aws_lambda_powertools.event_handler.openapi.params import Query
 from pydantic import BaseModel
 
 from stowage import jobs
-from stowage.entry.http import Caller, http_app
+from stowage.entry.http import Caller, WholeNumber, http_app
 from stowage.runs.record import KINDS
 
 app = http_app()
@@ -28,7 +28,7 @@ def list_jobs(
     status: Literal["pending", "running", "completed", "failed", "cancelled"] | None = None,
     since: datetime | None = None,
     cursor: str | None = None,
-    limit: Annotated[int, Query(ge=1, le=100)] = 20,
+    limit: Annotated[WholeNumber, Query(ge=1, le=100)] = 20,
 ) -> Answer:
     """Show a page of runs of one tenant, or of all that the caller may see."""
     found, next_cursor = jobs.list_jobs(

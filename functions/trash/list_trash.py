@@ -4,7 +4,7 @@ from typing import Annotated
 
 from aws_lambda_powertools.event_handler.openapi.params import Query
 
-from stowage.entry.http import Caller, http_app
+from stowage.entry.http import Caller, WholeNumber, http_app
 from stowage.trash.items import TrashPage
 from stowage.trash.listing import read_trash
 
@@ -15,8 +15,8 @@ app = http_app()
 def list_trash(
     caller: Caller,
     type: str | None = None,
-    page: Annotated[int, Query(ge=1, le=1_000_000)] = 1,
-    limit: Annotated[int, Query(ge=1, le=100)] = 20,
+    page: Annotated[WholeNumber, Query(ge=1, le=1_000_000)] = 1,
+    limit: Annotated[WholeNumber, Query(ge=1, le=100)] = 20,
 ) -> TrashPage:
     """Show a page of the trash, newest first: of one type, or of accounts and posts together."""
     return read_trash(caller.tenant, caller.now, type, page, limit)

@@ -109,6 +109,11 @@ def test_a_repeated_query_parameter_is_refused_where_one_is_meant(admin: Api) ->
     assert fields(refusal(admin.get("/api/jobs?limit=1&limit=2"), 400, "invalid_request")) == ["limit"]
 
 
+@pytest.mark.parametrize("number", ["1_0", "1.0", "+1", " 1", "٣", ""])
+def test_a_number_in_a_query_is_plain_digits(number: str, admin: Api) -> None:
+    assert fields(refusal(admin.get("/api/jobs", params={"limit": number}), 400, "invalid_request")) == ["limit"]
+
+
 def test_the_gateway_refuses_in_a_shape_of_its_own(admin: Api) -> None:
     response = admin.get("/api/v1/me", headers={"x-large": "a" * 10_240})
     assert (response.status_code, list(response.json())) == (431, ["message"])

@@ -100,7 +100,7 @@ BAD_CSV = [
     ("{m} x,todo", ("wrong_columns", "The row has 2 cells, the header 3.")),
     ('"{m}" x,todo,', ("invalid_csv", "A quote stands inside a cell; quotes within quotes are doubled.")),
     ("{m} n\0ul,todo,", ("invalid", "The row holds a NUL character or bytes that are no UTF-8.")),
-    ('"",todo,', ("invalid", "The database's rule tasks_title_check does not allow this.")),
+    ('"",todo,', ("invalid", "title: string should have at least 1 character")),
     ("{m} last,completed,", None),
 ]
 

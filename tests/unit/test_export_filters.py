@@ -3,7 +3,9 @@
 from datetime import UTC, datetime
 
 import pytest
+from pydantic import BaseModel
 
+from stowage.entities import ENTITIES, Entity
 from stowage.errors import BadRequestError
 from stowage.exports.filters import Filters, parse_filters
 
@@ -57,3 +59,52 @@ def test_every_bad_filter_is_told() -> None:
     with pytest.raises(BadRequestError) as raised:
         parse_filters("posts", {"one": 1, "two": 2, "search": "fine"})
     assert [detail["field"] for detail in raised.value.details or []] == ["filters.one", "filters.two"]
+
+
+class Thing(BaseModel):
+    """What an adopter's own table may hold beside the types of ours."""
+
+    label: str
+    weight: float | None = None
+    isFragile: bool = False
+    count: int = 0
+
+
+@pytest.fixture
+def things(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A declared entity with numbers and truth values."""
+    monkeypatch.setitem(ENTITIES, "things", Entity("things", "thing", "things", Thing, label="label", id_prefix="thg_"))
+
+
+@pytest.mark.usefixtures("things")
+@pytest.mark.parametrize(
+    ("field", "given", "values"),
+    [
+        ("weight", "1.5, -2,.5,1e3", (1.5, -2.0, 0.5, 1000.0)),
+        ("weight", [1, 2.5, "3"], (1.0, 2.5, 3.0)),
+        ("isFragile", "true", (True,)),
+        ("isFragile", "true,false", (True, False)),
+        ("isFragile", False, (False,)),
+        ("count", "+5,-7,007", (5, -7, 7)),
+        ("count", [1, 2.0, "3"], (1, 2, 3)),
+    ],
+)
+def test_numbers_and_truth_values_are_read_as_such(field: str, given: object, values: tuple[object, ...]) -> None:
+    ((found, read),) = parse_filters("things", {field: given}).any_of
+    assert (found, read) == (field, values)
+    assert [type(value) for value in read] == [type(value) for value in values]
+
+
+@pytest.mark.usefixtures("things")
+@pytest.mark.parametrize(
+    ("field", "given", "message"),
+    [
+        *[("weight", value, "expected a number") for value in ("1_0", "٣", "nan", "inf", "1e999", ".", True, 10**400)],
+        *[("isFragile", value, "expected true or false") for value in ("yes", "True", "1", 1, 0.0)],
+        *[("count", value, "expected a whole number") for value in ("1_000", "٣", "1.0", "1e3", "9" * 5000, True, 2.5)],
+    ],
+)
+def test_what_is_no_number_or_truth_value_is_refused(field: str, given: object, message: str) -> None:
+    with pytest.raises(BadRequestError) as raised:
+        parse_filters("things", {field: given})
+    assert raised.value.details == [{"field": f"filters.{field}", "message": message}]

@@ -11,9 +11,10 @@ TABLE` prints the migration that adds them.
 import re
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal, get_args
+from typing import Annotated, Literal, get_args
 
 from pydantic import BaseModel
+from pydantic import Field as Constraint
 
 from stowage.errors import BadRequestError
 
@@ -29,45 +30,51 @@ _TYPES: dict[type, FieldType] = {
 }
 
 
+# What the tables check too; where a model says it, a person is told which limit it is.
+_Filled = Annotated[str, Constraint(min_length=1)]
+_Name = Annotated[str, Constraint(min_length=1, max_length=1000)]
+_Count = Annotated[int, Constraint(ge=0)]
+
+
 class Brand(BaseModel):
     """A brand: the top of a tenant's tree."""
 
-    label: str
+    label: _Name
 
 
 class Group(BaseModel):
     """A group of accounts within a brand."""
 
     brandId: str
-    label: str
+    label: _Name
 
 
 class Account(BaseModel):
     """An account on a platform, in a group of a brand."""
 
-    username: str
+    username: Annotated[str, Constraint(min_length=1, max_length=500)]
     displayName: str | None = None
-    platform: str
+    platform: Annotated[str, Constraint(min_length=1, max_length=100)]
     brandId: str
     groupId: str | None = None
-    followers: int = 0
-    status: str = "active"
+    followers: _Count = 0
+    status: _Filled = "active"
 
 
 class Post(BaseModel):
     """A post of an account; its id may be any text, a URL too."""
 
     accountId: str
-    url: str
+    url: Annotated[str, Constraint(min_length=1, max_length=2000)]
     caption: str | None = None
-    likes: int = 0
+    likes: _Count = 0
     postedAt: datetime | None = None
 
 
 class Task(BaseModel):
     """Something a user of the tenant has to do."""
 
-    title: str
+    title: _Filled
     description: str | None = None
     status: Literal["todo", "in_progress", "completed"] = "todo"
     priority: Literal["low", "medium", "high", "urgent"] = "medium"
@@ -77,8 +84,8 @@ class Task(BaseModel):
 class User(BaseModel):
     """A person who works for the tenant."""
 
-    name: str
-    email: str
+    name: _Filled
+    email: _Filled
 
 
 @dataclass(frozen=True)

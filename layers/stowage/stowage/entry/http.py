@@ -24,7 +24,7 @@ from aws_lambda_powertools.event_handler.openapi.exceptions import (
     RequestUnsupportedContentType,
     RequestValidationError,
 )
-from pydantic import AfterValidator, BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict
 from pydantic_core import from_json
 
 from stowage.complaints import field_name, message, refusal
@@ -117,7 +117,10 @@ class CallerContext(VisitorContext):
         if not wanted:
             only = list(self.identity.tenants)
             if len(only) != 1 or only[0] == EVERY_TENANT:
-                raise BadRequestError("Name the tenant: project_id, or the header X-Tenant-Id.", "tenant_required")
+                raise BadRequestError(
+                    "Name the tenant: in the header X-Tenant-Id, or as project_id where the route takes one.",
+                    "tenant_required",
+                )
             wanted = only[0]
         self.must_see(wanted)
         return find_tenant(wanted, self.now)
@@ -271,6 +274,16 @@ Visitor = Annotated[VisitorContext, Depends(_current_visitor)]
 
 Query = Annotated[Mapping[str, str], Depends(_current_query)]
 """The query string's parameters, for operations whose parameters depend on the path."""
+
+
+def _digits(given: object) -> object:
+    if isinstance(given, str) and not (given.isascii() and given.removeprefix("-").isdigit()):
+        raise ValueError("input should be a whole number")
+    return given
+
+
+WholeNumber = Annotated[int, BeforeValidator(_digits)]
+"""A query parameter in plain digits: pydantic's own reading takes `1_000` and `1.0` too."""
 
 RawBody = Annotated[bytes, Depends(_current_body)]
 """The body as it came, for operations that read it themselves, once and from its bytes."""

@@ -1,9 +1,11 @@
 """Which rows an export takes: the filters of a request, each read as the type of the field it names (CONTRACT §1)."""
 
+import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from math import isfinite
 from typing import Literal, get_args, get_origin
 
 from stowage.entities import ENTITIES, Entity, Field
@@ -124,6 +126,11 @@ class _Reading:
         return get_args(annotation) if get_origin(annotation) is Literal else ()
 
 
+# Python's own reading takes 1_000 and ٣ too.
+_WHOLE = re.compile(r"[+-]?\d+", re.ASCII)
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+
+
 def _pieces(value: object) -> list[object]:
     """A filter's values: of a list its elements, of a string what stands between its commas."""
     if isinstance(value, str):
@@ -171,8 +178,8 @@ def _integer(value: object) -> int:
             return value
         case float() if value.is_integer():
             return int(value)
-        case str():
-            with suppress(ValueError):
+        case str() if _WHOLE.fullmatch(value):
+            with suppress(ValueError):  # more digits than Python reads
                 return int(value)
     raise ValueError("expected a whole number")
 
@@ -181,9 +188,13 @@ def _number(value: object) -> float:
     match value:
         case bool():
             pass
+        case str() if not _NUMBER.fullmatch(value):
+            pass
         case str() | int() | float():
-            with suppress(ValueError, OverflowError):
-                return float(value)
+            with suppress(OverflowError):
+                number = float(value)
+                if isfinite(number):
+                    return number
     raise ValueError("expected a number")
 
 

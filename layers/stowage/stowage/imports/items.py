@@ -1,27 +1,25 @@
 """Import of up to 10,000 records in one request: all or nothing, or the good ones of them (CONTRACT §3, Import)."""
 
-from collections import defaultdict
-from collections.abc import Sequence
 from typing import Any
 
 from pydantic_core import to_json
 
 from stowage.entities import Entity
-from stowage.errors import BadRequestError, Detail, UnavailableError
+from stowage.errors import BadRequestError, Detail
 from stowage.ids import encode_id, new_operation_id, new_record_ids
 from stowage.postgres.connection import Connection
 from stowage.postgres.idempotency import KeptAnswer, keep, replayed
 from stowage.postgres.imports import Author, Row, insert_problems, insert_records
 from stowage.postgres.journal import append_changes
 from stowage.postgres.operations import summary
+from stowage.postgres.savepoints import Refused
 from stowage.postgres.transactions import transact
 from stowage.records.answers import fits
 from stowage.records.bodies import Items, read_items
-from stowage.records.failures import IN_THE_WAY, Failure, explain, find_duplicates, invalid
+from stowage.records.failures import Failure, explain, find_duplicates, invalid
 from stowage.records.models import defaults_of, new_records
 from stowage.records.requests import WriteRequest
-
-_ATTEMPTS = 3
+from stowage.records.splitting import Found, Numbered, write_what_can_be
 
 
 def import_items(request: WriteRequest, entity: Entity) -> KeptAnswer:
@@ -41,11 +39,8 @@ def import_items(request: WriteRequest, entity: Entity) -> KeptAnswer:
         if kept := replayed(connection, request.key):
             return kept
         author = request.author(new_operation_id(request.now))
-        saving = _Saving(connection, author, entity, rows, items.total)
-        if failures and not skips:
-            raise _refusal(items, details, saving.problems())
-        records, found = saving.save(skips=skips)
-        if found and not skips:
+        records, found = _Saving(connection, author, entity, items.total).save(rows)
+        if (details or found) and not skips:
             raise _refusal(items, details, found)
         first = {index: complaints[0] for index, complaints in found.items()}
         created = [row["id"] for index, row in rows if index not in found]
@@ -71,66 +66,41 @@ def make_rows(request: WriteRequest, entity: Entity, items: Items) -> list[tuple
 class _Saving:
     """The rows of one request on their way into the table."""
 
-    def __init__(
-        self,
-        connection: Connection,
-        author: Author,
-        entity: Entity,
-        rows: Sequence[tuple[int, Row]],
-        total: int,
-    ) -> None:
-        self._connection, self._author, self._entity = connection, author, entity
-        self._rows, self._total = rows, total
+    def __init__(self, connection: Connection, author: Author, entity: Entity, total: int) -> None:
+        self._connection, self._author, self._entity, self._total = connection, author, entity, total
+        self._saved: list[str] = []
 
-    def save(self, *, skips: bool) -> tuple[str, dict[int, list[Failure]]]:
-        """The JSON of the rows that were saved, and why the others were not. Without `skips` none is where one fails.
-
-        Most requests have nothing wrong with them, so all are tried at once and only then asked about.
-        """
-        failures: dict[int, list[Failure]] = {}
-        for _ in range(_ATTEMPTS):
-            good = [(index, row) for index, row in self._rows if index not in failures]
-            records, missing = self._attempt(good)
-            if records is not None:
-                return records, failures
-            found = self.problems()
-            if found.keys() <= failures.keys():
-                # What the declaration does not know of, or what was there for a moment.
-                found = {good[n - 1][0]: [IN_THE_WAY] for n in missing}
-            failures |= found
-            if not skips:
-                return "", failures
-        raise UnavailableError("Others are changing these records at the moment.", "database_busy", retry_after=2)
-
-    def _attempt(self, good: Sequence[tuple[int, Row]]) -> tuple[str | None, Sequence[int]]:
-        told = {"kind": "import", "total": self._total, "succeeded": len(good), "failed": self._total - len(good)}
-        rows = [row for _, row in good]
-        if not rows:
-            append_changes(self._connection, self._author.tenant, [self._nothing_saved()])
-            return "", ()
-        inserted = insert_records(self._connection, self._author, self._entity, rows, told)
-        return (None, inserted.missing) if inserted.missing else (inserted.records, ())
-
-    def _nothing_saved(self) -> Any:
-        author = self._author
-        return summary(
-            author.operation, "import", self._entity.name, author.actor, author.at, total=self._total, succeeded=0
+    def save(self, rows: Numbered[Row]) -> tuple[str, Found]:
+        """The JSON of the rows that were saved, and why the others were not."""
+        found = write_what_can_be(rows, self._write, self._judge)
+        author, saved = self._author, len(rows) - len(found)
+        whole = summary(
+            author.operation, "import", self._entity.name, author.actor, author.at, total=self._total, succeeded=saved
         )
+        append_changes(self._connection, author.tenant, [whole])
+        return ",".join(self._saved), found
 
-    def problems(self) -> dict[int, list[Failure]]:
-        """Why rows cannot be saved, by index: what the database finds, then duplicates among the others."""
-        found: dict[int, list[Failure]] = defaultdict(list)
-        rows = [row for _, row in self._rows]
-        if rows:
-            for problem in insert_problems(self._connection, self._author.schema, self._entity, rows):
-                found[self._rows[problem.n - 1][0]].append(explain(self._entity, problem))
-        others = [(index, row) for index, row in self._rows if index not in found]
-        for index, failure in find_duplicates(self._entity, others, "items").items():
-            found[index].append(failure)
-        return dict(found)
+    def _write(self, rows: Numbered[Row]) -> Refused | None:
+        saved = insert_records(self._connection, self._author, self._entity, [row for _, row in rows])
+        if isinstance(saved, Refused):
+            return saved
+        self._saved.append(saved)
+        return None
+
+    def _judge(self, rows: Numbered[Row]) -> Found | None:
+        """What the database finds, then duplicates among the others."""
+        problems = insert_problems(self._connection, self._author.schema, self._entity, [row for _, row in rows])
+        if problems is None:
+            return None
+        found: Found = {}
+        for problem in problems:
+            found.setdefault(rows[problem.n - 1][0], []).append(explain(self._entity, problem))
+        others = [(index, row) for index, row in rows if index not in found]
+        duplicates = find_duplicates(self._entity, others, "items")
+        return found | {index: [failure] for index, failure in duplicates.items()}
 
 
-def _refusal(items: Items, invalid_items: dict[int, list[Detail]], found: dict[int, list[Failure]]) -> BadRequestError:
+def _refusal(items: Items, invalid_items: dict[int, list[Detail]], found: Found) -> BadRequestError:
     """The 400 that names everything that is wrong, in the order of the items."""
     details: list[Detail] = []
     for index in sorted(invalid_items.keys() | found.keys()):

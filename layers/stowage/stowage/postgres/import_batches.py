@@ -15,11 +15,12 @@ from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
 from stowage.entities import Entity
-from stowage.errors import BadRequestError, RunError, TransientRunError, UnavailableError
+from stowage.errors import RunError, TransientRunError, UnavailableError
 from stowage.postgres.imports import Author
 from stowage.postgres.record_rules import Problem, column_of, find_problems, has_parent, parent_cte, parents_of
 from stowage.postgres.record_writes import Update, Updated, update_problems, update_records
 from stowage.postgres.relations import outside_trash, table_of
+from stowage.postgres.savepoints import Refused, tried
 
 _BUSY = (errors.DeadlockDetected, errors.SerializationFailure, errors.LockNotAvailable)
 
@@ -36,14 +37,6 @@ class Progress:
     updated: int
     skipped: int
     failed: int
-
-
-@dataclass(frozen=True)
-class Refused:
-    """Why Postgres took none of some rows: its SQLSTATE (PostgreSQL documentation, Appendix A) and what that names."""
-
-    sqlstate: str
-    constraint: str | None
 
 
 @dataclass(frozen=True)
@@ -252,32 +245,24 @@ class ImportSession:
                 pair for column in self._columns for pair in (sql.Literal(column), sql.Identifier("inserted", column))
             ),
         )
-        try:
-            with self._connection.transaction():
-                row = self._connection.execute(statement, {"rows": list(rows), "at": self.author.at}).fetchone()
-        except (psycopg.IntegrityError, psycopg.DataError, errors.RaiseException) as error:
-            return Refused(error.sqlstate or "", error.diag.constraint_name)
-        assert row is not None, "an aggregate gives one row"
-        return list(row[0] or [])
+        row = tried(self._connection, statement, {"rows": list(rows), "at": self.author.at})
+        return row if isinstance(row, Refused) else list(row[0] or [])
 
     def insert_problems(self, rows: Sequence[int]) -> list[Problem]:
         """Why rows cannot be inserted, each by itself."""
         candidates = _CANDIDATES.format(table=self._table)
-        return find_problems(
+        found = find_problems(
             self._connection, self.author.schema, self._entity, candidates, {"rows": list(rows)}, existing=False
         )
+        return found or []
 
     def update(self, updates: Sequence[Update]) -> Updated | Refused:
         """Change records and journal what changed (`stowage.postgres.record_writes`), or why Postgres took none."""
-        try:
-            updated = update_records(self._connection, self.author, self._entity, updates)
-        except BadRequestError:
-            return Refused("22000", None)
-        return updated or Refused("", None)
+        return update_records(self._connection, self.author, self._entity, updates)
 
     def update_problems(self, updates: Sequence[Update]) -> list[Problem]:
         """Why updates cannot be made, each by itself, counted from 1."""
-        return update_problems(self._connection, self.author.schema, self._entity, updates)[0]
+        return update_problems(self._connection, self.author.schema, self._entity, updates)[0] or []
 
     def finish_batch(self, outcome: BatchOutcome, position: int, line: int) -> None:
         """Write down how far the import is, then the journal of what was inserted; the last statements."""

@@ -24,7 +24,7 @@ from stowage.postgres.record_rules import (
 )
 from stowage.postgres.records import record_json
 from stowage.postgres.relations import table_of
-from stowage.postgres.savepoints import tried
+from stowage.postgres.savepoints import Refused, tried
 
 type Row = dict[str, Any]
 """A new record: values by column name, `id` and every own column among them."""
@@ -41,14 +41,6 @@ class Author:
     at: datetime
 
 
-@dataclass(frozen=True)
-class Inserted:
-    """The JSON of the records, joined by commas in their order; or else which stood in the way, counted from 1."""
-
-    records: str
-    missing: tuple[int, ...]
-
-
 _INSERT = sql.SQL("""
 WITH given AS MATERIALIZED (
     SELECT item.*, ordinality AS n
@@ -61,44 +53,33 @@ WITH given AS MATERIALIZED (
 ),
 counted AS MATERIALIZED (SELECT count(*) AS rows FROM written),
 taken AS MATERIALIZED (
-    SELECT stowage.take_seqs(%(tenant)s, rows + (%(summary)s::jsonb IS NOT NULL)::int) AS base, rows
-    FROM counted WHERE rows = %(total)s
+    SELECT stowage.take_seqs(%(tenant)s, rows) AS base FROM counted WHERE rows = %(total)s
 ),
 journal AS (
     INSERT INTO stowage.changes (tenant, seq, operation, entity, id, type, before, after, actor, at)
     SELECT %(tenant)s, base + row_number() OVER (ORDER BY id COLLATE "C"), %(operation)s, %(entity)s, id, 'created',
-           NULL::jsonb, image, %(actor)s, %(at)s
+           NULL, image, %(actor)s, %(at)s
     FROM taken, written
-    UNION ALL
-    SELECT %(tenant)s, base + rows + 1, %(operation)s, %(entity)s, %(operation)s, 'operation',
-           NULL, %(summary)s::jsonb, %(actor)s, %(at)s
-    FROM taken WHERE %(summary)s::jsonb IS NOT NULL
 )
-SELECT (SELECT string_agg(record, ',' ORDER BY n) FROM taken, written JOIN given USING (id)),
+SELECT rows, (SELECT string_agg(record, ',' ORDER BY n) FROM taken, written JOIN given USING (id)),
        CASE WHEN rows <> %(total)s THEN
-           ARRAY(
-               SELECT n FROM (SELECT n, id, row_number() OVER (PARTITION BY id ORDER BY n) AS turn FROM given) AS given
-               WHERE turn > 1 OR NOT EXISTS (SELECT FROM written WHERE written.id = given.id) ORDER BY n
-           )
-       ELSE '{{}}' END
+           ARRAY(SELECT n FROM given WHERE NOT EXISTS (SELECT FROM written WHERE written.id = given.id) ORDER BY n)
+       END
 FROM counted
 """)
 _BY_BYTES = sql.SQL('{}::text COLLATE "C"')
 _TRUE: LiteralString = "true"
+_TAKEN = "23505"
+"""The SQLSTATE of what ON CONFLICT skips."""
 
 
 def insert_records(
-    connection: psycopg.Connection,
-    author: Author,
-    entity: Entity,
-    rows: Sequence[Row],
-    summary: dict[str, Any] | None = None,
-) -> Inserted:
-    """Insert records and journal them, with a summary of the operation where one is given; one statement.
+    connection: psycopg.Connection, author: Author, entity: Entity, rows: Sequence[Row]
+) -> str | Refused:
+    """Insert records and journal them; one statement.
 
-    All of them, or nothing is left of it: `missing` are those that were skipped, or every one where the database
-    refused without saying which. Rows go in by the order of their unique fields, so that two who import the same do
-    not deadlock. BadRequestError where a value does not fit its column.
+    Their JSON, joined by commas in their order; or why the database refused one of them, and then nothing is left of
+    it. Rows go in by the order of their unique fields, so that two who import the same do not deadlock.
     """
     own = [field.column for field in entity.fields if field.name not in ("createdAt", "updatedAt")]
     every = [field.column for field in entity.fields]
@@ -127,18 +108,18 @@ def insert_records(
         {
             "rows": to_json(rows).decode(),
             "total": len(rows),
-            "summary": None if summary is None else to_json(summary).decode(),
             "tenant": author.tenant,
             "operation": author.operation,
             "entity": entity.name,
             "actor": author.actor,
             "at": author.at,
         },
-        lambda row: not row[1],
+        lambda row: row[0] == len(rows),
     )
-    if row is None:
-        return Inserted("", tuple(range(1, len(rows) + 1)))
-    return Inserted(row[0] or "", tuple(row[1]))
+    if isinstance(row, Refused):
+        return row
+    count, records, missing = row
+    return (records or "") if count == len(rows) else Refused(_TAKEN, tuple(missing))
 
 
 _CANDIDATES = sql.SQL("""
@@ -148,7 +129,9 @@ candidates AS MATERIALIZED (
 )""")
 
 
-def insert_problems(connection: psycopg.Connection, schema: str, entity: Entity, rows: Sequence[Row]) -> list[Problem]:
-    """Why rows cannot be inserted, each by itself: duplicates among them are not looked for."""
+def insert_problems(
+    connection: psycopg.Connection, schema: str, entity: Entity, rows: Sequence[Row]
+) -> list[Problem] | None:
+    """Why rows cannot be inserted, each by itself; duplicates are not looked for. None as from `find_problems`."""
     candidates = _CANDIDATES.format(table=table_of(schema, entity))
     return find_problems(connection, schema, entity, candidates, {"rows": to_json(rows).decode()}, existing=False)

@@ -105,7 +105,7 @@ class Problem:
 
     `kind`: `id` is taken; another record has the same `unique` fields (`about` is the rule's number); the `reference`
     `about` names no live record, or one of another parent (`shared`); records that `followed` it would not any more;
-    the `check` of the name `about`. `other` is the id of the record in the way, where there is one.
+    a `check` of the columns `about`, with commas between. `other` is the id of the record in the way, if there is one.
     """
 
     n: int
@@ -115,8 +115,11 @@ class Problem:
 
 
 _CHECKS = """
-SELECT conname, pg_get_expr(conbin, conrelid) FROM pg_constraint
-WHERE conrelid = to_regclass(%s) AND contype = 'c' AND conbin IS NOT NULL
+SELECT array_to_string(ARRAY(
+           SELECT attname FROM pg_attribute WHERE attrelid = conrelid AND attnum = ANY(conkey) ORDER BY attnum
+       ), ','),
+       pg_get_expr(conbin, conrelid)
+FROM pg_constraint WHERE conrelid = to_regclass(%s) AND contype = 'c' AND conbin IS NOT NULL
 ORDER BY conname
 """
 
@@ -153,7 +156,7 @@ SELECT n, 'followed', {name}, NULL
 FROM candidates
 WHERE {given} AND EXISTS (SELECT FROM {table} AS child WHERE child.{column} = candidates.id)
 """)
-_UNCHECKED = sql.SQL("SELECT n, 'check', {name}, NULL FROM candidates WHERE NOT coalesce(({condition}), true)")
+_UNCHECKED = sql.SQL("SELECT n, 'check', {columns}, NULL FROM candidates WHERE NOT coalesce(({condition}), true)")
 _UNION = sql.SQL(" UNION ALL ")
 _JUDGED = sql.SQL("WITH {candidates} SELECT * FROM ({problems}) AS found (n, kind, about, other) ORDER BY n")
 _ALWAYS, _OTHERS = sql.SQL("true"), sql.SQL("found.id <> candidates.id")
@@ -167,8 +170,9 @@ def find_problems(
     parameters: dict[str, object],
     *,
     existing: bool,
-) -> list[Problem]:
-    """Why records cannot be as they are to be, in their order; two statements, however many they are.
+) -> list[Problem] | None:
+    """Why records cannot be as they are to be, in their order; or None where a value does not even fit its column, so
+    that the database cannot say more. The number of statements does not depend on theirs.
 
     `candidates` defines the CTE of that name: the columns of the entity's table as they would be, `n`, and for
     `existing` records `changes`, the names of the columns that would change. Those are compared with each other too;
@@ -205,13 +209,17 @@ def find_problems(
             )
     # The conditions are the database's own, written by whoever owns the table.
     problems += [
-        _UNCHECKED.format(name=sql.Literal(check), condition=_as_written(condition)) for check, condition in checks
+        _UNCHECKED.format(columns=sql.Literal(columns), condition=_as_written(condition))
+        for columns, condition in checks
     ]
     if not problems:
         return []
     statement = _JUDGED.format(candidates=candidates, problems=_UNION.join(problems))
-    with connection.cursor(row_factory=class_row(Problem)) as cursor:
-        return cursor.execute(statement, parameters).fetchall()
+    try:
+        with connection.transaction(), connection.cursor(row_factory=class_row(Problem)) as cursor:
+            return cursor.execute(statement, parameters).fetchall()
+    except psycopg.DataError:
+        return None
 
 
 def _parent_problems(schema: str, parent: Parent, *, existing: bool) -> Iterable[sql.Composable]:

@@ -25,7 +25,7 @@ from stowage.postgres.record_rules import (
 )
 from stowage.postgres.records import record_json
 from stowage.postgres.relations import outside_trash, table_of
-from stowage.postgres.savepoints import tried
+from stowage.postgres.savepoints import Refused, tried
 
 type Update = dict[str, Any]
 """`id` and the columns that are to have other values."""
@@ -33,12 +33,11 @@ type Update = dict[str, Any]
 
 @dataclass(frozen=True)
 class Updated:
-    """The records as they are now, JSON joined by commas in the order of the updates; how many; whose update was not
-    made, counted from 1.
+    """The records as they are now, JSON joined by commas in the order of the updates; whose update was not made,
+    counted from 1.
     """
 
     records: str
-    count: int
     missing: tuple[int, ...]
 
 
@@ -52,8 +51,13 @@ def lock_followed(connection: psycopg.Connection, schema: str, entity: Entity, u
     """
     touched = _touched(entity, updates)
     if any(column in touched for _, parent in followers_of(entity) for column in parent.shared):
-        statement = _LOCK.format(table=table_of(schema, entity), live=outside_trash(entity, "found"))
-        connection.execute(statement, {"ids": [update["id"] for update in updates]})
+        lock_records(connection, schema, entity, updates)
+
+
+def lock_records(connection: psycopg.Connection, schema: str, entity: Entity, updates: Sequence[Update]) -> None:
+    """Lock the live records of updates, in the order in which everybody does."""
+    statement = _LOCK.format(table=table_of(schema, entity), live=outside_trash(entity, "found"))
+    connection.execute(statement, {"ids": [update["id"] for update in updates]})
 
 
 # Sorted by id once more, because a join does not keep the order, and indexes are written fastest in theirs.
@@ -76,35 +80,26 @@ changed AS (
     FROM candidates WHERE made.id = candidates.id AND cardinality(unchanged) < {touched_count}
     RETURNING n, made.id, {record} AS record, {before} AS before, {after} AS after
 ),
-counted AS MATERIALIZED (
-    SELECT (SELECT count(*) FROM changed) AS changes, (SELECT count(*) FROM candidates) AS rows
-),
 taken AS MATERIALIZED (
-    SELECT stowage.take_seqs(%(tenant)s, changes + %(summaries)s) AS base, counted.*
-    FROM counted WHERE changes + %(summaries)s > 0
+    SELECT stowage.take_seqs(%(tenant)s, changes) AS base FROM (SELECT count(*) FROM changed) AS counted (changes)
+    WHERE changes > 0
 ),
 journal AS (
     INSERT INTO stowage.changes (tenant, seq, operation, entity, id, type, before, after, actor, at)
     SELECT %(tenant)s, base + row_number() OVER (), %(operation)s, %(entity)s, changed.id, 'updated',
            changed.before, changed.after, %(actor)s, %(at)s
     FROM taken, changed
-    UNION ALL
-    SELECT %(tenant)s, base + changes + 1, %(operation)s, %(entity)s, %(operation)s, 'operation', NULL,
-           jsonb_build_object('kind', 'update', 'total', %(total)s::int, 'succeeded', rows,
-                              'failed', %(total)s::int - rows),
-           %(actor)s, %(at)s
-    FROM taken WHERE %(summaries)s = 1
 ),
-found AS (
+found AS MATERIALIZED (
     SELECT n, record FROM changed
     UNION ALL
     SELECT n, {record} FROM candidates, LATERAL (SELECT (old).*) AS made WHERE cardinality(unchanged) = {touched_count}
 )
-SELECT (SELECT string_agg(record, ',' ORDER BY n) FROM found), rows,
-       CASE WHEN rows = %(given)s THEN '{{}}' ELSE
-           ARRAY(SELECT n FROM given WHERE NOT EXISTS (SELECT FROM candidates WHERE candidates.n = given.n) ORDER BY n)
+SELECT string_agg(record, ',' ORDER BY n),
+       CASE WHEN count(*) = %(given)s THEN '{{}}' ELSE
+           ARRAY(SELECT n FROM given WHERE NOT EXISTS (SELECT FROM found WHERE found.n = given.n) ORDER BY n)
        END
-FROM counted
+FROM found
 """)
 _UNCHANGED = sql.SQL("CASE WHEN {old} IS NOT DISTINCT FROM {new} THEN {column} END")
 _NAMES = sql.SQL("array_remove(ARRAY[{}]::text[], NULL)")
@@ -114,18 +109,13 @@ _TRUE: LiteralString = "true"
 
 
 def update_records(
-    connection: psycopg.Connection,
-    author: Author,
-    entity: Entity,
-    updates: Sequence[Update],
-    *,
-    total: int | None = None,
-) -> Updated | None:
-    """Change live records, journal what changed of each, and with `total` a summary of a bulk operation of that size.
+    connection: psycopg.Connection, author: Author, entity: Entity, updates: Sequence[Update]
+) -> Updated | Refused:
+    """Change live records and journal what changed of each.
 
-    An update is left out where its record is not there, or where the record would not agree with its parents or its
-    followers. None, and nothing is changed, where unique fields or checks refuse. BadRequestError where a value does
-    not fit its column.
+    An update is left out where its record is not there, where the record would not agree with its parents or its
+    followers, and where a trigger leaves it out. Refused, and nothing is changed, where a rule of the database does
+    not allow one of them.
     """
     touched = _touched(entity, updates)
     parents = _touched_parents(entity, touched)
@@ -154,8 +144,6 @@ def update_records(
         {
             "items": to_json(updates).decode(),
             "given": len(updates),
-            "total": total,
-            "summaries": 0 if total is None else 1,
             "tenant": author.tenant,
             "operation": author.operation,
             "entity": entity.name,
@@ -163,7 +151,7 @@ def update_records(
             "at": author.at,
         },
     )
-    return None if row is None else Updated(row[0] or "", int(row[1]), tuple(row[2]))
+    return row if isinstance(row, Refused) else Updated(row[0] or "", tuple(row[1]))
 
 
 _CANDIDATES = sql.SQL("""
@@ -180,8 +168,10 @@ _CHANGED = sql.SQL("CASE WHEN {old} IS DISTINCT FROM {new} THEN {column} END")
 
 def update_problems(
     connection: psycopg.Connection, schema: str, entity: Entity, updates: Sequence[Update]
-) -> tuple[list[Problem], set[int]]:
-    """Why updates cannot be made, each by itself, and which of them have no record, counted from 1."""
+) -> tuple[list[Problem] | None, set[int]]:
+    """Why updates cannot be made, each by itself (None as from `find_problems`); which of them, counted from 1, have no
+    record.
+    """
     table = table_of(schema, entity)
     changes = [
         _CHANGED.format(

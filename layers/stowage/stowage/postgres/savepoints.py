@@ -1,15 +1,33 @@
 """Statements that may be refused without the transaction being lost."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, LiteralString
 
 import psycopg
 from psycopg import Rollback, errors, sql
 
-from stowage.errors import BadRequestError
 
-# Ten thousand records and what becomes of them: with Postgres's own 4 MB they would go through temporary files.
-_ROOM: LiteralString = "SET LOCAL work_mem = '32MB'"
+@dataclass(frozen=True)
+class Refused:
+    """Why Postgres took none of some records: its SQLSTATE (PostgreSQL documentation, Appendix A), and those of them
+    that are known to be at fault, counted from 1.
+    """
+
+    sqlstate: str
+    numbers: tuple[int, ...] = ()
+
+
+_REFUSALS = (
+    psycopg.IntegrityError,
+    psycopg.DataError,
+    errors.RaiseException,  # a trigger's own
+    errors.ProgramLimitExceeded,  # a value too long for an index
+)
+
+# Ten thousand records and what becomes of them: with Postgres's own 4 MB they would go through temporary files. And
+# a rule that waits for the commit could not be told of any one record there.
+_ROOM: LiteralString = "SET LOCAL work_mem = '32MB'; SET CONSTRAINTS ALL IMMEDIATE"
 
 
 def tried(
@@ -17,11 +35,8 @@ def tried(
     statement: sql.Composed,
     parameters: Mapping[str, Any],
     is_whole: Callable[[tuple[Any, ...]], bool] = lambda _: True,
-) -> tuple[Any, ...] | None:
-    """A statement's one row; None where a rule of the database refuses. What is refused or not whole leaves nothing.
-
-    BadRequestError where a value does not fit its column.
-    """
+) -> tuple[Any, ...] | Refused:
+    """A statement's one row, or why the database refused. What is refused or not whole leaves nothing."""
     try:
         with connection.transaction() as savepoint:
             connection.execute(_ROOM)
@@ -29,8 +44,9 @@ def tried(
             assert row is not None, "an aggregate gives one row"
             if not is_whole(row):
                 raise Rollback(savepoint)
-    except (psycopg.IntegrityError, errors.RaiseException):  # the latter is a trigger's own refusal
-        return None
-    except psycopg.DataError as error:
-        raise BadRequestError("A value does not fit its column in the database.", "invalid_value") from error
+    except psycopg.DatabaseError as error:
+        # A SQLSTATE that is none of Postgres's own comes from a trigger.
+        if isinstance(error, _REFUSALS) or type(error) is psycopg.DatabaseError:
+            return Refused(error.sqlstate or "")
+        raise
     return row

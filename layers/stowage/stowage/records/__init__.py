@@ -6,7 +6,7 @@ from typing import Any
 from pydantic_core import to_json
 
 from stowage.entities import ENTITIES, Entity
-from stowage.errors import BadRequestError, Detail, NotFoundError, PreconditionFailedError, UnavailableError
+from stowage.errors import BadRequestError, Detail, NotFoundError, PreconditionFailedError
 from stowage.ids import decode_id, new_operation_id, new_record_ids
 from stowage.paging import paginate
 from stowage.postgres.connection import Connection
@@ -14,20 +14,20 @@ from stowage.postgres.idempotency import KeptAnswer, keep, replayed
 from stowage.postgres.imports import Author, insert_problems, insert_records
 from stowage.postgres.journal import append_changes
 from stowage.postgres.operations import summary
-from stowage.postgres.record_writes import Update, lock_followed, update_problems, update_records
+from stowage.postgres.record_writes import Update, lock_followed, lock_records, update_problems, update_records
 from stowage.postgres.records import read_page
 from stowage.postgres.records import read_record as read_row
+from stowage.postgres.savepoints import Refused
 from stowage.postgres.transactions import look, transact
 from stowage.records.answers import envelope, etag, fits, names, whole
 from stowage.records.bodies import Items, read_body, read_items
-from stowage.records.failures import IN_THE_WAY, NOT_FOUND, Failure, explain, invalid, single
+from stowage.records.failures import IN_THE_WAY, NOT_FOUND, Failure, explain, explain_refusal, invalid, single
 from stowage.records.models import changed_record, changed_records, defaults_of, new_record
 from stowage.records.queries import parse_query
 from stowage.records.requests import WriteRequest
+from stowage.records.splitting import Found, Numbered, write_what_can_be
 from stowage.sizes import is_deliverable
 from stowage.tenants import Tenant
-
-_ATTEMPTS = 3
 
 
 def declared(name: str) -> Entity:
@@ -89,10 +89,10 @@ def create_record(request: WriteRequest, entity: Entity) -> KeptAnswer:
             return kept
         author = request.author(new_operation_id(request.now))
         inserted = insert_records(connection, author, entity, [row])
-        if inserted.missing:
-            problems = insert_problems(connection, author.schema, entity, [row])
-            raise single([explain(entity, problem) for problem in problems] or [IN_THE_WAY])
-        answer = KeptAnswer(201, envelope(whole(inserted.records)))
+        if isinstance(inserted, Refused):
+            problems = insert_problems(connection, author.schema, entity, [row]) or []
+            raise single([explain(entity, problem) for problem in problems] or [explain_refusal(inserted)])
+        answer = KeptAnswer(201, envelope(whole(inserted)))
         keep(connection, request.key, answer.status, answer.body)
         return answer
 
@@ -118,12 +118,13 @@ def change_record(request: WriteRequest, entity: Entity, record_id: str, if_matc
                 raise PreconditionFailedError("The record has changed since; read it again.")
         lock_followed(connection, author.schema, entity, updates)
         updated = update_records(connection, author, entity, updates)
-        if updated is not None and not updated.missing:
+        if not isinstance(updated, Refused) and not updated.missing:
             return whole(updated.records)
         problems, lost = update_problems(connection, author.schema, entity, updates)
         if lost:
             raise _not_found(entity)
-        raise single([explain(entity, problem) for problem in problems] or [IN_THE_WAY])
+        unknown = explain_refusal(updated) if isinstance(updated, Refused) else IN_THE_WAY
+        raise single([explain(entity, problem) for problem in problems or []] or [unknown])
 
     return transact(request.tenant.database, work)
 
@@ -143,7 +144,7 @@ def change_records(request: WriteRequest, entity: Entity) -> KeptAnswer:
             return kept
         author = request.author(new_operation_id(request.now))
         lock_followed(connection, author.schema, entity, [update for _, update in updates])
-        records, found = _change_each(connection, author, entity, updates, items.total)
+        records, found = _Changing(connection, author, entity, items.total).change(updates)
         answer = _answer(author.operation, records, updates, failures | found, items)
         keep(connection, request.key, answer.status, answer.body)
         return answer
@@ -151,56 +152,59 @@ def change_records(request: WriteRequest, entity: Entity) -> KeptAnswer:
     return transact(request.tenant.database, work)
 
 
-def _change_each(
-    connection: Connection,
-    author: Author,
-    entity: Entity,
-    updates: Sequence[tuple[int, Update]],
-    total: int,
-) -> tuple[str, dict[int, Failure]]:
-    """The JSON of the records that were changed, and why the others were not, by index.
+class _Changing:
+    """The updates of one request on their way into the table."""
 
-    Most requests break no rule, so all are tried at once and only then asked about.
-    """
-    failures: dict[int, Failure] = {}
-    for _ in range(_ATTEMPTS):
-        good = [(index, update) for index, update in updates if index not in failures]
-        if not good:
-            nothing = summary(
-                author.operation, "update", entity.name, author.actor, author.at, total=total, succeeded=0
-            )
-            append_changes(connection, author.tenant, [nothing])
-            return "", failures
-        updated = update_records(connection, author, entity, [update for _, update in good], total=total)
-        if updated is None:
-            found = _why(connection, author.schema, entity, good)
-            failures |= found or {index: IN_THE_WAY for index, _ in good}
-            continue
-        if updated.missing:
-            left = [good[n - 1] for n in updated.missing]
-            found = _why(connection, author.schema, entity, left)
-            failures |= {index: found.get(index, IN_THE_WAY) for index, _ in left}
-        return updated.records, failures
-    raise UnavailableError("Others are changing these records at the moment.", "database_busy", retry_after=2)
+    def __init__(self, connection: Connection, author: Author, entity: Entity, total: int) -> None:
+        self._connection, self._author, self._entity, self._total = connection, author, entity, total
+        self._changed: list[str] = []
+        self._left: Found = {}
 
+    def change(self, updates: Numbered[Update]) -> tuple[str, dict[int, Failure]]:
+        """The JSON of the records that were changed, and why the others were not, by index."""
+        found = write_what_can_be(updates, self._write, self._judge) | self._left
+        author, changed = self._author, len(updates) - len(found)
+        whole = summary(
+            author.operation, "update", self._entity.name, author.actor, author.at, total=self._total, succeeded=changed
+        )
+        append_changes(self._connection, author.tenant, [whole])
+        return ",".join(filter(None, self._changed)), {index: failures[0] for index, failures in found.items()}
 
-def _why(
-    connection: Connection, schema: str, entity: Entity, updates: Sequence[tuple[int, Update]]
-) -> dict[int, Failure]:
-    problems, lost = update_problems(connection, schema, entity, [update for _, update in updates])
-    found = {updates[n - 1][0]: NOT_FOUND for n in lost}
-    for problem in problems:
-        found.setdefault(updates[problem.n - 1][0], explain(entity, problem))
-    return found
+    def _write(self, updates: Numbered[Update]) -> Refused | None:
+        updated = update_records(self._connection, self._author, self._entity, [update for _, update in updates])
+        if isinstance(updated, Refused):
+            return updated
+        self._changed.append(updated.records)
+        if left := [updates[n - 1] for n in updated.missing]:
+            self._left |= {index: [IN_THE_WAY] for index, _ in left} | (self._why(left) or {})
+        return None
+
+    def _judge(self, updates: Numbered[Update]) -> Found | None:
+        # Parts do not lock in the order in which everybody does.
+        lock_records(self._connection, self._author.schema, self._entity, [update for _, update in updates])
+        return self._why(updates)
+
+    def _why(self, updates: Numbered[Update]) -> Found | None:
+        problems, lost = update_problems(
+            self._connection, self._author.schema, self._entity, [update for _, update in updates]
+        )
+        found: Found = {updates[n - 1][0]: [NOT_FOUND] for n in lost}
+        for problem in problems or []:
+            found.setdefault(updates[problem.n - 1][0], []).append(explain(self._entity, problem))
+        return None if problems is None and not lost else found
 
 
 def _refuse_duplicates(items: Items) -> None:
-    if len({item["id"] for _, item in items.valid}) == len(items.valid):
+    ids = {index: str(item["id"]) for index, item in items.valid}
+    if items.invalid:
+        sent = items.sent()
+        ids |= {index: decode_id(sent[index]["id"]) for index in items.invalid}
+    if len(set(ids.values())) == items.total:
         return
     first: dict[str, int] = {}
     details: list[Detail] = []
-    for index, item in items.valid:
-        earlier = first.setdefault(item["id"], index)
+    for index in range(items.total):
+        earlier = first.setdefault(ids[index], index)
         if earlier != index:
             details.append({"field": f"updates[{index}].id", "message": f"is also that of updates[{earlier}]"})
     raise BadRequestError("An id may stand there once.", "duplicate_ids", details=details)

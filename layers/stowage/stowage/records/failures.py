@@ -7,6 +7,7 @@ from typing import Any
 from stowage.entities import ENTITIES, Entity
 from stowage.errors import BadRequestError, ConflictError, Detail, StowageError
 from stowage.postgres.record_rules import Problem
+from stowage.postgres.savepoints import Refused
 
 
 @dataclass(frozen=True)
@@ -42,11 +43,32 @@ def explain(entity: Entity, problem: Problem) -> Failure:
         case "followed":
             return Failure("has_children", "", f"It still has {problem.about}; move them first.")
         case "check":
-            return Failure("invalid", "", f"The database's rule {problem.about} does not allow this.")
+            columns = problem.about.split(",")
+            named = [field.name for field in entity.fields if field.column in columns]
+            if not named:
+                return NOT_ALLOWED
+            are = "is" if len(named) == 1 else "are"
+            return Failure("invalid", named[-1], f"This {' and '.join(named)} {are} not allowed.")
+
+
+def explain_refusal(refused: Refused) -> Failure:
+    """What can be told of a record that only the database itself refuses."""
+    match refused.sqlstate:
+        case "23505" | "23P01":
+            return IN_THE_WAY
+        case "23503":
+            return Failure("invalid_reference", "", "It names a record that is not there.")
+        case state if state.startswith("22"):
+            return Failure("invalid", "", "A value does not fit its column in the database.")
+    return NOT_ALLOWED
 
 
 NOT_FOUND = Failure("not_found", "id", "There is no such record.")
 IN_THE_WAY = Failure("conflict", "", "Another record stands in the way of this one.")
+NOT_ALLOWED = Failure("invalid", "", "The database does not allow this record.")
+NOT_TRIED = Failure(
+    "not_tried", "", "The database refuses too many of these records to try each; send this one again with fewer."
+)
 
 
 def duplicate(index: int, fields: Iterable[str], key: str) -> Failure:

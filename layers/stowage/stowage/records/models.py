@@ -10,15 +10,16 @@ from datetime import datetime
 from functools import cache
 from typing import Annotated, Any, NotRequired, TypedDict, get_args
 
-from pydantic import AfterValidator, AwareDatetime, ConfigDict, StringConstraints, TypeAdapter, with_config
+from pydantic import AfterValidator, ConfigDict, StringConstraints, TypeAdapter, with_config
 from pydantic import Field as Constraint
 from pydantic.fields import FieldInfo
 
 from stowage.entities import Entity
 from stowage.ids import decode_id
+from stowage.moments import Moment
 
 MOST_ITEMS = 10_000
-KEPT_BY_US = ("createdAt", "updatedAt", "deletedAt", "deletedBy", "purgeAt", "deletedOperation")
+KEPT_BY_US = ("createdAt", "updatedAt", "deletedAt", "deletedBy", "purgeAt", "deletedOperation", "deletedWith")
 """Fields that no client writes."""
 LONGEST_ID_BYTES = 1000
 
@@ -134,7 +135,7 @@ def _value(info: FieldInfo, *, is_id: bool) -> Any:
     elif declared is float:
         value = Annotated[float, Constraint(allow_inf_nan=False)]
     elif declared is datetime:
-        value = AwareDatetime
+        value = Moment
     for rule in info.metadata:
         value = Annotated[value, rule]
     return value | None if nullable else value

@@ -1,16 +1,16 @@
 """Rows of a file as records: the entity's own types, each field read from what its cell can hold."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import cache
 from types import NoneType
 from typing import Annotated, Any, NotRequired, TypedDict, get_args
 
-from pydantic import BeforeValidator, ConfigDict, StringConstraints, TypeAdapter, ValidationError
+from pydantic import ConfigDict, StringConstraints, TypeAdapter, ValidationError
 
 from stowage.entities import ENTITIES, Field
+from stowage.moments import Moment
 
 LONGEST_ERROR = 500
 
@@ -62,35 +62,6 @@ def _type(declared: Field, info: Any, *, nullable: bool) -> Any:
     if declared.type == "timestamp":
         return Moment | None if nullable else Moment
     return Annotated[info.annotation, *info.metadata] if info.metadata else info.annotation
-
-
-_PLAIN = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d{1,6})?)?(Z|[+-]\d\d:\d\d)", re.ASCII)
-
-
-def _moment(given: object) -> object:
-    """Read RFC 3339, with a space too; a time without a zone could be any of 24 hours, a number anything.
-
-    A text that Postgres reads alike stays as it is: to write a datetime anew costs more than the rest of its row.
-    """
-    text = ""
-    if isinstance(given, str):
-        text = given.strip()
-        try:
-            given = datetime.fromisoformat(text)
-        except ValueError:
-            raise ValueError("expected a time such as 2026-01-31T09:00:00Z") from None
-    if not isinstance(given, datetime):
-        raise ValueError("expected a time such as 2026-01-31T09:00:00Z")  # noqa: TRY004 (pydantic takes ValueErrors)
-    if given.tzinfo is None:
-        raise ValueError("the time has no zone; write it as 2026-01-31T09:00:00Z")
-    try:
-        given.astimezone(UTC)
-    except OverflowError:
-        raise ValueError("the time lies outside the years 1 to 9999") from None
-    return text if _PLAIN.fullmatch(text) else given.isoformat()
-
-
-Moment = Annotated[str, BeforeValidator(_moment)]
 
 
 def validate(types: RowTypes, given: Sequence[Record]) -> tuple[list[Record | None], dict[int, str]]:

@@ -8,9 +8,10 @@ from stowage.entities import Entity
 from stowage.errors import UnavailableError
 from stowage.imports.files.preparing import Prepared
 from stowage.imports.files.records import OnConflict
-from stowage.postgres.import_batches import BatchOutcome, ImportSession, Refused
+from stowage.postgres.import_batches import BatchOutcome, ImportSession
 from stowage.postgres.record_rules import Problem
-from stowage.records.failures import IN_THE_WAY, Failure, explain
+from stowage.postgres.savepoints import Refused
+from stowage.records.failures import IN_THE_WAY, Failure, explain, explain_refusal
 
 _TRIES = 6
 _WAIT_SECONDS = 0.1
@@ -159,7 +160,7 @@ class _BatchWriting:
         if len(left) < len(rows):
             again(left)
         elif len(rows) == 1:
-            self._fail(rows[0], _refusal(refused))
+            self._fail(rows[0], explain_refusal(refused))
         else:
             half = len(rows) // 2
             again(rows[:half])
@@ -176,14 +177,3 @@ def _by_row(problems: Iterable[Problem]) -> dict[int, list[Problem]]:
     for problem in problems:
         found.setdefault(problem.n, []).append(problem)
     return found
-
-
-def _refusal(refused: Refused) -> Failure:
-    """What can be told of a row that only the database itself refuses."""
-    named = f" (the rule {refused.constraint})" if refused.constraint else ""
-    match refused.sqlstate:
-        case "23505" | "23P01":
-            return Failure("conflict", "", f"Another record stands in the way of this one{named}.")
-        case "23503":
-            return Failure("invalid_reference", "", f"The row names a record that is not there{named}.")
-    return Failure("invalid", "", f"The database does not allow this row{named}.")
