@@ -7,12 +7,15 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 
 import psycopg
 import pytest
 
+from stowage.trash.purging import purge_journal
 from tests.conftest import ROOT, RunningStack
-from tests.stack.office import Office, open_office
+from tests.stack.office import Office, in_process, open_office
+from tests.stack.route_surface import wait_until
 
 # As the function of the route does it, in a process of its own that can be killed.
 FUNCTION = """
@@ -22,7 +25,7 @@ from stowage.bulk.requests import DeleteRequest, ReassignRequest, UndoRequest
 from stowage.tenants import Tenant
 from stowage.trash.items import RestoreRequest
 from stowage.trash.deleting import delete_item
-from stowage.trash.purging import purge_tenant
+from stowage.trash.purging import purge_journal
 from stowage.trash.restoring import restore_item
 tenant, now = Tenant({tenant!r}, {tenant!r}, "x"), datetime.now(UTC)
 {call}
@@ -133,3 +136,25 @@ def test_a_killed_function_has_done_nothing(office: Office, what: str, lock: str
     }
     assert again[what]()
     assert office.is_gapless()
+
+
+AGE = "UPDATE stowage.changes SET at = at - interval '400 days' WHERE tenant = %s"
+HOLD_FORGETTING = (
+    "SELECT pg_advisory_xact_lock_shared(hashtextextended(concat_ws(E'\\x1f', 'forget', %(tenant)s::text), 0))"
+)
+ENTRY = "SELECT FROM stowage.changes WHERE tenant = %(tenant)s AND id = 'c' FOR UPDATE"
+
+
+@pytest.mark.parametrize("lock", [HOLD_FORGETTING, ENTRY], ids=["undo", "entry"])
+def test_a_killed_purge_has_forgotten_nothing(office: Office, lock: str) -> None:
+    office.delete("a", "b", "c")
+    with office.database.transaction():
+        office.database.execute("SET LOCAL ROLE stowage_owner")
+        office.database.execute(AGE, (office.id,))
+    before = snapshot(office)
+    with held(office, lock):
+        kill_while_it_waits(office, "purge_journal(tenant, now, lambda: True)")
+    wait_until(lambda: not waiting(office))
+    assert snapshot(office) == before
+    with in_process(office.stack):
+        assert purge_journal(office.tenant, datetime.now(UTC), lambda: True) == (6, True)

@@ -35,6 +35,7 @@ def database(request: pytest.FixtureRequest) -> Iterator[str]:
         "UPDATE stowage.changes SET actor = 'nobody'",
         "UPDATE stowage.changes SET before = NULL",
         "DELETE FROM stowage.changes",
+        "SELECT stowage.forget_changes('acme', now(), 1)",
         "TRUNCATE stowage.changes",
         "DROP TABLE stowage.changes",
         "UPDATE stowage.positions SET seq = 0",
@@ -80,6 +81,7 @@ def test_numbers_cannot_be_given_back(database: str, wanted: int | None) -> None
         "TRUNCATE tenant_acme.brands CASCADE",
         "INSERT INTO stowage.changes SELECT * FROM stowage.changes",
         "SELECT stowage.take_seqs('acme', 1)",
+        "SELECT stowage.forget_changes('acme', now(), 1)",
     ],
 )
 def test_the_role_of_dumps_only_reads(database: str, statement: LiteralString) -> None:
@@ -108,6 +110,30 @@ def test_the_purge_blanks_images_and_deletes_records_and_changes_none(database: 
         ):
             with pytest.raises(REFUSED):
                 connection.execute(statement)
+
+
+_AGED: LiteralString = """
+INSERT INTO stowage.changes
+SELECT 'aged', 1 + stowage.take_seqs('aged', 1), 'op_' || %(days)s, 'brands', 'x', 'created', NULL, '{}', 'me',
+       now() - %(days)s * interval '1 day' + interval '1 minute'
+"""
+
+
+def test_nobody_makes_the_journal_forget_what_is_younger_than_thirty_days(database: str) -> None:
+    with connect(database, "stowage_app") as connection:
+        for days in (400, 31, 30, 1):
+            connection.execute(_AGED, {"days": days})
+    with connect(database, "stowage_purge") as connection:
+        kept = connection.execute("SELECT count(*) FROM stowage.changes WHERE tenant = 'acme'").fetchone()
+        for older_than in ("infinity", "2999-01-01"):
+            connection.execute("SELECT stowage.forget_changes('aged', %s, 1000)", (older_than,))
+            connection.execute("SELECT stowage.forget_changes('acme', %s, 1000)", (older_than,))
+        left = connection.execute("SELECT seq FROM stowage.changes WHERE tenant = 'aged' ORDER BY seq").fetchall()
+        assert left == [(3,), (4,)]
+        assert connection.execute("SELECT count(*) FROM stowage.changes WHERE tenant = 'acme'").fetchone() == kept
+        for given in ("NULL, 1", "now(), NULL", "now(), 0"):
+            with pytest.raises(psycopg.errors.InvalidParameterValue):
+                connection.execute(f"SELECT stowage.forget_changes('aged', {given})".encode())
 
 
 def test_a_grant_covers_tables_and_sequences_made_later(database: str) -> None:

@@ -3,16 +3,25 @@
 import json
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import psycopg
 import pytest
+import requests
 
+from stowage.entities import ENTITIES
+from stowage.ids import new_operation_id
+from stowage.postgres.bulk import Stamp
+from stowage.postgres.connection import PURGE, borrowed
+from stowage.postgres.purge import append_event, purge_records
+from stowage.postgres.trash import recount_trash
 from stowage.trash.due import next_purge
 from stowage.trash.purging import purge_tenant
 from tests.conftest import RunningStack
-from tests.stack.office import Office, in_process
+from tests.stack.office import Office, in_process, refusal
+from tests.stack.route_surface import wait_until
 
 LATER = timedelta(days=30, minutes=1)
 
@@ -95,6 +104,32 @@ def test_what_is_still_needed_stays_and_holds_nothing_up(office: Office) -> None
 
 
 @pytest.mark.usefixtures("here")
+def test_what_a_table_of_the_product_refers_to_stays_and_holds_nothing_up(office: Office) -> None:
+    names = office.accounts(*(f"a{n:02}" for n in range(20)))
+    office.run(
+        "CREATE TABLE bills (account text NOT NULL REFERENCES accounts); INSERT INTO bills VALUES ('a07'), ('a19')"
+    )
+    office.delete(*names)
+    later = datetime.now(UTC) + LATER
+    assert purge(office, later) == (18, True)
+    assert set(office.rows("accounts")) == {"a07", "a19"}
+    office.run("DELETE FROM bills")
+    assert purge(office, later) == (2, True)
+
+
+@pytest.mark.usefixtures("here")
+def test_what_a_trigger_of_the_product_keeps_stays_and_ends_the_purge_all_the_same(office: Office) -> None:
+    office.accounts("a", "b")
+    office.run(
+        "CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';"
+        "CREATE TRIGGER keep BEFORE DELETE ON accounts FOR EACH ROW WHEN (OLD.id = 'a') EXECUTE FUNCTION keep()"
+    )
+    office.delete("a", "b")
+    assert purge(office, datetime.now(UTC) + LATER) == (1, True)
+    assert set(office.rows("accounts")) == {"a"}
+
+
+@pytest.mark.usefixtures("here")
 def test_what_lost_its_parent_to_sql_of_the_product_is_listed_by_itself_afterwards(office: Office) -> None:
     office.accounts("a")
     office.posts("a", "p")
@@ -113,15 +148,128 @@ def test_each_batch_is_audited_and_leaves_ids_and_hashes_only(office: Office) ->
     gone, told = journal_after(office, operation)
     assert (gone["type"], gone["id"], gone["actor"], gone["after"]) == ("purged", "a", "stowage", None)
     assert len(gone["before"]["$sha256"]) == 64
-    assert told["after"] == {"kind": "purge", "total": 1, "succeeded": 1, "failed": 0, "cascaded": 0}
+    assert told["after"] == {"kind": "purge", "total": 1, "succeeded": 1, "failed": 0, "cascaded": {"posts": 0}}
     assert office.journal(operation)[0]["after"].keys() == {"$sha256"}
     assert office.caller("viewer").get(office.path("bulk/operations")).json()["pagination"]["total"] == 1
+
+
+def events(office: Office) -> list[Any]:
+    """What each `trash.purged` in the journal tells."""
+    with psycopg.connect(office.app_url, autocommit=True) as connection:
+        found = connection.execute(
+            "SELECT entity, id = operation, actor, before, after FROM stowage.changes "
+            "WHERE tenant = %s AND type = 'trash.purged' ORDER BY seq",
+            (office.id,),
+        ).fetchall()
+    assert all(row[:4] == ("trash", True, "stowage", None) for row in found)
+    return [row[4] for row in found]
+
+
+@pytest.mark.usefixtures("here")
+def test_a_purge_tells_once_what_went_however_many_calls_it_took(office: Office) -> None:
+    office.accounts(*(f"a{n:04}" for n in range(1_200)), "late")
+    office.posts("a0000", "p", "q")
+    office.posts("late", "r")
+    office.run("INSERT INTO tasks (id, title) VALUES ('tsk_1', 'x')")
+    office.delete(*(f"a{n:04}" for n in range(1_200)))
+    office.run("UPDATE tasks SET deleted_at = now(), purge_at = now()")
+    later = datetime.now(UTC) + LATER
+    first, second = purge(office, later, batches=2), purge(office, later, batches=3)
+    assert not first[1]
+    assert not second[1]
+    assert min(first[0], second[0]) > 0
+    assert events(office) == []
+    assert purge(office, later) == (1_203 - first[0] - second[0], True)
+    told = {"total": 1_203, "entities": {"accounts": 1_200, "posts": 2, "tasks": 1}}
+    assert events(office) == [told]
+    assert purge(office, later) == (0, True)
+    assert events(office) == [told]
+    office.delete("late")
+    assert purge(office, later + LATER) == (2, True)
+    assert events(office) == [told, {"total": 2, "entities": {"accounts": 1, "posts": 1}}]
+    assert office.is_gapless()
+
+
+@pytest.mark.usefixtures("here")
+def test_what_an_admin_deleted_for_good_is_no_part_of_the_purges_event(office: Office) -> None:
+    office.accounts("a", "b")
+    office.delete("a", "b")
+    assert office.caller("admin").delete(office.path("trash/a?dataType=accounts")).status_code == 200
+    assert purge(office, datetime.now(UTC)) == (0, True)
+    assert events(office) == []
+    assert purge(office, datetime.now(UTC) + LATER) == (1, True)
+    assert events(office) == [{"total": 1, "entities": {"accounts": 1}}]
+
+
+@pytest.mark.usefixtures("here")
+def test_two_purges_that_end_at_once_tell_once(office: Office) -> None:
+    office.accounts("a")
+    office.delete("a")
+    now = datetime.now(UTC)
+    told = []
+
+    def tell(connection: psycopg.Connection) -> None:
+        with connection.transaction():
+            recount_trash(connection, office.tenant, [])
+            told.append(append_event(connection, office.id, Stamp(new_operation_id(now), "stowage", now, now)))
+
+    with psycopg.connect(office.app_url, autocommit=True) as one, psycopg.connect(office.app_url) as other:
+        purge_records_of(office, "a", now + LATER)
+        recount_trash(other, office.tenant, [])
+        with ThreadPoolExecutor(1) as pool:
+            second = pool.submit(tell, one)
+            wait_until(lambda: blocked(office, one.info.backend_pid))
+            told.append(append_event(other, office.id, Stamp(new_operation_id(now), "stowage", now, now)))
+            other.commit()
+            second.result(20)
+    assert told == [{"accounts": 1}, {}]
+    assert len(events(office)) == 1
+
+
+def purge_records_of(office: Office, record_id: str, at: datetime) -> None:
+    with borrowed("main", PURGE) as connection, connection.transaction():
+        stamp = Stamp(new_operation_id(at), "stowage", at, at)
+        purge_records(connection, office.tenant, ENTITIES["accounts"], [record_id], stamp, only_due=True)
+
+
+def blocked(office: Office, pid: int) -> bool:
+    row = office.database.execute("SELECT cardinality(pg_blocking_pids(%s)) > 0", (pid,)).fetchone()
+    return row == (True,)
+
+
+@pytest.mark.usefixtures("here")
+def test_the_event_is_audited_and_is_no_operation(office: Office) -> None:
+    office.accounts("a")
+    office.delete("a")
+    purge(office, datetime.now(UTC) + LATER)
+    with psycopg.connect(office.app_url, autocommit=True) as connection:
+        row = connection.execute(
+            "SELECT operation FROM stowage.changes WHERE tenant = %s AND type = 'trash.purged'", (office.id,)
+        ).fetchone()
+    assert row is not None
+    response = office.caller().post(office.path("bulk/undo"), json={"operationId": row[0]})
+    refusal(response, 404, "operation_not_found")
+    listed = office.caller("viewer").get(office.path("bulk/operations")).json()
+    assert [each["kind"] for each in listed["operations"]] == ["delete"]
+    admin = office.caller("admin")
+    asked = {"format": "ndjson", "mode": "all", "dataType": "audit", "filters": {"type": "trash.purged"}}
+    export = admin.post(office.path("exports"), json=asked).json()["id"]
+    done = wait_until(lambda: completed(admin.get(office.path(f"exports/{export}")).json()))
+    (line,) = requests.get(done["downloadUrl"], timeout=20).text.splitlines()
+    entry = json.loads(line)
+    assert (entry["operation"], entry["entity"], entry["actor"]) == (row[0], "trash", "stowage")
+    assert entry["after"] == {"total": 1, "entities": {"accounts": 1}}
+
+
+def completed(record: Any) -> Any:
+    return record if record["status"] == "completed" else None
 
 
 def journal_after(office: Office, operation: str) -> list[Any]:
     with psycopg.connect(office.app_url, autocommit=True) as connection:
         found = connection.execute(
-            "SELECT DISTINCT operation FROM stowage.changes WHERE tenant = %s AND operation <> %s",
+            "SELECT DISTINCT operation FROM stowage.changes "
+            "WHERE tenant = %s AND operation <> %s AND type <> 'trash.purged'",
             (office.id, operation),
         ).fetchall()
     assert len(found) == 1
@@ -154,7 +302,7 @@ def test_the_clock_calls_it_when_it_is_due(office: Office, dynamodb: Any) -> Non
         answer["Payload"].close()
     finally:
         client.close()
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while office.rows("accounts"):
         assert time.monotonic() < deadline, "not purged"
         time.sleep(0.1)

@@ -55,6 +55,7 @@ class Settings(BaseModel):
     backup_days: int = 30
     run_days: int = 90
     trash_days: int = 30
+    audit_days: int = 365
     max_cascade: int = 200_000
     purge_function: str = ""
 

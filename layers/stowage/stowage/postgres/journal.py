@@ -14,7 +14,8 @@ class Change:
     """One change of one record.
 
     `entity` is the plural name of the declaration, `id` the raw id, `type` what happened (`created`, `updated`,
-    `deleted`, `restored`, `purged`; `operation` for the summary of a bulk operation, whose `id` is the operation's).
+    `deleted`, `restored`, `purged`; `operation` for the summary of a bulk operation, whose `id` is the operation's;
+    `{subject}.{event}` for what is no record's: `export.requested`, `trash.purged`).
     `before` and `after` are columns as JSON values, by column name; `at` is aware.
     """
 

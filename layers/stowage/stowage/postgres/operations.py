@@ -88,8 +88,10 @@ def list_operations(
 
 _ONE = _OPERATIONS + " AND done.operation = %(operation)s AND done.id = %(operation)s"
 
+# The first is shared with others who undo, and keeps the operation whole: see stowage.forget_changes.
 _LOCK: LiteralString = """
-SELECT pg_advisory_xact_lock(hashtextextended(concat_ws(E'\\x1f', 'undo', %(tenant)s::text, %(operation)s::text), 0))
+SELECT pg_advisory_xact_lock_shared(hashtextextended(concat_ws(E'\\x1f', 'forget', %(tenant)s::text), 0)),
+       pg_advisory_xact_lock(hashtextextended(concat_ws(E'\\x1f', 'undo', %(tenant)s::text, %(operation)s::text), 0))
 """
 
 

@@ -1,4 +1,5 @@
-"""Deleting for good: records past their time, in batches, and single ones that an admin asked for.
+"""Deleting for good: records past their time, in batches, and single ones that an admin asked for; old entries of the
+journal.
 
 As stowage_purge, which may delete records and blank the journal's images of them. What is gone leaves its id and the
 hashes of its images: that something was there can still be shown, what it was cannot.
@@ -14,10 +15,12 @@ from psycopg import sql
 
 from stowage.entities import ENTITIES, Entity
 from stowage.postgres.bulk import Stamp
+from stowage.postgres.journal import Change, append_changes
 from stowage.postgres.relations import any_of, has_children, table_of, text_array
 from stowage.tenants import Tenant
 
 BATCH = 1_000
+FORGOTTEN_AT_ONCE = 10_000
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,7 @@ SELECT id FROM (
         SELECT record.id, record.purge_at, {children} AS children
         FROM {table} AS record
         WHERE record.purge_at <= %(at)s AND record.deleted_at IS NOT NULL AND record.deleted_with IS NULL
-          AND NOT {kept}
+          AND record.id <> ALL(%(left)s::text[]) AND NOT {kept}
         ORDER BY record.purge_at, record.id
         LIMIT %(batch)s
     ) AS first
@@ -69,9 +72,11 @@ _TRASHED_CHILDREN = sql.SQL("""
 """)
 
 
-def due_for_purge(connection: psycopg.Connection, schema: str, declared: Entity, at: datetime) -> list[str]:
-    """The next ids past their time, oldest first: a thousand records with what goes with them, or one that alone has
-    more.
+def due_for_purge(
+    connection: psycopg.Connection, schema: str, declared: Entity, at: datetime, left: Sequence[str] = ()
+) -> list[str]:
+    """The next ids past their time but for those `left`, oldest first: a thousand records with what goes with them, or
+    one that alone has more.
     """
     children = [
         _TRASHED_CHILDREN.format(table=table_of(schema, child), column=sql.Identifier(child.column(reference.field)))
@@ -82,7 +87,7 @@ def due_for_purge(connection: psycopg.Connection, schema: str, declared: Entity,
         children=sql.SQL(" + ").join(children) if children else sql.SQL("0"),
         kept=_is_kept(schema, declared),
     )
-    return [row[0] for row in connection.execute(statement, {"at": at, "batch": BATCH})]
+    return [row[0] for row in connection.execute(statement, {"at": at, "batch": BATCH, "left": text_array(left)})]
 
 
 _HAS_ANY = sql.SQL("EXISTS (SELECT FROM {table} AS child WHERE child.{column} = record.id)")
@@ -135,8 +140,7 @@ written AS (
     UNION ALL
     SELECT %(tenant)s, taken.base + (SELECT count(*) FROM lines) + 1, %(operation)s, %(entity)s, %(operation)s,
            'operation', NULL, jsonb_build_object(
-               'kind', 'purge', 'total', total, 'succeeded', total, 'failed', 0,
-               'cascaded', (SELECT count(*) FROM lines WHERE part > 0)
+               'kind', 'purge', 'total', total, 'succeeded', total, 'failed', 0{cascaded}
            ), %(actor)s, %(at)s
     FROM taken, (SELECT count(*) AS total FROM gone) AS counted_gone
     WHERE total > 0
@@ -153,6 +157,8 @@ _PURGED_CHILDREN = sql.SQL("""
 """)
 
 _PURGED_LINES = sql.SQL(" UNION ALL SELECT {part}, 0, {entity}, id, before, was_listed FROM {name} ")
+
+_CASCADED = sql.SQL(", 'cascaded', jsonb_build_object({})")
 
 _HASH: LiteralString = "jsonb_build_object('$sha256', encode(sha256(convert_to(({})::text, 'UTF8')), 'hex'))"
 
@@ -205,6 +211,14 @@ def purge_records(
             _PURGED_LINES.format(part=sql.Literal(part), entity=sql.Literal(child.name), name=name)
             for name, (part, (child, _)) in zip(names, cascades, strict=True)
         ),
+        cascaded=_CASCADED.format(
+            sql.SQL(", ").join(
+                sql.SQL("{}, {}").format(sql.Literal(child.name), count)
+                for (_, (child, _)), count in zip(cascades, counts, strict=True)
+            )
+        )
+        if cascades
+        else sql.SQL(""),
         counts=sql.SQL(", ").join(counts) if counts else sql.SQL("NULL"),
     )
     row = connection.execute(
@@ -230,3 +244,52 @@ _SWEEP: LiteralString = "DELETE FROM stowage.idempotency_answers WHERE expires_a
 def sweep_answers(connection: psycopg.Connection) -> int:
     """Delete kept answers that nobody will be given any more (as stowage_app); how many."""
     return connection.execute(_SWEEP).rowcount
+
+
+_GONE: LiteralString = """
+WITH told AS MATERIALIZED (
+    SELECT coalesce(max(seq), 0) AS seq FROM stowage.changes
+    WHERE tenant = %(tenant)s AND entity = 'trash' AND type = 'trash.purged'
+),
+purges AS MATERIALIZED (
+    SELECT done.entity, done.after FROM told, stowage.changes AS done
+    WHERE done.tenant = %(tenant)s AND done.type = 'operation' AND done.seq > told.seq
+      AND done.after ->> 'kind' = 'purge' AND done.actor = %(actor)s
+),
+gone AS (
+    SELECT entity, (after ->> 'succeeded')::bigint AS count FROM purges
+    UNION ALL
+    SELECT came.key, came.value::bigint FROM purges, jsonb_each_text(after -> 'cascaded') AS came
+)
+SELECT entity, sum(count)::bigint FROM gone WHERE count > 0 GROUP BY entity ORDER BY entity
+"""
+
+
+def append_event(connection: psycopg.Connection, tenant: str, stamp: Stamp) -> dict[str, int]:
+    """Append the event `trash.purged` if anything went by that actor's purges since the last one; how much, by entity.
+
+    Within a transaction that holds the tenant's numbers already, so that two that end at once do not both tell.
+    """
+    gone: dict[str, int] = dict(connection.execute(_GONE, {"tenant": tenant, "actor": stamp.actor}).fetchall())
+    if gone:
+        after = {"total": sum(gone.values()), "entities": gone}
+        append_changes(
+            connection,
+            tenant,
+            [Change(stamp.operation, "trash", stamp.operation, "trash.purged", None, after, stamp.actor, stamp.at)],
+        )
+    return gone
+
+
+_FORGET: LiteralString = "SELECT stowage.forget_changes(%s, %s, %s)"
+
+
+def forget_changes(
+    connection: psycopg.Connection, tenant: str, older_than: datetime, most: int = FORGOTTEN_AT_ONCE
+) -> int:
+    """Delete the oldest entries of a tenant's journal that are older than that, `most` at once; how many, 0 where none
+    is left (`product/0016_journal_retention.sql`).
+    """
+    row = connection.execute(_FORGET, (tenant, older_than, most)).fetchone()
+    assert row is not None, "a function's answer is a row"
+    return int(row[0])
