@@ -1,34 +1,27 @@
-"""A function that dies between two statements of a bulk request leaves all of it undone, or none of it."""
+"""A function that dies between two statements of an edit leaves all of it undone, or none of it."""
 
+import multiprocessing
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from typing import Any
 
 import psycopg
 import pytest
 
-from stowage.trash.purging import purge_journal
-from tests.conftest import ROOT, RunningStack
+from tests.conftest import RunningStack
+from tests.faults.edits import ACTOR, CHANGED, KEY, NEW, carry_out, edits
+from tests.stack.journal_story import adds_up
 from tests.stack.office import Office, in_process, open_office
-from tests.stack.route_surface import wait_until
 
-# As the function of the route does it, in a process of its own that can be killed.
-FUNCTION = """
-from datetime import UTC, datetime
-from stowage.bulk import bulk_delete, bulk_reassign, bulk_undo
-from stowage.bulk.requests import DeleteRequest, ReassignRequest, UndoRequest
-from stowage.tenants import Tenant
-from stowage.trash.items import RestoreRequest
-from stowage.trash.deleting import delete_item
-from stowage.trash.purging import purge_journal
-from stowage.trash.restoring import restore_item
-tenant, now = Tenant({tenant!r}, {tenant!r}, "x"), datetime.now(UTC)
-{call}
+PROCESSES = multiprocessing.get_context("forkserver")
+PROCESSES.set_forkserver_preload(["tests.faults.edits"])
+
+WAITING = """
+SELECT 1 FROM pg_stat_activity
+WHERE wait_event_type = 'Lock' AND application_name = 'stowage' AND datname = current_database()
 """
 
 
@@ -36,51 +29,62 @@ tenant, now = Tenant({tenant!r}, {tenant!r}, "x"), datetime.now(UTC)
 def office(stack: RunningStack, database: psycopg.Connection) -> Iterator[Office]:
     made = open_office(stack, database)
     made.accounts("a", "b", "c")
-    made.posts("a", "p", "q")
-    yield made
+    made.posts("c", "p", "q")
+    with in_process(stack):
+        yield made
     made.close()
 
 
+# ── Somebody else, in the way of one statement or another ────────────────────────────────────────────────────────────
+
+LOCKS = {
+    "parent": "SELECT FROM {schema}.groups WHERE id = %(group)s FOR UPDATE",
+    "record": "SELECT FROM {schema}.accounts WHERE id = %(record)s FOR UPDATE",
+    "child": "SELECT FROM {schema}.posts WHERE id = 'q' FOR UPDATE",
+    "name": "INSERT INTO {schema}.accounts (id, username, platform, brand_id) VALUES ('new', %(name)s, 'x', 'brd_1')",
+    "journal": "SELECT FROM stowage.positions WHERE tenant = %(tenant)s FOR UPDATE",
+    "undo": "SELECT pg_advisory_xact_lock_shared(hashtextextended(concat_ws(E'\\x1f', 'forget', %(tenant)s::text), 0))",
+    "entry": "SELECT FROM stowage.changes WHERE tenant = %(tenant)s AND id = 'c' FOR UPDATE",
+    "answer": (
+        "INSERT INTO stowage.idempotency_answers (tenant, caller, method, route, key, body_sha256, status, body) "
+        "VALUES (%(tenant)s, %(actor)s, %(method)s, %(route)s, %(key)s, sha256(''), 200, '')"
+    ),
+}
+"""What an edit waits for, in the order of its statements: the answer is the last, when all else has been done."""
+
+
 @contextmanager
-def held(office: Office, statement: str) -> Iterator[None]:
+def held(office: Office, lock: str, **given: str) -> Iterator[None]:
     """Somebody else's transaction, in the way until it is over."""
+    values = {"tenant": office.id, "group": "grp_1", "record": "c", "name": "user c"}
+    values |= {"actor": ACTOR, "method": "POST", "key": KEY}
     with psycopg.connect(office.stack.database_url) as other:
-        if "stowage." in statement:
+        if " stowage." in LOCKS[lock]:
             other.execute("SET LOCAL ROLE stowage_owner")
-        other.execute(statement.replace("{schema}", f'"{office.schema}"').encode(), {"tenant": office.id})
+        other.execute(LOCKS[lock].replace("{schema}", f'"{office.schema}"').encode(), values | given)
         yield
         other.rollback()
 
 
-def kill_while_it_waits(office: Office, call: str) -> None:
-    """Start the function, wait until it waits for a lock, and kill it."""
-    environment = os.environ | {
-        "PYTHONPATH": f"{ROOT}/layers/stowage",
-        "AWS_ENDPOINT_URL": office.stack.aws_url,
-        "AWS_ACCESS_KEY_ID": "local",
-        "AWS_SECRET_ACCESS_KEY": "local",
-        "AWS_DEFAULT_REGION": "us-east-1",
-        "STOWAGE_TABLE": office.stack.resources["Table"],
-        "STOWAGE_EXPORTS_BUCKET": "none",
-        "STOWAGE_BACKUPS_BUCKET": "none",
-        "STOWAGE_DATABASE_URL": office.stack.database_url.replace("stowage_master@", ""),
-    }
-    program = FUNCTION.format(tenant=office.id, call=call)
-    with subprocess.Popen([sys.executable, "-c", program], env=environment, stderr=subprocess.PIPE) as function:
-        deadline = time.monotonic() + 15
-        while not waiting(office):
-            assert function.poll() is None, function.stderr and function.stderr.read().decode()
-            assert time.monotonic() < deadline, "it does not wait"
-            time.sleep(0.02)
-        function.send_signal(signal.SIGKILL)
+def kill_while_it_waits(office: Office, name: str, operation: str = "") -> None:
+    """Start the edit in a process of its own, wait until it waits for a lock, and kill it."""
+    function = PROCESSES.Process(target=carry_out, args=(dict(os.environ), name, office.tenant, operation))
+    function.start()
+    deadline = time.monotonic() + 15
+    while not office.database.execute(WAITING).fetchall():
+        assert function.exitcode is None, "it ends without waiting"
+        assert time.monotonic() < deadline, "it does not wait"
+        time.sleep(0.01)
+    function.kill()
+    function.join()
+    assert function.exitcode == -signal.SIGKILL
 
 
-def waiting(office: Office) -> bool:
-    rows = office.database.execute(
-        "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND application_name = 'stowage' "
-        "AND datname = current_database()"
-    ).fetchall()
-    return bool(rows)
+def wait_until_nobody_waits(office: Office) -> None:
+    deadline = time.monotonic() + 5
+    while office.database.execute(WAITING).fetchall():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 def snapshot(office: Office) -> tuple[object, ...]:
@@ -88,73 +92,115 @@ def snapshot(office: Office) -> tuple[object, ...]:
     with psycopg.connect(office.app_url, autocommit=True) as connection:
         kept = tuple(
             tuple(connection.execute(f"SELECT * FROM stowage.{table} WHERE tenant = %s".encode(), (office.id,)))
-            for table in ("changes", "trash_counts", "idempotency_answers")
+            for table in ("changes", "trash_counts", "idempotency_answers", "positions")
         )
     return office.rows("accounts"), office.rows("posts"), kept
 
 
-POSITION = "SELECT FROM stowage.positions WHERE tenant = %(tenant)s FOR UPDATE"
-CHILD = "SELECT FROM {schema}.posts WHERE id = 'q' FOR UPDATE"
-LAST = "SELECT FROM {schema}.accounts WHERE id = 'c' FOR UPDATE"
+# ── What was done before, so that there is something to edit ─────────────────────────────────────────────────────────
 
 
-LOCKS = {"journal": POSITION, "child": CHILD, "record": LAST}
-CASES = [
-    pytest.param(what, lock, id=f"{what}-{name}")
-    for what in ("delete", "reassign", "undo", "restore", "purge")
-    for name, lock in LOCKS.items()
-    if (what, name) != ("reassign", "child")  # it touches no posts
-]
+def nothing(office: Office) -> str:
+    office.delete("b")  # so that the tenant has a journal
+    return ""
 
 
-@pytest.mark.parametrize(("what", "lock"), CASES)
-def test_a_killed_function_has_done_nothing(office: Office, what: str, lock: str) -> None:
-    operation = office.delete("b")["operationId"]
-    if what in ("undo", "restore", "purge"):
-        operation = office.delete("a", "c")["operationId"]
-    calls = {
-        "delete": 'bulk_delete(tenant, "me", DeleteRequest(ids=["a", "c"], dataType="accounts"), now, "key")',
-        "reassign": 'bulk_reassign(tenant, "me", ReassignRequest(ids=["a", "c"], targetBrandId="brd_2"), now, "key")',
-        "undo": f'bulk_undo(tenant, "me", UndoRequest(operationId={operation!r}), now, "key")',
-        "restore": f'restore_item(tenant, "me", {"c" if lock == LAST else "a"!r}, RestoreRequest(), now, "key")',
-        "purge": f'delete_item(tenant, "me", {"c" if lock == LAST else "a"!r}, "accounts", now)',
-    }
-    before = snapshot(office)
-    with held(office, lock):
-        kill_while_it_waits(office, calls[what])
-    deadline = time.monotonic() + 5
-    while waiting(office):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    assert snapshot(office) == before
-    again = {
-        "delete": lambda: office.delete("a", "c")["succeeded"] == 2,
-        "undo": lambda: office.undo(operation)["succeeded"] == 2,
-        "restore": lambda: office.caller().post(office.path("trash/a")).status_code == 200,
-        "purge": lambda: office.caller("admin").delete(office.path("trash/a?dataType=accounts")).status_code == 200,
-        "reassign": lambda: True,
-    }
-    assert again[what]()
-    assert office.is_gapless()
+def deleted(office: Office) -> str:
+    return str(office.delete("a", "c")["operationId"])
+
+
+def sent(office: Office, method: str, path: str, body: Any) -> str:
+    response = office.caller().request(method, path, json=body)
+    assert response.status_code < 300, response.text
+    body = response.json()
+    return str(body.get("data", body)["operationId"])
+
+
+def reassigned(office: Office) -> str:
+    body = {"ids": ["a", "c"], "targetBrandId": "brd_2"}
+    return sent(office, "POST", office.path("bulk/reassign"), body)
+
+
+def updated(office: Office) -> str:
+    updates = [{"id": "c", **CHANGED}, {"id": "a", "followers": 5}]
+    return sent(office, "PATCH", "/api/v1/bulk/accounts", {"updates": updates})
+
+
+def imported(office: Office) -> str:
+    items = [{"id": name, **NEW, "username": name} for name in ("d", "e")]
+    return sent(office, "POST", "/api/v1/import/accounts", {"items": items})
+
+
+TARGET = {"group": "grp_2"}
+FRESH = {"group": "grp_2", "name": "fresh"}
+
+
+@pytest.mark.parametrize(
+    ("name", "before", "locks", "given"),
+    [
+        ("delete", nothing, "record child journal answer", {"route": "bulk/delete"}),
+        ("delete_records", nothing, "record child journal answer", {"route": "bulk/accounts/delete"}),
+        ("delete_record", nothing, "record child journal", {}),
+        ("reassign", nothing, "parent record journal answer", TARGET | {"route": "bulk/reassign"}),
+        ("undo", deleted, "parent record child name journal answer", {"route": "bulk/undo"}),
+        ("undo", reassigned, "parent record journal answer", {"route": "bulk/undo"}),
+        ("undo", updated, "parent record name journal answer", {"route": "bulk/undo"}),
+        ("undo", imported, "record journal answer", {"route": "bulk/undo", "record": "e"}),
+        ("restore", deleted, "parent record child name journal answer", {"route": "trash/c"}),
+        ("delete_for_good", deleted, "record child journal", {}),
+        ("purge", deleted, "record child journal", {}),
+        ("create_record", nothing, "parent name journal answer", FRESH | {"route": "accounts"}),
+        ("update_record", nothing, "parent record name journal", FRESH),
+        (
+            "update_records",
+            nothing,
+            "parent record name journal answer",
+            FRESH | {"method": "PATCH", "route": "bulk/accounts"},
+        ),
+        ("import", nothing, "parent name journal answer", FRESH | {"route": "import/accounts"}),
+    ],
+)
+def test_a_killed_function_has_done_nothing(
+    office: Office, name: str, before: Any, locks: str, given: dict[str, str]
+) -> None:
+    operation = before(office)
+    was = snapshot(office)
+    for lock in locks.split():
+        with held(office, lock, **given):
+            kill_while_it_waits(office, name, operation)
+        wait_until_nobody_waits(office)
+        assert snapshot(office) == was, lock
+    edits(office.tenant, operation)[name]()
+    assert snapshot(office) != was, "the same again, key and all, is done"
+    adds_up(office)
+
+
+def test_a_killed_purge_has_done_whole_batches(office: Office) -> None:
+    office.delete(*office.accounts(*(f"n{n:04}" for n in range(1_500))))
+    with held(office, "record", record="n1400"):
+        kill_while_it_waits(office, "purge")
+    wait_until_nobody_waits(office)
+    left = {f"n{n:04}" for n in range(1_000, 1_500)}
+    assert set(office.rows("accounts")) == left | {"a", "b", "c"}
+    adds_up(office)
+    edits(office.tenant, "")["purge"]()
+    assert set(office.rows("accounts")) == {"a", "b", "c"}
+    assert office.trash()["pagination"]["total"] == 0
+    adds_up(office)
 
 
 AGE = "UPDATE stowage.changes SET at = at - interval '400 days' WHERE tenant = %s"
-HOLD_FORGETTING = (
-    "SELECT pg_advisory_xact_lock_shared(hashtextextended(concat_ws(E'\\x1f', 'forget', %(tenant)s::text), 0))"
-)
-ENTRY = "SELECT FROM stowage.changes WHERE tenant = %(tenant)s AND id = 'c' FOR UPDATE"
 
 
-@pytest.mark.parametrize("lock", [HOLD_FORGETTING, ENTRY], ids=["undo", "entry"])
+@pytest.mark.parametrize("lock", ["undo", "entry"])
 def test_a_killed_purge_has_forgotten_nothing(office: Office, lock: str) -> None:
     office.delete("a", "b", "c")
     with office.database.transaction():
         office.database.execute("SET LOCAL ROLE stowage_owner")
         office.database.execute(AGE, (office.id,))
-    before = snapshot(office)
+    was = snapshot(office)
     with held(office, lock):
-        kill_while_it_waits(office, "purge_journal(tenant, now, lambda: True)")
-    wait_until(lambda: not waiting(office))
-    assert snapshot(office) == before
-    with in_process(office.stack):
-        assert purge_journal(office.tenant, datetime.now(UTC), lambda: True) == (6, True)
+        kill_while_it_waits(office, "forget")
+    wait_until_nobody_waits(office)
+    assert snapshot(office) == was
+    assert edits(office.tenant, "")["forget"]() == (6, True)

@@ -163,6 +163,33 @@ def test_an_account_does_not_go_back_to_a_group_that_is_gone(office: Office) -> 
     assert codes(office.undo(result["operationId"], 207)) == {"a": "conflict"}
 
 
+def update(office: Office, entity: str, *updates: Any) -> str:
+    """Update in bulk; the operation's id."""
+    response = office.caller().patch(f"/api/v1/bulk/{entity}", json={"updates": list(updates)})
+    assert response.status_code == 200, response.text
+    return str(response.json()["data"]["operationId"])
+
+
+def test_an_account_does_not_go_back_to_a_group_of_another_brand(office: Office) -> None:
+    office.accounts("left", "moved")
+    operation = update(office, "accounts", *({"id": name, "groupId": None} for name in ("left", "moved")))
+    update(office, "accounts", {"id": "moved", "brandId": "brd_2"})
+    assert codes(office.undo(operation, 207)) == {"left": None, "moved": "conflict"}
+    assert office.rows("accounts")["moved"]["group_id"] is None
+    back = update(office, "accounts", {"id": "left", "groupId": None})
+    update(office, "groups", {"id": "grp_1", "brandId": "brd_2"})
+    assert codes(office.undo(back, 207)) == {"left": "conflict"}
+
+
+def test_a_group_does_not_leave_its_accounts_behind(office: Office) -> None:
+    operation = update(office, "groups", {"id": "grp_1", "brandId": "brd_2", "label": "Moved"})
+    office.accounts("follower", brand="brd_2")
+    assert codes(office.undo(operation, 207)) == {"grp_1": "has_children"}
+    assert office.rows("groups")["grp_1"]["brand_id"] == "brd_2"
+    reassign(office, ["follower"])
+    assert codes(office.undo(operation)) == {"grp_1": None}
+
+
 def test_an_operation_is_undone_once(office: Office) -> None:
     office.accounts("a")
     operation = office.delete("a")["operationId"]

@@ -125,6 +125,21 @@ def test_of_two_updates_to_the_same_name_the_first_is_made(records: RecordApi) -
     assert [failure["code"] for failure in data(swapped, 207)["failures"]] == ["conflict", "conflict"]
 
 
+def test_who_has_a_name_is_not_refused_because_another_asks_for_it(records: RecordApi) -> None:
+    holder, other = (records.account(records.brand()) for _ in range(2))
+    answer = data(
+        update(
+            records,
+            "accounts",
+            {"id": other["id"], "username": holder["username"]},
+            {"id": holder["id"], "followers": 1},
+        ),
+        207,
+    )
+    assert [item["id"] for item in answer["items"]] == [holder["id"]]
+    assert [(failure["id"], failure["code"]) for failure in answer["failures"]] == [(other["id"], "conflict")]
+
+
 def test_a_check_of_the_database_fails_its_own_record_only(records: RecordApi) -> None:
     brand = records.brand()
     good, bad = records.account(brand), records.account(brand)

@@ -258,6 +258,16 @@ def test_the_total_is_right_whatever_sql_of_the_product_does(office: Office) -> 
     assert office.trash()["pagination"]["total"] == 9
 
 
+def test_what_the_products_sql_took_out_does_not_count_as_gone_along(office: Office) -> None:
+    office.accounts("a")
+    office.posts("a", "p", "q")
+    office.delete("a")
+    office.run("UPDATE posts SET deleted_at = NULL, purge_at = NULL WHERE id = 'p'")
+    assert office.trash()["items"][0]["cascaded"] == {"posts": 1}
+    assert restore(office, "a")["item"]["cascaded"] == {"posts": 1}
+    assert office.live("posts") == {"p", "q"}
+
+
 def test_a_total_too_large_to_count_is_kept(office: Office) -> None:
     made = office.accounts(*(f"a{n:04}" for n in range(1_300)))
     office.delete(*made[:1_200])

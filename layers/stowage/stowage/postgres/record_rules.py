@@ -136,7 +136,7 @@ _TWICE = sql.SQL("""
 SELECT n, 'unique', {rule}, NULL
 FROM (
     SELECT n, row_number() OVER (PARTITION BY {columns} ORDER BY n) AS place FROM candidates
-    WHERE num_nulls({columns}) = 0
+    WHERE {given} AND num_nulls({columns}) = 0
 ) AS ranked
 WHERE place > 1
 """)
@@ -193,8 +193,9 @@ def find_problems(
             )
         )
         if existing:
-            columns = sql.SQL(", ").join(sql.Identifier(entity.column(field)) for field in rule)
-            problems.append(_TWICE.format(rule=sql.Literal(str(n)), columns=columns))
+            own = [entity.column(field) for field in rule]
+            columns = sql.SQL(", ").join(map(sql.Identifier, own))
+            problems.append(_TWICE.format(rule=sql.Literal(str(n)), columns=columns, given=_changes(own)))
     for parent in parents_of(entity):
         problems += _parent_problems(schema, parent, existing=existing)
     if existing:

@@ -68,7 +68,8 @@ FROM {source} JOIN {table} AS record ON record.id = {source}.id
 _CAME_ALONG = sql.SQL("""
 {entity}, (SELECT count(*) FROM {table} AS child
            WHERE child.{column} = record.id AND child.deleted_with = record.id
-             AND child.deleted_operation IS NOT DISTINCT FROM record.deleted_operation)
+             AND child.deleted_operation IS NOT DISTINCT FROM record.deleted_operation
+             AND num_nulls(child.deleted_at) = 0)
 """)
 
 

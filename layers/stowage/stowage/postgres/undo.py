@@ -14,6 +14,7 @@ from psycopg import sql
 from stowage.entities import ENTITIES, Entity
 from stowage.postgres.bulk import Stamp, lock_records
 from stowage.postgres.operations import Operation
+from stowage.postgres.record_rules import followers_of, parents_of
 from stowage.postgres.relations import (
     any_of,
     breaks_a_rule,
@@ -169,6 +170,7 @@ WITH {wanted}, judged AS (
         WHEN record.id IS NULL OR wanted.blanked THEN 'purged'
         WHEN NOT ({outside}) OR ({now}) IS DISTINCT FROM ({left}) THEN 'changed_since'
         WHEN {clashes} THEN 'conflict'
+        WHEN {followed} THEN 'has_children'
     END AS code
     FROM wanted
     LEFT JOIN {table} AS record ON record.id = wanted.id
@@ -183,12 +185,23 @@ _GONE = sql.SQL("""
  AND NOT EXISTS (SELECT FROM {table} AS parent WHERE parent.id = former.{column} {outside}))
 """)
 
+_ASTRAY = sql.SQL("""
+(({former}) IS DISTINCT FROM ({now}) AND EXISTS (
+    SELECT FROM {table} AS parent WHERE parent.id = former.{column} AND ({theirs}) IS DISTINCT FROM ({shared})
+))
+""")
+
+_FOLLOWED = sql.SQL("""
+(({former}) IS DISTINCT FROM ({now}) AND EXISTS (SELECT FROM {table} AS child WHERE child.{column} = record.id))
+""")
+
 
 def judge_updated(undoing: Undoing, count: int) -> list[str | None]:
     """Which of the locked records that the operation changed cannot be put back, by code.
 
     `purged`, `changed_since` (a column that the operation changed has another value now, or the record lies in the
-    trash), `conflict` (what it was is taken by another record, or what it referred to is gone).
+    trash), `conflict` (what it was is taken by another record, or what it referred to is gone or belongs to another by
+    now), `has_children` (others have followed it to where it is).
     """
     declared, schema = undoing.declared, undoing.tenant.schema
     moved = [
@@ -209,13 +222,35 @@ def judge_updated(undoing: Undoing, count: int) -> list[str | None]:
         )
         for reference in declared.references
     ]
+    astray = [
+        _ASTRAY.format(
+            former=_row("former", parent.columns),
+            now=_row("record", parent.columns),
+            table=table_of(schema, parent.entity),
+            column=sql.Identifier(parent.column),
+            theirs=_row("parent", parent.shared),
+            shared=_row("former", parent.shared),
+        )
+        for parent in parents_of(declared)
+        if parent.shared
+    ]
+    followed = [
+        _FOLLOWED.format(
+            former=_row("former", parent.shared),
+            now=_row("record", parent.shared),
+            table=table_of(schema, child),
+            column=sql.Identifier(parent.column),
+        )
+        for child, parent in followers_of(declared)
+    ]
     statement = _JUDGE_UPDATED.format(
         wanted=_WANTED.format(type=sql.Literal("updated")),
         table=table_of(schema, declared),
         outside=outside_trash(declared, "record"),
         now=_row("record", _content(declared)),
         left=_row("latter", _content(declared)),
-        clashes=any_of(moved + gone),
+        clashes=any_of(moved + gone + astray),
+        followed=any_of(followed),
     )
     return undoing.judged(statement, count)
 

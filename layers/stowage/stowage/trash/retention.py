@@ -1,6 +1,6 @@
 """How long the trash keeps what is deleted: fixed when it is deleted, told in whole days. How long the journal does."""
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from stowage.settings import settings
 from stowage.tenants import Tenant
@@ -10,7 +10,7 @@ _DAY = timedelta(days=1)
 
 def purge_time(tenant: Tenant, now: datetime) -> datetime:
     """When what the tenant deletes now goes for good: after its own setting's days, or the deployment's TrashDays."""
-    return now + timedelta(days=_trash_days(tenant))
+    return now.astimezone(UTC) + timedelta(days=_trash_days(tenant))
 
 
 def forget_time(tenant: Tenant, now: datetime) -> datetime | None:
@@ -27,4 +27,5 @@ def _trash_days(tenant: Tenant) -> int:
 
 def days_until(purge_at: datetime, now: datetime) -> int:
     """Days of 24 hours, rounded up, never below 0; whatever the zones of the two times."""
-    return max(0, -((now - purge_at) // _DAY))
+    # Between two times of one zone Python goes by the clock on the wall, an hour off when summer time begins or ends.
+    return max(0, -((now.astimezone(UTC) - purge_at.astimezone(UTC)) // _DAY))
