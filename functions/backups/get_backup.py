@@ -12,4 +12,4 @@ app = http_app()
 def get_backup(caller: Caller, backup_id: Id) -> Data[BackupDetail]:
     """Show one backup; its tenant is the backup's own."""
     tenant = caller.must_see_run(tenant_of(backup_id))
-    return Data(data=backups.read_backup(backups.find_backup(tenant, backup_id)))
+    return Data(data=backups.read_backup(backups.find_backup(tenant, backup_id), caller.now))

@@ -7,20 +7,15 @@ from stowage.entry.http import Caller, http_app, json_response
 from stowage.exports.records import CreatedExport, ExportRequest
 from stowage.ids import encode_id
 
-app = http_app("operator")
+app = http_app("operator", limits=lambda caller: exports.limits_of(caller.tenant_id, caller.sub))
 
 
 @app.post("/api/guilds/<guild_id>/exports")
 def create_export(caller: Caller, request: ExportRequest) -> Response[CreatedExport]:
     """Ask for an export of one entity, of the audit log, or of everything the tenant holds."""
+    caller.limits = exports.limits_of(caller.tenant_id, caller.sub, request)
     created = exports.create_export(
-        caller.tenant,
-        caller.identity,
-        request,
-        caller.now,
-        caller.base_url,
-        key=caller.idempotency_key,
-        answer_headers=caller.answer_headers,
+        caller.tenant, caller.identity, request, caller.now, caller.base_url, key=caller.idempotency_key
     )
     location = f"{caller.path}/{encode_id(created.id)}"
     return json_response(created, 202, {"Location": location, "Retry-After": "2"})

@@ -10,4 +10,4 @@ app = http_app("operator")
 @app.post("/api/guilds/<guild_id>/exports/estimate")
 def estimate(caller: Caller, request: ExportRequest) -> ExportEstimate:
     """Ask Postgres's planner, without starting anything."""
-    return estimate_export(caller.tenant, request)
+    return estimate_export(caller.tenant, caller.identity, request)

@@ -24,7 +24,7 @@ def get_export_progress(
     caller: Caller, export_id: Id, wait: Annotated[WholeNumber, Query(ge=0, le=20)] = 0
 ) -> Response[ExportProgress | str | None]:
     """Read one item; `wait` holds the answer until the state changes; an event stream ends with the export."""
-    viewer = Viewer(caller.tenant_id, caller.identity, caller.base_url)
+    viewer = Viewer(caller.tenant_id, caller.identity, caller.base_url, caller.now)
     if "text/event-stream" in caller.headers.get("accept", ""):
         stream = event_stream(viewer, export_id, caller.headers.get("last-event-id"))
         if stream is None:

@@ -15,4 +15,4 @@ def cancel_job(caller: Caller, job_id: Id) -> Response[Data[jobs.Job]]:
     """Ask a running job to stop, or take a waiting one out of the queue."""
     run = read_run(caller.must_see_run(tenant_of(job_id)), job_id)
     must_own(run, caller.identity)
-    return json_response(Data(data=jobs.job(cancel_run(run, caller.sub, caller.now))), 202)
+    return json_response(Data(data=jobs.job(cancel_run(run, caller.sub, caller.now), caller.now)), 202)

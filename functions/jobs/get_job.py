@@ -13,4 +13,4 @@ def get_job(caller: Caller, job_id: Id) -> Data[jobs.Job]:
     progress = read_progress(job_id)
     tenant = caller.must_see_run(progress and progress["tenant"])
     base_url = caller.base_url if caller.identity.may("operator") else None
-    return Data(data=jobs.job(read_run(tenant, job_id), progress, base_url))
+    return Data(data=jobs.job(read_run(tenant, job_id), caller.now, progress, base_url))

@@ -10,4 +10,5 @@ app = http_app()
 @app.get("/api/jobs/<job_id>/timeline")
 def get_job_timeline(caller: Caller, job_id: Id) -> Data[jobs.Timeline]:
     """Show the stages, every attempt, the manifest and about what it cost."""
-    return Data(data=jobs.read_timeline(read_run(caller.must_see_run(tenant_of(job_id)), job_id)))
+    run = read_run(caller.must_see_run(tenant_of(job_id)), job_id)
+    return Data(data=jobs.read_timeline(run, caller.now))

@@ -1,6 +1,5 @@
 """GET /api/jobs: every kind of run, newest first."""
 
-from datetime import datetime
 from typing import Annotated, Literal
 
 from aws_lambda_powertools.event_handler.openapi.params import Query
@@ -26,7 +25,7 @@ def list_jobs(
     project_id: str | None = None,
     type: Literal[*KINDS] | None = None,  # type: ignore[valid-type]
     status: Literal["pending", "running", "completed", "failed", "cancelled"] | None = None,
-    since: datetime | None = None,
+    since: jobs.Since | None = None,
     cursor: str | None = None,
     limit: Annotated[WholeNumber, Query(ge=1, le=100)] = 20,
 ) -> Answer:

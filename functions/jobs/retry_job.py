@@ -16,4 +16,4 @@ def retry_job(caller: Caller, job_id: Id) -> Response[Data[jobs.Job]]:
     run = read_run(caller.must_see_run(tenant_of(job_id)), job_id)
     caller.must(run.file_role)
     must_own(run, caller.identity)
-    return json_response(Data(data=jobs.job(retry_run(run, caller.sub, caller.now))), 202)
+    return json_response(Data(data=jobs.job(retry_run(run, caller.sub, caller.now), caller.now)), 202)

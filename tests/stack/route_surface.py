@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -12,6 +13,7 @@ import psycopg
 import requests
 from psycopg import sql
 
+from stowage.ids import rfc3339
 from tests.conftest import Api, RunningStack
 
 type Json = Any
@@ -226,9 +228,21 @@ def tick(stack: RunningStack) -> Json:
 
 def change_run(stack: RunningStack, dynamodb: Any, tenant: str, run_id: str, **changes: str) -> None:
     """Write attributes of a run's record, as if time had passed."""
+    _change_item(stack, dynamodb, f"T#{tenant}", f"RUN#{run_id}", changes)
+
+
+def let_expire(stack: RunningStack, dynamodb: Any, tenant: str, run_id: str) -> str:
+    """Let a run's file have expired a moment ago, and the clock not come by; when that was."""
+    expired_at, later = (rfc3339(datetime.now(UTC) + timedelta(seconds=seconds)) for seconds in (-1, 3600))
+    change_run(stack, dynamodb, tenant, run_id, expires_at=expired_at, due_at=later)
+    _change_item(stack, dynamodb, f"RUN#{run_id}", "PROGRESS", {"expires_at": expired_at})
+    return expired_at
+
+
+def _change_item(stack: RunningStack, dynamodb: Any, pk: str, sk: str, changes: dict[str, str]) -> None:
     dynamodb.update_item(
         TableName=stack.resources["Table"],
-        Key={"pk": {"S": f"T#{tenant}"}, "sk": {"S": f"RUN#{run_id}"}},
+        Key={"pk": {"S": pk}, "sk": {"S": sk}},
         UpdateExpression="SET " + ", ".join(f"{name} = :{name}" for name in changes),
         ExpressionAttributeValues={f":{name}": {"S": value} for name, value in changes.items()},
         ConditionExpression="attribute_exists(pk)",

@@ -19,6 +19,7 @@ from tests.stack.route_surface import (
     database_full,
     ended_job,
     fields,
+    let_expire,
     objects_of,
     read_job,
     refusal,
@@ -206,6 +207,25 @@ def test_an_expired_backup_is_shown_without_its_file(stack: RunningStack, admin:
     completed = admin.get("/api/backup?project_id=initech&status=completed&limit=100").json()["data"]
     assert job["id"] not in [entry["id"] for entry in completed]
     audited(stack, "initech", job["id"], "export_backup.expired")
+
+
+def test_a_backup_has_expired_before_the_clock_has_come_by(stack: RunningStack, admin: Api, dynamodb: Any) -> None:
+    job = ended_job(admin, start_backup(admin, "initech"))
+    url = "/api/backup?project_id=initech&limit=100"
+    expired_at = let_expire(stack, dynamodb, "initech", job["id"])
+    refusal(admin.get(job["result"]["download_path"], allow_redirects=False), 410, "expired")
+    backup = admin.get(f"/api/backup/{job['id']}").json()["data"]
+    assert (backup["status"], backup["manifest"], backup["destinations"]) == ("expired", None, [])
+    assert backup["expires_at"] == expired_at
+    pages = {
+        status: admin.get(f"{url}&status={status}").json()
+        for status in ("pending", "running", "completed", "failed", "cancelled", "expired")
+    }
+    expired = {entry["id"]: entry["status"] for entry in pages["expired"]["data"]}
+    assert expired[job["id"]] == "expired"
+    assert set(expired.values()) == {"expired"}
+    assert {entry["status"] for entry in pages["completed"]["data"]} <= {"completed"}
+    assert sum(page["total"] for page in pages.values()) == admin.get(url).json()["total"]
 
 
 def test_an_export_is_no_backup(admin: Api) -> None:

@@ -1,5 +1,6 @@
 """An export's life: made quickly, fetched by its link, cancelled, deleted, expired; each step stands in the journal."""
 
+import json
 import threading
 import time
 from datetime import UTC, datetime, timedelta
@@ -18,6 +19,7 @@ from tests.stack.route_surface import (
     completed_export,
     database_full,
     ended_export,
+    let_expire,
     locked,
     objects_of,
     read_export,
@@ -225,6 +227,34 @@ def test_an_expired_file_is_gone_and_the_record_says_so(
     refusal(admin.post(f"/api/guilds/acme2/exports/{record['id']}/cancel"), 409, "already_finished")
     assert admin.delete(f"/api/guilds/acme2/exports/{record['id']}").status_code == 200
     refusal(follow(record["downloadUrl"]), 404, "link_not_found")
+
+
+def test_every_view_calls_a_file_expired_before_the_clock_has_come_by(
+    stack: RunningStack, admin: Api, dynamodb: Any
+) -> None:
+    record = completed_export(admin)
+    url = f"/api/guilds/acme2/exports/{record['id']}"
+    known = admin.get(f"{url}/progress").headers["etag"]
+    expired_at = let_expire(stack, dynamodb, "acme2", record["id"])
+
+    shown = read_export(admin, record["id"])
+    assert (shown["status"], shown["downloadUrl"], shown["expiresAt"]) == ("expired", None, expired_at)
+    listed = admin.get("/api/guilds/acme2/exports?limit=100").json()["exports"]
+    assert [entry for entry in listed if entry["id"] == record["id"]] == [shown]
+    polled = admin.get(f"{url}/progress", headers={"if-none-match": known})
+    assert (polled.status_code, polled.json()["status"], polled.json()["pollAfterMs"]) == (200, "expired", None)
+    again = admin.get(f"{url}/progress", headers={"if-none-match": polled.headers["etag"]})
+    assert (again.status_code, again.content) == (304, b"")
+    stream = admin.get(f"{url}/progress", headers={"accept": "text/event-stream"}).text
+    [event] = [json.loads(line.removeprefix("data: ")) for line in stream.splitlines() if line.startswith("data: ")]
+    assert (event["status"], event["downloadUrl"]) == ("expired", None)
+    job = admin.get(f"/api/jobs/{record['id']}").json()["data"]
+    assert (job["status"], job["result"]["expired"]) == ("completed", True)
+    [of_list] = [each for each in admin.get("/api/jobs?project_id=acme2").json()["data"] if each["id"] == job["id"]]
+    assert of_list == job
+    timeline = admin.get(f"/api/jobs/{record['id']}/timeline").json()["data"]
+    assert {"stage": "expired", "at": expired_at, "attempt": None} in timeline["stages"]
+    assert timeline["manifest"] is None
 
 
 def moment(when: datetime) -> str:

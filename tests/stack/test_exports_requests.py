@@ -30,6 +30,8 @@ BAD_FIELDS: list[tuple[dict[str, Any], str, str]] = [
     ({"datatype": "accounts"}, "datatype", "invalid_request"),
     ({"tenant": "globex"}, "tenant", "invalid_request"),
     ({"filters": []}, "filters", "invalid_request"),
+    ({"filters": {"createdBefore": "9999-12-31T23:59:59-23:59"}}, "filters.createdBefore", "invalid_filter"),
+    ({"filters": {"createdAfter": "0001-01-01T00:00:00+23:59"}}, "filters.createdAfter", "invalid_filter"),
     ({"filters": "platform=x"}, "filters", "invalid_request"),
     ({"filters": {"password": "x"}}, "filters.password", "invalid_filter"),
     ({"filters": {"deletedAt": "2026-01-01"}}, "filters.deletedAt", "invalid_filter"),
@@ -182,6 +184,18 @@ def test_every_format_carries_its_extension_and_type(format: str, admin: Api) ->
     }[format]
     assert response.headers["content-type"].split(";")[0] == expected
     assert len(response.content) > 0
+
+
+@pytest.mark.parametrize("data_type", ["audit", "gdpr"])
+def test_what_holds_the_audit_log_is_neither_exported_nor_estimated_for_operators(
+    data_type: str, operator: Api, admin: Api
+) -> None:
+    before = total(operator), remaining(operator)
+    body = export_body(dataType=data_type)
+    for route in ROUTES:
+        refusal(operator.post(route, json=body), 403, "role_too_low")
+    assert (total(operator), remaining(operator)) == before
+    assert admin.post(ROUTES[-1], json=body).status_code == 200
 
 
 def rows_of(file: bytes) -> list[dict[str, str]]:

@@ -1,5 +1,6 @@
 """Asking for a file import and starting it: who may, what is refused, what a repeated request does."""
 
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -18,6 +19,7 @@ from tests.stack.file_import_surface import (
     uploaded,
     xlsx_file,
 )
+from tests.stack.route_surface import let_expire
 
 TASKS = csv_file("title", "one")
 UNKNOWN = "01a1f7ff-0000-7000-8000-000000000000"
@@ -45,6 +47,10 @@ def test_an_import_is_asked_for_uploaded_started_and_completes(operator: Api) ->
     [
         ({"size": -1}, "size"),
         ({"size": 5 * 1024**3 + 1}, "size"),
+        ({"size": "10"}, "size"),
+        ({"size": 10.0}, "size"),
+        ({"size": True}, "size"),
+        ({"mapping": {"Name": 1}}, "mapping.Name"),
         ({"type": "parquet"}, "type"),
         ({"filename": ""}, "filename"),
         ({"onConflict": "replace"}, "onConflict"),
@@ -138,6 +144,19 @@ def test_result_files_are_for_operators_and_carry_names(operator: Api, viewer: A
     redirect = operator.get(result["files"]["failed"], allow_redirects=False)
     assert redirect.status_code == 302
     assert "my%20tasks-failed.csv" in redirect.headers["location"]
+
+
+def test_result_files_have_expired_before_the_clock_has_come_by(
+    operator: Api, stack: RunningStack, dynamodb: Any
+) -> None:
+    result = imported(operator, "tasks", "csv", TASKS)
+    assert result["expired"] is False
+    let_expire(stack, dynamodb, TENANT, result["import_id"])
+    listed = operator.get(f"/api/jobs?project_id={TENANT}&type=import").json()["data"]
+    for job in (operator.get(f"/api/jobs/{result['import_id']}").json()["data"], *listed):
+        if job["id"] == result["import_id"]:
+            assert job["result"]["expired"] is True
+            assert job["result"]["files"] == {"successful": None, "failed": None, "unprocessed": None}
 
 
 @pytest.mark.parametrize(

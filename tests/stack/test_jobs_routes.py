@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from statistics import median
 from typing import Any
 
 import psycopg
@@ -13,12 +14,14 @@ from tests.stack.route_surface import (
     UNKNOWN_RUN,
     audited,
     caller,
+    change_run,
     completed_export,
     database_full,
     ended_export,
     ended_job,
     fields,
     locked,
+    read_export,
     read_job,
     refusal,
     start_backup,
@@ -185,6 +188,18 @@ def test_a_long_ago_is_answered_as_quickly_over_all_tenants(stack: RunningStack,
         ("status=done", "status", "invalid_request"),
         ("since=yesterday", "since", "invalid_request"),
         ("since=2026-13-01", "since", "invalid_request"),
+        ("since=", "since", "invalid_request"),
+        ("since=9999-12-31T23:59:59-23:59", "since", "invalid_request"),
+        ("since=0001-01-01T00:00:00%2B23:59", "since", "invalid_request"),
+        ("since=10000-01-01T00:00:00Z", "since", "invalid_request"),
+        ("since=999999999999999", "since", "invalid_request"),
+        ("since=1e400", "since", "invalid_request"),
+        ("since=nan", "since", "invalid_request"),
+        ("until=2026-01-01", "until", "invalid_request"),
+        ("cursor=%00", "cursor", "invalid_cursor"),
+        (f"cursor={UNKNOWN_RUN.upper()}", "cursor", "invalid_cursor"),
+        (f"cursor={UNKNOWN_RUN}%00", "cursor", "invalid_cursor"),
+        (f"cursor=RUN%23{UNKNOWN_RUN}", "cursor", "invalid_cursor"),
         ("cursor=nonsense", "cursor", "invalid_cursor"),
         ("cursor=", "cursor", "invalid_cursor"),
         ("limit=0", "limit", "invalid_request"),
@@ -237,11 +252,10 @@ def test_a_timeline_tells_stages_attempts_proof_and_cost(some: dict[str, str], v
     job = read_job(viewer, some["backup"])
     timeline = viewer.get(f"/api/jobs/{some['backup']}/timeline").json()["data"]
     assert set(timeline) == {"stages", "attempts", "manifest", "cost_usd"}
-    assert timeline["stages"] == [
-        {"stage": "created", "at": job["created_at"]},
-        {"stage": "started", "at": job["started_at"]},
-        {"stage": "completed", "at": job["completed_at"]},
-    ]
+    first, second, *_, last = timeline["stages"]
+    assert first == {"stage": "created", "at": job["created_at"], "attempt": None}
+    assert second == {"stage": "planning", "at": job["started_at"], "attempt": 1}
+    assert last == {"stage": "completed", "at": job["completed_at"], "attempt": 1}
     [attempt] = timeline["attempts"]
     assert (attempt["n"], attempt["error"]) == (1, None)
     assert job["started_at"] <= attempt["started_at"] <= attempt["ended_at"] == job["completed_at"]
@@ -255,6 +269,23 @@ def test_a_timeline_of_what_never_started_is_short(some: dict[str, str], viewer:
     timeline = viewer.get(f"/api/jobs/{some['cancelled export']}/timeline").json()["data"]
     assert [stage["stage"] for stage in timeline["stages"]] == ["created", "cancelled"]
     assert (timeline["attempts"], timeline["manifest"], timeline["cost_usd"]) == ([], None, 0)
+
+
+def test_a_run_that_never_started_says_why_it_ended_as_one_that_did(
+    some: dict[str, str], admin: Api, database: psycopg.Connection
+) -> None:
+    with locked(database, "acme_x", "tasks"):
+        running = start_export(admin, "acme_x", dataType="tasks")["id"]
+        wait_until(lambda: read_job(admin, running)["status"] == "running")
+        assert admin.post(f"/api/jobs/{running}/cancel").status_code == 202
+        ended_job(admin, running, 5)
+    for export_id in (running, some["cancelled export"]):
+        record = read_export(admin, export_id, "acme_x")
+        assert (record["status"], record["errorMessage"]) == ("cancelled", "The run was cancelled.")
+        job = read_job(admin, export_id)
+        assert (job["last_error"], job["progress"]["message"]) == (record["errorMessage"],) * 2
+        progress = admin.get(f"/api/guilds/acme_x/exports/{export_id}/progress").json()
+        assert progress["message"] == record["errorMessage"]
 
 
 def test_what_has_ended_is_not_cancelled(some: dict[str, str], admin: Api) -> None:
@@ -306,6 +337,43 @@ def test_a_running_backup_is_cancelled_and_made_anew(
     assert [attempt["n"] for attempt in attempts] == [1, 2]
     assert attempts[0]["error"]
     assert attempts[1]["error"] is None
+
+
+def test_a_retried_run_takes_as_long_as_it_ran_since(
+    stack: RunningStack, admin: Api, database: psycopg.Connection, dynamodb: Any
+) -> None:
+    with locked(database, "acme_x", "users"):
+        job_id = start_backup(admin, "acme_x")
+        wait_until(lambda: read_job(admin, job_id)["status"] == "running")
+        assert admin.post(f"/api/jobs/{job_id}/cancel").status_code == 202
+        ended_job(admin, job_id, 5)
+    with database_full(stack, dynamodb):
+        yesterday = "2026-01-01T00:00:00.000Z"
+        change_run(stack, dynamodb, "acme_x", job_id, started_at=yesterday, completed_at=yesterday)
+        assert admin.post(f"/api/jobs/{job_id}/retry").json()["data"]["started_at"] is None
+        retried_at = datetime.now(UTC)
+    job = ended_job(admin, job_id)
+    assert job["status"] == "completed"
+    ran = datetime.fromisoformat(job["completed_at"]) - datetime.fromisoformat(job["started_at"])
+    assert datetime.fromisoformat(job["started_at"]) > retried_at
+    assert admin.get(f"/api/backup/{job_id}").json()["data"]["duration_ms"] == round(ran.total_seconds() * 1000)
+
+
+def test_a_retried_run_counts_in_the_stats_by_what_it_ran_since(
+    stack: RunningStack, admin: Api, owner: Api, dynamodb: Any
+) -> None:
+    with database_full(stack, dynamodb):
+        export_id = start_export(admin, "initech")["id"]
+        assert admin.post(f"/api/jobs/{export_id}/cancel").status_code == 202
+        change_run(stack, dynamodb, "initech", export_id, started_at="2026-01-01T00:00:00.000Z")
+        assert admin.post(f"/api/jobs/{export_id}/retry").status_code == 202
+    assert ended_export(admin, export_id, "initech")["status"] == "completed"
+    jobs = all_pages(owner, f"&status=completed&since={datetime.now(UTC).date()}")
+    assert export_id in [job["id"] for job in jobs]
+    took = [datetime.fromisoformat(job["completed_at"]) - datetime.fromisoformat(job["started_at"]) for job in jobs]
+    stats = owner.get("/api/jobs/stats?days=1").json()["data"]
+    assert stats["median_ms"] == round(median(1000 * each.total_seconds() for each in took))
+    assert max(took) < timedelta(hours=1)
 
 
 def test_an_operator_retries_and_cancels_his_own_jobs_only(

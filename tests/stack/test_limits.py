@@ -86,6 +86,30 @@ def test_a_bad_request_costs_nothing(limited: RunningStack) -> None:
         assert api.get(EXPORTS).json()["quota"]["standard"]["remaining"] == 2
 
 
+def test_every_answer_of_a_limited_export_tells_the_limit(limited: RunningStack) -> None:
+    with somebody(limited) as api:
+        key = {"idempotency-key": str(uuid4())}
+        assert limit_headers(api.post(EXPORTS, json=export_body(), headers=key))[:2] == (2, 1)
+        for response, status in (
+            (api.post(EXPORTS, json=export_body(), headers=key), 202),
+            (api.post(EXPORTS, json=export_body(format="json"), headers=key), 409),
+            (api.post(EXPORTS, json=export_body(format="doc")), 400),
+            (api.post(EXPORTS, json=export_body(dataType="x")), 400),
+            (api.post(EXPORTS, json=export_body(filters={"no": 1})), 400),
+            (api.post(EXPORTS + "?page=1", json=export_body()), 400),
+            (api.post(EXPORTS, json=export_body(), headers={"idempotency-key": "k" * 256}), 400),
+            (api.post(EXPORTS, json=export_body(dataType="audit")), 403),
+            (api.post(EXPORTS, json=export_body(filters={"search": "a" * 300_000})), 413),
+            (api.post(EXPORTS, data="{}", headers={"content-type": "text/plain"}), 415),
+        ):
+            assert (response.status_code, *limit_headers(response)[:2]) == (status, 2, 1)
+        forbidden = api.post(EXPORTS, json=export_body(dataType="gdpr"))
+        assert (forbidden.status_code, *limit_headers(forbidden)[:2]) == (403, 1, 1)
+    with somebody(limited, role="viewer") as viewer:
+        response = viewer.post(EXPORTS, json=export_body())
+        assert (response.status_code, *limit_headers(response)[:2]) == (403, 2, 2)
+
+
 def test_gdpr_exports_have_a_quota_of_their_own(limited: RunningStack) -> None:
     with somebody(limited, role="admin") as api:
         first = api.post(EXPORTS, json=export_body(dataType="gdpr"))
@@ -135,8 +159,25 @@ def start_of_a_minute() -> None:
 
 def test_backups_are_limited_by_the_minute_for_a_tenant_and_an_address(limited: RunningStack) -> None:
     start_of_a_minute()
-    with caller(limited, tenants=[TENANT]) as one, caller(limited, tenants=["acme2"]) as two:
-        for left in (2, 1, 0):
+    key = {"idempotency-key": str(uuid4())}
+    with (
+        caller(limited, tenants=[TENANT]) as one,
+        caller(limited, tenants=["acme2"]) as two,
+        caller(limited, tenants=[TENANT], role="operator") as operator,
+    ):
+        first = one.post(BACKUPS, json={}, headers=key)
+        assert (first.status_code, *limit_headers(first)[:2]) == (202, 3, 2)
+        # What starts no backup costs nothing, and tells the limit all the same.
+        for response, status in (
+            (one.post(BACKUPS, json={}, headers=key), 202),
+            (one.post(BACKUPS, json={"format": "tar"}, headers=key), 409),
+            (one.post(BACKUPS, json={"format": "zip"}), 400),
+            (one.post(BACKUPS, json={"notify_email": "ops@example.com"}), 400),
+            (one.post(BACKUPS, json={"project_id": "globex"}), 404),
+            (operator.post(BACKUPS, json={}), 403),
+        ):
+            assert (response.status_code, *limit_headers(response)[:2]) == (status, 3, 2)
+        for left in (1, 0):
             response = one.post(BACKUPS, json={}, headers={"x-forwarded-for": f"10.0.0.{left}"})
             assert response.status_code == 202
             limit, remaining, reset = limit_headers(response)
@@ -148,6 +189,9 @@ def test_backups_are_limited_by_the_minute_for_a_tenant_and_an_address(limited: 
         assert limit_headers(refused)[:2] == (3, 0)
         assert 0 < int(refused.headers["retry-after"]) <= 60
         assert one.get("/api/backup").json()["total"] == before
+        # The same request again is answered as it was.
+        again = one.post(BACKUPS, json={}, headers=key)
+        assert (again.status_code, again.json(), *limit_headers(again)[:2]) == (202, first.json(), 3, 0)
         # Another tenant from the same address is limited as well.
         refusal(two.post(BACKUPS, json={}), 429, "rate_limited")
         # Reading, estimating and exporting are not.

@@ -111,6 +111,8 @@ def test_filters_are_read_as_the_type_of_their_field(
         ({"followers": "٣"}, ["followers"]),
         ({"followers": "1.0"}, ["followers"]),
         ({"createdAfter": "yesterday"}, ["createdAfter"]),
+        ({"createdAfter": "9999-12-31T23:59:59-23:59"}, ["createdAfter"]),
+        ({"createdBefore": "0001-01-01T00:00:00+23:59"}, ["createdBefore"]),
         ({"search": "a\0b"}, ["search"]),
         ({"page": "x", "limit": "y", "sort": "z", "q": "w"}, ["page", "limit", "sort", "q"]),
     ],

@@ -5,23 +5,34 @@ from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from statistics import median
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel
+from pydantic import AfterValidator, BaseModel
 
 from stowage.aws import objects
 from stowage.aws.table import Item
 from stowage.errors import BadRequestError
 from stowage.exports.records import link_url
-from stowage.ids import is_run_id
-from stowage.runs.record import FINAL, UNFINISHED, Attempt, Run
-from stowage.runs.store import newest_runs, with_progress
+from stowage.ids import is_run_id, rfc3339
+from stowage.runs.record import ACTIVE_LIST, FINAL, UNFINISHED, Lane, Run, StageMoment
+from stowage.runs.store import newest_runs, stages_of, with_progress
 from stowage.settings import settings
 
 # On-demand prices in us-east-1, in USD: https://aws.amazon.com/fargate/pricing/, https://aws.amazon.com/lambda/pricing/
 FARGATE_CPU_HOUR, FARGATE_GB_HOUR = 0.04048, 0.004445
 LAMBDA_SECOND = 1.769 * 0.0000166667
 """Of `RunInlineFunction`, by its memory in the template."""
+
+
+def _in_utc(moment: datetime) -> datetime:
+    try:
+        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except OverflowError:
+        raise ValueError("not a time between the years 1 and 9999 in UTC") from None
+
+
+Since = Annotated[datetime, AfterValidator(_in_utc)]
+"""The first moment of a list, in UTC where it names no zone."""
 
 
 class JobProgress(BaseModel):
@@ -56,19 +67,25 @@ class AttemptEntry(BaseModel):
 
     n: int
     started_at: str | None
-    ended_at: str
+    ended_at: str | None
     error: str | None
 
 
 class StageEntry(BaseModel):
-    """One moment in a timeline."""
+    """One moment in a timeline, and the attempt that it belongs to."""
 
     stage: str
     at: str
+    attempt: int | None = None
 
 
 class Timeline(BaseModel):
-    """What a run did and when, what proves its artifact, and about what it cost."""
+    """What a run did and when, what proves its artifact, and about what it cost.
+
+    `stages` are in the order of time: `created`, `retried`, `expired` and the run's endings, and each attempt's own:
+    `planning`, `starting`, `checking`, `copying`, `storing`, `recording`, and how it ended. The last of `attempts` has
+    no end while it goes on.
+    """
 
     stages: list[StageEntry]
     attempts: list[AttemptEntry]
@@ -101,7 +118,7 @@ class JobStats(BaseModel):
     success_rate: float | None
 
 
-def job(run: Run, progress: Item | None = None, base_url: str | None = None) -> Job:
+def job(run: Run, now: datetime, progress: Item | None = None, base_url: str | None = None) -> Job:
     """A run as a job; `progress` is read where it was not given and the run has not completed. With `base_url` the
     result of an import has links to its files (None: the caller may fetch none).
     """
@@ -118,7 +135,7 @@ def job(run: Run, progress: Item | None = None, base_url: str | None = None) -> 
         created_at=run.created_at,
         started_at=run.started_at,
         completed_at=run.completed_at,
-        result=_result(run, base_url),
+        result=_result(run, now, base_url),
     )
 
 
@@ -137,16 +154,16 @@ def _progress(run: Run, item: Item | None) -> JobProgress:
     )
 
 
-def _result(run: Run, base_url: str | None) -> dict[str, Any] | None:
+def _result(run: Run, now: datetime, base_url: str | None) -> dict[str, Any] | None:
     if run.artifact is None:
         return None
-    artifact = run.artifact
+    artifact, expired = run.artifact, run.is_expired(now)
     if run.kind == "import":
-        links = dict.fromkeys(artifact.files) if run.expired_at else _links(run, base_url)
-        return {"import_id": run.id, **artifact.outcome, "files": links, "expired": run.expired_at is not None}
+        links = dict.fromkeys(artifact.files) if expired else _links(run, base_url)
+        return {"import_id": run.id, **artifact.outcome, "files": links, "expired": expired}
     told = {"file_name": artifact.file_name, "size_bytes": artifact.size_bytes, "sha256": artifact.sha256}
     if run.kind == "export":
-        return {"export_id": run.id, **told, "rows": artifact.rows, "expired": run.expired_at is not None}
+        return {"export_id": run.id, **told, "rows": artifact.rows, "expired": expired}
     return {"backup_id": run.id, **told, "download_path": f"/api/backup/{run.id}/download"}
 
 
@@ -185,45 +202,62 @@ def list_jobs(
     found = newest_runs(tenants, now.date(), since=_first(since, now), before=cursor, where=where)
     runs = list(islice(found, limit + 1))
     more = len(runs) > limit
-    return [job(run, base_url=base_url) for run in runs[:limit]], runs[limit - 1].id if more else None
+    return [job(run, now, base_url=base_url) for run in runs[:limit]], runs[limit - 1].id if more else None
 
 
 def _first(since: datetime | None, now: datetime) -> datetime:
     """The first moment that a list reaches back to: no record is older than the oldest backup, or than `run_days`."""
     oldest = now - timedelta(days=max(settings().run_days, settings().backup_days + 7))
-    if since is None:
-        return oldest
-    return max(oldest, since if since.tzinfo else since.replace(tzinfo=UTC))
+    return oldest if since is None else max(oldest, since)
 
 
-def read_timeline(run: Run) -> Timeline:
+def read_timeline(run: Run, now: datetime) -> Timeline:
     """A run's timeline."""
-    stages = [StageEntry(stage="created", at=run.created_at)]
-    if run.started_at:
-        stages.append(StageEntry(stage="started", at=run.started_at))
-    if run.completed_at and run.status in FINAL:
-        stages.append(StageEntry(stage=run.status, at=run.completed_at))
-    if run.expired_at:
-        stages.append(StageEntry(stage="expired", at=run.expired_at))
+    run, progress = with_progress(run)
+    attempts = [
+        AttemptEntry(n=entry.n, started_at=entry.started_at, ended_at=entry.ended_at, error=entry.error)
+        for entry in run.attempts
+    ]
+    stages = _stages(run, now)
+    cost = sum(_cost(entry.lane, entry.started_at, entry.ended_at) for entry in run.attempts)
+    if run.status in UNFINISHED and run.due_list == ACTIVE_LIST:
+        attempts.append(AttemptEntry(n=run.attempt, started_at=run.attempt_started_at, ended_at=None, error=None))
+        stages += _entries(stages_of(run, progress), run.attempt)
+        cost += _cost(run.lane, run.attempt_started_at, rfc3339(now))
     manifest = None
-    if run.artifact and not run.expired_at:
+    if run.artifact and not run.is_expired(now):
         manifest = objects.read_json(run.artifact.bucket, run.artifact.manifest_key)
-    return Timeline(
-        stages=stages,
-        attempts=[
-            AttemptEntry(n=entry.n, started_at=entry.started_at, ended_at=entry.ended_at, error=entry.error)
-            for entry in run.attempts
-        ],
-        manifest=manifest,
-        cost_usd=round(sum(map(_cost, run.attempts)), 6),
-    )
+    stages.sort(key=lambda entry: entry.at)
+    return Timeline(stages=stages, attempts=attempts, manifest=manifest, cost_usd=round(cost, 6))
 
 
-def _cost(attempt: Attempt) -> float:
-    if not attempt.started_at:
+def _stages(run: Run, now: datetime) -> list[StageEntry]:
+    """The moments of a run and of its attempts that have ended."""
+    stages = [StageEntry(stage="created", at=run.created_at)]
+    for attempt in run.attempts:
+        stages += _entries(attempt.stages, attempt.n)
+        if attempt.outcome:
+            stages.append(StageEntry(stage=attempt.outcome, at=attempt.ended_at, attempt=attempt.n))
+    endings = list(run.earlier)
+    if run.completed_at and run.status in FINAL:
+        endings.append(StageMoment(stage=run.status, at=run.completed_at))
+    # A run that was cancelled while it waited ended without an attempt.
+    told = {(entry.stage, entry.at) for entry in stages}
+    stages += _entries(moment for moment in endings if (moment.stage, moment.at) not in told)
+    if run.expires_at and run.is_expired(now):
+        stages.append(StageEntry(stage="expired", at=run.expires_at))
+    return stages
+
+
+def _entries(moments: Iterable[StageMoment], attempt: int | None = None) -> list[StageEntry]:
+    return [StageEntry(stage=moment.stage, at=moment.at, attempt=attempt) for moment in moments]
+
+
+def _cost(lane: Lane | None, started_at: str | None, ended_at: str) -> float:
+    if not started_at:
         return 0.0
-    ran = datetime.fromisoformat(attempt.ended_at) - datetime.fromisoformat(attempt.started_at)
-    return ran.total_seconds() * (_worker_second() if attempt.lane == "worker" else LAMBDA_SECOND)
+    ran = datetime.fromisoformat(ended_at) - datetime.fromisoformat(started_at)
+    return ran.total_seconds() * (_worker_second() if lane == "worker" else LAMBDA_SECOND)
 
 
 def _worker_second() -> float:

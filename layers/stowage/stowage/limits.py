@@ -1,11 +1,11 @@
 """Limits: so many calls in a window, counted in the table. Fixed windows, so a reset is a time that can be told."""
 
-from collections.abc import MutableMapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from stowage.aws import table
-from stowage.aws.table import Below, ConditionFailedError, Update
+from stowage.aws.table import Below, Update
 from stowage.errors import RateLimitedError
 
 DAY = 86_400
@@ -59,17 +59,10 @@ class Limit:
         return f"LIMIT#{self.name}#{self.who}", str(self.reset_epoch(now))
 
 
-def count_call(limits: list[Limit], now: datetime, answer_headers: MutableMapping[str, str], message: str) -> None:
-    """Count a call against each limit, telling the tightest in the headers; RateLimitedError when one is used up."""
-    tightest: tuple[int, Limit, int] | None = None
-    for limit in limits:
-        take = limit.take(now)
-        try:
-            used = table.update(take.pk, take.sk, take.set, add=take.add, when=take.when)["used"]
-        except ConditionFailedError:
-            answer_headers.update(limit.headers(limit.most, now))
-            raise limit.refusal(message, now) from None
-        if tightest is None or limit.most - used < tightest[0]:
-            tightest = (limit.most - used, limit, used)
-    if tightest:
-        answer_headers.update(tightest[1].headers(tightest[2], now))
+def limit_headers(limits: Iterable[Limit], now: datetime) -> dict[str, str]:
+    """The three headers for the tightest of these limits; none where there is no limit."""
+    used = [(limit, limit.used(now)) for limit in limits]
+    if not used:
+        return {}
+    limit, count = min(used, key=lambda each: each[0].most - each[1])
+    return limit.headers(count, now)

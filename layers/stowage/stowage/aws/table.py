@@ -41,6 +41,20 @@ class Below:
     limit: str | float
 
 
+@dataclass(frozen=True)
+class UpTo:
+    """Expect this value or a smaller one."""
+
+    limit: str | float
+
+
+@dataclass(frozen=True)
+class Above:
+    """Expect a value larger than this one, or none."""
+
+    limit: str | float
+
+
 @dataclass
 class Put:
     """Write a whole item."""
@@ -212,6 +226,10 @@ class _Placeholders:
         match expected:
             case Below(limit):
                 return f"(attribute_not_exists({name}) OR {name} < {self.value(limit)})"
+            case UpTo(limit):
+                return f"{name} <= {self.value(limit)}"
+            case Above(limit):
+                return f"(attribute_not_exists({name}) OR {name} > {self.value(limit)})"
             case tuple():
                 return f"{name} IN ({', '.join(self.value(value) for value in expected)})"
         if expected is ABSENT:

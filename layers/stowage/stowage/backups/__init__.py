@@ -1,15 +1,18 @@
 """Backups: a tenant's schema dumped into storage, its history, its file (CONTRACT §2)."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
 from stowage.audit import audit_note
 from stowage.aws import objects, table
-from stowage.aws.table import ABSENT, PRESENT
+from stowage.aws.table import Above, UpTo
+from stowage.backups.limits import TOO_MANY
 from stowage.backups.records import Backup, BackupCreated, BackupDetail, BackupRequest, backup, backup_detail
 from stowage.errors import BadRequestError, ConflictError, GoneError
 from stowage.identity import Identity
 from stowage.ids import new_run_id, rfc3339
+from stowage.limits import Limit
 from stowage.runs.record import Kind, Run
 from stowage.runs.request import IdempotencyKey, request_run
 from stowage.runs.store import family_kinds, list_history, read_run
@@ -21,9 +24,18 @@ EXTENSIONS = {"sql": "sql", "tar": "tar", "custom": "dump"}
 
 
 def create_backup(
-    tenant: Tenant, identity: Identity, request: BackupRequest, now: datetime, *, key: str | None
+    tenant: Tenant,
+    identity: Identity,
+    request: BackupRequest,
+    now: datetime,
+    *,
+    key: str | None,
+    limits: Sequence[Limit],
 ) -> BackupCreated:
-    """Ask for a backup; the job that will make it. BadRequestError for what is not configured."""
+    """Ask for a backup; the job that will make it.
+
+    BadRequestError for what is not configured, RateLimitedError when the minute has no more room.
+    """
     must_be_configured(request)
     run = Run(
         id=new_run_id(now),
@@ -42,7 +54,8 @@ def create_backup(
     )
     once = key and IdempotencyKey(tenant.id, identity.sub, "create_backup", key, request.model_dump(mode="json"))
     created = BackupCreated(job_id=run.id, status="pending", project_id=tenant.id, created_at=run.created_at)
-    return BackupCreated.model_validate(request_run(run, now, created.model_dump, key=once or None))
+    made = request_run(run, now, created.model_dump, key=once or None, limits=limits, limit_message=TOO_MANY)
+    return BackupCreated.model_validate(made)
 
 
 def must_be_configured(request: BackupRequest) -> None:
@@ -61,22 +74,23 @@ def file_name(tenant: Tenant, request: BackupRequest, now: datetime) -> str:
     return f"{name}.gz" if request.compress else name
 
 
-def list_backups(tenant: str, status: str | None, offset: int, limit: int) -> tuple[list[Backup], int]:
+def list_backups(tenant: str, now: datetime, status: str | None, offset: int, limit: int) -> tuple[list[Backup], int]:
     """A page of a tenant's backups, newest first, and how many there are of that status."""
     where: dict[str, object] = {"status": status} if status else {}
     if status in ("completed", "expired"):
-        # An expired backup is a completed run whose file is gone.
-        where = {"status": "completed", "expired_at": PRESENT if status == "expired" else ABSENT}
+        # An expired backup is a completed run whose file's time is over (`Run.is_expired`).
+        moment = rfc3339(now)
+        where = {"status": "completed", "expires_at": UpTo(moment) if status == "expired" else Above(moment)}
     runs, total = list_history(tenant, "backups", offset, limit, where)
-    return [backup(run) for run in runs], total
+    return [backup(run, now) for run in runs], total
 
 
-def read_backup(run: Run) -> BackupDetail:
-    """One backup with its manifest; the manifest is null until there is one."""
+def read_backup(run: Run, now: datetime) -> BackupDetail:
+    """One backup with its manifest, which is null as long as there is no file."""
     manifest: dict[str, Any] | None = None
-    if run.artifact and not run.expired_at:
+    if run.artifact and not run.is_expired(now):
         manifest = objects.read_json(run.artifact.bucket, run.artifact.manifest_key)
-    return backup_detail(run, manifest)
+    return backup_detail(run, now, manifest)
 
 
 def find_backup(tenant: str, backup_id: str) -> Run:

@@ -1,6 +1,7 @@
 """What clients see of a backup, and what they may ask for (CONTRACT §2)."""
 
 import re
+from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -17,7 +18,7 @@ ProjectId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,100}$")]
 class BackupRequest(BaseModel):
     """The body of `POST /api/backup/export`."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
     project_id: ProjectId | None = None
     format: BackupFormat = "sql"
@@ -113,9 +114,9 @@ class BackupPage(BaseModel):
     has_more: bool
 
 
-def backup(run: Run) -> Backup:
+def backup(run: Run, now: datetime) -> Backup:
     """A run as a backup."""
-    artifact = run.artifact
+    artifact, expired = run.artifact, run.is_expired(now)
     return Backup(
         id=run.id,
         job_id=run.id,
@@ -123,7 +124,7 @@ def backup(run: Run) -> Backup:
         type="logs" if run.kind == "export_logs" else "database",
         format=run.spec["format"],
         compressed=run.spec["compress"],
-        status="expired" if run.expired_at else run.status,
+        status="expired" if expired else run.status,
         trigger=run.trigger,
         size_bytes=artifact.size_bytes if artifact else None,
         sha256=artifact.sha256 if artifact else None,
@@ -136,13 +137,11 @@ def backup(run: Run) -> Backup:
         completed_at=run.completed_at,
         expires_at=run.expires_at,
         verification=None,
-        destinations=[Destination(type="s3", status="stored", ref=artifact.key)]
-        if artifact and not run.expired_at
-        else [],
+        destinations=[Destination(type="s3", status="stored", ref=artifact.key)] if artifact and not expired else [],
     )
 
 
-def backup_detail(run: Run, manifest: dict[str, Any] | None) -> BackupDetail:
+def backup_detail(run: Run, now: datetime, manifest: dict[str, Any] | None) -> BackupDetail:
     """A run as a backup, with its manifest."""
     last_error = run.error.message if run.error else None
-    return BackupDetail(**backup(run).model_dump(), manifest=manifest, last_error=last_error)
+    return BackupDetail(**backup(run, now).model_dump(), manifest=manifest, last_error=last_error)

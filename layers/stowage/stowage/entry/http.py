@@ -13,7 +13,7 @@ import json
 import re
 import time
 from base64 import b64decode
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -38,10 +38,12 @@ from stowage.errors import (
     StowageError,
     TooLargeError,
     UnauthenticatedError,
+    UnavailableError,
     UnsupportedTypeError,
 )
 from stowage.identity import EVERY_TENANT, Identity, Role
 from stowage.ids import decode_id
+from stowage.limits import Limit, limit_headers
 from stowage.settings import settings
 from stowage.tenants import Tenant, find_tenant, list_tenants
 
@@ -62,7 +64,7 @@ Id = Annotated[str, AfterValidator(decode_id)]
 class Body(BaseModel):
     """A request's body: fields that are not declared are refused."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
 
 class Data[T](BaseModel):
@@ -80,8 +82,8 @@ class VisitorContext:
     base_url: str
     path: str
     headers: Mapping[str, str]
-    answer_headers: dict[str, str] = field(default_factory=dict)
-    """Headers that the answer carries whatever it is; rate limits tell theirs here."""
+    limits: list[Limit] = field(default_factory=list)
+    """The rate limits that the request falls under; every answer tells of them."""
 
 
 @dataclass(kw_only=True)
@@ -161,10 +163,14 @@ class CallerContext(VisitorContext):
         return key
 
 
+type Limits = Callable[[CallerContext], list[Limit]]
+"""The limits of an operation as far as they are known before its body is; the route may set its caller's anew."""
+
+
 class Operation(APIGatewayHttpResolver):
     """One operation behind one or more routes; `role` None lets everybody in."""
 
-    def __init__(self, role: Role | None, *, open_query: bool = False) -> None:
+    def __init__(self, role: Role | None, *, open_query: bool = False, limits: Limits | None = None) -> None:
         super().__init__(
             enable_validation=True,
             response_validation_error_http_code=500,
@@ -173,6 +179,7 @@ class Operation(APIGatewayHttpResolver):
         )
         self.role = role
         self.open_query = open_query
+        self.limits = limits
         # Powertools answers these two itself, in a shape of its own, unless somebody else does.
         self.exception_handler([RequestValidationError, RequestUnsupportedContentType])(self._refuse)
 
@@ -188,6 +195,7 @@ class Operation(APIGatewayHttpResolver):
             else:
                 visitor = _visitor(event, signed_in=self.role is not None)
                 if self.role is not None and isinstance(visitor, CallerContext):
+                    visitor.limits = self.limits(visitor) if self.limits else []
                     visitor.must(self.role)
                 _check_origin(visitor, event)
                 self.append_context(visitor=visitor)  # type: ignore[no-untyped-call]
@@ -198,7 +206,7 @@ class Operation(APIGatewayHttpResolver):
             self.clear_context()  # type: ignore[no-untyped-call]
             answer = error_answer(error, request_id)
         if visitor:
-            answer["headers"] = {**answer.get("headers", {}), **visitor.answer_headers}
+            answer["headers"] = {**answer.get("headers", {}), **_limit_headers(visitor)}
         caller = visitor if isinstance(visitor, CallerContext) else None
         logger.info(
             "request",
@@ -237,12 +245,13 @@ class Operation(APIGatewayHttpResolver):
             )
 
 
-def http_app(role: Role | None = "viewer", *, open_query: bool = False) -> Operation:
+def http_app(role: Role | None = "viewer", *, open_query: bool = False, limits: Limits | None = None) -> Operation:
     """A handler for one operation that callers of this role or a higher one may use; None: everybody, unknown.
 
-    `open_query`: the operation reads the query (`Query`) and refuses what it does not know itself.
+    `open_query`: the operation reads the query (`Query`) and refuses what it does not know itself. `limits`: the rate
+    limits that its answers tell of.
     """
-    return Operation(role, open_query=open_query)
+    return Operation(role, open_query=open_query, limits=limits)
 
 
 def _current_caller(request: Request) -> CallerContext:
@@ -355,6 +364,13 @@ def _visitor(event: Mapping[str, Any], *, signed_in: bool) -> VisitorContext:
     if caller.path_tenant is not None:
         caller.must_see(caller.path_tenant)
     return caller
+
+
+def _limit_headers(visitor: VisitorContext) -> dict[str, str]:
+    try:
+        return limit_headers(visitor.limits, visitor.now)
+    except UnavailableError:
+        return {}  # what was done stays done, and its answer goes out
 
 
 def base_url(event: Mapping[str, Any]) -> str:

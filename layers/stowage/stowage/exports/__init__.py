@@ -1,7 +1,6 @@
 """Exports: ask for one, follow it, fetch it (CONTRACT §1, Exports)."""
 
 import json
-from collections.abc import MutableMapping
 from datetime import datetime
 from typing import Any
 
@@ -48,7 +47,6 @@ def create_export(
     base_url: str,
     *,
     key: str | None,
-    answer_headers: MutableMapping[str, str],
 ) -> CreatedExport:
     """Ask for an export; the record of the run that will make it. ForbiddenError where its file is for admins only.
 
@@ -64,9 +62,8 @@ def create_export(
         requested_by=identity.sub,
         created_at=rfc3339(now),
     )
-    if not identity.may(run.file_role):
-        raise ForbiddenError("The audit log is for admins, and so is an export that holds it.", "role_too_low")
-    limit = quota_limit(tenant.id, identity.sub, gdpr=request.dataType == EVERYTHING)
+    must_fetch(run, identity)
+    [limit] = limits_of(tenant.id, identity.sub, request)
     once = key and IdempotencyKey(tenant.id, identity.sub, "create_export", key, request.model_dump(mode="json"))
 
     def answer() -> dict[str, Any]:
@@ -76,11 +73,14 @@ def create_export(
         return CreatedExport(**export_record(run, 0, base_url, now).model_dump(), quota=quota).model_dump()
 
     message = f"That was today's last export of {limit.most}; the next is possible at {rfc3339(limit.resets_at(now))}."
-    try:
-        made = request_run(run, now, answer, key=once or None, limit=limit, limit_message=message)
-    finally:
-        answer_headers.update(limit.headers(limit.used(now), now))
+    made = request_run(run, now, answer, key=once or None, limits=[limit], limit_message=message)
     return CreatedExport.model_validate(made)
+
+
+def must_fetch(run: Run, identity: Identity) -> None:
+    """ForbiddenError where somebody asks for an export whose file is not for them."""
+    if not identity.may(run.file_role):
+        raise ForbiddenError("The audit log is for admins, and so is an export that holds it.", "role_too_low")
 
 
 def check_request(request: ExportRequest) -> dict[str, Any]:
@@ -112,8 +112,12 @@ def file_name(tenant: Tenant, request: ExportRequest, now: datetime) -> str:
     return stem if stem.lower().endswith(f".{extension}") else f"{stem}.{extension}"
 
 
-def quota_limit(tenant: str, sub: str, *, gdpr: bool) -> Limit:
-    """A user's day quota on a tenant."""
+def limits_of(tenant: str, sub: str, request: ExportRequest | None = None) -> list[Limit]:
+    """What bounds a user's exports of a tenant, or this one of them."""
+    return [_quota_limit(tenant, sub, gdpr=request is not None and request.dataType == EVERYTHING)]
+
+
+def _quota_limit(tenant: str, sub: str, *, gdpr: bool) -> Limit:
     name, most = ("gdpr", settings().gdpr_exports_per_day) if gdpr else ("exports", settings().exports_per_day)
     return Limit(name, f"{tenant}#{sub}", most, DAY)
 
@@ -121,8 +125,8 @@ def quota_limit(tenant: str, sub: str, *, gdpr: bool) -> Limit:
 def read_quota(tenant: str, sub: str, now: datetime) -> Quota:
     """What is left today of a user's quotas."""
     return Quota(
-        standard=_quota_use(quota_limit(tenant, sub, gdpr=False), now),
-        gdpr=_quota_use(quota_limit(tenant, sub, gdpr=True), now),
+        standard=_quota_use(_quota_limit(tenant, sub, gdpr=False), now),
+        gdpr=_quota_use(_quota_limit(tenant, sub, gdpr=True), now),
     )
 
 
@@ -182,7 +186,7 @@ def follow_link(token: str, source_ip: str, now: datetime) -> str:
     run = find_run(link.tenant, link.run_id)
     if run is None or run.artifact is None or run.expires_at != link.expires_at:
         raise no_link()
-    if run.expired_at or link.expires_at <= rfc3339(now):
+    if run.is_expired(now):
         raise GoneError("The file has expired; export again.", "expired")
     note = audit_note(run, "downloaded", f"link from {source_ip}", now)
     table.put(note.item)

@@ -2,10 +2,11 @@
 
 from pydantic import BaseModel
 
-from stowage.exports import check_request
+from stowage.exports import check_request, must_fetch
 from stowage.exports.filters import EVERYTHING, parse_filters
 from stowage.exports.formats import estimate
 from stowage.exports.records import ExportRequest
+from stowage.identity import Identity
 from stowage.postgres.transactions import look
 from stowage.runs.plan import lane_of
 from stowage.runs.record import Estimate, Lane, Run
@@ -26,17 +27,18 @@ class ExportEstimate(BaseModel):
     seconds: float
 
 
-def estimate_export(tenant: Tenant, request: ExportRequest) -> ExportEstimate:
-    """Estimate a request without starting it; BadRequestError as for the export itself."""
+def estimate_export(tenant: Tenant, identity: Identity, request: ExportRequest) -> ExportEstimate:
+    """Estimate a request without starting it; BadRequestError and ForbiddenError as for the export itself."""
     spec: dict[str, object] = {
         "format": request.format,
         "dataType": request.dataType,
         "filters": check_request(request),
     }
-    found = _estimate(tenant.database, tenant.schema, tenant.id, spec)
     run = Run(
         id="", tenant=tenant.id, kind="export", database=tenant.database, spec=spec, requested_by="", created_at=""
     )
+    must_fetch(run, identity)
+    found = _estimate(tenant.database, tenant.schema, tenant.id, spec)
     lane = lane_of(run, found, settings().inline_max_bytes)
     if lane == "inline":
         seconds = 0.5 + found.bytes / INLINE_BYTES_A_SECOND

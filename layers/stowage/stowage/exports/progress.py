@@ -3,6 +3,7 @@
 import json
 import time
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from pydantic import BaseModel
@@ -11,6 +12,7 @@ from stowage.aws.table import Item
 from stowage.errors import NotFoundError
 from stowage.exports.records import export_status, link_url
 from stowage.identity import Identity
+from stowage.ids import rfc3339
 from stowage.runs.record import FINAL
 from stowage.runs.store import read_progress
 
@@ -32,24 +34,26 @@ class ExportProgress(BaseModel):
 
 @dataclass(frozen=True)
 class Viewer:
-    """For whom a progress is shown: which tenant's, with links for those who may fetch the file."""
+    """For whom and when a progress is shown: which tenant's, with links for those who may fetch the file."""
 
     tenant: str
     identity: Identity
     base_url: str
+    now: datetime
 
 
 def read_state(viewer: Viewer, export_id: str) -> Item:
-    """The progress item of a tenant's export; NotFoundError."""
+    """The progress item of a tenant's export, with `expired` where its file's time is over; NotFoundError."""
     item = read_progress(export_id)
     if item is None or item["tenant"] != viewer.tenant or item["kind"] != "export":
         raise NotFoundError("There is no such export.")
-    return item
+    expired = "expired_at" in item or ("expires_at" in item and item["expires_at"] <= rfc3339(viewer.now))
+    return item | {"expired": expired}
 
 
 def etag(item: Item) -> str:
-    """Changes whenever the state does."""
-    return f'"{item["sequence"]}"'
+    """Changes whenever the state does; a file expires without a write."""
+    return f'"{item["sequence"]}{"-expired" if item["expired"] else ""}"'
 
 
 def is_known(item: Item, if_none_match: str | None) -> bool:
@@ -77,7 +81,7 @@ def show_progress(item: Item) -> ExportProgress:
     final = item["status"] in FINAL
     return ExportProgress(
         progress=item["percent"],
-        status=export_status(item["status"], expired="expired_at" in item),
+        status=export_status(item["status"], expired=item["expired"]),
         recordCount=item["rows"],
         bytes=item["bytes"],
         message=item["message"],
@@ -108,7 +112,7 @@ def event_stream(viewer: Viewer, export_id: str, last_event_id: str | None) -> s
 def _event(item: Item, viewer: Viewer) -> str:
     data: dict[str, Any] = {
         "progress": item["percent"],
-        "status": export_status(item["status"], expired="expired_at" in item),
+        "status": export_status(item["status"], expired=item["expired"]),
         "recordCount": item["rows"],
         "message": item["message"],
         "downloadUrl": _link(item, viewer),
@@ -117,7 +121,7 @@ def _event(item: Item, viewer: Viewer) -> str:
 
 
 def _link(item: Item, viewer: Viewer) -> str | None:
-    if not viewer.identity.may(item["file_role"]) or item["status"] != "completed" or item.get("expired_at"):
+    if not viewer.identity.may(item["file_role"]) or item["status"] != "completed" or item["expired"]:
         return None
     run_id = item["pk"].removeprefix("RUN#")
     return link_url(viewer.tenant, run_id, item["expires_at"], viewer.base_url)

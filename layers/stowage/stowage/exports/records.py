@@ -27,7 +27,7 @@ _NOT_IN_NAMES = re.compile(r"[/\\\x00-\x1f\x7f-\x9f\u2028\u2029]")
 class ExportRequest(BaseModel):
     """The body of `POST exports` and `POST exports/estimate`."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
     format: Format
     mode: Literal["current_view", "all"]

@@ -26,7 +26,7 @@ _ABSENT = ("not_found", "already_deleted")
 class RecordIds(BaseModel):
     """The body of `POST /api/v1/bulk/{entity}/delete`."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
     ids: Ids
 

@@ -8,7 +8,7 @@ from stowage.aws.table import ConditionFailedError, Delete, Update, Write
 from stowage.errors import ConflictError, ForbiddenError, UnavailableError
 from stowage.identity import Identity
 from stowage.ids import rfc3339
-from stowage.runs.record import FINAL, SWEEP_LIST, Run, queue_place, waiting_list
+from stowage.runs.record import FINAL, SWEEP_LIST, Run, StageMoment, cancelled, queue_place, waiting_list
 from stowage.runs.settle import SWEEP_AFTER, bucket_of
 from stowage.runs.store import lives_until, progress_key, read_run
 
@@ -46,18 +46,22 @@ def _cancelling(run: Run, actor: str, now: datetime) -> list[Write]:
     expected = {"status": run.status, "attempt": run.attempt, "due_list": run.due_list}
     note = audit_note(run, "cancel_requested", actor, now)
     if waits:
+        failure = cancelled(run)
         ended = {
             "status": "cancelled",
             "completed_at": rfc3339(now),
+            "error": failure.model_dump(),
             "cancel_requested": True,
             "due_list": SWEEP_LIST,
             "due_at": rfc3339(now + SWEEP_AFTER),
         }
         return [
             Update(run.pk, run.sk, ended, when=expected),
-            Update(pk, sk, {"status": "cancelled", "stage": "cancelled", "message": "Cancelled."}, add={"sequence": 1}),
+            Update(
+                pk, sk, {"status": "cancelled", "stage": "cancelled", "message": failure.message}, add={"sequence": 1}
+            ),
             note,
-            audit_note(run, "cancelled", "stowage", now),
+            audit_note(run, "cancelled", "stowage", now, {"attempts": run.tries, "error": failure.code}),
         ]
     return [
         Update(run.pk, run.sk, {"cancel_requested": True}, when=expected),
@@ -71,9 +75,16 @@ def retry_run(run: Run, actor: str, now: datetime) -> Run:
     if run.status not in ("failed", "cancelled"):
         raise ConflictError(f"The run is {run.status}; only failed and cancelled ones can be retried.", "not_retryable")
     pk, sk = progress_key(run.id)
+    assert run.completed_at is not None, "it has ended"
+    earlier = [
+        *run.earlier,
+        StageMoment(stage=run.status, at=run.completed_at),
+        StageMoment(stage="retried", at=rfc3339(now)),
+    ]
     anew = {
         "status": "pending",
         "tries": 0,
+        "earlier": [moment.model_dump() for moment in earlier],
         "cancel_requested": False,
         "due_list": waiting_list(run.database),
         "due_at": queue_place(run),
@@ -86,7 +97,16 @@ def retry_run(run: Run, actor: str, now: datetime) -> Run:
                     run.pk,
                     run.sk,
                     anew,
-                    remove=("error", "completed_at", "not_before", "upload", "artifact", "expires_at", "expired_at"),
+                    remove=(
+                        "started_at",
+                        "completed_at",
+                        "error",
+                        "not_before",
+                        "upload",
+                        "artifact",
+                        "expires_at",
+                        "expired_at",
+                    ),
                     when={"status": run.status, "attempt": run.attempt},
                 ),
                 Update(
@@ -98,7 +118,7 @@ def retry_run(run: Run, actor: str, now: datetime) -> Run:
                         "message": "Waiting for a free slot.",
                         "ttl": anew["ttl"],
                     },
-                    remove=("cancel_requested",),
+                    remove=("cancel_requested", "expires_at", "expired_at"),
                     add={"sequence": 1},
                 ),
                 audit_note(run, "retried", actor, now),

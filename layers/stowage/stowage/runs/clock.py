@@ -80,9 +80,11 @@ def _look_after(run: Run, now: datetime) -> None:
 
 
 def _stale(run: Run, now: datetime) -> bool:
+    if run.attempt_started_at is None:
+        return False  # not planned yet: for that the state machine has a time limit of its own
     progress = read_progress(run.id) or {}
     moved_at = float(progress.get("reported_at", 0)) if progress.get("attempt") == run.attempt else 0.0
-    started = datetime.fromisoformat(run.attempt_started_at or run.created_at).timestamp()
+    started = datetime.fromisoformat(run.attempt_started_at).timestamp()
     return now.timestamp() - max(moved_at, started) > settings().stale_seconds
 
 

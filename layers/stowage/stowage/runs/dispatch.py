@@ -198,5 +198,6 @@ def _launch(run: Run, now: datetime) -> Update:
             "due_list": ACTIVE_LIST,
             "due_at": rfc3339(now + LAUNCH_GRACE),
         },
+        remove=("attempt_started_at",),
         when={"status": "pending", "attempt": run.attempt, "due_list": waiting_list(run.database)},
     )

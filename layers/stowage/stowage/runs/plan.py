@@ -69,7 +69,13 @@ def _start(run: Run, attempt: int, execution: str, now: datetime) -> Run:
         "lane": run.lane,
     }
     pk, sk = progress_key(run.id)
-    progress = {"status": "running", "attempt": attempt, "stage": "planning", "message": "Estimating."}
+    progress = {
+        "status": "running",
+        "attempt": attempt,
+        "stage": "planning",
+        "stages": [{"stage": "planning", "at": rfc3339(now)}],
+        "message": "Estimating.",
+    }
     # In the active list as long as it is launched: a step that comes late must not revive a run that waits again.
     expected = {
         "attempt": attempt,
@@ -122,6 +128,7 @@ def _wait_again(run: Run) -> None:
     writes: list[Write] = [
         Update(
             run.pk, run.sk, waiting | {"estimate": run.estimate.model_dump()},
+            remove=("started_at",) if run.tries == 1 else (),
             when={"attempt": run.attempt, "status": "running", "cancel_requested": False},
         ),
         Update(

@@ -1,13 +1,15 @@
 """How far a run is: one item under 1 KB, written at most once a second, read with one GetItem."""
 
 import time
+from datetime import UTC, datetime
 from typing import Any
 
 from stowage.aws import table
 from stowage.aws.table import Below, ConditionFailedError, Item
 from stowage.errors import CancelledError, UnavailableError
-from stowage.runs.record import Run
-from stowage.runs.store import progress_key, read_progress
+from stowage.ids import rfc3339
+from stowage.runs.record import Run, StageMoment
+from stowage.runs.store import progress_key, read_progress, stages_of
 
 HIGHEST_UNFINISHED = 99.0
 """100 comes only with `completed`."""
@@ -34,6 +36,7 @@ class Reporter:
         self.stalled = False
         """Whether the watchdog has ended the attempt."""
         self._seen: tuple[int, int] = (0, 0)
+        self._stages = stages_of(run, current)
 
     def moved(self) -> None:
         """Say that the attempt goes on, where neither bytes nor rows would show it."""
@@ -44,6 +47,7 @@ class Reporter:
         if (bytes_read, rows) != self._seen:
             self._seen = (bytes_read, rows)
             self.moved()
+        self._come_to("copying")
         if time.monotonic() - self._last < _WRITE_SECONDS:
             return
         try:
@@ -54,10 +58,12 @@ class Reporter:
     def report(self, stage: str, message: str, *, bytes_read: int = 0, bytes_stored: int = 0, rows: int = 0) -> None:
         """Write the progress now. CancelledError when the run is to stop, FencedError when it is no longer ours."""
         self._last = time.monotonic()
+        self._come_to(stage)
         self._sequence += 1
         self._percent = max(self._percent, self._share(bytes_read, rows))
         changes: dict[str, Any] = {
             "stage": stage,
+            "stages": [moment.model_dump() for moment in self._stages],
             "message": message,
             "percent": round(self._percent, 1),
             "sequence": self._sequence,
@@ -75,6 +81,11 @@ class Reporter:
             item = self._catch_up()
         if item.get("cancel_requested"):
             raise CancelledError("The run was cancelled.")
+
+    def _come_to(self, stage: str) -> None:
+        """Note a stage's first moment; it is written with the next report."""
+        if all(moment.stage != stage for moment in self._stages):
+            self._stages.append(StageMoment(stage=stage, at=rfc3339(datetime.now(UTC))))
 
     def _catch_up(self) -> Item:
         """The progress after a refused write, which the client may have repeated because its answer was lost, or which

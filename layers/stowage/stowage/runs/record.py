@@ -44,14 +44,23 @@ class Failure(BaseModel):
     attempt: int = 0
 
 
+class StageMoment(BaseModel):
+    """When a run came to a stage."""
+
+    stage: str
+    at: str
+
+
 class Attempt(BaseModel):
-    """One execution, for the timeline."""
+    """One execution that has ended, for the timeline: `outcome` is its own, whatever became of the run."""
 
     n: int
     lane: Lane | None = None
     started_at: str | None = None
     ended_at: str
+    outcome: Status | None = None
     error: str | None = None
+    stages: list[StageMoment] = Field(default_factory=list)
 
 
 class ArtifactFile(BaseModel):
@@ -111,6 +120,8 @@ class Run(BaseModel):
     tries: int = 0
     """Attempts since the run was last started anew; `max_attempts` counts these."""
     attempts: list[Attempt] = Field(default_factory=list)
+    earlier: list[StageMoment] = Field(default_factory=list)
+    """How the run ended before it was started anew, and when it was."""
     not_before: str | None = None
     attempt_started_at: str | None = None
     lane: Lane | None = None
@@ -146,7 +157,7 @@ class Run(BaseModel):
 
     @property
     def duration_ms(self) -> int | None:
-        """From the run's first start to its end, in milliseconds; None before that."""
+        """From the run's start (since it was last started anew) to its end, in milliseconds; None before that."""
         if not self.started_at or not self.completed_at:
             return None
         ran = datetime.fromisoformat(self.completed_at) - datetime.fromisoformat(self.started_at)
@@ -160,6 +171,11 @@ class Run(BaseModel):
         """Where an attempt's objects lie: a later attempt cannot collide with them."""
         path = str(self.spec.get("storage_path") or FAMILIES.get(self.kind, self.kind)).strip("/")
         return f"{self.tenant}/{path}/{self.id}/{attempt}/"
+
+
+def cancelled(run: Run) -> Failure:
+    """Why a run that was cancelled has no artifact."""
+    return Failure(code="cancelled", message="The run was cancelled.", attempt=run.attempt)
 
 
 def new_item(run: Run, ttl: int) -> Item:

@@ -6,7 +6,7 @@ in which the first request is in flight.
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -70,19 +70,17 @@ def request_run(
     answer: Callable[[], dict[str, Any]],
     *,
     key: IdempotencyKey | None = None,
-    limit: Limit | None = None,
+    limits: Sequence[Limit] = (),
     limit_message: str = "",
 ) -> dict[str, Any]:
     """Create a run and return its answer, or the answer that the same key was given before.
 
-    RateLimitedError when the limit is used up; a repeated request counts once.
+    RateLimitedError when one of the limits is used up. Only what makes a run counts: no repetition, no refusal.
     """
     if key and (kept := key.kept_answer(now)):
         return kept
     made = answer()
-    writes: list[Write] = []
-    if limit:
-        writes.append(limit.take(now))
+    writes: list[Write] = [limit.take(now) for limit in limits]
     if key:
         writes.append(key.keep(made, now))
     try:
@@ -90,8 +88,9 @@ def request_run(
     except ConditionFailedError as error:
         if key and (kept := key.kept_answer(now)):
             return kept
-        if limit and 0 in error.failed:
-            raise limit.refusal(limit_message, now) from None
+        for place, limit in enumerate(limits):
+            if place in error.failed:
+                raise limit.refusal(limit_message, now) from None
         raise UnavailableError("Two requests at once; send this one again.", retry_after=1) from error
     return made
 

@@ -23,10 +23,12 @@ from stowage.runs.record import (
     Attempt,
     Failure,
     Run,
+    StageMoment,
+    cancelled,
     queue_place,
     waiting_list,
 )
-from stowage.runs.store import find_run, progress_key
+from stowage.runs.store import find_run, progress_key, stages_of
 from stowage.settings import settings
 
 SWEEP_AFTER = timedelta(minutes=15)
@@ -60,7 +62,7 @@ def settle(tenant: str, run_id: str, attempt: int, now: datetime, ending: Ending
         dropped = run.cancel_requested and run.kind != "import"
         artifact = None if dropped else verified_artifact(bucket_of(run), run)
         failure = None if artifact and not artifact.partial else _failure(run, ending or Ending())
-        settled = _outcome(run, artifact, failure, now)
+        settled = _outcome(run, artifact, failure, stages_of(run), now)
         try:
             table.transact(_writes(run, settled, failure, now))
         except ConditionFailedError:
@@ -85,16 +87,11 @@ def clean_up(run: Run, attempt: int) -> None:
     objects.delete_prefix(bucket_of(run), prefix)
 
 
-def _outcome(run: Run, artifact: Artifact | None, failure: Failure | None, now: datetime) -> Run:
+def _outcome(
+    run: Run, artifact: Artifact | None, failure: Failure | None, stages: list[StageMoment], now: datetime
+) -> Run:
     ended = rfc3339(now)
-    entry = Attempt(
-        n=run.attempt,
-        lane=run.lane,
-        started_at=run.attempt_started_at,
-        ended_at=ended,
-        error=failure.message if failure else None,
-    )
-    changes: dict[str, object] = {"attempts": [*run.attempts, entry], "error": failure}
+    changes: dict[str, object] = {"error": failure}
     if artifact:
         keep = (
             timedelta(hours=settings().export_hours)
@@ -110,13 +107,23 @@ def _outcome(run: Run, artifact: Artifact | None, failure: Failure | None, now: 
         changes |= {"status": "pending", "not_before": rfc3339(now + timedelta(seconds=retry_wait(run.tries)))}
     else:
         changes |= {"status": "failed", "completed_at": ended}
-    return run.model_copy(update=changes)
+    settled = run.model_copy(update=changes)
+    entry = Attempt(
+        n=run.attempt,
+        lane=run.lane,
+        started_at=run.attempt_started_at,
+        ended_at=ended,
+        outcome="failed" if settled.status in UNFINISHED else settled.status,
+        error=failure.message if failure else None,
+        stages=stages,
+    )
+    return settled.model_copy(update={"attempts": [*run.attempts, entry]})
 
 
 def _failure(run: Run, ending: Ending) -> Failure:
     """Why there is no artifact: what the lane wrote on the run, else what AWS says of the execution."""
     if run.cancel_requested:
-        return Failure(code="cancelled", message="The run was cancelled.", attempt=run.attempt)
+        return cancelled(run)
     if run.error and run.error.attempt == run.attempt:
         return run.error
     for sign, code, message in (
@@ -170,7 +177,7 @@ def _writes(run: Run, settled: Run, failure: Failure | None, now: datetime) -> l
     }
     removed = () if settled.error else ("error",)
     writes.append(Update(run.pk, run.sk, record, remove=("upload", *removed), when=expected))
-    writes.append(Update(pk, sk, progress, add={"sequence": 1}))
+    writes.append(Update(pk, sk, progress, remove=("stages",), add={"sequence": 1}))
     freed = release(read_leases(run.database), run.id)
     return [*writes, freed] if freed else writes
 

@@ -11,7 +11,7 @@ from stowage.aws import table
 from stowage.aws.table import ABSENT, ConditionFailedError, Item, Put, Write
 from stowage.errors import NotFoundError
 from stowage.ids import is_run_id, rfc3339
-from stowage.runs.record import FAMILIES, Run, new_item
+from stowage.runs.record import FAMILIES, Run, StageMoment, new_item
 from stowage.settings import settings
 
 
@@ -76,6 +76,14 @@ def read_run(tenant: str, run_id: str, kinds: Iterable[str] | None = None) -> Ru
 def read_progress(run_id: str) -> Item | None:
     """The progress item of a run of any tenant: it says whose it is, so the caller must look."""
     return table.get(*progress_key(run_id)) if is_run_id(run_id) else None
+
+
+def stages_of(run: Run, progress: Item | None = None) -> list[StageMoment]:
+    """The stages that the current attempt has come to; its progress is read where it is not given."""
+    progress = progress or read_progress(run.id) or {}
+    if progress.get("attempt") != run.attempt:
+        return []
+    return [StageMoment.model_validate(moment) for moment in progress.get("stages", [])]
 
 
 def with_progress(run: Run, progress: Item | None = None) -> tuple[Run, Item | None]:

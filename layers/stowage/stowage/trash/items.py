@@ -48,7 +48,7 @@ class RestoredItem(BaseModel):
 class RestoreRequest(BaseModel):
     """The body of a restore; all of it may be left out."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
     dataType: str | None = None
     onConflict: Literal["fail", "rename"] = "fail"

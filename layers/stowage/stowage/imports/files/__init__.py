@@ -154,7 +154,7 @@ def start_file_import(
         requested_by=identity.sub,
         created_at=rfc3339(now),
     )
-    made = jobs.job(run, _WAITING)
+    made = jobs.job(run, now, _WAITING)
     answer = made.model_dump(mode="json")
     started = {"started_at": rfc3339(now)}
     writes: list[Write] = [Update(f"IMPORT#{import_id}", "UPLOAD", started, when={"started_at": ABSENT})]

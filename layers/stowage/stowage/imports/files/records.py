@@ -39,7 +39,7 @@ class FileImportRequest(BaseModel):
     there already: it fails (the default), is skipped, or changes the record.
     """
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
     filename: Annotated[str, Field(min_length=1, max_length=255), AfterValidator(_file_name)]
     size: Annotated[int, Field(ge=0, le=MOST_BYTES, strict=True)]
