@@ -1,22 +1,30 @@
 """How many statements a bulk request takes, and its limits, on the functions that run them."""
 
+import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from itertools import count
-from typing import Any
+from typing import Any, Literal
 
 import psycopg
 import pytest
+from pydantic_core import to_json
 
 from stowage.bulk import bulk_delete, bulk_reassign, bulk_undo
 from stowage.bulk.requests import DeleteRequest, ReassignRequest, UndoRequest
 from stowage.entities import ENTITIES
 from stowage.ids import new_operation_id
+from stowage.imports.items import import_items
 from stowage.postgres.bulk import Outcome, Stamp, delete_records
 from stowage.postgres.idempotency import KeptAnswer
-from tests.stack.office import Office, in_process
+from stowage.records import change_records, deleting
+from stowage.records.deleting import RecordIds
+from stowage.records.requests import WriteRequest
+from tests.stack.office import Json, Office, codes, in_process
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 
@@ -32,47 +40,146 @@ def app(office: Office) -> Iterator[psycopg.Connection]:
 def statements(office: Office, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     """The statements that Postgres is sent by this process, BEGIN and COMMIT apart."""
     sent: list[str] = []
-    execute = psycopg.Connection.execute
+    execute = psycopg.Cursor.execute
 
-    def note(connection: psycopg.Connection, query: Any, *given: Any, **options: Any) -> Any:
-        sent.append(query.as_string(connection) if hasattr(query, "as_string") else str(query))
-        return execute(connection, query, *given, **options)
+    def note(cursor: psycopg.Cursor, query: Any, *given: Any, **options: Any) -> Any:
+        sent.append(query.as_string(cursor) if hasattr(query, "as_string") else str(query))
+        return execute(cursor, query, *given, **options)
 
     with in_process(office.stack):
-        monkeypatch.setattr(psycopg.Connection, "execute", note)
+        monkeypatch.setattr(psycopg.Cursor, "execute", note)
         yield sent
         monkeypatch.undo()
 
 
-def test_the_number_of_statements_does_not_depend_on_the_number_of_ids(office: Office, statements: list[str]) -> None:
-    numbers = count()
-    seen: dict[str, set[int]] = {}
+@dataclass
+class Counting:
+    """The use cases on one office, and how many statements each has taken, by what it was asked."""
 
-    def counted(what: str, answer: KeptAnswer) -> str:
+    office: Office
+    sent: list[str]
+    seen: dict[str, set[int]] = field(default_factory=dict)
+
+    def note(self, what: str, work: Callable[[], KeptAnswer], status: int) -> Json:
+        self.sent.clear()
+        answer = work()
         # Asking a kept connection whether it lives is none of the request's statements.
-        number = sum(statement != "SELECT 1" for statement in statements)
-        assert 0 < number <= 10, statements
-        seen.setdefault(what, set()).add(number)
-        statements.clear()
-        assert answer.status == 200, answer.body[:300]
-        return answer.body[16:].partition('"')[0]
+        number = sum(statement != "SELECT 1" for statement in self.sent)
+        assert 0 < number <= 14, self.sent
+        self.seen.setdefault(what, set()).add(number)
+        assert answer.status == status, answer.body[:300]
+        body = json.loads(answer.body)
+        return body.get("data", body)
 
+    def reassign(self, ids: list[str], key: str, status: int = 200) -> Json:
+        request = ReassignRequest(ids=ids, targetBrandId="brd_2", targetGroupId="grp_2")
+        return self.note("reassign", partial(bulk_reassign, self.office.tenant, "me", request, NOW, key), status)
+
+    def delete(self, entity: Literal["accounts", "posts"], ids: list[str], status: int = 200) -> Json:
+        request = DeleteRequest(ids=ids, dataType=entity)
+        work = partial(bulk_delete, self.office.tenant, "me", request, NOW, None)
+        return self.note(f"delete {entity}", work, status)
+
+    def delete_records(self, entity: str, ids: list[str], status: int = 200) -> Json:
+        request, declared = RecordIds(ids=ids), ENTITIES[entity]
+        work = partial(deleting.bulk_delete, self.office.tenant, declared, request, "me", NOW, None)
+        return self.note(f"delete {entity}", work, status)
+
+    def update(self, updates: list[Json], status: int = 200) -> Json:
+        request = WriteRequest(self.office.tenant, "me", NOW, to_json({"updates": updates}), "PATCH bulk/accounts")
+        return self.note("update", partial(change_records, request, ENTITIES["accounts"]), status)
+
+    def make(self, items: list[Json]) -> Json:
+        body = to_json({"items": items})
+        request = WriteRequest(self.office.tenant, "me", NOW, body, "POST import/accounts")
+        return self.note("import", partial(import_items, request, ENTITIES["accounts"]), 201)
+
+    def undo(self, what: str, done: Json, status: int = 200) -> Json:
+        request = UndoRequest(operationId=done["operationId"])
+        return self.note(f"undo {what}", partial(bulk_undo, self.office.tenant, "me", request, NOW, None), status)
+
+
+def test_the_number_of_statements_does_not_depend_on_the_number_of_ids(office: Office, statements: list[str]) -> None:
+    counting, numbers = Counting(office, statements), count()
     for size in (10, 10_000):
         accounts = office.accounts(*(f"a{next(numbers)}" for _ in range(size)))
         office.run(
             "INSERT INTO posts (id, account_id, url) SELECT 'p' || id, id, 'u' || id FROM accounts WHERE id = ANY(%s)",
             accounts,
         )
-        statements.clear()
-        move = ReassignRequest(ids=accounts, targetBrandId="brd_2", targetGroupId="grp_2")
-        moved = counted("reassign", bulk_reassign(office.tenant, "me", move, NOW, f"key {size}"))
-        counted("undo reassign", bulk_undo(office.tenant, "me", UndoRequest(operationId=moved), NOW, None))
-        delete = DeleteRequest(ids=accounts, dataType="accounts")
-        gone = counted("delete", bulk_delete(office.tenant, "me", delete, NOW, None))
-        counted("undo delete", bulk_undo(office.tenant, "me", UndoRequest(operationId=gone), NOW, None))
-        delete = DeleteRequest(ids=[f"p{record_id}" for record_id in accounts], dataType="posts")
-        counted("delete posts", bulk_delete(office.tenant, "me", delete, NOW, None))
-    assert all(len(numbers_of) == 1 for numbers_of in seen.values()), seen
+        counting.undo("reassign", counting.reassign(accounts, f"key {size}"))
+        counting.undo("update", counting.update([{"id": each, "username": f"new {each}"} for each in accounts]))
+        counting.undo("delete", counting.delete("accounts", accounts))
+        counting.delete("posts", [f"p{each}" for each in accounts])
+        made = [{"username": f"made {each}", "platform": "x", "brandId": "brd_1"} for each in accounts]
+        counting.undo("import", counting.make(made))
+    assert all(len(numbers_of) == 1 for numbers_of in counting.seen.values()), counting.seen
+    assert office.is_gapless()
+
+
+def test_nor_on_how_many_of_them_fail(office: Office, statements: list[str]) -> None:
+    counting, numbers = Counting(office, statements), count()
+    for size in (10, 10_000):
+        fifth = size // 5
+        mark = f"n{next(numbers)}_"
+        accounts = office.accounts(*(f"{mark}{n}" for n in range(size)))
+        absent, gone, taken, edited, rest = (accounts[n * fifth : (n + 1) * fifth] for n in range(5))
+        office.run("DELETE FROM accounts WHERE id = ANY(%s)", absent)
+        trash = "UPDATE accounts SET deleted_at = now(), purge_at = now() WHERE id = ANY(%s)"
+        office.run(trash, gone)
+        failed = dict.fromkeys(absent, "not_found") | dict.fromkeys(gone, "already_deleted")
+        blocked = dict.fromkeys(taken, "conflict") | dict.fromkeys(edited, "changed_since") | dict.fromkeys(rest)
+
+        office.run("INSERT INTO groups (id, brand_id, label) VALUES (%s, 'brd_1', %s)", mark, mark)
+        office.run("UPDATE accounts SET group_id = %s WHERE id = ANY(%s)", mark, taken)
+        moved = counting.reassign(accounts, mark, 207)
+        assert codes(moved) == failed | dict.fromkeys(taken + edited + rest)
+        office.run("UPDATE groups SET brand_id = 'brd_2' WHERE id = %s", mark)
+        office.run("UPDATE accounts SET group_id = NULL WHERE id = ANY(%s)", edited)
+        assert codes(counting.undo("reassign", moved, 207)) == blocked
+
+        renamed = counting.update([{"id": each, "username": f"new {each}"} for each in accounts], 207)
+        assert renamed["failed"] == 2 * fifth
+        take = (
+            "INSERT INTO accounts (id, username, platform, brand_id) "
+            "SELECT %s || id, 'user ' || id, 'x', 'brd_1' FROM unnest(%s::text[]) AS id"
+        )
+        office.run(take, "updated ", taken)
+        office.run("UPDATE accounts SET username = 'mine ' || id WHERE id = ANY(%s)", edited)
+        assert codes(counting.undo("update", renamed, 207)) == blocked
+
+        deleted = counting.delete("accounts", accounts, 207)
+        assert codes(deleted) == failed | dict.fromkeys(taken + edited + rest)
+        office.run(
+            "INSERT INTO accounts (id, username, platform, brand_id) SELECT 'deleted ' || id, username, platform, "
+            "brand_id FROM accounts WHERE id = ANY(%s)",
+            taken,
+        )
+        office.run("UPDATE accounts SET deleted_at = NULL, purge_at = NULL WHERE id = ANY(%s)", edited)
+        assert codes(counting.undo("delete", deleted, 207)) == blocked
+
+        office.run(
+            "INSERT INTO groups (id, brand_id, label) SELECT 'g' || id, 'brd_2', id FROM unnest(%s::text[]) AS id",
+            accounts,
+        )
+        office.run("UPDATE accounts SET brand_id = 'brd_2', group_id = 'g' || id WHERE id = ANY(%s)", rest)
+        groups = counting.delete_records("groups", [f"g{each}" for each in accounts], 207)
+        assert {failure["code"] for failure in groups["failures"]} == {"has_children"}
+        assert groups["failed"] == fifth
+        office.run("UPDATE accounts SET brand_id = 'brd_1', group_id = NULL WHERE id = ANY(%s)", rest)
+
+        items = [{"username": f"made {each}", "platform": "x", "brandId": "brd_1"} for each in accounts]
+        made = counting.make(items)
+        ids = [item["id"] for item in made["items"]]
+        office.run("UPDATE accounts SET status = 'mine' WHERE id = ANY(%s)", ids[:fifth])
+        office.run(
+            "INSERT INTO posts (id, account_id, url) SELECT id, id, id FROM unnest(%s::text[]) AS id",
+            ids[fifth : 2 * fifth],
+        )
+        expected = dict.fromkeys(ids) | dict.fromkeys(ids[:fifth], "changed_since")
+        expected |= dict.fromkeys(ids[fifth : 2 * fifth], "has_children")
+        assert codes(counting.undo("import", made, 207)) == expected
+    assert all(len(numbers_of) == 1 for numbers_of in counting.seen.values()), counting.seen
     assert office.is_gapless()
 
 

@@ -184,7 +184,7 @@ def test_an_account_does_not_go_back_to_a_group_of_another_brand(office: Office)
 def test_a_group_does_not_leave_its_accounts_behind(office: Office) -> None:
     operation = update(office, "groups", {"id": "grp_1", "brandId": "brd_2", "label": "Moved"})
     office.accounts("follower", brand="brd_2")
-    assert codes(office.undo(operation, 207)) == {"grp_1": "has_children"}
+    assert codes(office.undo(operation, 207)) == {"grp_1": "conflict"}
     assert office.rows("groups")["grp_1"]["brand_id"] == "brd_2"
     reassign(office, ["follower"])
     assert codes(office.undo(operation)) == {"grp_1": None}

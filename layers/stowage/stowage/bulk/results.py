@@ -12,7 +12,7 @@ from stowage.sizes import is_deliverable
 _SENTENCES = {
     "not_found": "There is no such {entity}.",
     "already_deleted": "This {entity} is in the trash already.",
-    "conflict": "Another record has taken what this {entity} needs.",
+    "conflict": "What this {entity} needs is taken, moved or gone by now.",
     "has_children": "Other records still belong to this {entity}; move or delete them first.",
     "too_large": "Too many records would go along; delete fewer at once.",
     "changed_since": "This {entity} was changed since.",
@@ -33,7 +33,8 @@ class BulkResult(TypedDict):
 class BulkOperationResult(TypedDict):
     """The answer of a bulk request; results are in its order.
 
-    `truncated`: for their size they carry no sentences, and where that is not enough only those that failed are there.
+    `truncated`: for their size they carry no sentences, or only those that failed are listed, or none. `remaining`: so
+    many changes of an operation are still to be undone, by the same request.
     """
 
     operationId: str
@@ -42,6 +43,7 @@ class BulkOperationResult(TypedDict):
     failed: int
     cascaded: NotRequired[dict[str, int]]
     truncated: NotRequired[bool]
+    remaining: NotRequired[int]
     results: list[BulkResult]
 
 
@@ -56,8 +58,14 @@ def answer(
     given: Sequence[str],
     codes: Sequence[str | None],
     cascaded: Mapping[str, int],
+    remaining: int = 0,
+    *,
+    must_list_failures: bool = True,
 ) -> KeptAnswer:
-    """200, or 207 where any id failed, with a result for each. TooLargeError where the ids alone are too much."""
+    """200, or 207 where any id failed, with a result for each; under 5 MB, with less where need be.
+
+    TooLargeError where not even those that failed can be listed and they must be: fewer ids at once would do.
+    """
     failed = len(codes) - codes.count(None)
     result: BulkOperationResult = {
         "operationId": operation,
@@ -68,18 +76,28 @@ def answer(
     }
     if cascaded:
         result["cascaded"] = dict(cascaded)
+    if remaining:
+        result["remaining"] = remaining
+    return KeptAnswer(207 if failed else 200, _fitting(result, must_list_failures))
+
+
+def _fitting(result: BulkOperationResult, must_list_failures: bool) -> str:
+    """The result as JSON, with whatever keeps it under 5 MB: no sentences, then no successes, then no results."""
     body = _json(result)
-    if not is_deliverable(body):
-        for item in result["results"]:
-            item.pop("error", None)
-        result["truncated"] = True
+    if is_deliverable(body):
+        return body
+    result["truncated"] = True
+    for item in result["results"]:
+        item.pop("error", None)
+    for kept in (result["results"], [item for item in result["results"] if item["status"] == "error"]):
+        result["results"] = kept
         body = _json(result)
-    if not is_deliverable(body):
-        result["results"] = [item for item in result["results"] if item["status"] == "error"]
-        body = _json(result)
-    if not is_deliverable(body):
+        if is_deliverable(body):
+            return body
+    if must_list_failures:
         raise TooLargeError("These ids are too long for an answer that names each of them; send fewer at once.")
-    return KeptAnswer(207 if failed else 200, body)
+    result["results"] = []
+    return _json(result)
 
 
 def _result(given: str, code: str | None, declared: Entity) -> BulkResult:

@@ -6,30 +6,32 @@ from stowage.bulk.deleting import must_have_trash
 from stowage.bulk.requests import UndoRequest
 from stowage.bulk.results import answer
 from stowage.entities import ENTITIES
-from stowage.errors import ConflictError, NotFoundError, TooLargeError
+from stowage.errors import ConflictError, NotFoundError
 from stowage.ids import decode_id, encode_id, new_operation_id
 from stowage.postgres import undo
 from stowage.postgres.bulk import Outcome, Stamp, delete_locked, lock_records
 from stowage.postgres.connection import Connection
 from stowage.postgres.idempotency import IdempotencyKey, KeptAnswer, keep, replayed
-from stowage.postgres.journal import append_changes
-from stowage.postgres.operations import UNDOABLE, Operation, lock_operation, summary, undone
+from stowage.postgres.journal import Change, append_changes
+from stowage.postgres.operations import UNDOABLE, Operation, lock_operation, partly_undone, summary, undone
 from stowage.postgres.transactions import retry_unique, transact
 from stowage.postgres.trash import lock_for_restoring, restore_records
 from stowage.tenants import Tenant
 from stowage.trash.retention import purge_time
 
-MOST_UNDONE = 50_000
-"""Records that one request puts back; an operation of a request changes 10,000 at most."""
+MOST_UNDONE = 20_000
+"""Changes that one request undoes, 4,000 to 20,000 of them a second. A file import may have made more."""
 
 
 def bulk_undo(tenant: Tenant, actor: str, request: UndoRequest, now: datetime, key: str | None) -> KeptAnswer:
     """The answer of `POST bulk/undo`: a BulkOperationResult of what the operation changed, in its order.
 
     What it deleted comes back from the trash with what went along; what it changed gets its former values; what it
-    created goes to the trash. Codes: `changed_since`, `purged`, `conflict`, `parent_in_trash`, `has_children`.
-    NotFoundError; ConflictError `already_undone` or `not_undoable`; TooLargeError; BadRequestError `not_supported`
-    where it created records of an entity that has no trash.
+    created goes to the trash. Codes: `changed_since`, `purged`, `conflict`, `parent_in_trash`, `has_children`. Of an
+    operation of more than `MOST_UNDONE` changes the last ones are undone, and the same request undoes the next of the
+    `remaining`.
+    NotFoundError; ConflictError `already_undone` or `not_undoable`; BadRequestError `not_supported` where it created
+    records of an entity that has no trash.
     """
     once = IdempotencyKey.of(tenant.id, actor, "POST bulk/undo", key, request)
     wanted = decode_id(request.operationId)
@@ -40,30 +42,20 @@ def bulk_undo(tenant: Tenant, actor: str, request: UndoRequest, now: datetime, k
         operation = _undoable(lock_operation(connection, tenant.id, wanted))
         stamp = Stamp(new_operation_id(now), actor, now, purge_time(tenant, now))
         undoing = undo.Undoing(connection, tenant, operation, stamp)
-        records = undo.changed_records(connection, tenant.id, operation, MOST_UNDONE + 1)
-        if len(records) > MOST_UNDONE:
-            raise TooLargeError(
-                f"This operation changed more than {MOST_UNDONE:,} records; it cannot be undone at once."
-            )
+        part = undo.next_part(connection, tenant.id, operation, MOST_UNDONE)
+        records = undo.gather(undoing, part)
         outcome = _put_back(undoing, records)
-        told = {"undoes": operation.id} | ({"cascaded": outcome.cascaded} if outcome.cascaded else {})
-        changes = [
-            summary(
-                stamp.operation,
-                "undo",
-                operation.entity,
-                actor,
-                now,
-                total=len(records),
-                succeeded=outcome.succeeded,
-                **told,
-            )
-        ]
-        if outcome.succeeded:
-            changes.append(undone(stamp.operation, operation, actor, now))
-        append_changes(connection, tenant.id, changes)
+        append_changes(connection, tenant.id, _journal(undoing, part, outcome))
         ids = [encode_id(record_id) for _, record_id in records]
-        made = answer(stamp.operation, undoing.declared, ids, outcome.codes, outcome.cascaded)
+        made = answer(
+            stamp.operation,
+            undoing.declared,
+            ids,
+            outcome.codes,
+            outcome.cascaded,
+            part.remaining,
+            must_list_failures=False,
+        )
         keep(connection, once, made.status, made.body)
         return made
 
@@ -80,8 +72,36 @@ def _undoable(operation: Operation | None) -> Operation:
     return operation
 
 
+def _journal(undoing: undo.Undoing, part: undo.Part, outcome: Outcome) -> list[Change]:
+    """The summary, and what has become of the operation: one of which nothing went back may be undone once more."""
+    operation, stamp = undoing.operation, undoing.stamp
+    told: dict[str, object] = {"undoes": operation.id}
+    if outcome.cascaded:
+        told["cascaded"] = outcome.cascaded
+    if part.remaining:
+        told["remaining"] = part.remaining
+    total, succeeded = len(outcome.codes), outcome.succeeded
+    changes = [
+        summary(
+            stamp.operation, "undo", operation.entity, stamp.actor, stamp.at, total=total, succeeded=succeeded, **told
+        )
+    ]
+    back = operation.undone_records + succeeded
+    if part.remaining or (operation.undone_down_to is not None and not back):
+        down_to = part.first if part.remaining else None
+        changes.append(
+            partly_undone(stamp.operation, operation, stamp.actor, stamp.at, down_to=down_to, succeeded=back)
+        )
+    elif back:
+        changes.append(undone(stamp.operation, operation, stamp.actor, stamp.at))
+    return changes
+
+
 def _put_back(undoing: undo.Undoing, records: list[tuple[str, str]]) -> Outcome:
-    """Lock everything, look at everything, then change it: what takes the journal's numbers comes last."""
+    """Lock everything, then look at it and change it: what takes the journal's numbers comes after every other lock.
+
+    What the operation made goes first, for it may have what a record that it changed is to have again.
+    """
     connection, declared, tenant = undoing.connection, undoing.declared, undoing.tenant
     by_type: dict[str, list[str]] = {}
     for kind, record_id in records:
@@ -96,18 +116,18 @@ def _put_back(undoing: undo.Undoing, records: list[tuple[str, str]]) -> Outcome:
     if created:
         lock_records(connection, tenant.schema, declared, created)
 
-    judged = {
-        "updated": undo.judge_updated(undoing, len(updated)) if updated else [],
-        "deleted": undo.judge_deleted(undoing, len(deleted)) if deleted else [],
-        "created": undo.judge_created(undoing, len(created)) if created else [],
-    }
+    codes: dict[str, list[str | None]] = {}
     cascaded: dict[str, int] = {}
-    if updated:
-        undo.put_back(undoing, judged["updated"])
-    if deleted:
-        good = [record_id for record_id, code in zip(deleted, judged["deleted"], strict=True) if code is None]
-        cascaded = restore_records(connection, tenant, declared, good, undoing.stamp)
     if created:
-        delete_locked(connection, tenant, declared, created, Outcome(judged["created"]), undoing.stamp, kind=None)
-    in_turn = {kind: iter(codes) for kind, codes in judged.items()}
+        codes["created"] = undo.judge_created(undoing, len(created))
+        delete_locked(connection, tenant, declared, created, Outcome(codes["created"]), undoing.stamp, kind=None)
+    if updated:
+        judged = undo.judge_updated(undoing, len(updated))
+        codes["updated"] = judged.codes
+        undo.put_back(undoing, judged)
+    if deleted:
+        codes["deleted"] = undo.judge_deleted(undoing, len(deleted))
+        good = [record_id for record_id, code in zip(deleted, codes["deleted"], strict=True) if code is None]
+        cascaded = restore_records(connection, tenant, declared, good, undoing.stamp)
+    in_turn = {kind: iter(its_codes) for kind, its_codes in codes.items()}
     return Outcome([next(in_turn[kind]) for kind, _ in records], cascaded)

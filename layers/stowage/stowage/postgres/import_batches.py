@@ -283,16 +283,20 @@ class ImportSession:
             },
         )
         if outcome.count("c"):
-            self._connection.execute(
-                _JOURNAL,
-                {
-                    "tenant": self.author.tenant,
-                    "operation": self.author.operation,
-                    "entity": self._entity.name,
-                    "actor": self.author.actor,
-                    "at": self.author.at,
-                },
-            )
+            self.journal_inserted()
+
+    def journal_inserted(self) -> None:
+        """Write the staged journal of what was inserted: before the batch changes any of it, else last."""
+        self._connection.execute(
+            _JOURNAL,
+            {
+                "tenant": self.author.tenant,
+                "operation": self.author.operation,
+                "entity": self._entity.name,
+                "actor": self.author.actor,
+                "at": self.author.at,
+            },
+        )
 
 
 _FENCE: LiteralString = """
@@ -348,13 +352,14 @@ VALUES (%(id)s, %(first_row)s, %(outcomes)s, %(failures)s)
 """
 
 _JOURNAL: LiteralString = """
-WITH taken AS MATERIALIZED (
-    SELECT stowage.take_seqs(%(tenant)s, (SELECT count(*) FROM pg_temp.import_changes)) AS base
+WITH staged AS (DELETE FROM pg_temp.import_changes RETURNING n, id, after),
+taken AS MATERIALIZED (
+    SELECT stowage.take_seqs(%(tenant)s, (SELECT count(*) FROM staged)) AS base
 )
 INSERT INTO stowage.changes (tenant, seq, operation, entity, id, type, before, after, actor, at)
 SELECT %(tenant)s, base + row_number() OVER (ORDER BY n), %(operation)s, %(entity)s, id, 'created', NULL, after,
        %(actor)s, %(at)s
-FROM pg_temp.import_changes, taken
+FROM staged, taken
 """
 
 

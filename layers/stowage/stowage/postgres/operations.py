@@ -1,7 +1,9 @@
 """Operations as the journal tells them: one row of type `operation` each, and one of type `undone` for an undone one.
 
 The summary's `after` is `{"kind", "total", "succeeded", "failed", …}`; its `id` is the operation's, its `entity` what
-was asked for. Within an operation each record has one row of its own.
+was asked for. Within an operation each record has one row of its own, but for file imports, where two rows of the file
+may be of the same record. The `after` of `undone` is null, or while some of the operation remains to be undone
+`{"down_to", "succeeded"}`.
 """
 
 from collections.abc import Mapping
@@ -24,7 +26,11 @@ UNDOABLE: tuple[Kind, ...] = ("delete", "reassign", "update", "import")
 
 @dataclass(frozen=True)
 class Operation:
-    """One operation: `entity` is the plural name, counts are of the ids asked for."""
+    """One operation: `entity` is the plural name, counts are of the ids asked for.
+
+    While it is being undone in parts, its changes from the number `undone_down_to` on have been, with `undone_records`
+    put back.
+    """
 
     id: str
     kind: str
@@ -35,6 +41,8 @@ class Operation:
     actor: str
     at: datetime
     undone_at: datetime | None
+    undone_down_to: int | None
+    undone_records: int
 
 
 def summary(
@@ -54,12 +62,15 @@ def summary(
 _OPERATIONS: LiteralString = """
 SELECT done.id, done.after ->> 'kind' AS kind, done.entity,
        (done.after ->> 'total')::bigint AS total, (done.after ->> 'succeeded')::bigint AS succeeded,
-       (done.after ->> 'failed')::bigint AS failed, done.actor, done.at, undone.at AS undone_at
+       (done.after ->> 'failed')::bigint AS failed, done.actor, done.at,
+       CASE WHEN undone.after IS NULL THEN undone.at END AS undone_at,
+       (undone.after ->> 'down_to')::bigint AS undone_down_to,
+       coalesce((undone.after ->> 'succeeded')::bigint, 0) AS undone_records
 FROM stowage.changes AS done
 LEFT JOIN LATERAL (
-    SELECT at FROM stowage.changes
+    SELECT at, after FROM stowage.changes
     WHERE tenant = done.tenant AND entity = done.entity AND id = done.id AND type = 'undone'
-    ORDER BY seq LIMIT 1
+    ORDER BY seq DESC LIMIT 1
 ) AS undone ON true
 WHERE done.tenant = %(tenant)s AND done.type = 'operation'
 """
@@ -106,3 +117,11 @@ def lock_operation(connection: psycopg.Connection, tenant: str, operation: str) 
 def undone(undo: str, operation: Operation, actor: str, at: datetime) -> Change:
     """The journal's row that says an operation was undone, by the operation `undo`."""
     return Change(undo, operation.entity, operation.id, "undone", None, None, actor, at)
+
+
+def partly_undone(
+    undo: str, operation: Operation, actor: str, at: datetime, *, down_to: int | None, succeeded: int
+) -> Change:
+    """The journal's row that says how far an operation was undone, and how many records are back; None: not at all."""
+    after = {"down_to": down_to, "succeeded": succeeded}
+    return Change(undo, operation.entity, operation.id, "undone", None, after, actor, at)

@@ -49,8 +49,8 @@ class _BatchWriting:
                 session.load(prepared.columns, prepared.text)
             if self._on_conflict == "update" and prepared.lacks_ids and self._entity.unique:
                 session.find_ids(self._entity.unique[0])
-            for part in prepared.parts:
-                self._write_part(part)
+            for place, part in enumerate(prepared.parts):
+                self._write_part(part, is_first=place == 0)
             batch = prepared.batch
             outcome = BatchOutcome(
                 batch.first_row,
@@ -60,9 +60,11 @@ class _BatchWriting:
             session.finish_batch(outcome, batch.position, batch.line)
         return outcome
 
-    def _write_part(self, part: list[int]) -> None:
+    def _write_part(self, part: list[int], *, is_first: bool) -> None:
         there = self._session.existing(part) if part and self._on_conflict == "update" else {}
         self._insert([number for number in part if number not in there])
+        if there and not is_first:
+            self._session.journal_inserted()  # by an earlier part, of which this one may change something
         updates: dict[str, int] = {}
         for number, record_id in there.items():
             if record_id in updates:
