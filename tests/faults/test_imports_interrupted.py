@@ -15,6 +15,7 @@ import pytest
 import requests
 
 from tests.conftest import Api, RunningStack
+from tests.faults.run_surface import Runs
 from tests.stack.file_import_surface import (
     TENANT,
     counts,
@@ -30,7 +31,8 @@ from tests.stack.file_import_surface import (
 )
 
 ROWS = 12_000
-"""Of 3 kB each: more than a function imports, in batches of about 2,700."""
+LANES = {"inline": 10, "worker": 3_000}
+"""How long a description is: of 3 kB, rows are more than a function imports, and come in batches of about 2,700."""
 
 
 @pytest.fixture
@@ -41,12 +43,12 @@ def mark(database: psycopg.Connection) -> Iterator[str]:
     database.execute(f"DELETE FROM tenant_{TENANT}.tasks WHERE id LIKE %s", (f"{mark}%",))
 
 
-def large_file(mark: str) -> bytes:
-    """A CSV file for the worker; every thousandth row is bad."""
+def large_file(mark: str, lane: str = "worker") -> bytes:
+    """A CSV file for a lane; every thousandth row is bad."""
     text = io.StringIO()
     text.write("id,title,status,description\r\n")
     for n in range(ROWS):
-        text.write(f"{mark}{n:05d},task {n},{'never' if n % 1000 == 999 else 'todo'},{'x' * 3000}\r\n")
+        text.write(f"{mark}{n:05d},task {n},{'never' if n % 1000 == 999 else 'todo'},{'x' * LANES[lane]}\r\n")
     return text.getvalue().encode()
 
 
@@ -85,18 +87,37 @@ def worker_of(run_id: str) -> int | None:
     return None
 
 
-def test_an_import_whose_worker_is_killed_goes_on_without_duplicates(
-    operator: Api, stack: RunningStack, database: psycopg.Connection, mark: str
+def waiting_process(database: psycopg.Connection) -> int | None:
+    """The process, a function's or the worker, whose import waits for somebody else."""
+    waiting = database.execute(
+        "SELECT client_port FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%import_rows%'"
+    ).fetchone()
+    if waiting is None:
+        return None
+    lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()]
+    ends = (f":{waiting[0]:04X}", f":{database.info.port:04X}")
+    sockets = {f"socket:[{line[9]}]" for line in lines if (line[1][-5:], line[2][-5:]) == ends}
+    for descriptor in Path("/proc").glob("[0-9]*/fd/*"):
+        with contextlib.suppress(OSError):
+            if str(descriptor.readlink()) in sockets:
+                return int(descriptor.parts[2])
+    return None
+
+
+@pytest.mark.parametrize("lane", LANES)
+def test_an_import_whose_process_is_killed_goes_on_without_duplicates(
+    operator: Api, stack: RunningStack, runs: Runs, database: psycopg.Connection, mark: str, lane: str
 ) -> None:
     with in_the_way(stack, mark, 6_000):
-        import_id = started(operator, "tasks", "csv", large_file(mark))
+        import_id = started(operator, "tasks", "csv", large_file(mark, lane))
         before = eventually(lambda: there(database, mark))
         assert 0 < before < 6_000
-        os.kill(eventually(lambda: worker_of(import_id)), signal.SIGKILL)
-        eventually(lambda: worker_of(import_id) is None)
+        os.kill(eventually(lambda: waiting_process(database)), signal.SIGKILL)
+        eventually(lambda: waiting_process(database) is None)
 
     job = ended(operator, import_id)
 
+    assert runs.record(import_id)["lane"] == lane
     assert job["status"] == "completed", job
     assert job["attempts"] == 2
     result = job["result"]
@@ -111,17 +132,19 @@ def test_an_import_whose_worker_is_killed_goes_on_without_duplicates(
     assert (changes[-1]["after"]["total"], changes[-1]["after"]["failed"]) == (ROWS, 12)
 
 
+@pytest.mark.parametrize("lane", LANES)
 def test_a_cancelled_import_keeps_what_it_wrote_and_tells_what_is_left(
-    operator: Api, stack: RunningStack, database: psycopg.Connection, mark: str
+    operator: Api, stack: RunningStack, runs: Runs, database: psycopg.Connection, mark: str, lane: str
 ) -> None:
     with in_the_way(stack, mark, 6_000):
-        import_id = started(operator, "tasks", "csv", large_file(mark))
+        import_id = started(operator, "tasks", "csv", large_file(mark, lane))
         eventually(lambda: there(database, mark))
         assert operator.post(f"/api/jobs/{import_id}/cancel").status_code == 202
         time.sleep(1.2)
 
     job = ended(operator, import_id)
 
+    assert runs.record(import_id)["lane"] == lane
     assert job["status"] == "cancelled", job
     result = job["result"]
     done = result["total"]

@@ -1,5 +1,8 @@
 """What our own exports give comes back as it was: the zoo's nasty strings, out of one tenant and into an empty one."""
 
+import io
+import json
+import zipfile
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,7 +14,7 @@ from psycopg import sql
 from local.sample.tenants import SAMPLE_TENANTS
 from stowage.entities import ENTITIES
 from tests.conftest import Api, RunningStack
-from tests.stack.file_import_surface import imported, mover_token, records
+from tests.stack.file_import_surface import fetched, imported, mover_token, records, result_rows
 
 EMPTY = "initech"
 ORDER = ("brands", "groups", "users", "accounts", "posts", "tasks")
@@ -64,14 +67,56 @@ def test_an_export_of_everything_comes_back_as_it_was(
         assert result["created"] == len(after) == len(before) - len(missing)
         assert result["failed"] == len(missing)
         # What cannot come back: tasks of people who are in the trash, and rows that a workbook makes equal or empty.
-        trashed = {row["id"] for row in before if row.get("assignee") in in_trash(database)}
+        trashed = {row["id"] for row in before if row.get("assignee") in ids_in_trash(database, "users")}
         altered = {row["id"] for row in before if format == "xlsx" and in_a_workbook(row) != row}
         assert {row["id"] for row in missing} <= trashed | altered, entity
 
 
-def in_trash(database: psycopg.Connection) -> set[str]:
-    """The zoo's people who are in the trash."""
-    return {row[0] for row in database.execute("SELECT id FROM tenant_zoo.users WHERE deleted_at IS NOT NULL")}
+@pytest.mark.parametrize("format", ["csv", "ndjson", "xlsx"])
+def test_the_files_of_a_gdpr_export_come_back_without_the_trash(
+    mover: Api, database: psycopg.Connection, empty: str, format: str
+) -> None:
+    archive = zipfile.ZipFile(io.BytesIO(exported(mover, "gdpr", format)))
+    for entity in ORDER:
+        result = imported(mover, entity, format, archive.read(f"{entity}.{format}"), tenant=empty)
+
+        trashed = ids_in_trash(database, entity)
+        live = {_held(row["id"]) if format == "xlsx" else row["id"] for row in records(database, entity, tenant="zoo")}
+        after = {row["id"] for row in records(database, entity, tenant=empty)}
+        assert after
+        assert after <= live, "what was in the trash has not come in"
+        if format == "ndjson":
+            failed = [json.loads(line) for line in fetched(result, "failed").splitlines()]
+        else:
+            failed = result_rows(result, "failed")
+        assert sum(row["_code"] == "in_trash" for row in failed) == len(trashed)
+        if format != "xlsx":  # which alters some ids and loses others
+            assert {row["id"] for row in failed if row["_code"] == "in_trash"} == trashed
+            lost = {row["id"] for row in failed if row["_code"] == "invalid_reference"}
+            assert after == live - lost
+            assert entity == "tasks" or not lost, "only tasks name somebody who is in the trash"
+
+
+def test_the_trash_of_a_gdpr_export_comes_in_as_live_where_its_mark_is_left_out(
+    mover: Api, database: psycopg.Connection, empty: str
+) -> None:
+    archive = zipfile.ZipFile(io.BytesIO(exported(mover, "gdpr", "csv")))
+    trashed = ids_in_trash(database, "users")
+    assert trashed
+
+    for entity in ("users", "tasks"):
+        result = imported(
+            mover, entity, "csv", archive.read(f"{entity}.csv"), tenant=empty, mapping={"deletedAt": None}
+        )
+        assert result["failed"] == 0, fetched(result, "failed")
+
+    assert trashed <= {row["id"] for row in records(database, "users", tenant=empty)}
+
+
+def ids_in_trash(database: psycopg.Connection, entity: str) -> set[str]:
+    """The zoo's records that are in the trash."""
+    statement = sql.SQL("SELECT id FROM tenant_zoo.{} WHERE deleted_at IS NOT NULL")
+    return {row[0] for row in database.execute(statement.format(sql.Identifier(ENTITIES[entity].table)))}
 
 
 _LOST = dict.fromkeys((*range(9), 11, 12, *range(14, 32), 0xFFFE, 0xFFFF))

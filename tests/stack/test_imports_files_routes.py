@@ -46,6 +46,7 @@ def test_an_import_is_asked_for_uploaded_started_and_completes(operator: Api) ->
     ("change", "field"),
     [
         ({"size": -1}, "size"),
+        ({"size": 0}, "size"),
         ({"size": 5 * 1024**3 + 1}, "size"),
         ({"size": "10"}, "size"),
         ({"size": 10.0}, "size"),
@@ -170,6 +171,9 @@ def test_result_files_have_expired_before_the_clock_has_come_by(
         ("csv", "title\r\nä\r\n".encode("utf-16"), "broken_file", "UTF-16"),
         ("csv", xlsx_file(["title"], ["a"]), "broken_file", "workbook"),
         ("csv", b'title\r\n"never closed', "broken_file", "never closed"),
+        ("csv", b'"ti"tle,status\r\na,todo\r\n', "broken_file", "quotes within quotes are doubled"),
+        ("csv", b"ti\rtle\r\na\r\n", "broken_file", "carriage return"),
+        ("csv", b'"title\r\na\r\n', "broken_file", "never closed"),
         ("xlsx", csv_file("title", "a"), "broken_file", "no Excel workbook"),
         ("xlsx", xlsx_file(["title"], ["a"])[:-200], "broken_file", "not a whole one"),
         ("xlsx", xlsx_file(["title", "colour"], ["a", "b"]), "wrong_header", "'colour'"),

@@ -120,6 +120,96 @@ def test_bad_rows_are_told_with_line_and_reason_and_the_good_ones_are_there(
     assert {row["_id"] for row in good} == {task["id"] for task in titled(database, mark)}
 
 
+@pytest.mark.parametrize("on_conflict", ["fail", "update"])
+@pytest.mark.parametrize("type", ["csv", "ndjson", "xlsx"])
+def test_a_number_beyond_64_bits_fails_its_row_alone(
+    operator: Api, database: psycopg.Connection, mark: str, type: str, on_conflict: str
+) -> None:
+    brand = records(database, "brands")[0]["id"]
+    header = ["username", "platform", "brandId", "followers"]
+    rows: list[list[Any]] = [
+        [f"{mark}{n}", "zoo", brand, followers] for n, followers in enumerate([1, 2**63 - 1, 2**63, -(2**70), 2])
+    ]
+    if type == "csv":
+        data = csv_file(*(",".join(map(str, row)) for row in [header, *rows]))
+    elif type == "ndjson":
+        data = ndjson_file(*(dict(zip(header, row, strict=True)) for row in rows))
+    else:
+        data = xlsx_file(header, *([*row[:3], str(row[3])] for row in rows))
+
+    result = imported(operator, "accounts", type, data, onConflict=on_conflict)
+
+    assert counts(result) == {"created": 3, "failed": 2}
+    if type == "ndjson":
+        failed = [json.loads(line) for line in fetched(result, "failed").splitlines()]
+    else:
+        failed = result_rows(result, "failed")
+    assert [row["username"] for row in failed] == [f"{mark}2", f"{mark}3"]
+    assert {row["_code"] for row in failed} == {"invalid"}
+    assert all(row["_error"].startswith("followers: ") for row in failed)
+    found = records(database, "accounts", f"username LIKE '{mark}%'")
+    assert sorted(account["followers"] for account in found) == [1, 2, 2**63 - 1]
+
+
+@pytest.mark.parametrize("followers", ["5", True, 2.0, 2.5, "many", [1]], ids=repr)
+def test_ndjson_is_as_strict_as_the_api(
+    operator: Api, database: psycopg.Connection, mark: str, followers: object
+) -> None:
+    account = {
+        "username": mark, "platform": "zoo", "brandId": records(database, "brands")[0]["id"], "followers": followers
+    }  # fmt: skip
+    api = operator.post("/api/v1/accounts", json=account, headers={"X-Tenant-Id": TENANT})
+    assert api.status_code == 400, api.text
+    result = imported(operator, "accounts", "ndjson", ndjson_file(account))
+    assert counts(result) == {"failed": 1}
+    [failed] = [json.loads(line) for line in fetched(result, "failed").splitlines()]
+    assert failed["_error"] == f"followers: {api.json()['details'][0]['message']}"
+
+
+@pytest.mark.parametrize(
+    ("cell", "read"),
+    [("5", 5), (" 5 ", 5), ("1_000", None), ("5.5", None), ("0x10", None), ("true", None), ("nan", None)],
+)
+def test_numbers_of_csv_are_read_as_others_write_them(
+    operator: Api, database: psycopg.Connection, mark: str, cell: str, read: int | None
+) -> None:
+    brand = records(database, "brands")[0]["id"]
+    data = csv_file("username,platform,brandId,followers", f"{mark},zoo,{brand},{cell}")
+    result = imported(operator, "accounts", "csv", data)
+    found = [account["followers"] for account in records(database, "accounts", f"username = '{mark}'")]
+    assert found == ([] if read is None else [read])
+    assert result["failed"] == (read is None)
+
+
+def test_truth_values_of_a_workbook_are_no_numbers(operator: Api, database: psycopg.Connection, mark: str) -> None:
+    brand = records(database, "brands")[0]["id"]
+    data = xlsx_file(
+        ["username", "platform", "brandId", "followers"],
+        [f"{mark}1", "zoo", brand, True],
+        [f"{mark}2", "zoo", brand, 7.0],
+    )
+    result = imported(operator, "accounts", "xlsx", data)
+    [failed] = result_rows(result, "failed")
+    assert (failed["username"], failed["_error"]) == (f"{mark}1", "followers: expected a number")
+    assert counts(result) == {"created": 1, "failed": 1}
+
+
+def test_offsets_that_only_the_database_would_refuse_are_read(
+    operator: Api, database: psycopg.Connection, mark: str
+) -> None:
+    imported(operator, "tasks", "csv", csv_file("title,createdAt", f"{mark},2024-03-01T20:00:00+20:00"))
+    [task] = titled(database, mark)
+    assert task["createdAt"] == datetime(2024, 3, 1, tzinfo=UTC)
+
+
+def test_ids_of_files_are_raw_and_as_long_as_the_apis(operator: Api, database: psycopg.Connection, mark: str) -> None:
+    encoded_form = f"~{mark}"
+    data = csv_file("id,title", f"{encoded_form},{mark} a", f"{mark}{'é' * 600},{mark} b", f'"",{mark} c')
+    result = imported(operator, "tasks", "csv", data)
+    assert [task["id"] for task in titled(database, mark)] == [encoded_form]
+    assert [row["_code"] for row in result_rows(result, "failed")] == ["invalid", "invalid"]
+
+
 def test_bad_lines_of_ndjson_are_told_as_they_were(operator: Api, database: psycopg.Connection, mark: str) -> None:
     data = (
         ndjson_file(

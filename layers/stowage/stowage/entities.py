@@ -145,6 +145,10 @@ class Entity:
         """The field of that API name, or None."""
         return next((f for f in self.fields if f.name == name), None)
 
+    def holds_id(self, name: str) -> bool:
+        """Whether a field holds an id: the record's own, or that of another record."""
+        return name == "id" or any(reference.field == name for reference in self.references)
+
     def column(self, name: str) -> str:
         """The column of the field of that API name; KeyError where there is none."""
         found = self.field(name)

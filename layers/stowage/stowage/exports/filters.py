@@ -103,13 +103,14 @@ class _Reading:
                 raise ValueError(f"expected one of {', '.join((*self.allowed, *GENERAL_FILTERS))}")
 
     def _values(self, key: str, value: object) -> tuple[FilterValue, ...]:
-        field = self.entity.field(key) if self.entity else Field(key, key, "text")
+        declared = self.entity
+        field = declared.field(key) if declared else Field(key, key, "text")
         assert field is not None, f"{key} is declared as a filter but is no field"
         match field.type:
             case "text":
                 if choices := self._choices(key):
                     return tuple(_chosen(piece, choices) for piece in _pieces(value))
-                return _both_forms(_texts(value)) if key == "id" or key.endswith("Id") else _texts(value)
+                return _both_forms(_texts(value)) if declared and declared.holds_id(key) else _texts(value)
             case "integer":
                 return tuple(_integer(piece) for piece in _pieces(value))
             case "number":

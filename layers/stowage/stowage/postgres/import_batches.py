@@ -20,7 +20,7 @@ from stowage.postgres.imports import Author
 from stowage.postgres.record_rules import Problem, column_of, find_problems, has_parent, parent_cte, parents_of
 from stowage.postgres.record_writes import Update, Updated, update_problems, update_records
 from stowage.postgres.relations import outside_trash, table_of
-from stowage.postgres.savepoints import Refused, tried
+from stowage.postgres.savepoints import Refused, refusal, tried
 
 _BUSY = (errors.DeadlockDetected, errors.SerializationFailure, errors.LockNotAvailable)
 
@@ -123,7 +123,7 @@ def close_import(connection: psycopg.Connection, import_id: str) -> None:
 
 _OUTCOMES: LiteralString = """
 SELECT first_row, outcomes, failures FROM stowage.file_import_batches
-WHERE import = %(id)s AND first_row > %(after)s ORDER BY first_row LIMIT 50
+WHERE import = %(id)s AND first_row > %(after)s ORDER BY first_row LIMIT 4
 """
 
 
@@ -196,14 +196,20 @@ class ImportSession:
                 raise TransientRunError("Another attempt has taken over.", "superseded")
             yield
 
-    def load(self, columns: Sequence[str], text: str) -> None:
-        """COPY the batch's rows into the temporary table: CSV of `n`, `id` and these columns.
+    def load(self, columns: Sequence[str], text: str) -> Refused | None:
+        """COPY rows into the temporary table: CSV of `n`, `id` and these columns. All of them, or why none.
 
         `n` counts from 1, and is negative where the row came without an id and got one from us.
         """
         names = sql.SQL(", ").join(map(sql.Identifier, ("n", "id", *columns)))
-        with self._connection.cursor().copy(_COPY.format(names)) as copy:
-            copy.write(text)
+        try:
+            with self._connection.transaction(), self._connection.cursor().copy(_COPY.format(names)) as copy:
+                copy.write(text)
+        except psycopg.DatabaseError as error:
+            if refused := refusal(error):
+                return refused
+            raise
+        return None
 
     def find_ids(self, rule: Sequence[str]) -> None:
         """Give rows that came without an id the one of the live record with the same unique fields."""

@@ -40,10 +40,10 @@ _NAMED = sql.SQL("{} AS {}")
 
 def record_json(entity: Entity, row: str) -> sql.Composed:
     """The text of one record's JSON, from the columns of `row`, an alias of its table or of rows like it."""
-    ids = {"id", *(reference.field for reference in entity.references)}
     values = [
         _NAMED.format(
-            _value(field, sql.Identifier(row, field.column), is_id=field.name in ids), sql.Identifier(field.name)
+            _value(field, sql.Identifier(row, field.column), is_id=entity.holds_id(field.name)),
+            sql.Identifier(field.name),
         )
         for field in entity.fields
     ]

@@ -45,8 +45,15 @@ def tried(
             if not is_whole(row):
                 raise Rollback(savepoint)
     except psycopg.DatabaseError as error:
-        # A SQLSTATE that is none of Postgres's own comes from a trigger.
-        if isinstance(error, _REFUSALS) or type(error) is psycopg.DatabaseError:
-            return Refused(error.sqlstate or "")
+        if refused := refusal(error):
+            return refused
         raise
     return row
+
+
+def refusal(error: psycopg.DatabaseError) -> Refused | None:
+    """What an error says of the records that were given, None where it is about something else."""
+    # A SQLSTATE that is none of Postgres's own comes from a trigger.
+    if isinstance(error, _REFUSALS) or type(error) is psycopg.DatabaseError:
+        return Refused(error.sqlstate or "")
+    return None

@@ -58,7 +58,7 @@ def explain_refusal(refused: Refused) -> Failure:
             return IN_THE_WAY
         case "23503":
             return Failure("invalid_reference", "", "It names a record that is not there.")
-        case state if state.startswith("22"):
+        case state if state.startswith(("22", "54")):
             return Failure("invalid", "", "A value does not fit its column in the database.")
     return NOT_ALLOWED
 

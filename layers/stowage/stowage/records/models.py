@@ -26,7 +26,7 @@ LONGEST_ID_BYTES = 1000
 type Item = dict[str, Any]
 """The fields of a record that were given, by the names of their columns, ids raw."""
 
-_FITS_64_BITS = Constraint(ge=-(2**63), le=2**63 - 1)
+FITS_64_BITS = Constraint(ge=-(2**63), le=2**63 - 1)
 _Text = Annotated[str, StringConstraints(pattern=r"^[^\x00]*$")]
 
 
@@ -95,10 +95,9 @@ def _title(entity: Entity) -> str:
 
 
 def _shape(entity: Entity, name: str, presence: Callable[[FieldInfo, Any], Any], **more: Any) -> Any:
-    references = {reference.field for reference in entity.references}
     fields = {
         entity.column(field): presence(
-            info, Annotated[_value(info, is_id=field in references), Constraint(alias=field)]
+            info, Annotated[_value(info, is_id=entity.holds_id(field)), Constraint(alias=field)]
         )
         for field, info in entity.model.model_fields.items()
     }
@@ -131,7 +130,7 @@ def _value(info: FieldInfo, *, is_id: bool) -> Any:
     elif declared is str:
         value = _Text
     elif declared is int:
-        value = Annotated[int, _FITS_64_BITS]
+        value = Annotated[int, FITS_64_BITS]
     elif declared is float:
         value = Annotated[float, Constraint(allow_inf_nan=False)]
     elif declared is datetime:

@@ -8,6 +8,10 @@ from stowage.errors import RunError
 
 RESULT_COLUMNS = ("_line", "_status", "_id", "_code", "_error", "_text")
 """What our own result files add to a file's columns; passed over when such a file is uploaded again."""
+DELETED_AT = "deletedAt"
+"""What a GDPR export says of a record that is in the trash; such a row does not come in."""
+TRASH_COLUMNS = ("deletedBy", "purgeAt")
+"""What it says beside that; passed over."""
 
 
 @dataclass(frozen=True)
@@ -27,8 +31,9 @@ def match_header(entity: Entity, header: list[str], mapping: Mapping[str, str | 
 
     RunError `wrong_header` that names every column that is none, every field that has two, and the missing ones.
     """
-    names = [field_of(column, mapping) for column in header]
-    fields = {field.name for field in entity.fields}
+    known_as = field_names(entity, mapping)
+    names = [known_as.get(column, column) for column in header]
+    fields = {field.name for field in entity.fields} | ({DELETED_AT} if entity.soft_delete else set())
     unknown = [column for column, name in zip(header, names, strict=True) if name is not None and name not in fields]
     twice = sorted({name for name in names if name is not None and names.count(name) > 1})
     missing = [name for name in required_fields(entity) if name not in names]
@@ -53,11 +58,10 @@ def match_header(entity: Entity, header: list[str], mapping: Mapping[str, str | 
     return Columns(tuple(names))
 
 
-def field_of(column: str, mapping: Mapping[str, str | None]) -> str | None:
-    """The name of the field that a column is meant to be, None for one to pass over."""
-    if column in mapping:
-        return mapping[column]
-    return None if column in RESULT_COLUMNS else column
+def field_names(entity: Entity, mapping: Mapping[str, str | None]) -> dict[str, str | None]:
+    """The field of every column that is not called as its field is, None for one to pass over."""
+    passed_over = (*RESULT_COLUMNS, *TRASH_COLUMNS) if entity.soft_delete else RESULT_COLUMNS
+    return dict.fromkeys(passed_over) | dict(mapping)
 
 
 def required_fields(entity: Entity) -> list[str]:

@@ -11,7 +11,7 @@ from typing import Any
 from stowage.entities import Entity
 from stowage.errors import RunError
 from stowage.exports.formats.formulas import restore
-from stowage.imports.files.columns import Columns, field_of
+from stowage.imports.files.columns import DELETED_AT, Columns, field_names
 from stowage.imports.files.reading import Broken, Row
 from stowage.imports.files.validating import Record, as_text, row_types, validate
 
@@ -19,6 +19,7 @@ ID_DIGITS = 24
 BATCH_ROWS = 5_000
 BATCH_BYTES = 8_000_000
 """A batch ends after so many bytes of the file, so that rows of 10 kB do not fill the memory."""
+_IN_TRASH = ("in_trash", "deletedAt: the record was in the trash when the file was made.")
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class Prepared:
 
     Rows are counted from 1. `records` are the good ones; `failures` a code and a sentence for each of the others;
     `parts` the good ones again, cut so that no two of one part have the same id or the same unique fields; `text` is
-    their CSV, with `columns` behind number and id.
+    their CSV, with `columns` behind number and id, and `text_of` that of some of them.
     """
 
     batch: Batch
@@ -51,6 +52,7 @@ class Prepared:
     parts: list[list[int]]
     columns: tuple[str, ...]
     text: str
+    text_of: Callable[[Sequence[int]], str]
     lacks_ids: bool
 
 
@@ -65,11 +67,12 @@ class Preparer:
         columns: Columns | None,
         mapping: Mapping[str, str | None],
     ) -> None:
-        self._entity, self._import_id, self._mapping = entity, import_id, mapping
-        self._types = row_types(entity.name)
+        self._entity, self._import_id = entity, import_id
+        self._known_as = field_names(entity, mapping)
+        self._types = row_types(entity.name, file_type)
         self._columns = columns
         self._is_csv = file_type == "csv"
-        given = columns.given if columns else {field.name for field in entity.fields}
+        given = columns.given - {DELETED_AT} if columns else {field.name for field in entity.fields}
         fields = [field for field in entity.fields if field.name in given and field.name != "id"]
         self._fields = tuple(field.name for field in fields)
         self._database_columns = tuple(field.column for field in fields)
@@ -85,9 +88,13 @@ class Preparer:
         for number, (_, row) in enumerate(batch.rows, 1):
             if isinstance(row, Broken):
                 failures[number] = (row.code, row.error)
+                continue
+            record = self._of_object(row) if isinstance(row, dict) else self._of_cells(row)
+            if self._entity.soft_delete and record.pop(DELETED_AT, None):
+                failures[number] = _IN_TRASH
             else:
                 numbers.append(number)
-                given.append(self._of_object(row) if isinstance(row, dict) else self._of_cells(row))
+                given.append(record)
         validated, errors = validate(self._types, given)
         for place, error in errors.items():
             failures[numbers[place]] = ("invalid", error)
@@ -105,6 +112,7 @@ class Preparer:
             self._parts(records),
             self._database_columns,
             text,
+            lambda rows: self._csv(batch.first_row, {number: records[number] for number in rows}),
             any(record.get("id") is None for record in records.values()),
         )
 
@@ -128,8 +136,8 @@ class Preparer:
         return record
 
     def _of_object(self, given: dict[str, Any]) -> Record:
-        keeps, mapping = self._types.keeps, self._mapping
-        named = ((field_of(key, mapping), value) for key, value in given.items())
+        keeps, known_as = self._types.keeps, self._known_as
+        named = ((known_as.get(key, key), value) for key, value in given.items())
         return {name: value for name, value in named if name is not None and not (value is None and name in keeps)}
 
     def _csv(self, first_row: int, records: Mapping[int, Record]) -> str:

@@ -42,7 +42,7 @@ class FileImportRequest(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     filename: Annotated[str, Field(min_length=1, max_length=255), AfterValidator(_file_name)]
-    size: Annotated[int, Field(ge=0, le=MOST_BYTES, strict=True)]
+    size: Annotated[int, Field(ge=1, le=MOST_BYTES, strict=True)]
     type: FileType
     mapping: Annotated[dict[Column, str | None], Field(max_length=MOST_MAPPED)] | None = None
     onConflict: OnConflict = "fail"

@@ -14,7 +14,7 @@ from typing import Any, Literal, Protocol
 
 from stowage.entities import Entity
 from stowage.exports.formats.formulas import neutralise, restore
-from stowage.imports.files.columns import RESULT_COLUMNS, field_of
+from stowage.imports.files.columns import RESULT_COLUMNS, field_names
 from stowage.imports.files.preparing import new_id
 from stowage.imports.files.reading import Broken, Place, Rows, open_rows
 from stowage.imports.files.reading.csv import CsvRows
@@ -126,10 +126,10 @@ class ResultFile:
 
     def _ids(self, rows: Rows) -> Callable[[Any], object]:
         """What gives a row's own id, None where it brings none."""
-        mapping = self._spec.mapping
+        known_as = field_names(self._entity, self._spec.mapping)
         if rows.header is None:
-            return lambda row: next((value for key, value in row.items() if field_of(key, mapping) == "id"), None)
-        names = [field_of(column, mapping) for column in rows.header]
+            return lambda row: next((value for key, value in row.items() if known_as.get(key, key) == "id"), None)
+        names = [known_as.get(column, column) for column in rows.header]
         if "id" not in names:
             return lambda _: None
         place = names.index("id")

@@ -105,7 +105,7 @@ class _Attempt:
         rows = open_rows(spec.type, file, Place(self._progress.position, self._progress.line))
         columns = None if rows.header is None else match_header(entity, rows.header, spec.mapping)
         preparer = Preparer(entity, self._run.id, spec.type, columns, spec.mapping)
-        defaults = row_types(entity.name).defaults
+        defaults = row_types(entity.name, spec.type).defaults
         self._session.prepare({entity.column(name): value for name, value in defaults.items()})
         batches = _Batches(rows, self._progress.rows)
         with closing(_ahead(lambda: preparer.prepare(batches.take()))) as ahead:

@@ -7,10 +7,12 @@ from functools import cache
 from types import NoneType
 from typing import Annotated, Any, NotRequired, TypedDict, get_args
 
-from pydantic import ConfigDict, StringConstraints, TypeAdapter, ValidationError
+from pydantic import BeforeValidator, ConfigDict, StringConstraints, TypeAdapter, ValidationError
+from pydantic import Field as Constraint
 
 from stowage.entities import ENTITIES, Field
 from stowage.moments import Moment
+from stowage.records.models import FITS_64_BITS
 
 LONGEST_ERROR = 500
 
@@ -31,9 +33,10 @@ class RowTypes:
 
 
 @cache
-def row_types(entity_name: str) -> RowTypes:
-    """The types of an entity's rows."""
+def row_types(entity_name: str, file_type: str) -> RowTypes:
+    """The types of an entity's rows: JSON's as strict as in the API, cells as far as a text or a number can be read."""
     entity = ENTITIES[entity_name]
+    is_json = file_type == "ndjson"
     types: dict[str, Any] = {
         "id": NotRequired[Annotated[str, StringConstraints(min_length=1)] | None],
         "createdAt": NotRequired[Moment | None],
@@ -45,23 +48,38 @@ def row_types(entity_name: str) -> RowTypes:
         if info is None:
             continue
         nullable = NoneType in get_args(info.annotation)
-        given = _type(declared, info, nullable=nullable)
+        given = _type(declared, info, nullable=nullable, is_json=is_json)
         types[declared.name] = given if info.is_required() else NotRequired[given]
         if not info.is_required():
             defaults[declared.name] = info.get_default(call_default_factory=True, validated_data={})
             if not nullable:
                 keeps.add(declared.name)
     shape: Any = TypedDict(entity.singular, types)  # type: ignore[misc]
-    shape.__pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[attr-defined]
+    shape.__pydantic_config__ = ConfigDict(extra="forbid", strict=is_json)  # type: ignore[attr-defined]
     adapter: TypeAdapter[list[Record]] = TypeAdapter(list[shape])
     texts = frozenset(declared.name for declared in entity.fields if declared.type == "text")
     return RowTypes(adapter, frozenset(keeps), texts, defaults)
 
 
-def _type(declared: Field, info: Any, *, nullable: bool) -> Any:
-    if declared.type == "timestamp":
-        return Moment | None if nullable else Moment
-    return Annotated[info.annotation, *info.metadata] if info.metadata else info.annotation
+def _type(declared: Field, info: Any, *, nullable: bool, is_json: bool) -> Any:
+    given: Any = info.annotation
+    if nullable:
+        (given,) = (candidate for candidate in get_args(given) if candidate is not NoneType)
+    match declared.type:
+        case "timestamp":
+            given = Moment
+        case "integer" | "number":
+            limits = FITS_64_BITS if declared.type == "integer" else Constraint(allow_inf_nan=False)
+            given = Annotated[given, limits] if is_json else Annotated[given, limits, BeforeValidator(_number)]
+    given = Annotated[given, *info.metadata] if info.metadata else given
+    return given | None if nullable else given
+
+
+def _number(given: object) -> object:
+    """Refuse what Python takes for a number and nobody else does."""
+    if isinstance(given, bool) or (isinstance(given, str) and "_" in given):
+        raise ValueError("expected a number")
+    return given
 
 
 def validate(types: RowTypes, given: Sequence[Record]) -> tuple[list[Record | None], dict[int, str]]:

@@ -46,11 +46,11 @@ class _BatchWriting:
         prepared, session = self._prepared, self._session
         with session.batch():
             if prepared.records:
-                session.load(prepared.columns, prepared.text)
+                self._load(list(prepared.records), prepared.text)
             if self._on_conflict == "update" and prepared.lacks_ids and self._entity.unique:
                 session.find_ids(self._entity.unique[0])
             for place, part in enumerate(prepared.parts):
-                self._write_part(part, is_first=place == 0)
+                self._write_part([number for number in part if number not in self._failures], is_first=place == 0)
             batch = prepared.batch
             outcome = BatchOutcome(
                 batch.first_row,
@@ -59,6 +59,18 @@ class _BatchWriting:
             )
             session.finish_batch(outcome, batch.position, batch.line)
         return outcome
+
+    def _load(self, rows: list[int], text: str) -> None:
+        """Bring rows to the database, in halves where it does not take them all."""
+        refused = self._session.load(self._prepared.columns, text)
+        if refused is None:
+            return
+        if len(rows) == 1:
+            self._fail(rows[0], explain_refusal(refused))
+            return
+        middle = len(rows) // 2
+        for half in (rows[:middle], rows[middle:]):
+            self._load(half, self._prepared.text_of(half))
 
     def _write_part(self, part: list[int], *, is_first: bool) -> None:
         there = self._session.existing(part) if part and self._on_conflict == "update" else {}

@@ -21,7 +21,10 @@ class CsvRows:
         self._lines = _Lines(file)
         skipped = check_encoding(file.peek(4)[:4])
         self._lines.go_to(skipped, 0)
-        first = next(iter(self._parser()), None)
+        try:
+            first = next(iter(self._parser()), None)
+        except csv.Error as error:
+            raise broken_file(f"The header cannot be read. {_sentence(error, self._lines)}") from error
         if first is None or not any(first):
             raise broken_file("The file has no header: its first line names the columns.")
         self.header: list[str] | None = [name or "" for name in first]
@@ -42,10 +45,10 @@ class CsvRows:
             except StopIteration:
                 return
             except csv.Error as error:
-                if "field larger" in str(error) or (lines.ended and "unexpected end" in str(error)):
+                if _never_closed(error, lines):
                     raise broken_file(f"A quote is opened in line {begins:,} and never closed.") from error
                 self.position, self.line = lines.position, lines.line
-                yield begins, Broken("invalid_csv", _sentence(str(error)), self.text)
+                yield begins, Broken("invalid_csv", _sentence(error, lines), self.text)
                 continue
             self.position, self.line = lines.position, lines.line
             if len(cells) == width:
@@ -67,8 +70,16 @@ class CsvRows:
         return csv.reader(self._lines, strict=True, quoting=csv.QUOTE_NOTNULL)  # type: ignore[return-value]
 
 
-def _sentence(message: str) -> str:
+def _never_closed(error: csv.Error, lines: "_Lines") -> bool:
+    message = str(error)
+    return "field larger" in message or (lines.ended and "unexpected end" in message)
+
+
+def _sentence(error: csv.Error, lines: "_Lines") -> str:
     """Python's csv errors in words for people."""
+    if _never_closed(error, lines):
+        return "A quote is opened and never closed."
+    message = str(error)
     if "expected after" in message:
         return "A quote stands inside a cell; quotes within quotes are doubled."
     if "new-line character" in message:
