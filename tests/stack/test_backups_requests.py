@@ -73,6 +73,11 @@ def test_notifying_is_refused_where_no_sender_is_configured(admin: Api) -> None:
     assert total(admin) == before
 
 
+def test_what_a_tenants_id_is_made_of_is_told(admin: Api) -> None:
+    body = refusal(admin.post(ROUTES[0], json={"project_id": "a b"}), 400, "invalid_request")
+    assert body["error"] == "project_id: a tenant's id has 1 to 100 letters, digits, _ and -."
+
+
 @pytest.mark.parametrize("body", ["", "nope", "[]", '[{"project_id": "acme2"}]', "null", '"acme2"'])
 def test_a_body_that_is_no_json_object_is_refused(body: str, admin: Api) -> None:
     response = admin.post(ROUTES[0], data=body, headers={"content-type": "application/json", "x-tenant-id": "acme2"})

@@ -40,6 +40,11 @@ BAD_FIELDS: list[tuple[dict[str, Any], str, str]] = [
     ({"filters": {"createdAfter": "yesterday"}}, "filters.createdAfter", "invalid_filter"),
     ({"filters": {"search": ["a", "b"]}}, "filters.search", "invalid_filter"),
     ({"filters": {"search": "a\0b"}}, "filters.search", "invalid_filter"),
+    ({"filters": {"createdAt": {"gte": "2026-01-01"}}}, "filters.createdAt", "invalid_filter"),
+    ({"filters": {"username": ["a", [1]]}}, "filters.username", "invalid_filter"),
+    ({"filters": {"username": 1e300}}, "filters.username", "invalid_filter"),
+    ({"filters": {"username": 1e-200}}, "filters.username", "invalid_filter"),
+    ({"filters": {"followers": -(10**38)}}, "filters.followers", "invalid_filter"),
     ({"dataType": "tasks", "filters": {"status": "done"}}, "filters.status", "invalid_filter"),
     ({"dataType": "gdpr", "filters": {"platform": "x"}}, "filters", "invalid_request"),
     ({"filename": ""}, "filename", "invalid_request"),
@@ -71,6 +76,7 @@ def test_a_bad_field_is_refused_by_name(given: dict[str, Any], field: str, code:
     before = total(admin), remaining(admin)
     bodies = [refusal(admin.post(route, json=export_body(**given)), 400, code) for route in ROUTES]
     assert fields(bodies[0])[0] == field
+    assert not {"[", "<"} & set(bodies[0]["error"]), "words for a person"
     assert bodies[0] == bodies[1] == bodies[2]
     assert (total(admin), remaining(admin)) == before
 
@@ -106,6 +112,14 @@ def test_a_body_that_is_no_json_object_is_refused(body: str, admin: Api) -> None
 def test_half_a_character_is_refused(lone: str, admin: Api) -> None:
     response = admin.post(ROUTES[0], data=lone, headers={"content-type": "application/json"})
     assert fields(refusal(response, 400, "invalid_request")) == [""], "it is no JSON"
+
+
+@pytest.mark.parametrize("content_type", ["APPLICATION/JSON", "application/json; charset=UTF-8", "Application/Json;"])
+def test_json_is_taken_however_its_type_is_written(content_type: str, admin: Api) -> None:
+    response = admin.post(
+        f"{ROUTES[0]}/estimate", data=json.dumps(export_body()), headers={"content-type": content_type}
+    )
+    assert response.status_code == 200, response.text
 
 
 @pytest.mark.parametrize(

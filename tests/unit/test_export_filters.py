@@ -99,7 +99,8 @@ def test_numbers_and_truth_values_are_read_as_such(field: str, given: object, va
 @pytest.mark.parametrize(
     ("field", "given", "message"),
     [
-        *[("weight", value, "expected a number") for value in ("1_0", "٣", "nan", "inf", "1e999", ".", True, 10**400)],
+        *[("weight", value, "expected a number") for value in ("1_0", "٣", "nan", "inf", "1e999", ".", True)],
+        ("weight", 10**400, "expected a text, a number of at most 38 digits, true, false or a list of them"),
         *[("isFragile", value, "expected true or false") for value in ("yes", "True", "1", 1, 0.0)],
         *[("count", value, "expected a whole number") for value in ("1_000", "٣", "1.0", "1e3", "9" * 5000, True, 2.5)],
     ],

@@ -331,6 +331,10 @@ _CONFLICT_WAITS = (0.05, 0.1, 0.2, 0.4, 0.8)
 """Seconds between tries of a write that met a transaction on the same item: the client does not repeat those itself."""
 
 
+_BUSY = ("ThrottlingError", "ThrottlingException", "InternalServerError")
+"""And of a transaction's reasons: https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html"""
+
+
 class _ConflictError(UnavailableError):
     """Another transaction is about to change the same item."""
 
@@ -344,8 +348,8 @@ def _translated(error: ClientError) -> Exception | None:
         return ConditionFailedError(
             [place for place, reason in enumerate(reasons) if reason == "ConditionalCheckFailed"]
         )
-    if code in ("TransactionCanceledException", "TransactionConflictException", "TransactionInProgressException"):
+    if "TransactionConflict" in reasons or code in ("TransactionConflictException", "TransactionInProgressException"):
         return _ConflictError("Too many changes to the same record at once.", retry_after=1)
-    if code in ("ProvisionedThroughputExceededException", "ThrottlingException", "InternalServerError"):
+    if {code, *reasons} & {"ProvisionedThroughputExceeded", "ProvisionedThroughputExceededException", *_BUSY}:
         return UnavailableError("The run store is busy.", retry_after=1)
     return None

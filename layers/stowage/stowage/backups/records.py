@@ -4,7 +4,7 @@ import re
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, field_validator
 
 from stowage.runs.record import Run
 
@@ -12,7 +12,15 @@ type BackupFormat = Literal["sql", "tar", "custom"]
 
 _STORAGE_PATH = re.compile(r"[A-Za-z0-9][A-Za-z0-9/._-]{0,200}")
 _EMAIL = re.compile(r"[^@\s]{1,64}@[^@\s.]+(\.[^@\s.]+)+")
-ProjectId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,100}$")]
+
+
+def _project_id(given: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9_-]{1,100}", given):
+        raise ValueError("a tenant's id has 1 to 100 letters, digits, _ and -")
+    return given
+
+
+ProjectId = Annotated[str, AfterValidator(_project_id)]
 
 
 class BackupRequest(BaseModel):

@@ -319,8 +319,11 @@ def _check_size(event: Mapping[str, Any]) -> None:
 def _check_body(event: Mapping[str, Any]) -> None:
     """Refuse what Powertools would take for a JSON object: lists, and forms, which any page may send anywhere."""
     body = event.get("body") or ""
-    if body and not _JSON_TYPE.fullmatch(event["headers"].get("content-type", "application/json")):
+    headers = event["headers"]
+    if body and not _JSON_TYPE.fullmatch(headers.get("content-type", "application/json")):
         raise UnsupportedTypeError("Send JSON, in UTF-8.")
+    if "content-type" in headers:
+        headers["content-type"] = headers["content-type"].lower()  # Powertools knows it in no other case
     if event.get("isBase64Encoded"):
         try:
             body = b64decode(body).decode()

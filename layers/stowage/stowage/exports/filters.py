@@ -18,6 +18,8 @@ EVERYTHING = "gdpr"
 """The data type of the zip of everything that a tenant holds."""
 JOURNAL_FILTERS = ("actor", "operation", "entity", "type")
 """The fields of a journal entry that a filter may name; its `id` is that of the record it is about."""
+LARGEST_NUMBER = 10**38
+"""The table keeps 38 digits (DynamoDB developer guide, "Data types"); no column holds more than 19."""
 GENERAL_FILTERS = ("search", "createdAfter", "createdBefore", "ids")
 
 type FilterValue = str | int | float | bool
@@ -87,6 +89,8 @@ class _Reading:
 
     def take(self, key: str, value: object) -> None:
         """Read one filter. ValueError, whose message completes a sentence, for one that cannot be meant."""
+        if not all(map(_is_scalar, value if isinstance(value, list) else [value])):
+            raise ValueError("expected a text, a number of at most 38 digits, true, false or a list of them")
         match key:
             case "search":
                 self.search = _text(value)
@@ -125,6 +129,15 @@ class _Reading:
         info = self.entity.model.model_fields.get(key) if self.entity else None
         annotation = info.annotation if info else None
         return get_args(annotation) if get_origin(annotation) is Literal else ()
+
+
+def _is_scalar(value: object) -> bool:
+    match value:
+        case None | bool() | str():
+            return True
+        case int() | float():
+            return value == 0 or 1 / LARGEST_NUMBER < abs(value) < LARGEST_NUMBER
+    return False
 
 
 # Python's own reading takes 1_000 and ٣ too.

@@ -4,21 +4,15 @@ import re
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from stowage.ids import encode_id
 from stowage.links import Link, make_token
 from stowage.paging import Pagination
 from stowage.runs.record import Run
 
-LARGEST_NUMBER = 10**38
-"""The table keeps 38 digits (DynamoDB developer guide, "Data types"); no column holds more than 19."""
-
 type Format = Literal["csv", "json", "ndjson", "xlsx", "parquet"]
 type ExportStatus = Literal["pending", "processing", "completed", "failed", "cancelled", "expired"]
-type Number = Annotated[int | FiniteFloat, Field(gt=-LARGEST_NUMBER, lt=LARGEST_NUMBER)]
-type Scalar = str | bool | Number | None
-type FilterValue = list[Scalar] | Scalar
 
 LONGEST_FILENAME = 120
 _NOT_IN_NAMES = re.compile(r"[/\\\x00-\x1f\x7f-\x9f\u2028\u2029]")
@@ -32,7 +26,8 @@ class ExportRequest(BaseModel):
     format: Format
     mode: Literal["current_view", "all"]
     dataType: str
-    filters: dict[str, FilterValue] | None = None
+    filters: dict[str, Any] | None = None
+    """Read by `stowage.exports.filters`."""
     filename: Annotated[str, Field(min_length=1, max_length=LONGEST_FILENAME)] | None = None
 
     @field_validator("filename")
