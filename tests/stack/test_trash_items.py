@@ -141,6 +141,33 @@ def test_what_the_name_belongs_to_now_is_named_and_another_name_helps(office: Of
     assert office.live("posts") == {"p", "q"}
 
 
+def test_twenty_thousand_posts_that_come_along_are_renamed_too(office: Office) -> None:
+    office.accounts("a", "b")
+    office.run(
+        "INSERT INTO posts (id, account_id, url) SELECT 'p' || n, 'a', 'u' || n FROM generate_series(1, 20000) AS n"
+    )
+    office.delete("a")
+    office.run(
+        "INSERT INTO posts (id, account_id, url) SELECT 'q' || n, 'b', 'u' || n FROM generate_series(1, 20000) AS n;"
+        "INSERT INTO posts (id, account_id, url) VALUES ('r', 'b', 'u7 (restored)')"
+    )
+    assert restore(office, "a", onConflict="rename")["item"]["cascaded"] == {"posts": 20_000}
+    posts = office.rows("posts")
+    assert {posts[f"p{n}"]["url"] for n in range(1, 20_001)} == {
+        f"u{n} (restored)" if n != 7 else "u7 (restored 2)" for n in range(1, 20_001)
+    }
+
+
+def test_a_name_that_comes_along_is_not_given_to_another(office: Office) -> None:
+    office.accounts("a", "b")
+    office.run("INSERT INTO posts (id, account_id, url) VALUES ('p', 'a', 'u'), ('q', 'a', 'u (restored)')")
+    office.delete("a")
+    office.run("INSERT INTO posts (id, account_id, url) VALUES ('r', 'b', 'u')")
+    assert restore(office, "a", onConflict="rename")["item"]["cascaded"] == {"posts": 2}
+    posts = office.rows("posts")
+    assert (posts["p"]["url"], posts["q"]["url"]) == ("u (restored 2)", "u (restored)")
+
+
 def test_posts_that_come_along_are_renamed_too(office: Office) -> None:
     office.accounts("a", "b")
     office.posts("a", "p", "q")

@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import psycopg
@@ -12,15 +13,17 @@ import pytest
 import requests
 
 from stowage.entities import ENTITIES
+from stowage.errors import UnavailableError
 from stowage.ids import new_operation_id
 from stowage.postgres.bulk import Stamp
 from stowage.postgres.connection import PURGE, borrowed
 from stowage.postgres.purge import append_event, purge_records
 from stowage.postgres.trash import recount_trash
+from stowage.trash.deleting import delete_item
 from stowage.trash.due import next_purge
 from stowage.trash.purging import purge_tenant
 from tests.conftest import RunningStack
-from tests.stack.office import Office, in_process, refusal
+from tests.stack.office import Office, codes, in_process, refusal
 from tests.stack.route_surface import wait_until
 
 LATER = timedelta(days=30, minutes=1)
@@ -69,16 +72,249 @@ def test_it_stops_in_time_and_goes_on_where_it_stopped(office: Office) -> None:
 
 
 @pytest.mark.usefixtures("here")
-def test_an_account_and_what_went_along_go_in_one_batch_however_many(office: Office) -> None:
+def test_an_account_with_more_than_a_batch_goes_after_its_posts_and_in_batches_as_they_do(office: Office) -> None:
     office.accounts("a", "b")
-    office.posts("a", *(f"p{n}" for n in range(1_500)))
+    office.posts("a", *(f"p{n}" for n in range(2_500)))
     office.posts("b", "q")
+    office.delete("p7", data_type="posts")
     office.delete("a", "b")
     later = datetime.now(UTC) + LATER
-    assert purge(office, later, batches=1) == (1_501, False)
+    assert purge(office, later) == (2_503, True)
+    assert office.rows("accounts") == office.rows("posts") == {}
+    assert max(batches_of(office)) == 1_000
+    assert purges(office)[-1] == {"accounts": 1, "posts": 1}
+    assert events(office) == [{"total": 2_503, "entities": {"accounts": 2, "posts": 2_501}}]
+    assert office.trash()["pagination"]["total"] == 0
+    assert office.is_gapless()
+
+
+@pytest.mark.usefixtures("here")
+def test_a_purge_that_stopped_amid_an_account_goes_on_and_nobody_gets_half_of_it_back(office: Office) -> None:
+    office.accounts("a", "b")
+    office.posts("a", *(f"p{n}" for n in range(2_500)))
+    operation = office.delete("a", "b")["operationId"]
+    posts = office.rows("posts")
+    later = datetime.now(UTC) + LATER
+    counts = [office.trash()["pagination"]["total"]]
+    for calls in range(1, 20):
+        count, finished = purge(office, later, batches=calls)
+        if 0 < count < 2_500 and not finished:
+            break
+    left = office.rows("posts")
+    assert len(left) == 2_500 - count
+    assert left.items() <= posts.items()
+    assert "a" in office.rows("accounts")
+    counts.append(office.trash()["pagination"]["total"])
+    assert [item["id"] for item in office.trash()["items"]] == ["b"]
+    assert counts == [2, 1]
+    for body in ({}, {"onConflict": "rename"}):
+        refusal(office.caller().post(office.path("trash/a"), json=body), 410, "purged")
+    post = next(iter(left))
+    refusal(office.caller().post(office.path(f"trash/{post}")), 409, "parent_in_trash")
+    refusal(office.caller().post(office.path("trash/a"), json={"dataType": "posts"}), 404, "not_in_trash")
+    assert office.delete("a", status=207)["results"][0]["code"] == "already_deleted"
+    assert codes(office.undo(operation, status=207)) == {"a": "purged", "b": None}
+    assert office.rows("posts") == left
+    assert purge(office, later) == (2_501 - count, True)
     assert set(office.rows("accounts")) == {"b"}
-    assert set(office.rows("posts")) == {"q"}
+    assert events(office) == [{"total": 2_501, "entities": {"accounts": 1, "posts": 2_500}}]
+    assert office.is_gapless()
+
+
+@pytest.mark.usefixtures("here")
+def test_an_account_is_either_restored_or_purged_by_two_at_once(office: Office) -> None:
+    office.accounts("a")
+    office.posts("a", *(f"p{n}" for n in range(1_200)))
+    office.delete("a")
+    with psycopg.connect(office.app_url) as restoring, ThreadPoolExecutor(1) as pool:
+        locked = f'SELECT FROM "{office.schema}".accounts FOR UPDATE'
+        restoring.execute(locked.encode())
+        purging = pool.submit(purge, office, datetime.now(UTC) + LATER)
+        wait_until(lambda: blocks(office, restoring.info.backend_pid))
+        restoring.execute(
+            f'UPDATE "{office.schema}".accounts SET deleted_at = NULL, purge_at = NULL, deleted_with = NULL'.encode()
+        )
+        restoring.commit()
+        assert purging.result(20) == (0, True)
+    assert office.live("accounts") == {"a"}
+    assert len(office.rows("posts")) == 1_200
+
+
+@pytest.mark.usefixtures("here")
+def test_what_the_products_own_sql_takes_back_amid_its_purge_loses_no_more(office: Office) -> None:
+    office.accounts("a")
+    office.posts("a", *(f"p{n}" for n in range(2_500)))
+    office.delete("a")
+    now = datetime.now(UTC)
+    clock = iter([0.0, 1.0, 2.0, *(99.0 for _ in range(9))])
+    with pytest.raises(UnavailableError):
+        delete_item(office.tenant, "me", "a", "accounts", now, partial(next, clock))
+    office.run("UPDATE accounts SET deleted_at = NULL, purge_at = NULL")
+    assert purge(office, now + LATER) == (0, True)
+    assert office.live("accounts") == {"a"}
+    assert len(office.rows("posts")) == 1_500
+    # They are in the trash by themselves now, and go when they are due by themselves.
+    assert office.trash()["pagination"]["total"] == 1_500
+
+
+def blocks(office: Office, pid: int) -> bool:
+    row = office.database.execute(
+        "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE %s = ANY(pg_blocking_pids(pid)))", (pid,)
+    ).fetchone()
+    return row == (True,)
+
+
+@pytest.mark.usefixtures("here")
+def test_an_admin_who_is_short_of_time_repeats_and_goes_on(office: Office) -> None:
+    office.accounts("a")
+    office.posts("a", *(f"p{n}" for n in range(2_500)))
+    office.delete("a")
+    now = datetime.now(UTC)
+    for left in (1_500, 500):
+        clock = iter([0.0, 1.0, 2.0, *(99.0 for _ in range(9))])
+        with pytest.raises(UnavailableError) as told:
+            delete_item(office.tenant, "me", "a", "accounts", now, partial(next, clock))
+        assert (told.value.code, told.value.status, told.value.retry_after) == ("purge_unfinished", 503, 1)
+        assert set(office.rows("accounts")) == {"a"}
+        assert len(office.rows("posts")) == left
+    refusal(office.caller().post(office.path("trash/a")), 410, "purged")
+    admin = office.caller("admin")
+    assert admin.delete(office.path("trash/a?dataType=accounts")).json() == {"success": True, "id": "a"}
+    assert office.rows("accounts") == office.rows("posts") == {}
+    refusal(admin.delete(office.path("trash/a?dataType=accounts")), 410, "purged")
+    assert {key for each in purges(office) for key in each} == {"accounts", "posts"}
+    assert sum(each.get("posts", 0) for each in purges(office)) == 2_500
+    assert purge(office, now) == (0, True)
+    assert events(office) == []
+    assert office.is_gapless()
+
+
+@pytest.mark.usefixtures("here")
+def test_the_daily_purge_ends_what_an_admin_began_whenever_it_would_be_due(office: Office) -> None:
+    office.accounts("a")
+    office.posts("a", *(f"p{n}" for n in range(1_500)))
+    office.delete("a")
+    now = datetime.now(UTC)
+    clock = iter([0.0, 1.0, *(99.0 for _ in range(99))])
+    with pytest.raises(UnavailableError):
+        delete_item(office.tenant, "me", "a", "accounts", now, partial(next, clock))
+    assert purge(office, now) == (1_501, True)
+    assert office.rows("accounts") == office.rows("posts") == {}
+
+
+@pytest.mark.usefixtures("here")
+def test_what_is_needed_of_a_large_account_keeps_it_and_nothing_else(office: Office) -> None:
+    office.accounts("a")
+    office.posts("a", *(f"p{n}" for n in range(1_200)))
+    office.run("CREATE TABLE bills (post text NOT NULL REFERENCES posts); INSERT INTO bills VALUES ('p7')")
+    office.delete("a")
+    later = datetime.now(UTC) + LATER
+    assert purge(office, later) == (1_199, True)
+    assert (set(office.rows("accounts")), set(office.rows("posts"))) == ({"a"}, {"p7"})
+    assert purge(office, later) == (0, True)
+    response = office.caller("admin").delete(office.path("trash/a?dataType=accounts"))
+    refusal(response, 409, "conflict")
+    office.run("DELETE FROM bills")
     assert purge(office, later) == (2, True)
+
+
+def test_an_account_with_posts_outside_the_trash_is_not_begun_with(office: Office) -> None:
+    office.accounts("a")
+    office.posts("a", *(f"p{n}" for n in range(1_200)))
+    office.delete("a")
+    office.posts("a", "live")
+    response = office.caller("admin").delete(office.path("trash/a?dataType=accounts"))
+    refusal(response, 409, "has_children")
+    assert office.trash()["items"][0]["cascaded"] == {"posts": 1_200}
+
+
+def make_tasks(office: Office, count: int) -> None:
+    office.run(
+        "INSERT INTO users (id, name, email) VALUES ('u', 'Ada', 'ada@x.example'), ('v', 'Bob', 'bob@x.example');"
+        "INSERT INTO tasks (id, title, assignee, updated_at) "
+        f"SELECT 'tsk_' || n, 'Do', 'u', '2024-05-06 07:08:09+00' FROM generate_series(1, {count}) AS n;"
+        "INSERT INTO tasks (id, title, assignee) VALUES ('tsk_v', 'Do', 'v')"
+    )
+
+
+@pytest.mark.usefixtures("here")
+@pytest.mark.parametrize("count", [3, 2_300])
+def test_a_task_whose_user_goes_for_good_is_changed_as_any_other_and_says_so(office: Office, count: int) -> None:
+    make_tasks(office, count)
+    office.run("UPDATE users SET deleted_at = now(), purge_at = now()")
+    office.run("UPDATE tasks SET deleted_at = now(), purge_at = now() + interval '1 day' WHERE id = 'tsk_2'")
+    now = datetime.now(UTC) + timedelta(seconds=1)
+    assert purge(office, now) == (2, True)
+    tasks = office.rows("tasks")
+    assert {task["assignee"] for task in tasks.values()} == {None}
+    assert {datetime.fromisoformat(task["updated_at"]) for task in tasks.values()} == {now}
+    told = [row for row in entries(office) if row[0] == "tasks"]
+    assert len(told) == count + 1
+    assert {(row[1], row[2]) for row in told} == {("updated", task) for task in tasks}
+    one = next(row for row in told if row[2] == "tsk_1")
+    assert one[3]["assignee"] == "u"
+    assert datetime.fromisoformat(one[3]["updated_at"]) == datetime(2024, 5, 6, 7, 8, 9, tzinfo=UTC)
+    assert one[4]["assignee"] is None
+    assert datetime.fromisoformat(one[4]["updated_at"]) == now
+    assert max(batches_of(office)) <= 1_000
+    assert events(office) == [{"total": 2, "entities": {"users": 2}}]
+    assert office.is_gapless()
+
+
+def test_an_admin_who_deletes_a_user_for_good_is_named_in_its_tasks_history(office: Office) -> None:
+    make_tasks(office, 2)
+    office.run("UPDATE users SET deleted_at = now(), purge_at = now() + interval '1 day' WHERE id = 'u'")
+    admin = office.caller("admin")
+    assert admin.delete(office.path("trash/u?dataType=users")).status_code == 200
+    rows = entries(office)
+    assert [row[:3] for row in rows] == [
+        ("tasks", "updated", "tsk_1"),
+        ("tasks", "updated", "tsk_2"),
+        ("users", "purged", "u"),
+        ("users", "operation", rows[0][6]),
+    ]
+    assert {(row[5], row[6]) for row in rows} == {(f"admin@{office.id}", rows[0][6])}
+    assert office.rows("tasks")["tsk_v"]["assignee"] == "v"
+
+
+def test_a_user_who_stays_keeps_the_tasks(office: Office) -> None:
+    make_tasks(office, 2)
+    office.run("CREATE TABLE bills (payer text NOT NULL REFERENCES users); INSERT INTO bills VALUES ('u')")
+    office.run("UPDATE users SET deleted_at = now(), purge_at = now() WHERE id = 'u'")
+    response = office.caller("admin").delete(office.path("trash/u?dataType=users"))
+    refusal(response, 409, "conflict")
+    assert office.rows("tasks")["tsk_1"]["assignee"] == "u"
+    assert entries(office) == []
+
+
+def entries(office: Office) -> list[Any]:
+    """(entity, type, id, before, after, actor, operation) of a tenant's journal."""
+    with psycopg.connect(office.app_url, autocommit=True) as connection:
+        return connection.execute(
+            "SELECT entity, type, id, before, after, actor, operation FROM stowage.changes WHERE tenant = %s "
+            "ORDER BY seq",
+            (office.id,),
+        ).fetchall()
+
+
+def batches_of(office: Office) -> list[int]:
+    """How many entries each of the purges' operations has, but for summaries."""
+    with psycopg.connect(office.app_url, autocommit=True) as connection:
+        rows = connection.execute(
+            "SELECT count(*) FROM stowage.changes "
+            "WHERE tenant = %s AND type IN ('purged', 'updated') GROUP BY operation",
+            (office.id,),
+        ).fetchall()
+    return [row[0] for row in rows]
+
+
+def purges(office: Office) -> list[dict[str, int]]:
+    """What each purge's summary says went, by entity."""
+    told = [(row[0], row[4]) for row in entries(office) if row[1] == "operation" and row[4]["kind"] == "purge"]
+    return [
+        {name: count for name, count in ({entity: after["succeeded"]} | after.get("cascaded", {})).items() if count}
+        for entity, after in told
+    ]
 
 
 @pytest.mark.usefixtures("here")

@@ -4,8 +4,8 @@ Exports, bulk edits, the trash, the record routes and imports all read these dec
 one more `Entity` in `ENTITIES`: its table, its model (the fields as the API names them), what its filters take, and
 which field names a record to a person. Columns are the snake_case of the fields; `id`, `created_at` and
 `updated_at` are on every table; `deleted_at`, `deleted_by`, `purge_at`, `deleted_operation` and `deleted_with` (the
-parent that took a record along to the trash) are on those with `soft_delete`: `python -m stowage.postgres soft-delete
-TABLE` prints the migration that adds them.
+parent that took a record along to the trash; its own id once its purge has begun) are on those with `soft_delete`:
+`python -m stowage.postgres soft-delete TABLE` prints the migration that adds them.
 """
 
 import re
@@ -102,7 +102,8 @@ class Reference:
     """A field that holds the id of a record of another entity (`entity` is its plural name).
 
     `on_delete` says what deleting that one means here: `cascade` takes these records along to the trash (one level
-    deep, so they need one), `restrict` refuses while there are any outside it, `keep` leaves them as they are.
+    deep, so they need one), `restrict` refuses while there are any outside it, `keep` leaves them as they are until
+    that one goes for good: then the field is emptied, if its model lets it be.
     """
 
     field: str
@@ -155,6 +156,10 @@ class Entity:
         if found is None:
             raise KeyError(name)
         return found.column
+
+    def is_optional(self, name: str) -> bool:
+        """Whether the field of that API name may be null."""
+        return type(None) in get_args(self.model.model_fields[name].annotation)
 
     def children(self, on_delete: str) -> "list[tuple[Entity, Reference]]":
         """The entities that refer to this one in that way, each with the reference."""

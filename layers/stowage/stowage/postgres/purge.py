@@ -2,7 +2,8 @@
 journal.
 
 As stowage_purge, which may delete records and blank the journal's images of them. What is gone leaves its id and the
-hashes of its images: that something was there can still be shown, what it was cannot.
+hashes of its images: that something was there can still be shown, what it was cannot. Which records are next is in
+`stowage.postgres.purge_due`, what becomes of those that name them in `stowage.postgres.purge_references`.
 """
 
 from collections.abc import Sequence
@@ -13,13 +14,14 @@ from typing import LiteralString
 import psycopg
 from psycopg import sql
 
-from stowage.entities import ENTITIES, Entity
+from stowage.entities import Entity
 from stowage.postgres.bulk import Stamp
 from stowage.postgres.journal import Change, append_changes
-from stowage.postgres.relations import any_of, has_children, table_of, text_array
+from stowage.postgres.purge_due import is_due, is_kept
+from stowage.postgres.purge_references import empty_references, referrers
+from stowage.postgres.relations import lock_children, table_of, text_array
 from stowage.tenants import Tenant
 
-BATCH = 1_000
 FORGOTTEN_AT_ONCE = 10_000
 
 
@@ -31,94 +33,25 @@ class Purged:
     cascaded: dict[str, int]
 
 
-def in_order() -> list[Entity]:
-    """The entities whose trash is purged: each before what it refers to, and before what it takes along."""
-    placed: list[Entity] = []
-    waiting = [declared for declared in ENTITIES.values() if declared.soft_delete]
-    while waiting:
-        ready = [
-            declared
-            for declared in waiting
-            if not any(child in waiting and child is not declared for child, _ in declared.children("restrict"))
-            and not any(
-                ENTITIES[reference.entity] in waiting
-                for reference in declared.references
-                if reference.on_delete == "cascade"
-            )
-        ]
-        placed += ready or waiting
-        waiting = [declared for declared in waiting if declared not in placed]
-    return placed
-
-
-_DUE = sql.SQL("""
-SELECT id FROM (
-    SELECT id, row_number() OVER due AS place, sum(1 + children) OVER due AS running
-    FROM (
-        SELECT record.id, record.purge_at, {children} AS children
-        FROM {table} AS record
-        WHERE record.purge_at <= %(at)s AND record.deleted_at IS NOT NULL AND record.deleted_with IS NULL
-          AND record.id <> ALL(%(left)s::text[]) AND NOT {kept}
-        ORDER BY record.purge_at, record.id
-        LIMIT %(batch)s
-    ) AS first
-    WINDOW due AS (ORDER BY purge_at, id)
-) AS summed
-WHERE running <= %(batch)s OR place = 1
-""")
-
-_TRASHED_CHILDREN = sql.SQL("""
-(SELECT count(*) FROM {table} AS child WHERE child.{column} = record.id)
-""")
-
-
-def due_for_purge(
-    connection: psycopg.Connection, schema: str, declared: Entity, at: datetime, left: Sequence[str] = ()
-) -> list[str]:
-    """The next ids past their time but for those `left`, oldest first: a thousand records with what goes with them, or
-    one that alone has more.
-    """
-    children = [
-        _TRASHED_CHILDREN.format(table=table_of(schema, child), column=sql.Identifier(child.column(reference.field)))
-        for child, reference in declared.children("cascade")
-    ]
-    statement = _DUE.format(
-        table=table_of(schema, declared),
-        children=sql.SQL(" + ").join(children) if children else sql.SQL("0"),
-        kept=_is_kept(schema, declared),
-    )
-    return [row[0] for row in connection.execute(statement, {"at": at, "batch": BATCH, "left": text_array(left)})]
-
-
-_HAS_ANY = sql.SQL("EXISTS (SELECT FROM {table} AS child WHERE child.{column} = record.id)")
-
-
-def _is_kept(schema: str, declared: Entity) -> sql.Composable:
-    """Whether something still needs a record: even in the trash, or outside it though it should go along."""
-    needed = [
-        _HAS_ANY.format(table=table_of(schema, child), column=sql.Identifier(child.column(reference.field)))
-        for child, reference in declared.children("restrict")
-    ]
-    return any_of([*needed, has_children(schema, declared, "record", ("cascade",))])
-
-
+# The tenant is joined, not given, where its entries are blanked: of a tenant that has grown since the last ANALYZE the
+# planner expects so few that it would read them all instead of finding each record's.
 _PURGE = sql.SQL("""
 WITH gone AS (
     DELETE FROM {table} AS record
     USING unnest(%(ids)s::text[]) WITH ORDINALITY AS asked (id, n)
-    WHERE record.id = asked.id AND num_nulls(record.deleted_at) = 0 AND {due} AND NOT {kept}
+    WHERE record.id = asked.id AND num_nulls(record.deleted_at) < 1 AND {due} AND NOT {kept}
     RETURNING asked.n, record.id, record.deleted_with IS NULL AS was_listed, {hash} AS before
 ),
 {cascades}
 lines AS (
-    SELECT 0 AS part, n, %(entity)s::text AS entity, id, before, was_listed FROM gone
+    SELECT 0 AS part, n, %(tenant)s::text AS tenant, %(entity)s::text AS entity, id, before, was_listed FROM gone
     {cascaded_lines}
 ),
 blanked AS (
     UPDATE stowage.changes AS change
     SET before = {before_hash}, after = {after_hash}
     FROM lines
-    WHERE change.tenant = %(tenant)s AND change.entity = lines.entity AND change.id = lines.id
+    WHERE change.tenant = lines.tenant AND change.entity = lines.entity AND change.id = lines.id
       AND (change.before IS NOT NULL OR change.after IS NOT NULL)
       AND NOT coalesce(coalesce(change.before, change.after) ? '$sha256', false)
 ),
@@ -151,12 +84,12 @@ SELECT (SELECT count(*) FROM gone), {counts}
 _PURGED_CHILDREN = sql.SQL("""
 {name} AS (
     DELETE FROM {table} AS record USING gone
-    WHERE record.{column} = gone.id AND num_nulls(record.deleted_at) = 0
+    WHERE record.{column} = gone.id AND num_nulls(record.deleted_at) < 1
     RETURNING record.id, record.deleted_with IS NULL AS was_listed, {hash} AS before
 ),
 """)
 
-_PURGED_LINES = sql.SQL(" UNION ALL SELECT {part}, 0, {entity}, id, before, was_listed FROM {name} ")
+_PURGED_LINES = sql.SQL(" UNION ALL SELECT {part}, 0, %(tenant)s, {entity}, id, before, was_listed FROM {name} ")
 
 _CASCADED = sql.SQL(", 'cascaded', jsonb_build_object({})")
 
@@ -184,17 +117,20 @@ def purge_records(
 ) -> Purged:
     """Delete these records of the trash for good, with all that belongs to them there, and blank their images.
 
-    What has left the trash meanwhile, or is still needed, stays. `only_due`: nor what is not past its time. One
-    statement; audited with a summary where anything went.
+    What has left the trash meanwhile, or is still needed, stays. `only_due`: nor what is not past its time. What
+    merely names them (`keep`) does so no more. Audited with a summary where anything went.
     """
     schema = tenant.schema
+    if referrers(declared):
+        ids = _lock_going(connection, schema, declared, ids, stamp, only_due=only_due)
+        empty_references(connection, tenant, declared, ids, stamp)
     cascades = list(enumerate(declared.children("cascade"), 1))
     names = [sql.Identifier(f"cascaded_{n}") for n, _ in cascades]
     counts = [sql.SQL("(SELECT count(*) FROM {})").format(name) for name in names]
     statement = _PURGE.format(
         table=table_of(schema, declared),
-        due=sql.SQL("record.purge_at <= %(at)s") if only_due else sql.SQL("true"),
-        kept=_is_kept(schema, declared),
+        due=is_due(only_due=only_due),
+        kept=is_kept(schema, declared),
         hash=_hash("to_jsonb(record)"),
         before_hash=_hash_if_any("change.before"),
         after_hash=_hash_if_any("change.after"),
@@ -236,6 +172,31 @@ def purge_records(
     assert row is not None
     count, *came = row
     return Purged(int(count), {child.name: int(n) for (_, (child, _)), n in zip(cascades, came, strict=False) if n})
+
+
+_LOCK_GOING = sql.SQL("""
+WITH locked AS MATERIALIZED (SELECT id FROM {table} WHERE id = ANY(%(ids)s::text[]) ORDER BY id FOR UPDATE)
+SELECT count(*) FROM locked
+""")
+
+_GOING = sql.SQL("""
+SELECT record.id FROM {table} AS record
+WHERE record.id = ANY(%(ids)s::text[]) AND num_nulls(record.deleted_at) < 1 AND {due} AND NOT {kept}
+""")
+
+
+def _lock_going(
+    connection: psycopg.Connection, schema: str, declared: Entity, ids: Sequence[str], stamp: Stamp, *, only_due: bool
+) -> list[str]:
+    """Lock records and what goes with them; the ids of those that will go."""
+    given = {"ids": text_array(ids), "at": stamp.at}
+    connection.execute(_LOCK_GOING.format(table=table_of(schema, declared)), given)
+    statement = _GOING.format(
+        table=table_of(schema, declared), due=is_due(only_due=only_due), kept=is_kept(schema, declared)
+    )
+    going = [row[0] for row in connection.execute(statement, given)]
+    lock_children(connection, schema, declared, going, sql.SQL("deleted_at IS NOT NULL"))
+    return going
 
 
 _SWEEP: LiteralString = "DELETE FROM stowage.idempotency_answers WHERE expires_at <= now()"

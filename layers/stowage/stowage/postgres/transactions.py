@@ -1,6 +1,9 @@
 """A request's one transaction: begun, repeated where Postgres asks for it, and refused in our own words."""
 
-from collections.abc import Callable
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 
 import psycopg
 from psycopg import errors
@@ -10,7 +13,7 @@ from stowage.postgres.connection import APP, borrowed
 
 _ATTEMPTS = 3
 _AGAIN: tuple[type[psycopg.Error], ...] = (errors.DeadlockDetected, errors.SerializationFailure)
-_BUSY = (*_AGAIN, errors.LockNotAvailable, errors.QueryCanceled)
+_BUSY = (*_AGAIN, errors.LockNotAvailable)
 retry_unique: tuple[type[psycopg.Error], ...] = (errors.UniqueViolation,)
 """For `again_on`: where a second look would tell whose record is in the way."""
 
@@ -21,6 +24,10 @@ _STANDBY = "25006"
 
 _BUSY_SECONDS, _AWAY_SECONDS = 2, 5
 
+REQUEST_SECONDS = 26.0
+"""For a request's whole transaction, within its function's 29 s: the roles' limits are of one statement."""
+_CANCELLED_AGAIN_SECONDS = 0.5
+
 
 def transact[T](
     database: str,
@@ -28,18 +35,21 @@ def transact[T](
     *,
     role: str = APP,
     again_on: tuple[type[psycopg.Error], ...] = (),
+    seconds: float = REQUEST_SECONDS,
 ) -> T:
     """What `work` returns, done in one transaction on this process's kept connection: all of it is there, or nothing.
 
     It is called again after a deadlock, a serialization failure or an error of `again_on` (a unique violation, where
     a second look would tell whose); the last one is raised. A StowageError rolls back and is raised as it is.
-    UnavailableError where locks or the statement's time ran out, or the database is away. Nothing was changed then,
-    unless the code is `outcome_unknown`: the connection was lost during the commit.
+    UnavailableError where locks or the time (`seconds` for all attempts) ran out, or the database is away. Nothing was
+    changed then, unless the code is `outcome_unknown`: the connection was lost during the commit.
     """
     again: tuple[type[psycopg.Error], ...] = _AGAIN + again_on
+    deadline = time.monotonic() + seconds
     for attempt in range(1, _ATTEMPTS + 1):
+        left = max(0.0, deadline - time.monotonic())
         try:
-            outcome = _once(database, role, work)
+            outcome = _once(database, role, work, left)
         except psycopg.Error as error:
             if attempt == _ATTEMPTS or not isinstance(error, again):
                 raise _refusal(error) from error
@@ -59,8 +69,8 @@ def look[T](database: str, work: Callable[[psycopg.Connection], T], *, role: str
             raise (_away() if connection.closed else _refusal(error)) from error
 
 
-def _once[T](database: str, role: str, work: Callable[[psycopg.Connection], T]) -> T | StowageError:
-    with borrowed(database, role) as connection:
+def _once[T](database: str, role: str, work: Callable[[psycopg.Connection], T], seconds: float) -> T | StowageError:
+    with borrowed(database, role) as connection, _cancelled_after(connection, seconds):
         worked = False
         try:
             with connection.transaction() as transaction:
@@ -77,7 +87,35 @@ def _once[T](database: str, role: str, work: Callable[[psycopg.Connection], T]) 
         return outcome
 
 
+@contextmanager
+def _cancelled_after(connection: psycopg.Connection, seconds: float) -> Iterator[None]:
+    """Cancel whatever statement runs on a connection when the time is over, and those after it."""
+    done, late = threading.Event(), False
+
+    def watch() -> None:
+        nonlocal late
+        wait = seconds
+        while not done.wait(wait):
+            late, wait = True, _CANCELLED_AGAIN_SECONDS
+            with suppress(psycopg.Error):
+                connection.cancel_safe(timeout=2)
+
+    watcher = threading.Thread(target=watch, name="deadline", daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        done.set()
+        watcher.join()
+        if late:
+            connection.close()  # so that no cancellation reaches a later request
+
+
 def _refusal(error: psycopg.Error) -> Exception:
+    if isinstance(error, errors.QueryCanceled):
+        return UnavailableError(
+            "This took longer than it may; nothing was changed.", "database_busy", retry_after=_BUSY_SECONDS
+        )
     if isinstance(error, _BUSY):
         return UnavailableError(
             "Others are changing these records at the moment.", "database_busy", retry_after=_BUSY_SECONDS

@@ -18,6 +18,7 @@ from stowage.postgres.relations import (
     lacks_parent,
     lock_children,
     lock_parents,
+    outside_trash,
     parents,
     table_of,
     text_array,
@@ -191,7 +192,7 @@ def recount_trash(connection: psycopg.Connection, tenant: Tenant, entities: Sequ
 
 _REUNITE = sql.SQL("""
 UPDATE {child} AS child SET deleted_with = NULL
-WHERE deleted_operation IS NOT NULL AND deleted_with IS NOT NULL AND NOT EXISTS (
+WHERE deleted_operation IS NOT NULL AND deleted_with IS NOT NULL AND deleted_with <> child.id AND NOT EXISTS (
     SELECT FROM {parent} AS parent
     WHERE parent.id = child.{column} AND parent.deleted_at IS NOT NULL
       AND parent.deleted_operation = child.deleted_operation
@@ -215,7 +216,9 @@ def list_orphans(connection: psycopg.Connection, schema: str) -> int:
 
 @dataclass(frozen=True)
 class Found:
-    """Where an id was found: in that entity's trash or outside it, or (`purged`) only in the journal."""
+    """Where an id was found: in that entity's trash (`trash`, or `purging` once that has begun) or outside it, or
+    (`purged`) only in the journal.
+    """
 
     entity: str
     state: str
@@ -224,7 +227,8 @@ class Found:
 _FIND = sql.SQL("""
 SELECT {entity}::text AS entity,
        coalesce(
-           (SELECT CASE WHEN deleted_at IS NULL THEN 'outside' ELSE 'trash' END FROM {table} WHERE id = %(id)s),
+           (SELECT CASE WHEN deleted_at IS NULL THEN 'outside' WHEN deleted_with = id THEN 'purging' ELSE 'trash' END
+            FROM {table} WHERE id = %(id)s),
            CASE WHEN EXISTS (
                SELECT FROM stowage.changes
                WHERE tenant = %(tenant)s AND entity = {entity} AND id = %(id)s AND type = 'purged'
@@ -234,7 +238,7 @@ SELECT {entity}::text AS entity,
 
 
 def find_in_trash(connection: psycopg.Connection, tenant: Tenant, entities: Sequence[Entity], id: str) -> list[Found]:
-    """What each of these entities knows of that id: `trash`, `outside`, `purged` or `nowhere`. One statement."""
+    """What each of these entities knows of that id, in one statement: a state of `Found`, or `nowhere`."""
     statement = sql.SQL(" UNION ALL ").join(
         _FIND.format(entity=sql.Literal(declared.name), table=table_of(tenant.schema, declared))
         for declared in entities
@@ -246,9 +250,12 @@ def find_in_trash(connection: psycopg.Connection, tenant: Tenant, entities: Sequ
 _ONE = sql.SQL("WITH asked AS (SELECT %(id)s::text AS id) ")
 
 
+_CAN_COME_BACK = sql.SQL("WHERE record.deleted_at IS NOT NULL AND record.deleted_with IS DISTINCT FROM record.id")
+
+
 def read_trashed(connection: psycopg.Connection, schema: str, declared: Entity, id: str) -> TrashRow | None:
-    """One record of the trash; None where it is not there."""
-    statement = _ONE + _shown(schema, declared, "asked") + sql.SQL("WHERE record.deleted_at IS NOT NULL")
+    """One record of the trash; None where it is not there, or its purge has begun."""
+    statement = _ONE + _shown(schema, declared, "asked") + _CAN_COME_BACK
     with connection.cursor(row_factory=class_row(TrashRow)) as cursor:
         return cursor.execute(statement, {"id": id}).fetchone()
 
@@ -352,7 +359,7 @@ WITH asked AS MATERIALIZED (
 old AS MATERIALIZED (
     SELECT asked.n, {columns}, {renamed} AS renamed
     FROM asked JOIN {table} AS record ON record.id = asked.id
-    WHERE num_nulls(record.deleted_at) = 0
+    WHERE num_nulls(record.deleted_at) < 1
 ),
 changed AS (
     UPDATE {table} AS record
@@ -386,9 +393,9 @@ _RESTORED_CHILDREN = sql.SQL("""
 {old} AS MATERIALIZED (
     SELECT {columns}, {renamed} AS renamed
     FROM old AS parent JOIN {table} AS record
-      ON record.{column} = parent.id AND record.deleted_with = parent.id
+      ON record.{column} = parent.id AND record.deleted_with IS NOT DISTINCT FROM parent.id
      AND record.deleted_operation IS NOT DISTINCT FROM parent.deleted_operation
-    WHERE num_nulls(record.deleted_at) = 0
+    WHERE num_nulls(record.deleted_at) < 1
 ),
 {name} AS (
     UPDATE {table} AS record
@@ -425,20 +432,35 @@ _RENAME = sql.SQL("""
 , updated_at = CASE WHEN old.renamed IS NULL THEN record.updated_at ELSE %(at)s END
 """)
 
+# The first name that neither a record outside the trash has nor one that comes along: those are looked up in an index,
+# these in one hash for the whole statement.
 _FREE_NAME = sql.SQL("""
 CASE WHEN {clashes} THEN (
-    SELECT candidate
-    FROM generate_series(1, 1000) AS k, LATERAL (
-        SELECT record.{label} || CASE WHEN k = 1 THEN ' (restored)' ELSE ' (restored ' || k || ')' END AS candidate
-    ) AS named
-    WHERE NOT EXISTS (
-        SELECT FROM {table} AS other
-        WHERE (other.deleted_at IS NULL OR other.deleted_operation IS NOT DISTINCT FROM record.deleted_operation)
-          AND other.{label} = candidate {same}
+    WITH RECURSIVE tried AS (
+        SELECT 1 AS k, {first} AS candidate, {first_is_taken} AS taken
+        UNION ALL
+        SELECT k + 1, {next}, {next_is_taken} FROM tried WHERE taken AND k < 1000
     )
-    ORDER BY k LIMIT 1
+    SELECT candidate FROM tried WHERE NOT taken
 ) END
 """)
+
+_FIRST_NAME = sql.SQL("(record.{label} || ' (restored)')")
+_NEXT_NAME = sql.SQL("(record.{label} || ' (restored ' || k + 1 || ')')")
+
+_SAME = sql.SQL("AND other.{column} = record.{column}")
+
+_NAME_IS_TAKEN = sql.SQL("""
+(EXISTS (SELECT FROM {table} AS other WHERE {outside} AND other.{label} = {candidate} {same})
+ OR (({wanted}) IN (SELECT {had} FROM {table} AS other WHERE {along})) IS TRUE)
+""")
+
+
+_ASKED = sql.SQL("other.id = ANY(%(ids)s::text[])")
+_THEIRS = sql.SQL("other.{column} = ANY(%(ids)s::text[]) AND other.deleted_at IS NOT NULL")
+
+# What comes along is a hash only where the planner thinks that it fits; else it is read anew for each record.
+_ROOM_FOR_NAMES: LiteralString = "SET LOCAL work_mem = '64MB'"
 
 
 def restore_records(
@@ -452,21 +474,26 @@ def restore_records(
 ) -> dict[str, int]:
     """Take locked records out of the trash with what went with them; how many of each entity came along.
 
-    `rename` puts ` (restored)`, ` (restored 2)` … behind the labels that somebody else has taken meanwhile. One
-    statement with its journal, without a summary. ConflictError where the database refuses a row after all.
+    `rename` puts ` (restored)`, ` (restored 2)` … behind the labels that somebody else has taken meanwhile. Its
+    journal is part of the statement, without a summary. ConflictError where the database refuses a row after all.
     """
     cascades = list(enumerate(declared.children("cascade"), 1))
     counts = [sql.SQL("(SELECT count(*) FROM {})").format(sql.Identifier(f"cascaded_{n}")) for n, _ in cascades]
     statement = _RESTORE.format(
         table=table_of(tenant.schema, declared),
-        **_renaming(tenant.schema, declared, rename=rename),
+        **_renaming(tenant.schema, declared, _ASKED, rename=rename),
         cascades=sql.SQL("").join(
             _RESTORED_CHILDREN.format(
                 old=sql.Identifier(f"old_{n}"),
                 name=sql.Identifier(f"cascaded_{n}"),
                 table=table_of(tenant.schema, child),
                 column=sql.Identifier(child.column(reference.field)),
-                **_renaming(tenant.schema, child, rename=rename),
+                **_renaming(
+                    tenant.schema,
+                    child,
+                    _THEIRS.format(column=sql.Identifier(child.column(reference.field))),
+                    rename=rename,
+                ),
             )
             for n, (child, reference) in cascades
         ),
@@ -478,6 +505,8 @@ def restore_records(
         ),
         counts=sql.SQL(", ").join(counts) if counts else sql.SQL("NULL"),
     )
+    if rename:
+        connection.execute(_ROOM_FOR_NAMES)
     try:
         row = connection.execute(
             statement,
@@ -496,8 +525,8 @@ def restore_records(
     return {child.name: int(n) for (_, (child, _)), n in zip(cascades, row, strict=False) if n}
 
 
-def _renaming(schema: str, declared: Entity, *, rename: bool) -> dict[str, sql.Composable]:
-    """The parts of the statement that a new label takes; without one they are empty."""
+def _renaming(schema: str, declared: Entity, along: sql.Composable, *, rename: bool) -> dict[str, sql.Composable]:
+    """The parts of the statement that a new label takes; without one they are empty. `along`: what else comes back."""
     column = declared.column(declared.label)
     columns = _COLUMNS.format(label=sql.Identifier(column))
     rules = [rule for rule in declared.unique if declared.label in rule]
@@ -509,18 +538,29 @@ def _renaming(schema: str, declared: Entity, *, rename: bool) -> dict[str, sql.C
             "before": _BEFORE,
             "after": _AFTER,
         }
-    same = [
-        sql.SQL("AND other.{column} = record.{column}").format(column=sql.Identifier(declared.column(name)))
-        for name in rules[0]
-        if name != declared.label
-    ]
+    same = [declared.column(name) for name in rules[0] if name != declared.label]
+
+    def is_name_taken(candidate: sql.Composable) -> sql.Composed:
+        return _NAME_IS_TAKEN.format(
+            table=table_of(schema, declared),
+            outside=outside_trash(declared, "other"),
+            label=sql.Identifier(column),
+            candidate=candidate,
+            same=sql.SQL(" ").join(_SAME.format(column=sql.Identifier(name)) for name in same),
+            wanted=sql.SQL(", ").join([candidate, *(sql.Identifier("record", name) for name in same)]),
+            had=sql.SQL(", ").join(sql.Identifier("other", name) for name in (column, *same)),
+            along=along,
+        )
+
+    first, following = (name.format(label=sql.Identifier(column)) for name in (_FIRST_NAME, _NEXT_NAME))
     return {
         "columns": columns,
         "renamed": _FREE_NAME.format(
             clashes=any_of(is_taken(schema, declared, rule, "record") for rule in rules),
-            label=sql.Identifier(column),
-            table=table_of(schema, declared),
-            same=sql.SQL(" ").join(same),
+            first=first,
+            first_is_taken=is_name_taken(first),
+            next=following,
+            next_is_taken=is_name_taken(following),
         ),
         "rename": _RENAME.format(label=sql.Identifier(column)),
         "before": _BEFORE + _with_label(column, "old"),

@@ -149,7 +149,7 @@ _WANTED = sql.SQL("wanted AS (SELECT * FROM pg_temp.undoing WHERE type = {type})
 _JUDGE_DELETED = sql.SQL("""
 WITH {wanted}, judged AS (
     SELECT wanted.n, CASE
-        WHEN record.id IS NULL OR wanted.blanked THEN 'purged'
+        WHEN record.id IS NULL OR wanted.blanked OR record.deleted_with = record.id THEN 'purged'
         WHEN record.deleted_at IS NULL
           OR (SELECT (image.deleted_at, image.deleted_by, image.purge_at, image.deleted_operation)
                      IS DISTINCT FROM (record.deleted_at, record.deleted_by, record.purge_at, record.deleted_operation)
@@ -174,8 +174,8 @@ EXISTS (
 def judge_deleted(undoing: Undoing, count: int) -> list[str | None]:
     """Which of the locked records that the operation deleted cannot come back from the trash, by code.
 
-    `purged`, `changed_since` (restored, or deleted anew), `parent_in_trash`, `conflict` (a unique rule, for it or for
-    what would come with it).
+    `purged` (or its purge has begun), `changed_since` (restored, or deleted anew), `parent_in_trash`, `conflict` (a
+    unique rule, for it or for what would come with it).
     """
     declared, schema = undoing.declared, undoing.tenant.schema
     clashes = [breaks_a_rule(schema, declared, "record")] + [

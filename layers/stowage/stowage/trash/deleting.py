@@ -1,32 +1,73 @@
 """Deleting one record of the trash for good, with all that went with it."""
 
+import time
+from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime
+from typing import NoReturn
 
-from stowage.errors import ConflictError
+from stowage.entities import Entity
+from stowage.errors import ConflictError, GoneError, UnavailableError
 from stowage.ids import new_operation_id
 from stowage.postgres.bulk import Stamp
 from stowage.postgres.connection import PURGE, Connection
 from stowage.postgres.purge import purge_records
+from stowage.postgres.purge_due import fits_one_batch
 from stowage.postgres.transactions import transact
 from stowage.tenants import Tenant
+from stowage.trash.batches import Purge, purge_large
 from stowage.trash.items import locate
 
+BUDGET_SECONDS = 18.0
+"""No batch begins later."""
+BATCH_SECONDS = 8.0
+"""None takes longer, so that the last one ends within the function's 29 s."""
 
-def delete_item(tenant: Tenant, actor: str, record_id: str, data_type: str | None, now: datetime) -> str:
+
+def delete_item(
+    tenant: Tenant,
+    actor: str,
+    record_id: str,
+    data_type: str | None,
+    now: datetime,
+    clock: Callable[[], float] = time.monotonic,
+) -> str:
     """Delete a record (raw id) of the trash for good; its id.
 
     NotFoundError, GoneError, BadRequestError as `locate`; ConflictError `has_children` while others still need it.
+    What is too much for one transaction goes in batches, it last: UnavailableError `purge_unfinished` where the time is
+    not enough for all of them, and the same request again goes on.
     """
+    deadline = clock() + BUDGET_SECONDS
 
-    def work(connection: Connection) -> str:
-        declared = locate(connection, tenant, record_id, data_type)
+    def work(connection: Connection) -> tuple[Entity, bool]:
+        declared = locate(connection, tenant, record_id, data_type, purging=True)
+        if not fits_one_batch(connection, tenant.schema, declared, record_id):
+            return declared, False
         stamp = Stamp(new_operation_id(now), actor, now, now)
         purged = purge_records(connection, tenant, declared, [record_id], stamp, only_due=False)
         if not purged.count:
-            locate(connection, tenant, record_id, declared.name)
-            raise ConflictError(
-                f"Other records still belong to this {declared.singular}; delete them for good first.", "has_children"
-            )
-        return record_id
+            _raise_why(connection, tenant, declared, record_id)
+        return declared, True
 
-    return transact(tenant.database, work, role=PURGE)
+    declared, gone = transact(tenant.database, work, role=PURGE, seconds=BATCH_SECONDS)
+    if gone:
+        return record_id
+    purge = Purge(tenant, actor, now, lambda: clock() < deadline, BATCH_SECONDS)
+    _, finished = purge_large(purge, declared, record_id, only_due=False)
+    if not finished:
+        raise UnavailableError(
+            f"So much belongs to this {declared.singular} that not all of it has gone yet; "
+            "the same request again goes on.",
+            "purge_unfinished",
+        )
+    with suppress(GoneError):
+        transact(tenant.database, lambda connection: _raise_why(connection, tenant, declared, record_id), role=PURGE)
+    return record_id
+
+
+def _raise_why(connection: Connection, tenant: Tenant, declared: Entity, record_id: str) -> NoReturn:
+    locate(connection, tenant, record_id, declared.name, purging=True)
+    raise ConflictError(
+        f"Other records still belong to this {declared.singular}; delete them for good first.", "has_children"
+    )

@@ -91,8 +91,10 @@ ItemId = Annotated[str, AfterValidator(_raw)]
 """An id from a path, in either of its forms."""
 
 
-def locate(connection: Connection, tenant: Tenant, record_id: str, data_type: str | None) -> Entity:
-    """The entity in whose trash that id lies.
+def locate(
+    connection: Connection, tenant: Tenant, record_id: str, data_type: str | None, *, purging: bool = False
+) -> Entity:
+    """The entity in whose trash that id lies; `purging`: even if its purge has begun, with which it is as good as gone.
 
     NotFoundError where it never was or is not in the trash, GoneError `purged`, BadRequestError `ambiguous_id` where
     several have it in their trash.
@@ -102,7 +104,8 @@ def locate(connection: Connection, tenant: Tenant, record_id: str, data_type: st
     else:
         asked = [declared for declared in ENTITIES.values() if declared.soft_delete]
     found = find_in_trash(connection, tenant, asked, record_id)
-    trashed = [each.entity for each in found if each.state == "trash"]
+    there = ("trash", "purging") if purging else ("trash",)
+    trashed = [each.entity for each in found if each.state in there]
     if len(trashed) == 1:
         return ENTITIES[trashed[0]]
     if trashed:
@@ -112,6 +115,6 @@ def locate(connection: Connection, tenant: Tenant, record_id: str, data_type: st
             details=[{"field": "dataType", "message": f"give one of {', '.join(trashed)}"}],
         )
     states = {each.state for each in found}
-    if "purged" in states and "outside" not in states:
+    if states & {"purged", "purging"} and "outside" not in states:
         raise GoneError("This item has been deleted for good.", "purged")
     raise NotFoundError("There is no such item in the trash.", "not_in_trash")

@@ -3,35 +3,29 @@ from where the last call stopped.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
+from functools import partial
 
 from stowage.aws import table
 from stowage.entities import ENTITIES, Entity
-from stowage.entry.telemetry import logger
-from stowage.errors import ConflictError
 from stowage.ids import new_operation_id, rfc3339
 from stowage.postgres.bulk import Stamp
 from stowage.postgres.connection import APP, PURGE, Connection
-from stowage.postgres.purge import (
-    BATCH,
-    Purged,
-    append_event,
-    due_for_purge,
-    forget_changes,
-    in_order,
-    purge_records,
-    sweep_answers,
-)
+from stowage.postgres.purge import append_event, forget_changes, sweep_answers
+from stowage.postgres.purge_due import Batch, due_for_purge, in_order
 from stowage.postgres.transactions import transact
 from stowage.postgres.trash import list_orphans, recount_trash
 from stowage.tenants import Tenant, list_tenants
+from stowage.trash.batches import Purge, purge_next
 from stowage.trash.due import PATIENCE, PURGE_ITEM, next_purge
 from stowage.trash.retention import forget_time
 
 ACTOR = "stowage"
 BUDGET_SECONDS = 240.0
 """A call ends before its function's time-out; the clock calls again at once."""
+BATCH_SECONDS = 55.0
+"""For one transaction: a batch, or counting a large trash anew; what begins in time ends before the function's."""
 
 
 def purge_trash(
@@ -81,8 +75,10 @@ def purge_tenant(tenant: Tenant, now: datetime, has_time: Callable[[], bool]) ->
     The call that finds nothing more appends the event for all of them.
     """
     total = 0
+    purge = Purge(tenant, ACTOR, now, has_time, BATCH_SECONDS)
     for declared in in_order():
-        count, finished = _purge_entity(tenant, declared, now, has_time)
+        find = partial(_find_due, tenant, declared, now)
+        count, finished = purge_next(purge, declared, find, only_due=True)
         total += count
         if not finished:
             return total, False
@@ -93,8 +89,12 @@ def purge_tenant(tenant: Tenant, now: datetime, has_time: Callable[[], bool]) ->
         recount_trash(connection, tenant, [each for each in ENTITIES.values() if each.soft_delete])
         append_event(connection, tenant.id, Stamp(new_operation_id(now), ACTOR, now, now))
 
-    transact(tenant.database, close, role=APP)
+    transact(tenant.database, close, role=APP, seconds=BATCH_SECONDS)
     return total, True
+
+
+def _find_due(tenant: Tenant, declared: Entity, now: datetime, left: Sequence[str], connection: Connection) -> Batch:
+    return due_for_purge(connection, tenant.schema, declared, now, left)
 
 
 def purge_journal(tenant: Tenant, now: datetime, has_time: Callable[[], bool]) -> tuple[int, bool]:
@@ -105,49 +105,12 @@ def purge_journal(tenant: Tenant, now: datetime, has_time: Callable[[], bool]) -
         if not has_time():
             return total, False
         count = transact(
-            tenant.database, lambda connection: forget_changes(connection, tenant.id, older_than), role=PURGE
+            tenant.database,
+            lambda connection: forget_changes(connection, tenant.id, older_than),
+            role=PURGE,
+            seconds=BATCH_SECONDS,
         )
         if not count:
             break
         total += count
     return total, True
-
-
-def _purge_entity(tenant: Tenant, declared: Entity, now: datetime, has_time: Callable[[], bool]) -> tuple[int, bool]:
-    """Purge one entity's trash; what does not go is left for tomorrow, and holds nothing else up.
-
-    A batch that the database refuses, because a table of the product's own still refers to one of its records, is
-    halved until that record is by itself.
-    """
-    total, at_once = 0, BATCH
-    left: list[str] = []
-
-    def find(connection: Connection) -> list[str]:
-        return due_for_purge(connection, tenant.schema, declared, now, left)
-
-    while has_time():
-        ids = transact(tenant.database, find, role=PURGE)[:at_once]
-        if not ids:
-            return total, True
-        try:
-            purged = _purge_batch(tenant, declared, ids, now)
-        except ConflictError:
-            if len(ids) == 1:
-                logger.warning("still referred to", tenant=tenant.id, entity=declared.name, id=ids[0])
-                left += ids
-            at_once = max(1, len(ids) // 2)
-            continue
-        if not purged.count:
-            left += ids
-        total += purged.count + sum(purged.cascaded.values())
-        at_once = min(BATCH, 2 * at_once)
-    return total, False
-
-
-def _purge_batch(tenant: Tenant, declared: Entity, ids: list[str], now: datetime) -> Purged:
-    stamp = Stamp(new_operation_id(now), ACTOR, now, now)
-    return transact(
-        tenant.database,
-        lambda connection: purge_records(connection, tenant, declared, ids, stamp, only_due=True),
-        role=PURGE,
-    )

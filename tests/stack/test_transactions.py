@@ -1,0 +1,42 @@
+"""A request's one transaction ends in time, and then nothing was changed."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from stowage.errors import UnavailableError
+from stowage.postgres.connection import Connection
+from stowage.postgres.transactions import transact
+from tests.conftest import RunningStack
+from tests.stack.office import Office, in_process
+
+
+@pytest.fixture(autouse=True)
+def here(stack: RunningStack) -> Iterator[None]:
+    with in_process(stack):
+        yield
+
+
+def test_it_ends_in_time_however_short_each_of_its_statements_is(office: Office) -> None:
+    office.accounts("a")
+    done = []
+
+    def work(connection: Connection) -> None:
+        connection.execute(f'UPDATE "{office.schema}".accounts SET status = $$changed$$'.encode())
+        for n in range(1_000):
+            connection.execute("SELECT pg_sleep(0.05)")
+            done.append(n)
+
+    with pytest.raises(UnavailableError) as told:
+        transact("main", work, seconds=0.3)
+    assert (told.value.status, told.value.code, told.value.retry_after) == (503, "database_busy", 2)
+    assert len(done) < 100
+    assert office.rows("accounts")["a"]["status"] == "active"
+
+
+def test_one_that_was_late_leaves_nothing_to_the_next(office: Office) -> None:
+    office.accounts("a")
+    with pytest.raises(UnavailableError):
+        transact("main", lambda connection: connection.execute("SELECT pg_sleep(60)"), seconds=0.05)
+    count = f'SELECT count(*) FROM "{office.schema}".accounts'.encode()
+    assert transact("main", lambda connection: connection.execute(count).fetchone()) == (1,)
