@@ -127,7 +127,7 @@ def test_a_retry_keeps_the_ending_of_a_run_that_never_ran(runs: Runs, viewer: Ap
 
 def test_an_attempt_that_was_never_planned_has_no_start(runs: Runs, viewer: Api) -> None:
     runs.hold("ecs", "RunTask", not_started="CannotPullContainerError: no such image")
-    held = runs.hold("dynamodb", "TransactWriteItems", '"planning"', delay=3, skip=1)
+    held = runs.hold("dynamodb", "TransactWriteItems", '"Estimating."', delay=3, skip=1)
     run_id = runs.backup()
     eventually(lambda: runs.record(run_id)["attempt"] == 2, "the second attempt")
     held.reached()
@@ -141,7 +141,7 @@ def test_an_attempt_that_was_never_planned_has_no_start(runs: Runs, viewer: Api)
 
 
 def test_a_run_that_waited_long_is_not_stopped_before_it_was_planned(runs: Runs) -> None:
-    held = runs.hold("dynamodb", "TransactWriteItems", '"planning"', delay=2)
+    held = runs.hold("dynamodb", "TransactWriteItems", '"Estimating."', delay=2)
     run_id = runs.backup()
     held.reached()
     runs.change(run_id, created_at=LONG_AGO, due_at=LONG_AGO)

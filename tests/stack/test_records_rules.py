@@ -65,7 +65,7 @@ def records(stack: RunningStack) -> Iterator[RecordApi]:
         ("excluded", "d", "conflict", IN_THE_WAY.error),
         ("word", "unknown", "invalid_reference", NO_SUCH),
         ("number", "many", "invalid", NOT_FITTING),
-        ("long", LONG, "invalid", NOT_ALLOWED.error),
+        ("long", LONG, "invalid", NOT_FITTING),
         ("x", "refused", "invalid", NOT_ALLOWED.error),
         ("x", "refused by a code", "invalid", NOT_ALLOWED.error),
         ("x", "left out", "conflict", IN_THE_WAY.error),

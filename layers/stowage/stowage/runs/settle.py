@@ -90,7 +90,7 @@ def clean_up(run: Run, attempt: int) -> None:
 def _outcome(
     run: Run, artifact: Artifact | None, failure: Failure | None, stages: list[StageMoment], now: datetime
 ) -> Run:
-    ended = rfc3339(now)
+    ended = max(rfc3339(now), run.attempt_started_at or "")  # Plan may have begun after this call had
     changes: dict[str, object] = {"error": failure}
     if artifact:
         keep = (
