@@ -25,6 +25,7 @@ import psycopg
 from psycopg import sql
 
 from benchmarks.bench_tenant import pg_dump_binary, read_stack
+from local.configuration import ACCESS_KEY, REGION, SECRET_KEY
 from stowage.aws.clients import s3
 from stowage.aws.uploads import MultipartUpload
 from stowage.exports.formats import CONTENT_TYPES, EXTENSIONS, FORMATS, open_export
@@ -185,15 +186,14 @@ def _peak_mb() -> float:
 
 def _use_storage_of_the_stack() -> None:
     """Upload into a bucket of our own beside the stack's."""
-    if "AWS_ENDPOINT_URL" not in os.environ:
-        os.environ["AWS_ENDPOINT_URL"] = str(read_stack()["aws_endpoint_url"])
-    for name, value in (("ACCESS_KEY_ID", "test"), ("SECRET_ACCESS_KEY", "test"), ("DEFAULT_REGION", "eu-central-1")):
-        os.environ.setdefault(f"AWS_{name}", value)
-    os.environ["BENCH_BUCKET"] = f"bench-{uuid4().hex[:12]}"
-    s3().create_bucket(
-        Bucket=os.environ["BENCH_BUCKET"],
-        CreateBucketConfiguration={"LocationConstraint": os.environ["AWS_DEFAULT_REGION"]},
-    )
+    os.environ |= {
+        "AWS_ENDPOINT_URL": str(read_stack()["aws_endpoint_url"]),
+        "AWS_ACCESS_KEY_ID": ACCESS_KEY,
+        "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
+        "AWS_DEFAULT_REGION": REGION,
+        "BENCH_BUCKET": f"bench-{uuid4().hex[:12]}",
+    }
+    s3().create_bucket(Bucket=os.environ["BENCH_BUCKET"])
 
 
 def find_tenant(database_url: str | None, slug: str) -> Tenant:
