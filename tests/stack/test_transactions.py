@@ -40,3 +40,25 @@ def test_one_that_was_late_leaves_nothing_to_the_next(office: Office) -> None:
         transact("main", lambda connection: connection.execute("SELECT pg_sleep(60)"), seconds=0.05)
     count = f'SELECT count(*) FROM "{office.schema}".accounts'.encode()
     assert transact("main", lambda connection: connection.execute(count).fetchone()) == (1,)
+
+
+RULES = {
+    "check": "ALTER TABLE {schema}.accounts ADD CHECK (brand_id <> 'brd_2')",
+    "trigger": """
+        CREATE FUNCTION {schema}.refuse() RETURNS trigger LANGUAGE plpgsql AS
+        $$ BEGIN RAISE EXCEPTION 'secret words' USING ERRCODE = 'SHOP1'; END $$;
+        CREATE TRIGGER refuse BEFORE UPDATE ON {schema}.accounts FOR EACH ROW EXECUTE FUNCTION {schema}.refuse()
+    """,
+}
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_a_rule_of_the_adopters_own_refuses_in_our_words(office: Office, rule: str) -> None:
+    office.accounts("a", "b")
+    office.database.execute(RULES[rule].replace("{schema}", f'"{office.schema}"').encode())
+    was = office.rows("accounts")
+    answer = office.caller().post(office.path("bulk/reassign"), json={"ids": ["a", "b"], "targetBrandId": "brd_2"})
+    assert (answer.status_code, answer.json()["code"]) == (409, "not_allowed"), answer.text
+    assert "secret" not in answer.text
+    assert office.rows("accounts") == was
+    assert office.is_gapless()

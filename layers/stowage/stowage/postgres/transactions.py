@@ -17,6 +17,9 @@ _BUSY = (*_AGAIN, errors.LockNotAvailable)
 retry_unique: tuple[type[psycopg.Error], ...] = (errors.UniqueViolation,)
 """For `again_on`: where a second look would tell whose record is in the way."""
 
+_RULES = (errors.CheckViolation, errors.ExclusionViolation, errors.RaiseException)
+"""Of the adopter's own: what we know of is asked about before."""
+
 # Connection exceptions, insufficient resources, operator intervention, system errors; and the answer of a server that
 # has become a standby (PostgreSQL documentation, "PostgreSQL Error Codes").
 _AWAY_CLASSES = ("08", "53", "57", "58")
@@ -41,8 +44,9 @@ def transact[T](
 
     It is called again after a deadlock, a serialization failure or an error of `again_on` (a unique violation, where
     a second look would tell whose); the last one is raised. A StowageError rolls back and is raised as it is.
-    UnavailableError where locks or the time (`seconds` for all attempts) ran out, or the database is away. Nothing was
-    changed then, unless the code is `outcome_unknown`: the connection was lost during the commit.
+    ConflictError where a rule of the adopter's own refuses. UnavailableError where locks or the time (`seconds` for all
+    attempts) ran out, or the database is away. Nothing was changed then, unless the code is `outcome_unknown`: the
+    connection was lost during the commit.
     """
     again: tuple[type[psycopg.Error], ...] = _AGAIN + again_on
     deadline = time.monotonic() + seconds
@@ -122,6 +126,9 @@ def _refusal(error: psycopg.Error) -> Exception:
         )
     if isinstance(error, errors.UniqueViolation | errors.ForeignKeyViolation):
         return ConflictError("Somebody has changed these records at the same moment; look again.")
+    # A SQLSTATE that is none of Postgres's own comes from a trigger.
+    if isinstance(error, _RULES) or type(error) is psycopg.DatabaseError:
+        return ConflictError("A rule of the database does not allow this change; nothing was changed.", "not_allowed")
     state = error.sqlstate or ""
     if state.startswith(_AWAY_CLASSES) or state == _STANDBY:
         return _away()
