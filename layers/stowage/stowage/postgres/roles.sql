@@ -11,7 +11,7 @@
 --
 --   stowage_owner    owns the schemas control_plane and stowage, runs their migrations
 --   stowage_app      request handlers, exports, bulk edits: DML in tenants' schemas; reads and appends to the journal
---   stowage_dump     reads tenants' schemas and the journal: pg_dump, long exports
+--   stowage_dump     reads tenants' schemas and the journal: pg_dump
 --   stowage_restore  creates schemas and fills them
 --   stowage_purge    deletes records for good, blanks the images that the journal keeps of them, and lets it forget what
 --                    is past its retention
