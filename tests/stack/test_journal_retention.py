@@ -233,6 +233,24 @@ def test_a_purge_of_many_calls_comes_to_every_tenant(office: Office, neighbour: 
     assert entries(office) == entries(neighbour) == []
 
 
+@pytest.mark.usefixtures("here")
+def test_a_tenant_of_which_nothing_can_go_holds_up_no_others(office: Office, neighbour: Office) -> None:
+    office.delete(*office.accounts(*(f"a{n:03}" for n in range(200))))
+    office.run(
+        "CREATE TABLE bills (account text NOT NULL REFERENCES accounts); INSERT INTO bills SELECT id FROM accounts"
+    )
+    neighbour.delete(*neighbour.accounts("a", "b"))
+    for each in (office, neighbour):
+        each.run("UPDATE accounts SET purge_at = now() - interval '1 day'")
+    told: dict[str, int] = {}
+    for _ in range(30):
+        told = purge_trash(datetime.now(UTC), clock=count().__next__, budget_seconds=60)
+        if told["finished"]:
+            break
+    assert told["finished"]
+    assert (len(office.rows("accounts")), neighbour.rows("accounts")) == (200, {})
+
+
 def test_the_daily_purge_does_it_for_every_tenant(office: Office, neighbour: Office) -> None:
     office.accounts("a")
     office.delete("a")

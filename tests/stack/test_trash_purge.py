@@ -218,6 +218,17 @@ def test_what_is_needed_of_a_large_account_keeps_it_and_nothing_else(office: Off
     assert purge(office, later) == (2, True)
 
 
+def test_a_post_with_the_id_of_its_account_comes_along_like_any_other(office: Office) -> None:
+    office.accounts("1")
+    office.posts("1", "1")
+    office.delete("1")
+    response = office.caller().post(office.path("trash/1/restore"), json={"dataType": "posts"})
+    refusal(response, 409, "parent_in_trash")
+    assert [(item["type"], item["cascaded"]) for item in office.trash()["items"]] == [("account", {"posts": 1})]
+    assert office.caller().post(office.path("trash/1"), json={"dataType": "accounts"}).status_code == 200
+    assert (office.live("accounts"), office.live("posts")) == ({"1"}, {"1"})
+
+
 def test_an_account_with_posts_outside_the_trash_is_not_begun_with(office: Office) -> None:
     office.accounts("a")
     office.posts("a", *(f"p{n}" for n in range(1_200)))
@@ -340,10 +351,12 @@ def test_what_is_still_needed_stays_and_holds_nothing_up(office: Office) -> None
 
 
 @pytest.mark.usefixtures("here")
-def test_what_a_table_of_the_product_refers_to_stays_and_holds_nothing_up(office: Office) -> None:
+@pytest.mark.parametrize("action", ["", "ON DELETE RESTRICT", "ON DELETE SET NULL"])
+def test_what_a_table_of_the_product_refers_to_stays_and_holds_nothing_up(office: Office, action: str) -> None:
     names = office.accounts(*(f"a{n:02}" for n in range(20)))
     office.run(
-        "CREATE TABLE bills (account text NOT NULL REFERENCES accounts); INSERT INTO bills VALUES ('a07'), ('a19')"
+        f"CREATE TABLE bills (account text NOT NULL REFERENCES accounts {action});"
+        "INSERT INTO bills VALUES ('a07'), ('a19')"
     )
     office.delete(*names)
     later = datetime.now(UTC) + LATER

@@ -4,7 +4,7 @@ Exports, bulk edits, the trash, the record routes and imports all read these dec
 one more `Entity` in `ENTITIES`: its table, its model (the fields as the API names them), what its filters take, and
 which field names a record to a person. Columns are the snake_case of the fields; `id`, `created_at` and
 `updated_at` are on every table; `deleted_at`, `deleted_by`, `purge_at`, `deleted_operation` and `deleted_with` (the
-parent that took a record along to the trash; its own id once its purge has begun) are on those with `soft_delete`:
+parent that took a record along to the trash; empty once its purge has begun) are on those with `soft_delete`:
 `python -m stowage.postgres soft-delete TABLE` prints the migration that adds them.
 """
 

@@ -28,8 +28,8 @@ def bulk_undo(tenant: Tenant, actor: str, request: UndoRequest, now: datetime, k
 
     What it deleted comes back from the trash with what went along; what it changed gets its former values; what it
     created goes to the trash. Codes: `changed_since`, `purged`, `conflict`, `parent_in_trash`, `has_children`. Of an
-    operation of more than `MOST_UNDONE` changes the last ones are undone, and the same request undoes the next of the
-    `remaining`.
+    operation of more than `MOST_UNDONE` changes the last ones are undone, and the same request (with another
+    idempotency key) undoes the next of the `remaining`.
     NotFoundError; ConflictError `already_undone` or `not_undoable`; BadRequestError `not_supported` where it created
     records of an entity that has no trash.
     """

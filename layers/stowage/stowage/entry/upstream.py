@@ -25,7 +25,7 @@ BACKEND_MOUNT = "/api/v1/guilds/"
 ANSWER_SECONDS = 25.0
 STREAM_SECONDS = 20.0
 MOST_BYTES = 5_000_000
-MOST_ANSWER_BYTES = 6 * 1024 * 1024 - 64 * 1024
+MOST_ESCAPED_BYTES = 6 * 1024 * 1024 - 64 * 1024
 """Lambda's limit, less what is beside the body: https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html"""
 _CONNECT_SECONDS = 5.0
 _PIECE_BYTES = 64 * 1024
@@ -203,11 +203,11 @@ def _text(body: bytes) -> str | None:
     except UnicodeDecodeError:
         return None
     escaped = json.dumps(text, ensure_ascii=False).encode()
-    return text if len(escaped) <= MOST_ANSWER_BYTES else None
+    return text if len(escaped) <= MOST_ESCAPED_BYTES else None
 
 
 def _fits_encoded(body: bytes) -> bool:
-    return len(body) * 4 // 3 + 4 <= MOST_ANSWER_BYTES
+    return len(body) * 4 // 3 + 4 <= MOST_ESCAPED_BYTES
 
 
 def _accepts_gzip(accepted: str) -> bool:

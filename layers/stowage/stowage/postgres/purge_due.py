@@ -1,7 +1,7 @@
 """What the purge takes next, a thousand records at a time, and what it has begun with because it takes longer.
 
 What belongs to a record goes in its transaction where both fit one batch. Else the record is marked (`deleted_with` is
-its own id, which nothing else makes it) and what belongs to it goes first, in batches of its own.
+empty, which no id is) and what belongs to it goes first, in batches of its own.
 """
 
 from collections.abc import Mapping, Sequence
@@ -85,12 +85,10 @@ _MORE = sql.SQL("""
 (SELECT count(*) FROM (SELECT FROM {table} AS child WHERE child.{column} = record.id LIMIT %(batch)s) AS few)
 """)
 
-_PAST_ITS_TIME = sql.SQL(
-    "record.purge_at <= %(at)s AND (record.deleted_with IS NULL OR record.deleted_with = record.id)"
-)
+_PAST_ITS_TIME = sql.SQL("record.purge_at <= %(at)s AND (record.deleted_with IS NULL OR record.deleted_with = '')")
 _OF_PARENT = sql.SQL("""
 record.{column} = %(parent)s
-AND EXISTS (SELECT FROM {table} AS begun WHERE begun.id = %(parent)s AND begun.deleted_with = begun.id
+AND EXISTS (SELECT FROM {table} AS begun WHERE begun.id = %(parent)s AND begun.deleted_with = ''
             AND begun.deleted_at IS NOT NULL)
 """)
 _ONE = sql.SQL("record.id = %(id)s")
@@ -154,7 +152,7 @@ WITH old AS MATERIALIZED (
     FOR UPDATE
 ),
 marked AS (
-    UPDATE {table} AS record SET deleted_with = record.id, purge_at = least(record.purge_at, %(at)s)
+    UPDATE {table} AS record SET deleted_with = '', purge_at = least(record.purge_at, %(at)s)
     FROM old WHERE record.id = old.id
     RETURNING old.was_listed
 ),

@@ -13,7 +13,7 @@
 --   stowage_app      request handlers, exports, bulk edits: DML in tenants' schemas; reads and appends to the journal
 --   stowage_dump     reads tenants' schemas and the journal: pg_dump
 --   stowage_restore  creates schemas and fills them
---   stowage_purge    deletes records for good, blanks the images that the journal keeps of them, and lets it forget what
+--   stowage_purge    deletes records for good and empties what names them, blanks the images that the journal keeps of them, and lets it forget what
 --                    is past its retention
 
 DO $roles$

@@ -17,7 +17,7 @@ _BUSY = (*_AGAIN, errors.LockNotAvailable)
 retry_unique: tuple[type[psycopg.Error], ...] = (errors.UniqueViolation,)
 """For `again_on`: where a second look would tell whose record is in the way."""
 
-_RULES = (errors.CheckViolation, errors.ExclusionViolation, errors.RaiseException)
+_RULES = (errors.CheckViolation, errors.ExclusionViolation, errors.NotNullViolation, errors.RaiseException)
 """Of the adopter's own: what we know of is asked about before."""
 
 # Connection exceptions, insufficient resources, operator intervention, system errors; and the answer of a server that
@@ -124,7 +124,7 @@ def _refusal(error: psycopg.Error) -> Exception:
         return UnavailableError(
             "Others are changing these records at the moment.", "database_busy", retry_after=_BUSY_SECONDS
         )
-    if isinstance(error, errors.UniqueViolation | errors.ForeignKeyViolation):
+    if isinstance(error, errors.UniqueViolation | errors.ForeignKeyViolation | errors.RestrictViolation):
         return ConflictError("Somebody has changed these records at the same moment; look again.")
     # A SQLSTATE that is none of Postgres's own comes from a trigger.
     if isinstance(error, _RULES) or type(error) is psycopg.DatabaseError:

@@ -192,7 +192,7 @@ def recount_trash(connection: psycopg.Connection, tenant: Tenant, entities: Sequ
 
 _REUNITE = sql.SQL("""
 UPDATE {child} AS child SET deleted_with = NULL
-WHERE deleted_operation IS NOT NULL AND deleted_with IS NOT NULL AND deleted_with <> child.id AND NOT EXISTS (
+WHERE deleted_operation IS NOT NULL AND deleted_with IS NOT NULL AND deleted_with <> '' AND NOT EXISTS (
     SELECT FROM {parent} AS parent
     WHERE parent.id = child.{column} AND parent.deleted_at IS NOT NULL
       AND parent.deleted_operation = child.deleted_operation
@@ -227,7 +227,7 @@ class Found:
 _FIND = sql.SQL("""
 SELECT {entity}::text AS entity,
        coalesce(
-           (SELECT CASE WHEN deleted_at IS NULL THEN 'outside' WHEN deleted_with = id THEN 'purging' ELSE 'trash' END
+           (SELECT CASE WHEN deleted_at IS NULL THEN 'outside' WHEN deleted_with = '' THEN 'purging' ELSE 'trash' END
             FROM {table} WHERE id = %(id)s),
            CASE WHEN EXISTS (
                SELECT FROM stowage.changes
@@ -250,7 +250,7 @@ def find_in_trash(connection: psycopg.Connection, tenant: Tenant, entities: Sequ
 _ONE = sql.SQL("WITH asked AS (SELECT %(id)s::text AS id) ")
 
 
-_CAN_COME_BACK = sql.SQL("WHERE record.deleted_at IS NOT NULL AND record.deleted_with IS DISTINCT FROM record.id")
+_CAN_COME_BACK = sql.SQL("WHERE record.deleted_at IS NOT NULL AND record.deleted_with IS DISTINCT FROM ''")
 
 
 def read_trashed(connection: psycopg.Connection, schema: str, declared: Entity, id: str) -> TrashRow | None:

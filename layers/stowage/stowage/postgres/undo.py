@@ -149,7 +149,7 @@ _WANTED = sql.SQL("wanted AS (SELECT * FROM pg_temp.undoing WHERE type = {type})
 _JUDGE_DELETED = sql.SQL("""
 WITH {wanted}, judged AS (
     SELECT wanted.n, CASE
-        WHEN record.id IS NULL OR wanted.blanked OR record.deleted_with = record.id THEN 'purged'
+        WHEN record.id IS NULL OR wanted.blanked OR record.deleted_with = '' THEN 'purged'
         WHEN record.deleted_at IS NULL
           OR (SELECT (image.deleted_at, image.deleted_by, image.purge_at, image.deleted_operation)
                      IS DISTINCT FROM (record.deleted_at, record.deleted_by, record.purge_at, record.deleted_operation)

@@ -47,6 +47,7 @@ def purge_trash(
     for tenant in list_tenants():
         if tenant.id <= after:
             continue
+        before = purged + forgotten
         try:
             count, finished = purge_tenant(tenant, now, has_time)
             purged += count
@@ -57,6 +58,8 @@ def purge_trash(
             failure = failure or error
             continue
         if not finished:
+            if purged + forgotten == before:
+                after = tenant.id  # nothing of it can go: it waits until tomorrow, and holds up no others
             table.update(*PURGE_ITEM, {"due_at": rfc3339(now), **({} if failure else {"after": after})})
             return {"purged": purged, "forgotten": forgotten, "finished": 0}
         if failure is None:
