@@ -9,7 +9,9 @@ import yaml
 
 from local.event_patterns import matches
 from stowage.entry.http import MOST_BODY_BYTES
+from stowage.entry.upstream import MOST_ESCAPED_BYTES
 from stowage.settings import Settings
+from stowage.sizes import is_deliverable
 from tests.structure.deployed_template import (
     TEMPLATE,
     VARIANTS,
@@ -127,6 +129,16 @@ def test_no_resource_has_a_fixed_name_so_that_two_stacks_fit_in_one_account() ->
 
 def test_a_body_that_is_taken_fits_in_lambdas_event() -> None:
     assert MOST_BODY_BYTES * 4 / 3 <= EVENT_BYTES, "API Gateway sends it as base64"
+
+
+@pytest.mark.parametrize("filler", ["x", '"', "\\", "é"])
+def test_an_answer_that_counts_as_deliverable_fits_in_lambdas_answer(filler: str) -> None:
+    """With as many bytes of headers as the gateway takes."""
+    longest = max(size for size in range(0, 7_000_000, 250_000) if is_deliverable(json.dumps({"data": filler * size})))
+    body = json.dumps({"data": filler * longest})
+    answer = {"statusCode": 200, "headers": {"x": "h" * 10_240}, "body": body, "isBase64Encoded": False}
+    assert len(json.dumps(answer, ensure_ascii=False).encode()) <= EVENT_BYTES
+    assert MOST_ESCAPED_BYTES + 10_240 <= EVENT_BYTES, "what upstream mode passes on"
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
