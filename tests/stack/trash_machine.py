@@ -396,7 +396,7 @@ class Trash(RuleBasedStateMachine):
         if done.undone:
             assert self.attempt(bulk_undo, *given) == (None, "already_undone")
             return
-        expected = {change.id: self.model.undo_failure(done, change) for change in done.changes}
+        expected = self.model.undo_failures(done)
         body = self.ask(bulk_undo, *given)
         ids = [result["id"] for result in body["results"]]
         assert {result["id"]: result.get("code") for result in body["results"]} == expected

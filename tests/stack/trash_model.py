@@ -157,12 +157,14 @@ class Model:
         return codes
 
     def update_failure(self, record_id: str, values: Values) -> set[str]:
-        """The codes of what a change of a record breaks by itself."""
+        """The codes of what a change of a record breaks by itself; what the declaration refuses is told first."""
+        if values.get("name") == "":
+            return {"invalid"}
         if not self.is_live(record_id):
             return {"not_found"}
         old = self.records[record_id]
         new = replace(old, **values)
-        codes = set() if new.name else {"invalid"}
+        codes: set[str] = set()
         if new.name != old.name and self.is_taken(new):
             codes.add("conflict")
         references = ("parent", "brand", "group")
@@ -175,6 +177,27 @@ class Model:
             return "not_found"
         return None if self.is_live(record_id) else "already_deleted"
 
+    def undo_failures(self, done: Done) -> dict[str, str | None]:
+        """The code of each change that cannot be undone. Who took a name from another of them gives it back with it."""
+        codes = {change.id: self.undo_failure(done, change) for change in done.changes}
+        formers = {
+            change.id: replace(self.records[change.id], **change.before)
+            for change in done.changes
+            if codes[change.id] is None and change.before is not None and done.kind != "delete"
+        }
+        moving = {name: each for name, each in formers.items() if each.name != self.records[name].name}
+        first: dict[str, str] = {}
+        for each in moving.values():
+            if first.setdefault(each.name, each.id) != each.id:
+                codes[each.id] = "conflict"
+        while stuck := [each.id for each in moving.values() if self._waits_in_vain(each, moving, codes)]:
+            codes |= dict.fromkeys(stuck, "conflict")
+        return codes
+
+    def _waits_in_vain(self, former: Record, moving: dict[str, Record], codes: dict[str, str | None]) -> bool:
+        holders = [each.id for each in self.live(former.kind) if each.name == former.name and each.id != former.id]
+        return codes[former.id] is None and any(each not in moving or codes[each] is not None for each in holders)
+
     def undo_failure(self, done: Done, change: Change) -> str | None:
         if change.purged:
             return "purged"
@@ -185,9 +208,7 @@ class Model:
             return "changed_since"
         if change.before is None:
             return "has_children" if any(post.parent == record.id for post in self.live("posts")) else None
-        former = replace(record, **change.before)
-        moved = former.name != record.name
-        return "conflict" if (moved and self.is_taken(former)) or not self.is_sound(former) else None
+        return None if self.is_sound(replace(record, **change.before)) else "conflict"
 
     def _undelete_failure(self, change: Change, record: Record) -> str | None:
         if record.is_live or record.values(change.after) != change.after:
