@@ -28,8 +28,8 @@ demo: $(READY) ## Start everything, watch an export and a backup, then serve unt
 up: $(READY) ## Start everything and serve until Ctrl-C.
 	@$(PYTHON) -m local up $(ARGS)
 
-test: $(READY) ## Run all tests on the real stack; ARGS="-k name" chooses.
-	@$(PYTHON) -m pytest $(ARGS)
+test: $(READY) ## Run all tests on the real stack; ARGS="-k name" chooses, ARGS="-n 0" runs one after another.
+	@$(PYTHON) -m pytest -n auto --dist loadfile --no-loadscope-reorder $(ARGS)
 
 bench: $(READY) ## Measure, each figure against a floor.
 	@$(PYTHON) -m benchmarks $(ARGS)

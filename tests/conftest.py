@@ -1,5 +1,7 @@
-"""The one running stack that tests share, and the clients with which they look at it."""
+"""The running stack that the tests of one process share, and the clients with which they look at it."""
 
+import contextlib
+import itertools
 import json
 import os
 import shutil
@@ -20,8 +22,13 @@ import pytest
 import requests
 from botocore.config import Config
 
+pytest_plugins = ["tests.schedule"]
+
 ROOT = Path(__file__).resolve().parent.parent
 START_SECONDS = 90
+PORTS_A_PROCESS = 40
+PORTS_A_STACK = 4
+"""From a stack's port on: its database takes the second one after it, where that is free."""
 
 
 @dataclass(frozen=True)
@@ -134,12 +141,23 @@ class LocalStack:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on at this moment."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
+    """Ports that nobody listens on now and nobody is about to take. They lie below the range that
+    the system hands out, and each process of the tests takes them in turn from a range of its own.
+    """
+    found: list[int] = []
+    while len(found) < count:
+        port = next(_PORTS)
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            found.append(port)
+    return found
+
+
+def _own_ports() -> Iterator[int]:
+    first = 10_000 + os.getpid() % 500 * PORTS_A_PROCESS
+    return itertools.cycle(range(first, first + PORTS_A_PROCESS, PORTS_A_STACK))
+
+
+_PORTS = _own_ports()
 
 
 def make_home() -> Path:

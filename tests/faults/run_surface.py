@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import psycopg
 import requests
@@ -140,11 +141,16 @@ class Runs:
 
     def workers(self, run_id: str) -> list[int]:
         """The processes that carry out this run."""
-        return [pid for pid, environ in _environments() if f"STOWAGE_RUN_ID={run_id}" in environ]
+        return [pid for pid, _, environ in _processes() if f"STOWAGE_RUN_ID={run_id}" in environ]
 
     def dump(self, tenant: str) -> int:
         """The process of pg_dump on a tenant, once there is one."""
-        return eventually(lambda: dumps(tenant), f"a pg_dump of {tenant}")[0]
+        return eventually(lambda: self.dumps(tenant), f"a pg_dump of {tenant}")[0]
+
+    def dumps(self, tenant: str) -> list[int]:
+        """The processes of pg_dump on a tenant's schema in this stack's database."""
+        schema, server = f'--schema="tenant_{tenant}"', f"PGPORT={urlsplit(self.stack.database_url).port}"
+        return [pid for pid, command, environ in _processes() if schema in command and server in environ]
 
     def bucket(self, run: Json) -> str:
         """The bucket of its artifact."""
@@ -200,7 +206,7 @@ class Runs:
         record = self.record(run_id)
         schema_name = record["tenant"]
         eventually(lambda: not self.workers(run_id), "its worker is gone", 5)
-        eventually(lambda: not dumps(schema_name), "its pg_dump is gone", 5)
+        eventually(lambda: not self.dumps(schema_name), "its pg_dump is gone", 5)
         eventually(lambda: run_id not in self.leases(), "its lease is free", 5)
         eventually(lambda: not self.executions(run_id, "RUNNING"), "its execution has ended", 5)
         eventually(lambda: not self.uploads(record), "its upload is gone", 5)
@@ -290,11 +296,6 @@ def prefix_of(run: Json) -> str:
     return f"{run['tenant']}/{'exports' if run['kind'] == 'export' else 'backups'}/{run['id']}/"
 
 
-def dumps(tenant: str) -> list[int]:
-    """The processes of pg_dump on a tenant's schema."""
-    return [pid for pid, command in _commands() if f'--schema="tenant_{tenant}"' in command]
-
-
 def kill(pid: int, number: int = signal.SIGKILL) -> None:
     """Send a signal to a process that may be gone."""
     with contextlib.suppress(ProcessLookupError):
@@ -309,16 +310,14 @@ def gone(pid: int) -> bool:
         return True
 
 
-def _commands() -> Iterator[tuple[int, list[str]]]:
-    return _read_processes("cmdline")
-
-
-def _environments() -> Iterator[tuple[int, list[str]]]:
-    return _read_processes("environ")
-
-
-def _read_processes(name: str) -> Iterator[tuple[int, list[str]]]:
+def _processes() -> Iterator[tuple[int, list[str], list[str]]]:
+    """Id, command and environment of each living process."""
     for folder in Path("/proc").iterdir():
         if folder.name.isdecimal():
             with contextlib.suppress(OSError):
-                yield int(folder.name), (folder / name).read_bytes().decode(errors="replace").split("\0")
+                command, environ = ((folder / name).read_bytes() for name in ("cmdline", "environ"))
+                yield int(folder.name), _words(command), _words(environ)
+
+
+def _words(text: bytes) -> list[str]:
+    return text.decode(errors="replace").split("\0")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.faults.run_surface import Runs, dumps, eventually, gone, kill
+from tests.faults.run_surface import Runs, eventually, gone, kill
 
 type Locking = Callable[[], AbstractContextManager[None]]
 
@@ -119,7 +119,7 @@ def test_a_stopped_worker_cleans_up_and_exits_before_it_is_killed(runs: Runs, ho
         run_id = runs.backup("zoo")
         runs.dump("zoo")
         kill(runs.worker(run_id), signal.SIGTERM)
-        eventually(lambda: not runs.workers(run_id) and not dumps("zoo"), "the worker has ended", 5)
+        eventually(lambda: not runs.workers(run_id) and not runs.dumps("zoo"), "the worker has ended", 5)
     run = runs.ends(run_id, "completed")
 
     assert run["attempt"] == 2

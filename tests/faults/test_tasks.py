@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from tests.faults.run_surface import Runs, dumps, eventually, kill
+from tests.faults.run_surface import Runs, eventually, kill
 
 type Locking = Callable[[], AbstractContextManager[None]]
 
@@ -51,7 +51,7 @@ def test_a_second_worker_leaves_without_touching_anything(runs: Runs, holding_du
         second = runs.second_worker(run_id)
 
         assert second.wait(20) == 0
-        assert dumps("zoo") == [dump]
+        assert runs.dumps("zoo") == [dump]
         assert len(runs.uploads(runs.record(run_id))) == 1
     assert runs.ends(run_id, "completed")["attempt"] == 1
 

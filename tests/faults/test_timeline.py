@@ -60,6 +60,7 @@ def test_a_run_that_goes_on_shows_its_attempt_without_an_end(runs: Runs, viewer:
     with holding_dumps():
         run_id = runs.backup("zoo")
         runs.dump("zoo")
+        runs.stage(run_id, "checking", "copying")
         waiting = runs.backup("zoo")
         found = timeline(viewer, run_id)
         assert found["attempts"] == [

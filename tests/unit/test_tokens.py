@@ -83,7 +83,7 @@ def test_a_providers_token_is_read_by_its_own_claim_names(key: Any, algorithm: s
         {"https://x.example/role": "stranger"},
         {"orgs": "acme"},
     ],
-    ids=str,
+    ids="-".join,
 )
 def test_a_claim_that_is_wrong_or_missing_is_refused(changes: dict[str, Any]) -> None:
     with pytest.raises(UnauthenticatedError):
