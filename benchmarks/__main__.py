@@ -35,7 +35,7 @@ def main() -> int:
     names = parser.parse_args().names or list(BENCHMARKS)
     if unknown := [name for name in names if name not in BENCHMARKS]:
         parser.error(f"there is no benchmark {', '.join(unknown)}; these are: {', '.join(BENCHMARKS)}")
-    os.environ["PYTHONPATH"] = os.pathsep.join(["layers/stowage", "functions"])
+    os.environ["PYTHONPATH"] = os.pathsep.join(["layers/stowage", "layers/entities", "functions"])
     with running_stack():
         for name in names:
             for module, *arguments in BENCHMARKS[name]:

@@ -14,7 +14,7 @@ from typing import Any
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
-from stowage.postgres.dump import child_environment, schema_pattern
+from stowage.postgres.dumps.pg_dump import child_environment, schema_pattern
 
 BENCH_MEGABYTES = 600
 LIBPQ_NAMES = {"host": "PGHOST", "port": "PGPORT", "user": "PGUSER", "password": "PGPASSWORD", "dbname": "PGDATABASE"}

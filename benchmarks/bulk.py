@@ -28,7 +28,7 @@ from psycopg import sql
 from benchmarks.bench_tenant import read_stack
 from benchmarks.dumps import told
 from local.sample.rows import Sizes, fill
-from stowage.postgres.migrations import create_tenant
+from stowage.postgres.schema.migrations import create_tenant
 
 GOAL = 1.5
 IDS = 10_000

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 
 from benchmarks.bench_tenant import BenchTenant, bench_tenant
 from stowage.pipeline.compress import gzip_compressor
-from stowage.postgres.dump import PIPE_BYTES, READ_BYTES
+from stowage.postgres.dumps.pg_dump import PIPE_BYTES, READ_BYTES
 
 
 def _zlib_ng(level: int) -> Any:

@@ -26,7 +26,7 @@ from stowage.aws.uploads import MultipartUpload
 from stowage.pipeline.compress import gzip_compressor
 from stowage.pipeline.source import Source
 from stowage.pipeline.transfer import Stored, transfer
-from stowage.postgres.dump import READ_BYTES, Dump
+from stowage.postgres.dumps.pg_dump import READ_BYTES, Dump
 
 PACED_GOAL, SAME_CORES_GOAL, CUSTOM_GOAL = 1.15, 1.9, 2.0
 PEAK_GOAL, FLAT_GOAL = 85.0, 5.0

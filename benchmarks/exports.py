@@ -30,9 +30,9 @@ from stowage.aws.clients import s3
 from stowage.aws.uploads import MultipartUpload
 from stowage.exports.formats import CONTENT_TYPES, EXTENSIONS, FORMATS, open_export
 from stowage.pipeline.transfer import transfer
-from stowage.postgres.copy import Snapshot
-from stowage.postgres.rendering import copy_cells, copy_csv, copy_json, copy_values
-from stowage.postgres.selection import select
+from stowage.postgres.reads.copy import Snapshot
+from stowage.postgres.reads.rendering import copy_cells, copy_csv, copy_json, copy_values
+from stowage.postgres.reads.selection import select
 
 PSQL = Path(pg_dump_binary()).with_name("psql")
 GOALS = {"csv": 1.2, "ndjson": 2.5, "xlsx": 3.5}

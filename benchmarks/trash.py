@@ -23,7 +23,7 @@ from psycopg import sql
 from benchmarks.bulk import connect_functions
 from benchmarks.dumps import told
 from local.sample.rows import Sizes, fill
-from stowage.postgres.migrations import create_tenant
+from stowage.postgres.schema.migrations import create_tenant
 
 GOAL = 3.0
 LIMIT = 50

@@ -13,7 +13,7 @@ from local.aws_server import AwsServer, Moto
 from local.children import Children
 from local.clock import Clock
 from local.code_watch import CodeWatch
-from local.configuration import Configuration
+from local.configuration import Configuration, layers
 from local.event_bus import EventBus
 from local.function_pool import FunctionPool, Outcome
 from local.functions import Function, Functions
@@ -49,7 +49,7 @@ class Cloud:
         self._moto = Moto()
         self._queue_store = moto_services.MotoQueues(self._moto)
         self._store = FileStore(configuration.home / "objects")
-        self.functions = Functions(pool, CodeWatch(root / "functions", root / "layers" / "stowage"), self._give_up)
+        self.functions = Functions(pool, CodeWatch(root / "functions", *layers(root)), self._give_up)
         self._bus = EventBus(self.functions)
         self.tasks = Tasks(
             children,
@@ -157,7 +157,7 @@ class Cloud:
 
 def _worker_environment(configuration: Configuration) -> dict[str, str]:
     """What the worker's image holds: the code, and Postgres's programs on the path."""
-    paths = [configuration.root, configuration.root / "layers" / "stowage"]
+    paths = [configuration.root, *layers(configuration.root)]
     return {
         "PYTHONPATH": os.pathsep.join(str(path) for path in paths),
         "PATH": f"{binaries()}{os.pathsep}{os.environ.get('PATH', os.defpath)}",

@@ -13,6 +13,11 @@ ACCESS_KEY = "local"
 SECRET_KEY = "local"  # noqa: S105  everything that it opens runs on this machine, for its user
 
 
+def layers(root: Path) -> tuple[Path, Path]:
+    """The layers' folders of a checkout, as functions and the worker have them on their path."""
+    return root / "layers" / "stowage", root / "layers" / "entities"
+
+
 @dataclass(frozen=True)
 class Configuration:
     """One local stack."""

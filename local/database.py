@@ -7,8 +7,8 @@ import psycopg
 
 from local.console import say
 from local.sample import load
-from stowage.errors import StowageError
-from stowage.postgres.migrations import apply_roles, migrate, migrate_tenants
+from stowage.basics.errors import StowageError
+from stowage.postgres.schema.migrations import apply_roles, migrate, migrate_tenants
 
 
 def prepare(url: str, *, sample: bool, scale: int) -> None:

@@ -13,7 +13,7 @@ from typing import IO, Any
 
 from local import tokens
 from local.children import Children
-from local.configuration import Configuration, process_environment
+from local.configuration import Configuration, layers, process_environment
 from local.console import StartError, log, say
 from local.function_pool import FunctionPool
 from local.http_server import Server
@@ -125,7 +125,7 @@ class Stack:
         """Start the migrations and samples in a process of their own; gives what waits for it."""
         configuration = self.configuration
         command = [sys.executable, "-m", "local.database", owner_url, "--scale", str(configuration.scale)]
-        paths = [str(configuration.root), str(configuration.root / "layers" / "stowage")]
+        paths = [str(path) for path in (configuration.root, *layers(configuration.root))]
         environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
         process = children.start(
             command if configuration.sample else [*command, "--no-sample"],
@@ -146,7 +146,7 @@ class Stack:
 
     def _make_pool(self, children: Children) -> FunctionPool:
         root = self.configuration.root
-        paths = [str(root / "functions"), str(root / "layers" / "stowage")]
+        paths = [str(path) for path in (root / "functions", *layers(root))]
         pool = FunctionPool(children, paths, self.configuration.logs / "functions.log")
         self._closers.append(("functions", pool.close))
         return pool

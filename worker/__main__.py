@@ -14,8 +14,8 @@ import traceback
 from datetime import UTC, datetime
 from types import FrameType
 
-from stowage.errors import CancelledError, ProcessStopped, StowageError
-from stowage.kinds import work_of
+from stowage.basics.errors import CancelledError, ProcessStopped, StowageError
+from stowage.runs.kinds import work_of
 from stowage.runs.lane import Clock, Work, run_attempt
 from stowage.runs.progress import Reporter
 from stowage.runs.record import Run

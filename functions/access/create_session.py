@@ -4,10 +4,10 @@ from aws_lambda_powertools.event_handler import Response
 from aws_lambda_powertools.shared.cookies import Cookie, SameSite
 from pydantic import BaseModel
 
+from stowage.access.identity import Role
+from stowage.basics.ids import rfc3339
 from stowage.entry.auth import COOKIE, identify
 from stowage.entry.http import Body, Visitor, http_app, json_response
-from stowage.identity import Role
-from stowage.ids import rfc3339
 
 app = http_app(None)
 

@@ -2,9 +2,9 @@
 
 from pydantic import BaseModel
 
+from stowage.access.identity import Role
+from stowage.basics.ids import rfc3339
 from stowage.entry.http import Caller, http_app
-from stowage.identity import Role
-from stowage.ids import rfc3339
 
 app = http_app()
 

@@ -3,9 +3,9 @@
 from aws_lambda_powertools.event_handler import Response
 
 from stowage import exports
+from stowage.basics.ids import encode_id
 from stowage.entry.http import Caller, http_app, json_response
 from stowage.exports.records import CreatedExport, ExportRequest
-from stowage.ids import encode_id
 
 app = http_app("operator", limits=lambda caller: exports.limits_of(caller.tenant_id, caller.sub))
 

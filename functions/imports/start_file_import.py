@@ -5,8 +5,8 @@ from typing import Literal
 from aws_lambda_powertools.event_handler import Response
 from pydantic import BaseModel
 
+from stowage.basics.errors import NotFoundError
 from stowage.entry.http import Body, Caller, Id, http_app, json_response
-from stowage.errors import NotFoundError
 from stowage.imports import files
 from stowage.jobs import Job
 

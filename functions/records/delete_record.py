@@ -3,8 +3,8 @@
 from pydantic import BaseModel
 
 from stowage import records
+from stowage.basics.ids import encode_id
 from stowage.entry.http import Caller, http_app
-from stowage.ids import encode_id
 from stowage.records.deleting import delete_record
 
 app = http_app("operator")

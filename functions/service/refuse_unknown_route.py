@@ -4,8 +4,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from stowage.basics.errors import MethodNotAllowedError, NotFoundError
 from stowage.entry.http import error_answer
-from stowage.errors import MethodNotAllowedError, NotFoundError
 
 ROUTES = """
 GET /api/backup

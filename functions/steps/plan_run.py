@@ -3,7 +3,7 @@
 from datetime import datetime
 
 from stowage.entry.step import StepInput, step
-from stowage.kinds import estimator_of
+from stowage.runs.kinds import estimator_of
 from stowage.runs.plan import plan_attempt
 
 

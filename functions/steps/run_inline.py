@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 
 from stowage.entry.step import StepInput, step
-from stowage.kinds import work_of
+from stowage.runs.kinds import work_of
 from stowage.runs.lane import run_attempt
 
 

@@ -5,8 +5,8 @@ from typing import Annotated
 from aws_lambda_powertools.event_handler.openapi.params import Query
 from pydantic import BaseModel
 
+from stowage.basics.ids import encode_id
 from stowage.entry.http import Caller, http_app
-from stowage.ids import encode_id
 from stowage.trash.deleting import delete_item
 from stowage.trash.items import ItemId
 

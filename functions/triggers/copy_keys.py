@@ -2,8 +2,8 @@
 
 from datetime import datetime
 
+from stowage.access.keys import copy_keys
 from stowage.entry.deployment import on_deployment
-from stowage.keys import copy_keys
 
 
 @on_deployment

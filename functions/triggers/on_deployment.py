@@ -4,8 +4,8 @@ from datetime import datetime
 
 from stowage.entry.deployment import on_deployment
 from stowage.notes import copy_registry
-from stowage.postgres.connection import OWNER, connect
-from stowage.postgres.migrations import migrate
+from stowage.postgres.schema.migrations import migrate
+from stowage.postgres.session.connection import OWNER, connect
 from stowage.settings import settings
 
 

@@ -6,7 +6,7 @@ import psycopg
 
 from local.sample.rows import Sizes, fill
 from local.sample.tenants import analyze, is_registered
-from stowage.postgres.migrations import create_tenant
+from stowage.postgres.schema.migrations import create_tenant
 
 _POST_BYTES = 1_121
 """A post with a caption of five passages, as a line of a plain dump (measured)."""

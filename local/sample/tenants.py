@@ -9,8 +9,8 @@ from psycopg import sql
 
 from local.sample.rows import Sizes, fill
 from local.sample.trash import fill_trash
-from stowage.postgres.migrations import create_tenant
-from stowage.postgres.registry import read_tenant
+from stowage.postgres.schema.migrations import create_tenant
+from stowage.postgres.schema.registry import read_tenant
 
 
 @dataclass(frozen=True)

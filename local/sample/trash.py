@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import psycopg
 from psycopg import sql
 
-from stowage.postgres.journal import Change, append_changes
+from stowage.postgres.journal.changes import Change, append_changes
 
 _ACTOR = "ada@stowage.example"
 _KEPT = timedelta(days=30)

@@ -11,7 +11,7 @@ from typing import Any
 
 from stowage.bulk import bulk_delete, bulk_reassign, bulk_undo
 from stowage.bulk.requests import DeleteRequest, ReassignRequest, UndoRequest
-from stowage.entities import ENTITIES
+from stowage.entities.declared import ENTITIES
 from stowage.imports.items import import_items
 from stowage.records import change_record, change_records, create_record
 from stowage.records.deleting import RecordIds, delete_record

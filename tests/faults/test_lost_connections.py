@@ -12,10 +12,10 @@ import psycopg
 import pytest
 import requests
 
+from stowage.basics.errors import UnavailableError
 from stowage.bulk import bulk_delete
 from stowage.bulk.requests import DeleteRequest
-from stowage.errors import UnavailableError
-from stowage.postgres.transactions import look, transact
+from stowage.postgres.session.transactions import look, transact
 from stowage.settings import settings
 from tests.conftest import RunningStack
 from tests.faults.run_surface import eventually

@@ -13,12 +13,12 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from local.sample.rows import Sizes, fill
-from stowage.errors import CancelledError
-from stowage.postgres.migrations import apply_roles, migrate
+from stowage.basics.errors import CancelledError
+from stowage.postgres.schema.migrations import apply_roles, migrate
 from tests.faults.s3_proxy import S3Proxy
 
 ROOT = Path(__file__).parents[2]
-TENANT_TABLES = sorted((ROOT / "layers/stowage/stowage/postgres/migrations/tenant").glob("*.sql"))
+TENANT_TABLES = sorted((ROOT / "layers/stowage/stowage/postgres/schema/migrations/tenant").glob("*.sql"))
 ZOO = ROOT / "local/sample/zoo.sql"
 
 

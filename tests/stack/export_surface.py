@@ -19,11 +19,12 @@ from psycopg.rows import tuple_row
 from pydantic import BaseModel
 
 from local.sample.tenants import SAMPLE_TENANTS, make
-from stowage.entities import ENTITIES, Entity
-from stowage.exports.filters import Filters
+from stowage.entities.declaration import Entity
+from stowage.entities.declared import ENTITIES
+from stowage.entities.filters import Filters
 from stowage.exports.formats import open_export
 from stowage.exports.formats.formulas import restore
-from stowage.postgres.connection import APP
+from stowage.postgres.session.connection import APP
 from tests.stack.scratch_databases import connect, migrated_database
 
 type Row = dict[str, Any]

@@ -14,7 +14,7 @@ import requests
 from psycopg import sql
 from psycopg.rows import dict_row
 
-from stowage.entities import ENTITIES
+from stowage.entities.declared import ENTITIES
 from tests.conftest import Api, RunningStack
 
 type Json = Any

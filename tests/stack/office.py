@@ -14,8 +14,8 @@ import psycopg
 from psycopg import sql
 
 from stowage.aws.clients import dynamodb
-from stowage.postgres.connection import _kept
-from stowage.postgres.migrations import create_tenant
+from stowage.postgres.schema.migrations import create_tenant
+from stowage.postgres.session.connection import _kept
 from stowage.settings import settings
 from stowage.tenants import Tenant
 from tests.conftest import Api, RunningStack

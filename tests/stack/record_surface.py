@@ -16,7 +16,7 @@ from psycopg.rows import dict_row
 
 from local.sample.rows import Sizes
 from local.sample.tenants import SampleTenant, is_registered, make
-from stowage.postgres.connection import _kept
+from stowage.postgres.session.connection import _kept
 from stowage.settings import settings
 from stowage.tenants import Tenant
 from tests.conftest import Api, RunningStack

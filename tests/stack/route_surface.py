@@ -13,7 +13,7 @@ import psycopg
 import requests
 from psycopg import sql
 
-from stowage.ids import rfc3339
+from stowage.basics.ids import rfc3339
 from tests.conftest import Api, RunningStack
 
 type Json = Any

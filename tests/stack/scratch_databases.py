@@ -10,7 +10,7 @@ import pytest
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
-from stowage.postgres.migrations import apply_roles, migrate
+from stowage.postgres.schema.migrations import apply_roles, migrate
 
 
 def server_url(request: pytest.FixtureRequest) -> str:

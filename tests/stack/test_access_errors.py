@@ -7,7 +7,7 @@ from urllib.parse import quote
 import pytest
 import requests
 
-from stowage.ids import encode_id
+from stowage.basics.ids import encode_id
 from tests.conftest import Api, RunningStack
 from tests.stack.route_surface import UNKNOWN_RUN, completed_export, fields, refusal
 

@@ -6,7 +6,7 @@ import psycopg
 import pytest
 import requests
 
-from stowage.sizes import is_deliverable
+from stowage.basics.sizes import is_deliverable
 from tests.stack.office import Office, refusal
 
 FILE = {"filename": "k", "size": 1, "type": "csv"}

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import requests
 
-from stowage.ids import encode_id
+from stowage.basics.ids import encode_id
 from tests.conftest import RunningStack
 from tests.stack.office import Office, codes, open_office, refusal
 

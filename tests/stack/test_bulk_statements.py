@@ -15,13 +15,13 @@ import psycopg
 import pytest
 from pydantic_core import to_json
 
+from stowage.basics.ids import new_operation_id
 from stowage.bulk import bulk_delete, bulk_reassign, bulk_undo
 from stowage.bulk.requests import DeleteRequest, ReassignRequest, UndoRequest
-from stowage.entities import ENTITIES
-from stowage.ids import new_operation_id
+from stowage.entities.declared import ENTITIES
 from stowage.imports.items import import_items
-from stowage.postgres.bulk import Outcome, Stamp, delete_records
-from stowage.postgres.idempotency import KeptAnswer
+from stowage.postgres.edits.bulk import Outcome, Stamp, delete_records
+from stowage.postgres.session.idempotency import KeptAnswer
 from stowage.records import change_records, deleting
 from stowage.records.deleting import RecordIds
 from stowage.records.requests import WriteRequest

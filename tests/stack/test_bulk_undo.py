@@ -7,7 +7,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from stowage.ids import encode_id
+from stowage.basics.ids import encode_id
 from tests.conftest import RunningStack
 from tests.stack.office import Office, codes, open_office, refusal
 

@@ -4,10 +4,10 @@ import json
 
 import pytest
 
+from stowage.basics.errors import ConflictError
+from stowage.basics.ids import encode_id
 from stowage.bulk import bulk_undo, undoing
 from stowage.bulk.requests import UndoRequest
-from stowage.errors import ConflictError
-from stowage.ids import encode_id
 from tests.stack.file_import_surface import csv_file, imported
 from tests.stack.office import Json, Office, codes, in_process
 from tests.stack.test_bulk_statements import NOW

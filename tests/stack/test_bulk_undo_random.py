@@ -11,7 +11,7 @@ from pydantic_core import to_json
 
 from stowage.bulk import bulk_undo
 from stowage.bulk.requests import UndoRequest
-from stowage.entities import ENTITIES
+from stowage.entities.declared import ENTITIES
 from stowage.records import change_records
 from stowage.records.requests import WriteRequest
 from tests.stack.file_import_surface import imported, ndjson_file

@@ -9,11 +9,11 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from stowage.errors import RunError, UnavailableError
-from stowage.postgres import connection
-from stowage.postgres.connection import APP, connect, connection_environment
-from stowage.postgres.dump import dump_error
-from stowage.postgres.refusals import refusal
+from stowage.basics.errors import RunError, UnavailableError
+from stowage.postgres.dumps.pg_dump import dump_error
+from stowage.postgres.session import connection
+from stowage.postgres.session.connection import APP, connect, connection_environment
+from stowage.postgres.session.refusals import refusal
 from stowage.settings import settings
 from tests.conftest import RunningStack, free_ports
 from tests.stack.certificates import make_certificate

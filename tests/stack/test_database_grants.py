@@ -7,7 +7,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from stowage.postgres.migrations import MigrationError, create_tenant, grant_tenant
+from stowage.postgres.schema.migrations import MigrationError, create_tenant, grant_tenant
 from tests.stack.scratch_databases import connect, migrated_database, server_url
 
 REFUSED = psycopg.errors.InsufficientPrivilege

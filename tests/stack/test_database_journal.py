@@ -9,8 +9,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from stowage.postgres.journal import Change, append_changes
-from stowage.postgres.migrations import create_tenant
+from stowage.postgres.journal.changes import Change, append_changes
+from stowage.postgres.schema.migrations import create_tenant
 from tests.stack.scratch_databases import connect, migrated_database, server_url
 
 AT = datetime(2025, 3, 4, 5, 6, 7, 890123, tzinfo=UTC)

@@ -9,10 +9,10 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from stowage.entities import ENTITIES
-from stowage.postgres import migrations
+from stowage.entities.declared import ENTITIES
 from stowage.postgres.__main__ import main
-from stowage.postgres.migrations import (
+from stowage.postgres.schema import migrations
+from stowage.postgres.schema.migrations import (
     MigrationError,
     apply_roles,
     create_tenant,
@@ -21,7 +21,7 @@ from stowage.postgres.migrations import (
     read_migrations,
     read_status,
 )
-from stowage.postgres.registry import TenantRow, read_tenant, read_tenants
+from stowage.postgres.schema.registry import TenantRow, read_tenant, read_tenants
 from tests.stack.scratch_databases import bare_database, connect, migrated_database, server_url
 
 PRODUCT = [migration.name for migration in read_migrations("product")]

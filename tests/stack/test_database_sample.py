@@ -10,9 +10,9 @@ from psycopg import sql
 
 from local.sample import load, load_bench_posts, load_bench_tenant
 from local.sample.tenants import SAMPLE_TENANTS
-from stowage.entities import ENTITIES
-from stowage.postgres.migrations import create_tenant
-from stowage.postgres.registry import read_tenants
+from stowage.entities.declared import ENTITIES
+from stowage.postgres.schema.migrations import create_tenant
+from stowage.postgres.schema.registry import read_tenants
 from tests.stack.scratch_databases import connect, migrated_database, server_url
 
 MOMENTS_OF_LOADING = ("deleted_at", "purge_at")

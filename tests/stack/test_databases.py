@@ -13,7 +13,7 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from stowage.postgres.__main__ import main
-from stowage.postgres.migrations import apply_roles, create_tenant, register_tenant
+from stowage.postgres.schema.migrations import apply_roles, create_tenant, register_tenant
 from tests.conftest import Api, LocalStack, RunningStack
 from tests.faults.run_surface import eventually
 from tests.stack.route_surface import caller, export_body

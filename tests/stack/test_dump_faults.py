@@ -13,13 +13,13 @@ import pytest
 from psycopg import sql
 
 from stowage.aws.uploads import MultipartUpload
-from stowage.errors import CancelledError, RunError, TransientRunError
+from stowage.basics.errors import CancelledError, RunError, TransientRunError
 from stowage.pipeline.compress import gzip_compressor
 from stowage.pipeline.transfer import Stored, transfer
-from stowage.postgres import contents
-from stowage.postgres.contents import SnapshotContents
-from stowage.postgres.dump import Dump, DumpFormat, dump_error, pg_dump_version
-from stowage.postgres.preflight import preflight
+from stowage.postgres.dumps import contents
+from stowage.postgres.dumps.contents import SnapshotContents
+from stowage.postgres.dumps.pg_dump import Dump, DumpFormat, dump_error, pg_dump_version
+from stowage.postgres.dumps.preflight import preflight
 from tests.stack.dump_surface import Bucket, Database, Watch
 
 pytest_plugins = ("tests.stack.dump_fixtures",)

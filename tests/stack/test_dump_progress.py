@@ -12,11 +12,12 @@ import pytest
 from stowage.aws import clients
 from stowage.aws.table import decode
 from stowage.backups.making import SnapshotDump
-from stowage.errors import TransientRunError
-from stowage.postgres import contents, dump_progress
-from stowage.postgres.connection import DUMP, connect
-from stowage.postgres.contents import SnapshotContents
-from stowage.postgres.dump_progress import DumpProgress
+from stowage.basics.errors import TransientRunError
+from stowage.postgres.dumps import contents
+from stowage.postgres.dumps import progress as dump_progress
+from stowage.postgres.dumps.contents import SnapshotContents
+from stowage.postgres.dumps.progress import DumpProgress
+from stowage.postgres.session.connection import DUMP, connect
 from stowage.runs.progress import Reporter
 from stowage.runs.record import Estimate, Run
 from stowage.settings import settings

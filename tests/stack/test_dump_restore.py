@@ -9,12 +9,12 @@ import pytest
 from psycopg import sql
 
 from stowage.aws.uploads import MultipartUpload
-from stowage.errors import RunError
+from stowage.basics.errors import RunError
 from stowage.pipeline.compress import gzip_compressor
 from stowage.pipeline.transfer import Stored, transfer
-from stowage.postgres.contents import SnapshotContents, estimate
-from stowage.postgres.dump import Dump, DumpFormat, dump_command, pg_dump_version
-from stowage.postgres.namespaces import ArchiveNamespaces, PlainNamespaces
+from stowage.postgres.dumps.contents import SnapshotContents, estimate
+from stowage.postgres.dumps.namespaces import ArchiveNamespaces, PlainNamespaces
+from stowage.postgres.dumps.pg_dump import Dump, DumpFormat, dump_command, pg_dump_version
 from tests.stack.dump_surface import Bucket, Database, Watch
 
 pytest_plugins = ("tests.stack.dump_fixtures",)

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from stowage.entities import ENTITIES
+from stowage.entities.declared import ENTITIES
 from stowage.exports.formats import FORMATS, estimate
 from stowage.exports.formats.csv import with_crlf
 from stowage.exports.formats.xlsx import xlsx_file
-from stowage.postgres.copy import Snapshot
-from stowage.postgres.selection import select
+from stowage.postgres.reads.copy import Snapshot
+from stowage.postgres.reads.selection import select
 from tests.stack.export_surface import (
     READERS,
     SPECIMENS,

@@ -9,10 +9,10 @@ from itertools import pairwise
 import psycopg
 import pytest
 
-from stowage.entities import ENTITIES
-from stowage.errors import BadRequestError, CancelledError, RunError, TransientRunError
+from stowage.basics.errors import BadRequestError, CancelledError, RunError, TransientRunError
+from stowage.entities.declared import ENTITIES
 from stowage.exports.formats import FORMATS, Export, estimate, open_export
-from stowage.postgres.connection import APP
+from stowage.postgres.session.connection import APP
 from tests.stack.export_surface import sample_database, unzip
 from tests.stack.scratch_databases import connect, server_url
 

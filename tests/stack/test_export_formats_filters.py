@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from stowage.entities import ENTITIES
-from stowage.exports.filters import parse_filters
+from stowage.basics.ids import encode_id
+from stowage.entities.declared import ENTITIES
+from stowage.entities.filters import parse_filters
 from stowage.exports.formats.formulas import restore
-from stowage.ids import encode_id
 from tests.stack.export_surface import LONGEST_CELL, NASTY_WORDS, SPECIMENS, export, journal, sample_database, stored
 from tests.stack.scratch_databases import server_url
 

@@ -7,7 +7,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from stowage.paging import paginate
+from stowage.basics.paging import paginate
 from tests.conftest import Api, RunningStack
 from tests.stack.route_surface import caller, completed_export, export_body, fields, refusal, start_export
 

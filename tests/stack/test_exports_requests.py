@@ -10,7 +10,7 @@ import psycopg
 import pytest
 import requests
 
-from stowage.ids import encode_id
+from stowage.basics.ids import encode_id
 from tests.conftest import Api, RunningStack
 from tests.stack.route_surface import caller, completed_export, export_body, fields, refusal, start_export
 

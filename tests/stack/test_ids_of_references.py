@@ -9,8 +9,9 @@ import psycopg
 import pytest
 import requests
 
-from stowage.entities import ENTITIES, Entity, Reference
-from stowage.ids import encode_id
+from stowage.basics.ids import encode_id
+from stowage.entities.declaration import Entity, Reference
+from stowage.entities.declared import ENTITIES
 from tests.conftest import Api, RunningStack
 from tests.stack.file_import_surface import csv_file, ended, imported, mover_token, ndjson_file, start, uploaded
 from tests.stack.office import Office, open_office

@@ -12,7 +12,7 @@ import requests
 from psycopg import sql
 
 from local.sample.tenants import SAMPLE_TENANTS
-from stowage.entities import ENTITIES
+from stowage.entities.declared import ENTITIES
 from tests.conftest import Api, RunningStack
 from tests.stack.file_import_surface import fetched, imported, mover_token, records, result_rows
 

@@ -15,8 +15,8 @@ import pytest
 import requests
 from pydantic_core import to_json
 
-from stowage.entities import ENTITIES
-from stowage.ids import encode_id
+from stowage.basics.ids import encode_id
+from stowage.entities.declared import ENTITIES
 from stowage.imports.items import import_items
 from stowage.records.requests import WriteRequest
 from tests.conftest import RunningStack

@@ -8,8 +8,8 @@ import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 
-from stowage.postgres.operations import lock_operation
-from stowage.postgres.purge import forget_changes
+from stowage.postgres.journal.operations import lock_operation
+from stowage.postgres.trash.purge import forget_changes
 from stowage.settings import settings
 from stowage.tenants import Tenant
 from stowage.trash.purging import purge_journal, purge_tenant, purge_trash

@@ -17,7 +17,8 @@ import psycopg
 import pytest
 import requests
 
-from stowage.entities import ENTITIES
+from local.configuration import layers
+from stowage.entities.declared import ENTITIES
 from tests.conftest import ROOT, Api, LocalStack, RunningStack, make_home
 from tests.faults.run_surface import eventually
 from tests.stack.file_import_surface import counts, imported
@@ -26,7 +27,7 @@ from tests.stack.record_surface import data, refused
 type Json = Any
 
 TENANT = "globex"
-BEFORE_THIS = '        Entity("users", "user", "users"'
+BEFORE_THIS = '    Entity("users", "user", "users"'
 WITHOUT_TRASH = ", soft_delete=False),"
 MODELS = '''
 class Supplier(BaseModel):
@@ -45,8 +46,7 @@ class Product(BaseModel):
     price: float = 0
 
 
-@dataclass(frozen=True)
-class Field:'''
+DECLARED: tuple'''
 DECLARATIONS = f"""\
         Entity("suppliers", "supplier", "suppliers", Supplier, label="name", id_prefix="sup_"{WITHOUT_TRASH}
         Entity("products", "product", "products", Product, label="name", id_prefix="prd_", search=("name",),
@@ -70,7 +70,7 @@ class Shop:
 
     def __init__(self, root: Path, stack: RunningStack) -> None:
         self.root, self.stack = root, stack
-        self.entities = root / "layers" / "stowage" / "stowage" / "entities.py"
+        self.entities = root / "layers" / "entities" / "stowage_entities" / "__init__.py"
         self.api = Api(stack.api_url, stack.tokens["admin"])
         self.api.headers["x-tenant-id"] = TENANT
         [self.brand, *_] = [each["id"] for each in data(self.api.get("/api/v1/brands"))]
@@ -119,10 +119,10 @@ def shop() -> Iterator[Shop]:
     for name in ("local", "functions", "layers", "worker", "statemachines", "template.yaml"):
         copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy2
         copy(ROOT / name, root / name)
-    entities = root / "layers" / "stowage" / "stowage" / "entities.py"
-    text = entities.read_text().replace("\n@dataclass(frozen=True)\nclass Field:", MODELS, 1)
+    entities = root / "layers" / "entities" / "stowage_entities" / "__init__.py"
+    text = entities.read_text().replace("\nDECLARED: tuple", MODELS, 1)
     entities.write_text(text.replace(BEFORE_THIS, DECLARATIONS + BEFORE_THIS, 1))
-    started = LocalStack(home, root, PYTHONPATH=f"{root}{os.pathsep}{root / 'layers' / 'stowage'}")
+    started = LocalStack(home, root, PYTHONPATH=os.pathsep.join(map(str, (root, *layers(root)))))
     try:
         stack = started.start()
         with psycopg.connect(stack.database_url) as connection:

@@ -8,7 +8,7 @@ import pytest
 
 from stowage.aws import clients, uploads
 from stowage.aws.uploads import MultipartUpload, abort_upload, put_object
-from stowage.errors import RunError, TransientRunError
+from stowage.basics.errors import RunError, TransientRunError
 from stowage.pipeline.transfer import Stored, transfer
 from tests.faults.s3_proxy import Answer, Fault, Forward, cut, error_in_body, lost_answer, refused, silent, slow_down
 from tests.stack.dump_surface import Bucket, Watch

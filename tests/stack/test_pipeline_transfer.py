@@ -13,7 +13,7 @@ from itertools import repeat
 import pytest
 
 from stowage.aws.uploads import MultipartUpload
-from stowage.errors import CancelledError, RunError, TransientRunError
+from stowage.basics.errors import CancelledError, RunError, TransientRunError
 from stowage.pipeline.compress import gzip_compressor
 from stowage.pipeline.parts import FIRST_PART_BYTES, LARGEST_PART_BYTES, MOST_PARTS, part_size
 from stowage.pipeline.transfer import transfer

@@ -14,8 +14,8 @@ import psycopg
 import pytest
 import requests
 
-from stowage.entities import ENTITIES
-from stowage.ids import encode_id
+from stowage.basics.ids import encode_id
+from stowage.entities.declared import ENTITIES
 from tests.conftest import Api, RunningStack
 from tests.stack.office import Office, codes, open_office, refusal
 from tests.stack.route_surface import UNKNOWN_RUN

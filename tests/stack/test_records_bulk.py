@@ -11,7 +11,7 @@ import pytest
 import requests
 from pydantic_core import to_json
 
-from stowage.entities import ENTITIES
+from stowage.entities.declared import ENTITIES
 from stowage.records import change_records
 from stowage.records.requests import WriteRequest
 from tests.conftest import RunningStack

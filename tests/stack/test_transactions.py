@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from stowage.errors import UnavailableError
-from stowage.postgres.connection import Connection
-from stowage.postgres.transactions import transact
+from stowage.basics.errors import UnavailableError
+from stowage.postgres.session.connection import Connection
+from stowage.postgres.session.transactions import transact
 from tests.conftest import RunningStack
 from tests.stack.office import Office, in_process
 

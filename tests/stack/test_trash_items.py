@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import requests
 
-from stowage.ids import encode_id
+from stowage.basics.ids import encode_id
 from tests.stack.office import TRASH, Office, refusal
 
 URL = "https://x.example/p?a=1/2"

@@ -12,13 +12,13 @@ import psycopg
 import pytest
 import requests
 
-from stowage.entities import ENTITIES
-from stowage.errors import UnavailableError
-from stowage.ids import new_operation_id
-from stowage.postgres.bulk import Stamp
-from stowage.postgres.connection import PURGE, borrowed
-from stowage.postgres.purge import append_event, purge_records
-from stowage.postgres.trash import recount_trash
+from stowage.basics.errors import UnavailableError
+from stowage.basics.ids import new_operation_id
+from stowage.entities.declared import ENTITIES
+from stowage.postgres.edits.bulk import Stamp
+from stowage.postgres.session.connection import PURGE, borrowed
+from stowage.postgres.trash.purge import append_event, purge_records
+from stowage.postgres.trash.trash import recount_trash
 from stowage.trash.deleting import delete_item
 from stowage.trash.due import next_purge
 from stowage.trash.purging import purge_tenant

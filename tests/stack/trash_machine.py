@@ -17,13 +17,13 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from psycopg import sql
 from psycopg.rows import dict_row
 
+from stowage.basics.errors import BadRequestError, StowageError
 from stowage.bulk import bulk_delete, bulk_reassign, bulk_undo, read_operations
 from stowage.bulk.requests import DeleteRequest, ReassignRequest, UndoRequest
-from stowage.entities import ENTITIES
-from stowage.errors import BadRequestError, StowageError
+from stowage.entities.declared import ENTITIES
 from stowage.imports.items import import_items
-from stowage.postgres.connection import _kept
-from stowage.postgres.idempotency import KeptAnswer
+from stowage.postgres.session.connection import _kept
+from stowage.postgres.session.idempotency import KeptAnswer
 from stowage.records import change_record, change_records
 from stowage.records.deleting import RecordIds, delete_record
 from stowage.records.deleting import bulk_delete as bulk_delete_records

@@ -7,6 +7,7 @@ ROOT = Path(__file__).parents[2]
 FUNCTIONS = ROOT / "functions"
 EVENTS = ROOT / "events"
 PACKAGE = ROOT / "layers/stowage/stowage"
+ENTITIES = ROOT / "layers/entities/stowage_entities"
 WORKER = ROOT / "worker"
 
 
@@ -17,7 +18,12 @@ def handler_files() -> list[Path]:
 
 def product_files() -> list[Path]:
     """Every Python file that is deployed."""
-    return [*sorted(PACKAGE.rglob("*.py")), *handler_files(), *sorted(WORKER.rglob("*.py"))]
+    return [
+        *sorted(PACKAGE.rglob("*.py")),
+        *sorted(ENTITIES.rglob("*.py")),
+        *handler_files(),
+        *sorted(WORKER.rglob("*.py")),
+    ]
 
 
 @cache
@@ -26,6 +32,7 @@ def modules() -> dict[str, Path]:
     found = {}
     for root, paths in (
         (PACKAGE.parent, PACKAGE.rglob("*.py")),
+        (ENTITIES.parent, ENTITIES.rglob("*.py")),
         (FUNCTIONS, handler_files()),
         (ROOT, WORKER.rglob("*.py")),
     ):

@@ -8,10 +8,10 @@ import pytest
 import yaml
 
 from local.event_patterns import matches
+from stowage.basics.sizes import is_deliverable
 from stowage.entry.http import MOST_BODY_BYTES
 from stowage.entry.upstream import MOST_ESCAPED_BYTES
 from stowage.settings import Settings
-from stowage.sizes import is_deliverable
 from tests.structure.deployed_template import (
     TEMPLATE,
     VARIANTS,

@@ -13,7 +13,8 @@ from tests.structure.repository import PACKAGE, ROOT, modules, relative
 
 DOCUMENTS = sorted(chain(ROOT.glob("*.md"), (ROOT / "docs").rglob("*.md")))
 MADE_BY_COMMANDS = (
-    ".stowage", ".venv", ".tools", ".aws-sam", "benchmarks/results", "layers/stowage/stowage/postgres/server-ca.pem",
+    ".stowage", ".venv", ".tools", ".aws-sam", "benchmarks/results",
+    "layers/stowage/stowage/postgres/session/server-ca.pem",
 )  # fmt: skip
 """What is not in a fresh checkout."""
 

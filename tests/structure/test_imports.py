@@ -29,7 +29,7 @@ CLOCKS = {
 ENVIRONMENT = {
     "layers/stowage/stowage/settings.py": "the settings",
     "worker/__main__.py": "the run that the state machine gives",
-    "layers/stowage/stowage/postgres/dump.py": "what pg_dump inherits: where programs and temporary files are",
+    "layers/stowage/stowage/postgres/dumps/pg_dump.py": "what pg_dump inherits: where programs and temporary files are",
 }
 """Where the environment is read, and why there."""
 
@@ -123,7 +123,7 @@ def test_sql_is_recognised_where_it_is() -> None:
     """The test above would pass with a pattern that matches nothing."""
     literals = [
         node.value
-        for path in (PACKAGE / "postgres").glob("*.py")
+        for path in (PACKAGE / "postgres").rglob("*.py")
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and SQL.match(node.value)
     ]

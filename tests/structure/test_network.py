@@ -17,7 +17,7 @@ GATEWAY_ENDPOINTS = {"dynamodb", "s3"}
 CHOSEN_BY_THE_DEPLOYMENT = frozenset(
     {
         # DatabaseLogin=secret: the parameter's description says that it needs a way out of the VPC.
-        "stowage.postgres.connection._passwords",
+        "stowage.postgres.session.connection._passwords",
         # Upstream mode: VpcConfig falls away with it, which is tested below.
         "stowage.entry.upstream.forward",
     }

@@ -70,7 +70,7 @@ EXECUTION = "arn:<AWS::Partition>:states:<AWS::Region>:<AWS::AccountId>:executio
 
 ONLY_IN_SOME_DEPLOYMENTS = {
     # What reads a secret, and when it does.
-    "stowage.postgres.connection._passwords": "passwords from a secret",
+    "stowage.postgres.session.connection._passwords": "passwords from a secret",
     "stowage.entry.upstream._api_key": "a backend",
 }
 
@@ -83,7 +83,7 @@ AWS_POLICIES = {
 }
 """AWS's own policies that a role may have, and what for."""
 
-DATABASE_ROLES = set(re.findall(r"\bstowage_\w+", (PACKAGE / "postgres/roles.sql").read_text()))
+DATABASE_ROLES = set(re.findall(r"\bstowage_\w+", (PACKAGE / "postgres/schema/roles.sql").read_text()))
 """The roles that Stowage's code and its master may log in as."""
 
 CHANGES_OF_THE_TABLE = ("dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:DeleteItem")
@@ -215,9 +215,9 @@ def test_a_role_logs_in_to_the_database_only_as_its_code_does(module: str) -> No
     allowed = {role for role in DATABASE_ROLES if allows(given, "rds-db:connect", database + role)}
     if not reach(module).speaks_sql:
         assert allowed == set()
-    elif "stowage.postgres.migrations.migrate" in reach(module).definitions:
+    elif "stowage.postgres.schema.migrations.migrate" in reach(module).definitions:
         assert allowed == {"stowage_app", "stowage_dump", "stowage_owner"}
-    elif any(name.startswith("stowage.postgres.purge.") for name in reach(module).definitions):
+    elif any(name.startswith("stowage.postgres.trash.purge.") for name in reach(module).definitions):
         assert allowed == {"stowage_app", "stowage_dump", "stowage_purge"}
     else:
         assert allowed == {"stowage_app", "stowage_dump"}

@@ -4,7 +4,7 @@ import ast
 import re
 from collections.abc import Iterator
 
-from stowage.postgres.dump import PERMANENT, TRANSIENT
+from stowage.postgres.dumps.pg_dump import PERMANENT, TRANSIENT
 from tests.structure.repository import PACKAGE, ROOT
 
 SETTLE = PACKAGE / "runs" / "settle.py"

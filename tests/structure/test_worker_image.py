@@ -37,6 +37,7 @@ def test_only_the_package_and_the_worker_are_copied() -> None:
     assert given("COPY") == [
         "--from=wheels /wheels /opt/wheels",
         "layers/stowage/stowage /opt/stowage/stowage",
+        "layers/entities/stowage_entities /opt/stowage/stowage_entities",
         "worker/__init__.py worker/__main__.py /opt/stowage/worker/",
     ]
     assert not given("ADD")

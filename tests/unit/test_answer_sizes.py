@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
+from stowage.basics.errors import TooLargeError
+from stowage.basics.sizes import MOST_ANSWER_BYTES, is_deliverable
 from stowage.bulk.results import answer
-from stowage.entities import ENTITIES
-from stowage.errors import TooLargeError
-from stowage.sizes import MOST_ANSWER_BYTES, is_deliverable
+from stowage.entities.declared import ENTITIES
 
 LAMBDA_BYTES = 6 * 1024 * 1024
 """What Lambda takes of an answer (AWS Lambda developer guide, "Quotas")."""

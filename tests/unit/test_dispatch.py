@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stowage.ids import rfc3339
+from stowage.basics.ids import rfc3339
 from stowage.runs.dispatch import Lease, choose, lease_of
 from stowage.runs.record import Run, queue_place
 

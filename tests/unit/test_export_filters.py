@@ -5,9 +5,10 @@ from datetime import UTC, datetime
 import pytest
 from pydantic import BaseModel
 
-from stowage.entities import ENTITIES, Entity
-from stowage.errors import BadRequestError
-from stowage.exports.filters import Filters, parse_filters
+from stowage.basics.errors import BadRequestError
+from stowage.entities.declaration import Entity
+from stowage.entities.declared import ENTITIES
+from stowage.entities.filters import Filters, parse_filters
 
 
 def test_null_empty_and_missing_filters_are_dropped() -> None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stowage.ids import decode_id, encode_id, is_run_id, new_run_id, parse_rfc3339, rfc3339
+from stowage.basics.ids import decode_id, encode_id, is_run_id, new_run_id, parse_rfc3339, rfc3339
 
 NOW = datetime(2026, 11, 20, 8, 0, tzinfo=UTC)
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stowage.errors import RunError
+from stowage.basics.errors import RunError
 from stowage.imports.files.reading import Broken, Place, Row, open_rows
 
 CELLS = st.none() | st.text(alphabet=st.characters(exclude_categories=["Cs"]), max_size=12)

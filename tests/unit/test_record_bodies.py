@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stowage.entities import ENTITIES
-from stowage.errors import BadRequestError
+from stowage.basics.errors import BadRequestError
+from stowage.basics.sizes import MOST_ANSWER_BYTES
+from stowage.entities.declared import ENTITIES
 from stowage.records.answers import data_of, envelope, etag, fits, is_known, names
 from stowage.records.bodies import read_body, read_items
 from stowage.records.failures import find_duplicates
 from stowage.records.models import changed_record, changed_records, new_record, new_records
-from stowage.sizes import MOST_ANSWER_BYTES
 
 TASK = {"title": "x"}
 GOOD = st.fixed_dictionaries(

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stowage.postgres.savepoints import Refused
+from stowage.postgres.session.savepoints import Refused
 from stowage.records import splitting
 from stowage.records.failures import NOT_ALLOWED, NOT_FOUND, NOT_TRIED, Failure
 from stowage.records.splitting import Found, Numbered, write_what_can_be

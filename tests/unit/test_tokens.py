@@ -16,10 +16,10 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 
-from stowage import keys as key_copies
+from stowage.access import keys as key_copies
 from stowage.aws import keys
+from stowage.basics.errors import UnauthenticatedError
 from stowage.entry.auth import identify
-from stowage.errors import UnauthenticatedError
 from stowage.settings import settings
 
 NOW = datetime.now(UTC)

@@ -4,11 +4,11 @@ import json
 from collections import defaultdict
 from datetime import datetime, timedelta
 
-from stowage.audit import AUDIT_NOTES
 from stowage.aws import table
 from stowage.aws.table import PRESENT, ConditionFailedError, Item
+from stowage.basics.ids import parse_rfc3339, rfc3339
 from stowage.entry.telemetry import logger
-from stowage.ids import parse_rfc3339, rfc3339
+from stowage.runs.audit_notes import AUDIT_NOTES
 
 _OLD = timedelta(minutes=2)
 _MOST_TOUCHED = 200
@@ -30,10 +30,10 @@ def append_audit(notes: list[Item]) -> int:
 
     What fails is logged and stays a note, which the clock sends again: raised, it would hold up the stream behind it.
     """
-    from stowage.postgres.audit_entries import append_noted
-    from stowage.postgres.connection import APP, borrowed
-    from stowage.postgres.import_batches import close_import
-    from stowage.postgres.journal import Change
+    from stowage.postgres.edits.file_batches import close_import
+    from stowage.postgres.journal.audit_entries import append_noted
+    from stowage.postgres.journal.changes import Change
+    from stowage.postgres.session.connection import APP, borrowed
 
     by_place: dict[tuple[str, str], list[Item]] = defaultdict(list)
     for note in notes:
@@ -70,8 +70,8 @@ def append_audit(notes: list[Item]) -> int:
 
 def copy_registry() -> int:
     """Copy `control_plane.projects` to the table; returns how many tenants there are."""
-    from stowage.postgres.connection import APP, borrowed
-    from stowage.postgres.registry import read_tenants
+    from stowage.postgres.schema.registry import read_tenants
+    from stowage.postgres.session.connection import APP, borrowed
     from stowage.tenants import Tenant, replace_registry
 
     with borrowed("main", APP) as connection:

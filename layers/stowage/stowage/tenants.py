@@ -6,8 +6,8 @@ from datetime import datetime, timedelta
 
 from stowage.aws import table
 from stowage.aws.table import Below, ConditionFailedError
-from stowage.errors import NotFoundError
-from stowage.ids import rfc3339
+from stowage.basics.errors import NotFoundError
+from stowage.basics.ids import rfc3339
 
 _ID = re.compile(r"[A-Za-z0-9_-]{1,100}")
 _REMEMBER = timedelta(seconds=60)

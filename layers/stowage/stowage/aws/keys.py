@@ -4,7 +4,7 @@ import time
 from typing import Any
 
 from stowage.aws import table
-from stowage.errors import UnavailableError
+from stowage.basics.errors import UnavailableError
 
 _REMEMBER_SECONDS = 300.0
 _known: dict[str, tuple[float, dict[str, Any]]] = {}

@@ -7,7 +7,7 @@ from urllib.parse import quote
 from botocore.exceptions import BotoCoreError, ClientError
 
 from stowage.aws.clients import s3
-from stowage.errors import UnavailableError
+from stowage.basics.errors import UnavailableError
 
 
 def head(bucket: str, key: str) -> dict[str, Any] | None:

@@ -9,7 +9,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from stowage.aws.clients import s3
 from stowage.aws.uploads import PERMANENT_CODES, error_code
-from stowage.errors import RunError, TransientRunError
+from stowage.basics.errors import RunError, TransientRunError
 
 RETRIES = 5
 """Tries at one place, on top of the client's own."""

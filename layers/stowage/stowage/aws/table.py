@@ -12,7 +12,7 @@ from typing import Any, Final
 from botocore.exceptions import BotoCoreError, ClientError
 
 from stowage.aws.clients import dynamodb
-from stowage.errors import UnavailableError
+from stowage.basics.errors import UnavailableError
 from stowage.settings import settings
 
 type Item = dict[str, Any]

@@ -13,7 +13,7 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from stowage.aws.clients import s3
-from stowage.errors import RunError, TransientRunError
+from stowage.basics.errors import RunError, TransientRunError
 from stowage.pipeline.parts import Part
 
 COMPLETE_ATTEMPTS = 4

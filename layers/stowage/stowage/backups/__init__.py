@@ -4,15 +4,15 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from stowage.audit import audit_note
+from stowage.access.identity import Identity
+from stowage.access.limits import Limit
 from stowage.aws import objects, table
 from stowage.aws.table import Above, UpTo
 from stowage.backups.limits import TOO_MANY
 from stowage.backups.records import Backup, BackupCreated, BackupDetail, BackupRequest, backup, backup_detail
-from stowage.errors import BadRequestError, ConflictError, GoneError
-from stowage.identity import Identity
-from stowage.ids import new_run_id, rfc3339
-from stowage.limits import Limit
+from stowage.basics.errors import BadRequestError, ConflictError, GoneError
+from stowage.basics.ids import new_run_id, rfc3339
+from stowage.runs.audit_notes import audit_note
 from stowage.runs.record import Kind, Run
 from stowage.runs.request import IdempotencyKey, request_run
 from stowage.runs.store import family_kinds, list_history, read_run

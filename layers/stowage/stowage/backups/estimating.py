@@ -4,11 +4,11 @@ from pydantic import BaseModel
 
 from stowage.backups import must_be_configured
 from stowage.backups.records import BackupRequest
-from stowage.postgres.connection import DUMP, Connection
-from stowage.postgres.contents import Estimate as DumpEstimate
-from stowage.postgres.contents import estimate
-from stowage.postgres.preflight import must_exist
-from stowage.postgres.transactions import look
+from stowage.postgres.dumps.contents import Estimate as DumpEstimate
+from stowage.postgres.dumps.contents import estimate
+from stowage.postgres.dumps.preflight import must_exist
+from stowage.postgres.session.connection import DUMP, Connection
+from stowage.postgres.session.transactions import look
 from stowage.runs.record import Estimate, Run
 from stowage.tenants import Tenant
 

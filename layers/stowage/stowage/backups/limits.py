@@ -1,6 +1,6 @@
 """How many backups and restores are taken in a minute, per address and per tenant (CONTRACT §0, Rate limits)."""
 
-from stowage.limits import MINUTE, Limit
+from stowage.access.limits import MINUTE, Limit
 from stowage.settings import settings
 
 TOO_MANY = "Too many backup requests; wait a minute."

@@ -3,13 +3,13 @@
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from stowage.errors import TransientRunError
+from stowage.basics.errors import TransientRunError
 from stowage.pipeline.compress import gzip_compressor
-from stowage.postgres.connection import DUMP, Connection, connect, connection_environment
-from stowage.postgres.contents import DumpContents, SnapshotContents
-from stowage.postgres.dump import Dump, pg_dump_version
-from stowage.postgres.dump_progress import DumpProgress
-from stowage.postgres.preflight import preflight
+from stowage.postgres.dumps.contents import DumpContents, SnapshotContents
+from stowage.postgres.dumps.pg_dump import Dump, pg_dump_version
+from stowage.postgres.dumps.preflight import preflight
+from stowage.postgres.dumps.progress import DumpProgress
+from stowage.postgres.session.connection import DUMP, Connection, connect, connection_environment
 from stowage.runs.lane import Clock, Product, write_artifact
 from stowage.runs.progress import Reporter
 from stowage.runs.record import Run

@@ -4,15 +4,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from stowage.basics.errors import BadRequestError
+from stowage.basics.ids import decode_id, new_operation_id
 from stowage.bulk.requests import DeleteRequest
 from stowage.bulk.results import answer
-from stowage.entities import ENTITIES, Entity
-from stowage.errors import BadRequestError
-from stowage.ids import decode_id, new_operation_id
-from stowage.postgres import bulk
-from stowage.postgres.connection import Connection
-from stowage.postgres.idempotency import IdempotencyKey, KeptAnswer, keep, replayed
-from stowage.postgres.transactions import transact
+from stowage.entities.declaration import Entity
+from stowage.entities.declared import ENTITIES
+from stowage.postgres.edits import bulk
+from stowage.postgres.session.connection import Connection
+from stowage.postgres.session.idempotency import IdempotencyKey, KeptAnswer, keep, replayed
+from stowage.postgres.session.transactions import transact
 from stowage.settings import settings
 from stowage.tenants import Tenant
 from stowage.trash.retention import purge_time

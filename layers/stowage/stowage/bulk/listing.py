@@ -4,10 +4,10 @@ from typing import TypedDict
 
 from pydantic import BaseModel
 
-from stowage.ids import encode_id, rfc3339
-from stowage.paging import Pagination, paginate
-from stowage.postgres.operations import list_operations
-from stowage.postgres.transactions import look
+from stowage.basics.ids import encode_id, rfc3339
+from stowage.basics.paging import Pagination, paginate
+from stowage.postgres.journal.operations import list_operations
+from stowage.postgres.session.transactions import look
 from stowage.tenants import Tenant
 
 

@@ -2,15 +2,15 @@
 
 from datetime import datetime
 
+from stowage.basics.errors import BadRequestError
+from stowage.basics.ids import decode_id, new_operation_id
 from stowage.bulk.requests import ReassignRequest
 from stowage.bulk.results import answer
-from stowage.entities import ENTITIES
-from stowage.errors import BadRequestError
-from stowage.ids import decode_id, new_operation_id
-from stowage.postgres import bulk
-from stowage.postgres.connection import Connection
-from stowage.postgres.idempotency import IdempotencyKey, KeptAnswer, keep, replayed
-from stowage.postgres.transactions import transact
+from stowage.entities.declared import ENTITIES
+from stowage.postgres.edits import bulk
+from stowage.postgres.session.connection import Connection
+from stowage.postgres.session.idempotency import IdempotencyKey, KeptAnswer, keep, replayed
+from stowage.postgres.session.transactions import transact
 from stowage.tenants import Tenant
 from stowage.trash.retention import purge_time
 

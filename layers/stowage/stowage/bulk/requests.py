@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
-from stowage.ids import decode_id
+from stowage.basics.ids import decode_id
 
 MOST_IDS = 10_000
 

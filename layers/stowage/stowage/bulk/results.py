@@ -4,10 +4,10 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Literal, NotRequired, TypedDict
 
-from stowage.entities import Entity
-from stowage.errors import TooLargeError
-from stowage.postgres.idempotency import KeptAnswer
-from stowage.sizes import is_deliverable
+from stowage.basics.errors import TooLargeError
+from stowage.basics.sizes import is_deliverable
+from stowage.entities.declaration import Entity
+from stowage.postgres.session.idempotency import KeptAnswer
 
 _SENTENCES = {
     "not_found": "There is no such {entity}.",

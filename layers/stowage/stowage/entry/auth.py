@@ -6,9 +6,9 @@ from typing import Any
 
 import jwt
 
+from stowage.access.identity import ROLES, Identity, Role
 from stowage.aws.keys import read_key
-from stowage.errors import UnauthenticatedError, UnavailableError
-from stowage.identity import ROLES, Identity, Role
+from stowage.basics.errors import UnauthenticatedError, UnavailableError
 from stowage.settings import settings
 
 COOKIE = "auth_token"

@@ -27,10 +27,10 @@ from aws_lambda_powertools.event_handler.openapi.exceptions import (
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict
 from pydantic_core import from_json
 
-from stowage.complaints import field_name, message, refusal
-from stowage.entry.auth import identify, token_for_backend, token_of
-from stowage.entry.telemetry import logger
-from stowage.errors import (
+from stowage.access.identity import EVERY_TENANT, Identity, Role
+from stowage.access.limits import Limit, limit_headers
+from stowage.basics.complaints import field_name, message, refusal
+from stowage.basics.errors import (
     BadRequestError,
     Detail,
     ForbiddenError,
@@ -41,9 +41,9 @@ from stowage.errors import (
     UnavailableError,
     UnsupportedTypeError,
 )
-from stowage.identity import EVERY_TENANT, Identity, Role
-from stowage.ids import decode_id
-from stowage.limits import Limit, limit_headers
+from stowage.basics.ids import decode_id
+from stowage.entry.auth import identify, token_for_backend, token_of
+from stowage.entry.telemetry import logger
 from stowage.settings import settings
 from stowage.tenants import Tenant, find_tenant, list_tenants
 

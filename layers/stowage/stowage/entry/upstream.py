@@ -17,8 +17,8 @@ from functools import cache
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from stowage.errors import StowageError
-from stowage.ids import encode_id
+from stowage.basics.errors import StowageError
+from stowage.basics.ids import encode_id
 from stowage.settings import settings
 
 BACKEND_MOUNT = "/api/v1/guilds/"

@@ -4,12 +4,16 @@ import json
 from datetime import datetime
 from typing import Any
 
-from stowage.audit import audit_note
+from stowage.access.identity import Identity
+from stowage.access.limits import DAY, Limit
+from stowage.access.links import no_link, read_token
 from stowage.aws import table
 from stowage.aws.objects import signed_link
-from stowage.entities import ENTITIES
-from stowage.errors import BadRequestError, ConflictError, ForbiddenError, GoneError, TooLargeError
-from stowage.exports.filters import EVERYTHING, JOURNAL, parse_filters
+from stowage.basics.errors import BadRequestError, ConflictError, ForbiddenError, GoneError, TooLargeError
+from stowage.basics.ids import new_run_id, rfc3339
+from stowage.basics.paging import paginate
+from stowage.entities.declared import ENTITIES
+from stowage.entities.filters import EVERYTHING, JOURNAL, parse_filters
 from stowage.exports.records import (
     CreatedExport,
     ExportPage,
@@ -20,11 +24,7 @@ from stowage.exports.records import (
     export_record,
     spec_of,
 )
-from stowage.identity import Identity
-from stowage.ids import new_run_id, rfc3339
-from stowage.limits import DAY, Limit
-from stowage.links import no_link, read_token
-from stowage.paging import paginate
+from stowage.runs.audit_notes import audit_note
 from stowage.runs.change import cancel_run, forget_run, must_own
 from stowage.runs.record import FINAL, Kind, Run
 from stowage.runs.request import IdempotencyKey, request_run

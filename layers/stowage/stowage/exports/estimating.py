@@ -2,12 +2,12 @@
 
 from pydantic import BaseModel
 
+from stowage.access.identity import Identity
+from stowage.entities.filters import EVERYTHING, parse_filters
 from stowage.exports import check_request, must_fetch
-from stowage.exports.filters import EVERYTHING, parse_filters
 from stowage.exports.formats import estimate
 from stowage.exports.records import ExportRequest
-from stowage.identity import Identity
-from stowage.postgres.transactions import look
+from stowage.postgres.session.transactions import look
 from stowage.runs.plan import lane_of
 from stowage.runs.record import Estimate, Lane, Run
 from stowage.settings import settings

@@ -1,8 +1,8 @@
 """An export's attempt in its lane: the source that Postgres formats, and what its manifest tells."""
 
-from stowage.exports.filters import EVERYTHING, parse_filters
+from stowage.entities.filters import EVERYTHING, parse_filters
 from stowage.exports.formats import CONTENT_TYPES, EXTENSIONS, open_export
-from stowage.postgres.connection import APP, connect
+from stowage.postgres.session.connection import APP, connect
 from stowage.runs.lane import Clock, Product, write_artifact
 from stowage.runs.progress import Reporter
 from stowage.runs.record import Run

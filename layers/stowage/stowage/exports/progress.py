@@ -8,11 +8,11 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from stowage.access.identity import Identity
 from stowage.aws.table import Item
-from stowage.errors import NotFoundError
+from stowage.basics.errors import NotFoundError
+from stowage.basics.ids import rfc3339
 from stowage.exports.records import export_status, link_url
-from stowage.identity import Identity
-from stowage.ids import rfc3339
 from stowage.runs.record import FINAL
 from stowage.runs.store import read_progress
 

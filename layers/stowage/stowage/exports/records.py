@@ -6,9 +6,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from stowage.ids import encode_id
-from stowage.links import Link, make_token
-from stowage.paging import Pagination
+from stowage.access.links import Link, make_token
+from stowage.basics.ids import encode_id
+from stowage.basics.paging import Pagination
 from stowage.runs.record import Run
 
 type Format = Literal["csv", "json", "ndjson", "xlsx", "parquet"]
@@ -27,7 +27,7 @@ class ExportRequest(BaseModel):
     mode: Literal["current_view", "all"]
     dataType: str
     filters: dict[str, Any] | None = None
-    """Read by `stowage.exports.filters`."""
+    """Read by `stowage.entities.filters`."""
     filename: Annotated[str, Field(min_length=1, max_length=LONGEST_FILENAME)] | None = None
 
     @field_validator("filename")

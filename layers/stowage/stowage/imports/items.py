@@ -4,16 +4,16 @@ from typing import Any
 
 from pydantic_core import to_json
 
-from stowage.entities import Entity
-from stowage.errors import BadRequestError, Detail
-from stowage.ids import encode_id, new_operation_id, new_record_ids
-from stowage.postgres.connection import Connection
-from stowage.postgres.idempotency import KeptAnswer, keep, replayed
-from stowage.postgres.imports import Author, Row, insert_problems, insert_records
-from stowage.postgres.journal import append_changes
-from stowage.postgres.operations import summary
-from stowage.postgres.savepoints import Refused
-from stowage.postgres.transactions import transact
+from stowage.basics.errors import BadRequestError, Detail
+from stowage.basics.ids import encode_id, new_operation_id, new_record_ids
+from stowage.entities.declaration import Entity
+from stowage.postgres.edits.inserts import Author, Row, insert_problems, insert_records
+from stowage.postgres.journal.changes import append_changes
+from stowage.postgres.journal.operations import summary
+from stowage.postgres.session.connection import Connection
+from stowage.postgres.session.idempotency import KeptAnswer, keep, replayed
+from stowage.postgres.session.savepoints import Refused
+from stowage.postgres.session.transactions import transact
 from stowage.records.answers import fits
 from stowage.records.bodies import Items, read_items
 from stowage.records.failures import Failure, explain, find_duplicates, invalid

@@ -14,7 +14,7 @@ from typing import Protocol
 
 from isal import isal_zlib
 
-from stowage.errors import RunError
+from stowage.basics.errors import RunError
 from stowage.pipeline.compress import Compressor
 from stowage.pipeline.parts import MOST_PARTS, Part, part_size
 from stowage.pipeline.source import Source

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import psycopg
 
-from stowage.errors import StowageError
-from stowage.postgres.migrations import (
+from stowage.basics.errors import StowageError
+from stowage.postgres.schema.migrations import (
     apply_roles,
     grant_tenant,
     migrate,
@@ -15,7 +15,7 @@ from stowage.postgres.migrations import (
     read_status,
     register_tenant,
 )
-from stowage.postgres.soft_delete import read_unique_rules, soft_delete_migration
+from stowage.postgres.schema.soft_delete import read_unique_rules, soft_delete_migration
 
 _URL_HELP = (
     "where to connect, as postgresql://user@host:port/database; the password comes from PGPASSWORD or PGPASSFILE"

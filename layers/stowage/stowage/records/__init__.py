@@ -5,20 +5,22 @@ from typing import Any
 
 from pydantic_core import to_json
 
-from stowage.entities import ENTITIES, Entity
-from stowage.errors import BadRequestError, Detail, NotFoundError, PreconditionFailedError
-from stowage.ids import decode_id, new_operation_id, new_record_ids
-from stowage.paging import paginate
-from stowage.postgres.connection import Connection
-from stowage.postgres.idempotency import KeptAnswer, keep, replayed
-from stowage.postgres.imports import Author, insert_problems, insert_records
-from stowage.postgres.journal import append_changes
-from stowage.postgres.operations import summary
-from stowage.postgres.record_writes import Update, lock_followed, lock_records, update_problems, update_records
-from stowage.postgres.records import read_page
-from stowage.postgres.records import read_record as read_row
-from stowage.postgres.savepoints import Refused
-from stowage.postgres.transactions import look, transact
+from stowage.basics.errors import BadRequestError, Detail, NotFoundError, PreconditionFailedError
+from stowage.basics.ids import decode_id, new_operation_id, new_record_ids
+from stowage.basics.paging import paginate
+from stowage.basics.sizes import is_deliverable
+from stowage.entities.declaration import Entity
+from stowage.entities.declared import ENTITIES
+from stowage.postgres.edits.inserts import Author, insert_problems, insert_records
+from stowage.postgres.edits.updates import Update, lock_followed, lock_records, update_problems, update_records
+from stowage.postgres.journal.changes import append_changes
+from stowage.postgres.journal.operations import summary
+from stowage.postgres.reads.records import read_page
+from stowage.postgres.reads.records import read_record as read_row
+from stowage.postgres.session.connection import Connection
+from stowage.postgres.session.idempotency import KeptAnswer, keep, replayed
+from stowage.postgres.session.savepoints import Refused
+from stowage.postgres.session.transactions import look, transact
 from stowage.records.answers import envelope, etag, fits, names, whole
 from stowage.records.bodies import Items, read_body, read_items
 from stowage.records.failures import IN_THE_WAY, NOT_FOUND, Failure, explain, explain_refusal, invalid, single
@@ -26,7 +28,6 @@ from stowage.records.models import changed_record, changed_records, defaults_of,
 from stowage.records.queries import parse_query
 from stowage.records.requests import WriteRequest
 from stowage.records.splitting import Found, Numbered, write_what_can_be
-from stowage.sizes import is_deliverable
 from stowage.tenants import Tenant
 
 

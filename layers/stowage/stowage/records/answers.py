@@ -5,8 +5,8 @@ from typing import Any
 
 from pydantic_core import from_json, to_json
 
-from stowage.errors import TooLargeError
-from stowage.sizes import is_deliverable
+from stowage.basics.errors import TooLargeError
+from stowage.basics.sizes import is_deliverable
 
 _HEAD, _TAIL = '{"success":true,"data":', "}"
 

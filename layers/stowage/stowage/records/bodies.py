@@ -7,8 +7,8 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import from_json, to_json
 
-from stowage.complaints import details_of, refusal
-from stowage.errors import Detail
+from stowage.basics.complaints import details_of, refusal
+from stowage.basics.errors import Detail
 from stowage.records.models import KEPT_BY_US, Item
 
 _WORDS = {("extra_forbidden", name): "is kept by Stowage and cannot be given" for name in KEPT_BY_US} | {

@@ -6,18 +6,18 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 from pydantic_core import to_json
 
+from stowage.basics.errors import ConflictError, NotFoundError, PreconditionFailedError
+from stowage.basics.ids import decode_id
+from stowage.basics.sizes import is_deliverable
 from stowage.bulk.deleting import delete_records
 from stowage.bulk.requests import Ids
 from stowage.bulk.results import explain
-from stowage.entities import Entity
-from stowage.errors import ConflictError, NotFoundError, PreconditionFailedError
-from stowage.ids import decode_id
-from stowage.postgres.connection import Connection
-from stowage.postgres.idempotency import IdempotencyKey, KeptAnswer, keep, replayed
-from stowage.postgres.records import read_record
-from stowage.postgres.transactions import transact
+from stowage.entities.declaration import Entity
+from stowage.postgres.reads.records import read_record
+from stowage.postgres.session.connection import Connection
+from stowage.postgres.session.idempotency import IdempotencyKey, KeptAnswer, keep, replayed
+from stowage.postgres.session.transactions import transact
 from stowage.records.answers import envelope, etag, names
-from stowage.sizes import is_deliverable
 from stowage.tenants import Tenant
 
 _ABSENT = ("not_found", "already_deleted")

@@ -4,10 +4,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from stowage.entities import ENTITIES, Entity
-from stowage.errors import BadRequestError, ConflictError, Detail, StowageError
-from stowage.postgres.record_rules import Problem
-from stowage.postgres.savepoints import Refused
+from stowage.basics.errors import BadRequestError, ConflictError, Detail, StowageError
+from stowage.entities.declaration import Entity
+from stowage.entities.declared import ENTITIES
+from stowage.postgres.edits.rules import Problem
+from stowage.postgres.session.savepoints import Refused
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,9 @@ from pydantic import AfterValidator, ConfigDict, StringConstraints, TypeAdapter,
 from pydantic import Field as Constraint
 from pydantic.fields import FieldInfo
 
-from stowage.entities import Entity
-from stowage.ids import decode_id
-from stowage.moments import Moment
+from stowage.basics.ids import decode_id
+from stowage.basics.moments import Moment
+from stowage.entities.declaration import Entity
 
 MOST_ITEMS = 10_000
 KEPT_BY_US = ("createdAt", "updatedAt", "deletedAt", "deletedBy", "purgeAt", "deletedOperation", "deletedWith")

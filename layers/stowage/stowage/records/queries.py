@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from stowage.entities import Entity
-from stowage.errors import BadRequestError, Detail
-from stowage.exports.filters import Filters, parse_filters
-from stowage.postgres.records import Sorting
+from stowage.basics.errors import BadRequestError, Detail
+from stowage.entities.declaration import Entity
+from stowage.entities.filters import Filters, parse_filters
+from stowage.postgres.reads.records import Sorting
 
 DEFAULT_LIMIT, MOST_LIMIT, MOST_PAGE = 20, 100, 1_000_000
 NEWEST_FIRST = "-createdAt"

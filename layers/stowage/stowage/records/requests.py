@@ -4,8 +4,8 @@ import hashlib
 from dataclasses import dataclass
 from datetime import datetime
 
-from stowage.postgres.idempotency import IdempotencyKey
-from stowage.postgres.imports import Author
+from stowage.postgres.edits.inserts import Author
+from stowage.postgres.session.idempotency import IdempotencyKey
 from stowage.tenants import Tenant
 
 

@@ -9,7 +9,7 @@ records refused, not with those that are good.
 import time
 from collections.abc import Callable, Sequence
 
-from stowage.postgres.savepoints import Refused
+from stowage.postgres.session.savepoints import Refused
 from stowage.records.failures import IN_THE_WAY, NOT_TRIED, Failure, explain_refusal
 
 SPLITTING_SECONDS = 12

@@ -2,12 +2,12 @@
 
 from datetime import datetime
 
-from stowage.audit import audit_note
+from stowage.access.identity import Identity
 from stowage.aws import objects, table
 from stowage.aws.table import ConditionFailedError, Delete, Update, Write
-from stowage.errors import ConflictError, ForbiddenError, UnavailableError
-from stowage.identity import Identity
-from stowage.ids import rfc3339
+from stowage.basics.errors import ConflictError, ForbiddenError, UnavailableError
+from stowage.basics.ids import rfc3339
+from stowage.runs.audit_notes import audit_note
 from stowage.runs.record import FINAL, SWEEP_LIST, Run, StageMoment, cancelled, queue_place, waiting_list
 from stowage.runs.settle import SWEEP_AFTER, bucket_of
 from stowage.runs.store import lives_until, progress_key, read_run

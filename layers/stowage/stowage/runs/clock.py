@@ -9,12 +9,12 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import partial
 
-from stowage.audit import audit_note
 from stowage.aws import table
 from stowage.aws.executions import execution_status, stop_execution
 from stowage.aws.table import ConditionFailedError, Update
-from stowage.ids import rfc3339
+from stowage.basics.ids import rfc3339
 from stowage.notes import touch_old_notes
+from stowage.runs.audit_notes import audit_note
 from stowage.runs.dispatch import dispatch, free_lost_leases, start_attempt
 from stowage.runs.record import ACTIVE_LIST, SWEEP_LIST, Run
 from stowage.runs.settle import Ending, clean_up, settle

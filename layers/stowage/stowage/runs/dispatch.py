@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from stowage.aws import table
 from stowage.aws.executions import start_execution
 from stowage.aws.table import ABSENT, ConditionFailedError, Update, Write
-from stowage.ids import rfc3339
+from stowage.basics.ids import rfc3339
 from stowage.runs.record import ACTIVE_LIST, LIGHT_KINDS, UNFINISHED, Run, waiting_list
 from stowage.settings import settings
 

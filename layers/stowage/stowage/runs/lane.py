@@ -13,8 +13,8 @@ from typing import Any
 from stowage.aws import table
 from stowage.aws.table import Below, ConditionFailedError
 from stowage.aws.uploads import MultipartUpload
-from stowage.errors import CancelledError, ProcessStopped, StowageError
-from stowage.ids import rfc3339
+from stowage.basics.errors import CancelledError, ProcessStopped, StowageError
+from stowage.basics.ids import rfc3339
 from stowage.pipeline.compress import Compressor
 from stowage.pipeline.source import Source
 from stowage.pipeline.transfer import transfer

@@ -5,8 +5,8 @@ from datetime import datetime
 
 from stowage.aws import table
 from stowage.aws.table import ConditionFailedError, Update, Write
-from stowage.errors import CancelledError, StowageError
-from stowage.ids import rfc3339
+from stowage.basics.errors import CancelledError, StowageError
+from stowage.basics.ids import rfc3339
 from stowage.runs.dispatch import Lease, read_leases, release
 from stowage.runs.lane import record_failure
 from stowage.runs.record import (

@@ -6,8 +6,8 @@ from typing import Any
 
 from stowage.aws import table
 from stowage.aws.table import Below, ConditionFailedError, Item
-from stowage.errors import CancelledError, UnavailableError
-from stowage.ids import rfc3339
+from stowage.basics.errors import CancelledError, UnavailableError
+from stowage.basics.ids import rfc3339
 from stowage.runs.record import Run, StageMoment
 from stowage.runs.store import progress_key, read_progress, stages_of
 

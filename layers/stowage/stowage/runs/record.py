@@ -12,9 +12,9 @@ from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from stowage.access.identity import Role
 from stowage.aws.table import Item
-from stowage.identity import Role
-from stowage.ids import rfc3339
+from stowage.basics.ids import rfc3339
 
 type Status = Literal["pending", "running", "completed", "failed", "cancelled"]
 type Kind = Literal[

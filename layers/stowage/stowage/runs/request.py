@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from stowage.access.limits import Limit
 from stowage.aws import table
 from stowage.aws.table import Below, ConditionFailedError, Put, Write
-from stowage.errors import ConflictError, UnavailableError
-from stowage.ids import rfc3339
-from stowage.limits import Limit
+from stowage.basics.errors import ConflictError, UnavailableError
+from stowage.basics.ids import rfc3339
 from stowage.runs.record import Run
 from stowage.runs.store import create_run
 

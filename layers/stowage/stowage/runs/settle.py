@@ -7,12 +7,12 @@ the others change nothing.
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from stowage.audit import audit_note
 from stowage.aws import objects, table
 from stowage.aws.queues import wake_later
 from stowage.aws.table import ConditionFailedError, Item, Update, Write
-from stowage.errors import UnavailableError
-from stowage.ids import rfc3339
+from stowage.basics.errors import UnavailableError
+from stowage.basics.ids import rfc3339
+from stowage.runs.audit_notes import audit_note
 from stowage.runs.dispatch import read_leases, release
 from stowage.runs.manifest import verified_artifact
 from stowage.runs.record import (

@@ -6,11 +6,11 @@ from datetime import date, datetime, timedelta
 from itertools import islice
 from typing import Any
 
-from stowage.audit import audit_note
 from stowage.aws import table
 from stowage.aws.table import ABSENT, ConditionFailedError, Item, Put, Write
-from stowage.errors import NotFoundError
-from stowage.ids import is_run_id, rfc3339
+from stowage.basics.errors import NotFoundError
+from stowage.basics.ids import is_run_id, rfc3339
+from stowage.runs.audit_notes import audit_note
 from stowage.runs.record import FAMILIES, Run, StageMoment, new_item
 from stowage.settings import settings
 

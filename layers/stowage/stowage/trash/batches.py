@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 
-from stowage.entities import Entity, Reference
+from stowage.basics.errors import ConflictError
+from stowage.basics.ids import new_operation_id
+from stowage.entities.declaration import Entity, Reference
 from stowage.entry.telemetry import logger
-from stowage.errors import ConflictError
-from stowage.ids import new_operation_id
-from stowage.postgres.bulk import Stamp
-from stowage.postgres.connection import PURGE, Connection
-from stowage.postgres.purge import Purged, purge_records
-from stowage.postgres.purge_due import BATCH, Batch, begin_purge, next_children
-from stowage.postgres.purge_references import empty_references
-from stowage.postgres.transactions import transact
+from stowage.postgres.edits.bulk import Stamp
+from stowage.postgres.session.connection import PURGE, Connection
+from stowage.postgres.session.transactions import transact
+from stowage.postgres.trash.purge import Purged, purge_records
+from stowage.postgres.trash.purge_due import BATCH, Batch, begin_purge, next_children
+from stowage.postgres.trash.purge_references import empty_references
 from stowage.tenants import Tenant
 
 

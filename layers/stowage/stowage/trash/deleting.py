@@ -6,14 +6,14 @@ from contextlib import suppress
 from datetime import datetime
 from typing import NoReturn
 
-from stowage.entities import Entity
-from stowage.errors import ConflictError, GoneError, UnavailableError
-from stowage.ids import new_operation_id
-from stowage.postgres.bulk import Stamp
-from stowage.postgres.connection import PURGE, Connection
-from stowage.postgres.purge import purge_records
-from stowage.postgres.purge_due import fits_one_batch
-from stowage.postgres.transactions import transact
+from stowage.basics.errors import ConflictError, GoneError, UnavailableError
+from stowage.basics.ids import new_operation_id
+from stowage.entities.declaration import Entity
+from stowage.postgres.edits.bulk import Stamp
+from stowage.postgres.session.connection import PURGE, Connection
+from stowage.postgres.session.transactions import transact
+from stowage.postgres.trash.purge import purge_records
+from stowage.postgres.trash.purge_due import fits_one_batch
 from stowage.tenants import Tenant
 from stowage.trash.batches import Purge, purge_large
 from stowage.trash.items import locate

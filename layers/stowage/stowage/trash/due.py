@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from stowage.aws import table
 from stowage.aws.functions import invoke_later
 from stowage.aws.table import Below, ConditionFailedError
-from stowage.ids import rfc3339
+from stowage.basics.ids import rfc3339
 from stowage.settings import settings
 
 HOUR = 3

@@ -5,13 +5,14 @@ from typing import Annotated, Literal, NotRequired, TypedDict
 
 from pydantic import AfterValidator, BaseModel, ConfigDict
 
+from stowage.basics.errors import BadRequestError, GoneError, NotFoundError
+from stowage.basics.ids import decode_id, encode_id, rfc3339
+from stowage.basics.paging import Pagination
 from stowage.bulk.deleting import must_have_trash
-from stowage.entities import ENTITIES, Entity
-from stowage.errors import BadRequestError, GoneError, NotFoundError
-from stowage.ids import decode_id, encode_id, rfc3339
-from stowage.paging import Pagination
-from stowage.postgres.connection import Connection
-from stowage.postgres.trash import TrashRow, find_in_trash
+from stowage.entities.declaration import Entity
+from stowage.entities.declared import ENTITIES
+from stowage.postgres.session.connection import Connection
+from stowage.postgres.trash.trash import TrashRow, find_in_trash
 from stowage.tenants import Tenant
 from stowage.trash.retention import days_until
 

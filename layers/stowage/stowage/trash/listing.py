@@ -2,11 +2,12 @@
 
 from datetime import datetime
 
-from stowage.entities import ENTITIES, Entity
-from stowage.paging import paginate
-from stowage.postgres.connection import Connection
-from stowage.postgres.transactions import look, transact
-from stowage.postgres.trash import count_trash, list_trash, recount_trash
+from stowage.basics.paging import paginate
+from stowage.entities.declaration import Entity
+from stowage.entities.declared import ENTITIES
+from stowage.postgres.session.connection import Connection
+from stowage.postgres.session.transactions import look, transact
+from stowage.postgres.trash.trash import count_trash, list_trash, recount_trash
 from stowage.tenants import Tenant
 from stowage.trash.items import SHOWN_TOGETHER, TrashPage, entity_named, show_item
 

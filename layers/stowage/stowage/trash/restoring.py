@@ -4,16 +4,17 @@ import json
 from collections.abc import Sequence
 from datetime import datetime
 
-from stowage.entities import ENTITIES, Entity
-from stowage.errors import ConflictError, Detail
-from stowage.ids import new_operation_id
-from stowage.postgres.bulk import Stamp
-from stowage.postgres.connection import Connection
-from stowage.postgres.idempotency import IdempotencyKey, KeptAnswer, keep, replayed
-from stowage.postgres.journal import append_changes
-from stowage.postgres.operations import summary
-from stowage.postgres.transactions import retry_unique, transact
-from stowage.postgres.trash import (
+from stowage.basics.errors import ConflictError, Detail
+from stowage.basics.ids import new_operation_id
+from stowage.entities.declaration import Entity
+from stowage.entities.declared import ENTITIES
+from stowage.postgres.edits.bulk import Stamp
+from stowage.postgres.journal.changes import append_changes
+from stowage.postgres.journal.operations import summary
+from stowage.postgres.session.connection import Connection
+from stowage.postgres.session.idempotency import IdempotencyKey, KeptAnswer, keep, replayed
+from stowage.postgres.session.transactions import retry_unique, transact
+from stowage.postgres.trash.trash import (
     Clash,
     find_clashes,
     lock_for_restoring,

@@ -2,16 +2,16 @@
 
 from dataclasses import dataclass
 
-from stowage.errors import BadRequestError
-from stowage.exports.filters import EVERYTHING, Filters, parse_filters
+from stowage.basics.errors import BadRequestError
+from stowage.entities.filters import EVERYTHING, Filters, parse_filters
 from stowage.exports.formats.csv import csv_file
 from stowage.exports.formats.export import Export, FileFormat
 from stowage.exports.formats.gdpr import gdpr_file
 from stowage.exports.formats.json import json_file, ndjson_file
 from stowage.exports.formats.parquet import parquet_file
 from stowage.exports.formats.xlsx import xlsx_file
-from stowage.postgres.connection import Connection
-from stowage.postgres.selection import Column, expected, select, select_everything
+from stowage.postgres.reads.selection import Column, expected, select, select_everything
+from stowage.postgres.session.connection import Connection
 
 __all__ = [
     "CONTENT_TYPES",

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 
-from stowage.postgres.copy import Rows, Snapshot
-from stowage.postgres.rendering import copy_csv
-from stowage.postgres.selection import Selection
+from stowage.postgres.reads.copy import Rows, Snapshot
+from stowage.postgres.reads.rendering import copy_csv
+from stowage.postgres.reads.selection import Selection
 
 
 def csv_file(snapshot: Snapshot, selection: Selection) -> Iterator[bytes]:

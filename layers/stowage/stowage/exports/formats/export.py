@@ -2,10 +2,10 @@
 
 from collections.abc import Callable, Iterator
 
-from stowage.errors import TransientRunError
-from stowage.postgres.connection import Connection
-from stowage.postgres.copy import Snapshot
-from stowage.postgres.selection import Selection
+from stowage.basics.errors import TransientRunError
+from stowage.postgres.reads.copy import Snapshot
+from stowage.postgres.reads.selection import Selection
+from stowage.postgres.session.connection import Connection
 
 type FileFormat = Callable[[Snapshot, Selection], Iterator[bytes]]
 """What makes a file of a selection's rows, piece by piece."""

@@ -1,7 +1,7 @@
 """Cells that a spreadsheet would take for a formula, and back (DESIGN §6.13; OWASP, CSV Injection).
 
-Postgres neutralises them while it writes a CSV (`stowage.postgres.rendering`); this is the same rule for one text, and
-the inverse that an import applies.
+Postgres neutralises them while it writes a CSV (`stowage.postgres.reads.rendering`); this is the same rule for one
+text, and the inverse that an import applies.
 """
 
 import re

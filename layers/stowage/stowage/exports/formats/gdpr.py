@@ -4,8 +4,8 @@ from collections.abc import Iterator, Sequence
 
 from stowage.exports.formats.export import FileFormat
 from stowage.pipeline.zip import ZipStream
-from stowage.postgres.copy import Snapshot
-from stowage.postgres.selection import Selection
+from stowage.postgres.reads.copy import Snapshot
+from stowage.postgres.reads.selection import Selection
 
 
 def gdpr_file(snapshot: Snapshot, selections: Sequence[Selection], file: FileFormat, extension: str) -> Iterator[bytes]:

@@ -3,9 +3,9 @@
 import json
 from collections.abc import Iterator
 
-from stowage.postgres.copy import Snapshot
-from stowage.postgres.rendering import copy_json
-from stowage.postgres.selection import Selection
+from stowage.postgres.reads.copy import Snapshot
+from stowage.postgres.reads.rendering import copy_json
+from stowage.postgres.reads.selection import Selection
 
 
 def ndjson_file(snapshot: Snapshot, selection: Selection) -> Iterator[bytes]:

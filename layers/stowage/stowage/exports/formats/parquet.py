@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from stowage.errors import RunError
-from stowage.postgres.copy import Rows, Snapshot
-from stowage.postgres.rendering import copy_values
-from stowage.postgres.selection import Column, Selection
+from stowage.basics.errors import RunError
+from stowage.postgres.reads.copy import Rows, Snapshot
+from stowage.postgres.reads.rendering import copy_values
+from stowage.postgres.reads.selection import Column, Selection
 
 if TYPE_CHECKING:
     import pyarrow

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from xml.sax.saxutils import escape
 
 from stowage.pipeline.zip import ZipStream
-from stowage.postgres.copy import Rows, Snapshot
-from stowage.postgres.rendering import BOOLEAN, CELL_END, MOMENT, NULL, NUMBER, VALUE_END, copy_cells
-from stowage.postgres.selection import Selection
+from stowage.postgres.reads.copy import Rows, Snapshot
+from stowage.postgres.reads.rendering import BOOLEAN, CELL_END, MOMENT, NULL, NUMBER, VALUE_END, copy_cells
+from stowage.postgres.reads.selection import Selection
 
 SHEET_ROWS = 1_048_575
 """Data rows of a sheet: Excel has 1,048,576, one is the header."""

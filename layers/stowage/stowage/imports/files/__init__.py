@@ -7,12 +7,13 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from stowage import jobs
+from stowage.access.identity import Identity
 from stowage.aws import objects, table
 from stowage.aws.table import ABSENT, ConditionFailedError, Put, Update, Write
-from stowage.entities import ENTITIES, Entity
-from stowage.errors import BadRequestError, ConflictError, Detail, NotFoundError
-from stowage.identity import Identity
-from stowage.ids import is_run_id, new_run_id, rfc3339
+from stowage.basics.errors import BadRequestError, ConflictError, Detail, NotFoundError
+from stowage.basics.ids import is_run_id, new_run_id, rfc3339
+from stowage.entities.declaration import Entity
+from stowage.entities.declared import ENTITIES
 from stowage.imports.files.records import FileImportCreated, FileImportRequest, FileImportSpec, UploadForm
 from stowage.runs.record import Kind, Run
 from stowage.runs.request import IdempotencyKey

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from stowage.entities import Entity
-from stowage.errors import RunError
+from stowage.basics.errors import RunError
+from stowage.entities.declaration import Entity
 
 RESULT_COLUMNS = ("_line", "_status", "_id", "_code", "_error", "_text")
 """What our own result files add to a file's columns; passed over when such a file is uploaded again."""

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any
 
-from stowage.entities import Entity
-from stowage.errors import RunError
+from stowage.basics.errors import RunError
+from stowage.entities.declaration import Entity
 from stowage.exports.formats.formulas import restore
 from stowage.imports.files.columns import DELETED_AT, Columns, field_names
 from stowage.imports.files.reading import Broken, Row

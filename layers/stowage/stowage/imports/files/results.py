@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Any, Literal, Protocol
 
-from stowage.entities import Entity
+from stowage.entities.declaration import Entity
 from stowage.exports.formats.formulas import neutralise, restore
 from stowage.imports.files.columns import RESULT_COLUMNS, field_names
 from stowage.imports.files.preparing import new_id
@@ -20,7 +20,7 @@ from stowage.imports.files.reading import Broken, Place, Rows, open_rows
 from stowage.imports.files.reading.csv import CsvRows
 from stowage.imports.files.records import FileImportSpec
 from stowage.imports.files.validating import as_text
-from stowage.postgres.import_batches import BatchOutcome
+from stowage.postgres.edits.file_batches import BatchOutcome
 
 type Result = Literal["successful", "failed", "unprocessed"]
 

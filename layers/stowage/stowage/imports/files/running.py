@@ -13,9 +13,9 @@ from typing import Any
 
 from stowage.aws.stored_files import open_stored
 from stowage.aws.uploads import MultipartUpload
-from stowage.entities import ENTITIES
-from stowage.errors import CancelledError, RunError, StowageError
-from stowage.ids import new_operation_id, rfc3339
+from stowage.basics.errors import CancelledError, RunError, StowageError
+from stowage.basics.ids import new_operation_id, rfc3339
+from stowage.entities.declared import ENTITIES
 from stowage.imports.files.columns import match_header
 from stowage.imports.files.preparing import BATCH_BYTES, BATCH_ROWS, Batch, Prepared, Preparer
 from stowage.imports.files.reading import Place, Row, Rows, open_rows
@@ -25,8 +25,7 @@ from stowage.imports.files.validating import row_types
 from stowage.imports.files.writing import write_batch
 from stowage.pipeline.threads import DaemonThreads
 from stowage.pipeline.transfer import transfer
-from stowage.postgres.connection import APP, connect
-from stowage.postgres.import_batches import (
+from stowage.postgres.edits.file_batches import (
     BatchOutcome,
     ImportSession,
     Progress,
@@ -34,7 +33,8 @@ from stowage.postgres.import_batches import (
     close_import,
     read_outcomes,
 )
-from stowage.postgres.imports import Author
+from stowage.postgres.edits.inserts import Author
+from stowage.postgres.session.connection import APP, connect
 from stowage.runs.lane import Clock
 from stowage.runs.manifest import write_manifest
 from stowage.runs.progress import FencedError, Reporter

@@ -10,8 +10,9 @@ from typing import Annotated, Any, NotRequired, TypedDict, get_args
 from pydantic import BeforeValidator, ConfigDict, StringConstraints, TypeAdapter, ValidationError
 from pydantic import Field as Constraint
 
-from stowage.entities import ENTITIES, Field
-from stowage.moments import Moment
+from stowage.basics.moments import Moment
+from stowage.entities.declaration import Field
+from stowage.entities.declared import ENTITIES
 from stowage.records.models import FITS_64_BITS
 
 LONGEST_ERROR = 500

@@ -4,13 +4,13 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from stowage.entities import Entity
-from stowage.errors import UnavailableError
+from stowage.basics.errors import UnavailableError
+from stowage.entities.declaration import Entity
 from stowage.imports.files.preparing import Prepared
 from stowage.imports.files.records import OnConflict
-from stowage.postgres.import_batches import BatchOutcome, ImportSession
-from stowage.postgres.record_rules import Problem
-from stowage.postgres.savepoints import Refused
+from stowage.postgres.edits.file_batches import BatchOutcome, ImportSession
+from stowage.postgres.edits.rules import Problem
+from stowage.postgres.session.savepoints import Refused
 from stowage.records.failures import IN_THE_WAY, Failure, explain, explain_refusal
 
 _TRIES = 6

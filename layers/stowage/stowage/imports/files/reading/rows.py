@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from stowage.errors import RunError
+from stowage.basics.errors import RunError
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""What every capability speaks in: errors, ids, times, pages, sizes. Imports no capability."""

@@ -1,0 +1,232 @@
+"""Which rows an export takes: the filters of a request, each read as the type of the field it names (CONTRACT §1)."""
+
+import re
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from math import isfinite
+from typing import Literal, get_args, get_origin
+
+from stowage.basics.errors import BadRequestError, Detail
+from stowage.basics.ids import decode_id
+from stowage.entities.declaration import Entity, Field
+from stowage.entities.declared import ENTITIES
+
+JOURNAL = "audit"
+"""The data type of the journal's entries."""
+EVERYTHING = "gdpr"
+"""The data type of the zip of everything that a tenant holds."""
+JOURNAL_FILTERS = ("actor", "operation", "entity", "type")
+"""The fields of a journal entry that a filter may name; its `id` is that of the record it is about."""
+LARGEST_NUMBER = 10**38
+"""The table keeps 38 digits (DynamoDB developer guide, "Data types"); no column holds more than 19."""
+GENERAL_FILTERS = ("search", "createdAfter", "createdBefore", "ids")
+
+type FilterValue = str | int | float | bool
+
+
+@dataclass(frozen=True)
+class Filters:
+    """What a row has to be: each of `any_of` (a field's name, the values it may have), and all the others.
+
+    `created_after` is the first moment taken, `created_before` the first one not taken any more, so that windows that
+    meet share no row. `ids` are raw ids.
+    """
+
+    any_of: tuple[tuple[str, tuple[FilterValue, ...]], ...] = ()
+    search: str | None = None
+    created_after: datetime | None = None
+    created_before: datetime | None = None
+    ids: tuple[str, ...] | None = None
+
+
+def parse_filters(data_type: str, raw: Mapping[str, object] | None) -> Filters:
+    """Read the filters of an export of `data_type`, an entity's plural or `audit`; null and empty ones are dropped.
+
+    A value is a string, number, boolean or a list of them. In a string commas separate values, of which any will do;
+    for a text field the whole string is one of them too, so that `Pine, Oak & Co` finds what bears that name. Strings
+    of a list are taken as they are. Ids come raw or encoded (CONTRACT §0, Ids in paths). Moments are RFC 3339, or a
+    date for its first moment in UTC. BadRequestError with one detail for each bad filter, named `filters.{key}`.
+    """
+    reading = _Reading(data_type)
+    for key, value in (raw or {}).items():
+        if value is None or value in ("", []):
+            continue
+        try:
+            reading.take(key, value)
+        except ValueError as error:
+            reading.details.append({"field": f"filters.{key}", "message": str(error)})
+    if reading.details:
+        first = reading.details[0]
+        raise BadRequestError(
+            f"The filter {first['field'].removeprefix('filters.')!r} is not one we take: {first['message']}.",
+            "invalid_filter",
+            details=reading.details,
+        )
+    return Filters(tuple(reading.any_of), reading.search, reading.after, reading.before, reading.ids)
+
+
+class _Reading:
+    """The filters of one request while they are read, and what is wrong with them."""
+
+    def __init__(self, data_type: str) -> None:
+        self.entity: Entity | None = None
+        if data_type == JOURNAL:
+            self.allowed: tuple[str, ...] = JOURNAL_FILTERS
+        elif data_type in ENTITIES:
+            self.entity = ENTITIES[data_type]
+            self.allowed = self.entity.filters
+        else:
+            raise BadRequestError(
+                f"{data_type!r} takes no filters; these do: {', '.join((*ENTITIES, JOURNAL))}.", "unknown_data_type"
+            )
+        self.details: list[Detail] = []
+        self.any_of: list[tuple[str, tuple[FilterValue, ...]]] = []
+        self.search: str | None = None
+        self.after: datetime | None = None
+        self.before: datetime | None = None
+        self.ids: tuple[str, ...] | None = None
+
+    def take(self, key: str, value: object) -> None:
+        """Read one filter. ValueError, whose message completes a sentence, for one that cannot be meant."""
+        if not all(map(_is_scalar, value if isinstance(value, list) else [value])):
+            raise ValueError("expected a text, a number of at most 38 digits, true, false or a list of them")
+        match key:
+            case "search":
+                self.search = _text(value)
+            case "createdAfter":
+                self.after = _moment(value)
+            case "createdBefore":
+                self.before = _moment(value)
+            case "ids":
+                self.ids = _both_forms(_texts(value))
+            case _ if key in self.allowed:
+                if values := self._values(key, value):
+                    self.any_of.append((key, values))
+            case _:
+                raise ValueError(f"expected one of {', '.join((*self.allowed, *GENERAL_FILTERS))}")
+
+    def _values(self, key: str, value: object) -> tuple[FilterValue, ...]:
+        declared = self.entity
+        field = declared.field(key) if declared else Field(key, key, "text")
+        assert field is not None, f"{key} is declared as a filter but is no field"
+        match field.type:
+            case "text":
+                if choices := self._choices(key):
+                    return tuple(_chosen(piece, choices) for piece in _pieces(value))
+                return _both_forms(_texts(value)) if declared and declared.holds_id(key) else _texts(value)
+            case "integer":
+                return tuple(_integer(piece) for piece in _pieces(value))
+            case "number":
+                return tuple(_number(piece) for piece in _pieces(value))
+            case "boolean":
+                return tuple(_boolean(piece) for piece in _pieces(value))
+            case "timestamp":
+                return tuple(_moment(piece).isoformat() for piece in _pieces(value))
+
+    def _choices(self, key: str) -> tuple[str, ...]:
+        """The values of a field that only takes some."""
+        info = self.entity.model.model_fields.get(key) if self.entity else None
+        annotation = info.annotation if info else None
+        return get_args(annotation) if get_origin(annotation) is Literal else ()
+
+
+def _is_scalar(value: object) -> bool:
+    match value:
+        case None | bool() | str():
+            return True
+        case int() | float():
+            return value == 0 or 1 / LARGEST_NUMBER < abs(value) < LARGEST_NUMBER
+    return False
+
+
+# Python's own reading takes 1_000 and ٣ too.
+_WHOLE = re.compile(r"[+-]?\d+", re.ASCII)
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+
+
+def _pieces(value: object) -> list[object]:
+    """A filter's values: of a list its elements, of a string what stands between its commas."""
+    if isinstance(value, str):
+        return [piece.strip() for piece in value.split(",") if piece.strip()]
+    if isinstance(value, Sequence):
+        return [piece for piece in value if piece is not None and piece != ""]
+    return [value]
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    """A text field's values; of a string with commas the whole as well."""
+    pieces = _pieces(value)
+    if isinstance(value, str):
+        pieces.append(value)
+    return tuple(dict.fromkeys(_text(piece) for piece in pieces))
+
+
+def _both_forms(ids: tuple[str, ...]) -> tuple[str, ...]:
+    """Ids as they were given and as decoded: either form is accepted, and a raw id may look like an encoded one."""
+    return tuple(dict.fromkeys(form for given in ids for form in (given, decode_id(given)) if "\0" not in form))
+
+
+def _text(value: object) -> str:
+    match value:
+        case bool():
+            return "true" if value else "false"
+        case str() if "\0" in value or any("\ud800" <= character <= "\udfff" for character in value):
+            raise ValueError("expected a text without NUL characters and lone surrogates")
+        case str() | int() | float():
+            return str(value)
+    raise ValueError("expected a text")
+
+
+def _chosen(value: object, choices: tuple[str, ...]) -> str:
+    if value not in choices:
+        raise ValueError(f"expected one of {', '.join(choices)}")
+    return str(value)
+
+
+def _integer(value: object) -> int:
+    match value:
+        case bool():
+            pass
+        case int():
+            return value
+        case float() if value.is_integer():
+            return int(value)
+        case str() if _WHOLE.fullmatch(value):
+            with suppress(ValueError):  # more digits than Python reads
+                return int(value)
+    raise ValueError("expected a whole number")
+
+
+def _number(value: object) -> float:
+    match value:
+        case bool():
+            pass
+        case str() if not _NUMBER.fullmatch(value):
+            pass
+        case str() | int() | float():
+            with suppress(OverflowError):
+                number = float(value)
+                if isfinite(number):
+                    return number
+    raise ValueError("expected a number")
+
+
+def _boolean(value: object) -> bool:
+    match value:
+        case bool():
+            return value
+        case "true":
+            return True
+        case "false":
+            return False
+    raise ValueError("expected true or false")
+
+
+def _moment(value: object) -> datetime:
+    if isinstance(value, str):
+        with suppress(ValueError, OverflowError):
+            moment = datetime.fromisoformat(value)
+            return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    raise ValueError("expected a time as in RFC 3339, such as 2026-01-31T09:00:00Z, or a date")

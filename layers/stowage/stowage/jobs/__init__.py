@@ -1,0 +1,299 @@
+"""Runs of every kind, as jobs (CONTRACT §2)."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+from statistics import median
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel
+
+from stowage.aws import objects
+from stowage.aws.table import Item
+from stowage.basics.errors import BadRequestError
+from stowage.basics.ids import is_run_id, rfc3339
+from stowage.exports.records import link_url
+from stowage.runs.record import ACTIVE_LIST, FINAL, UNFINISHED, Lane, Run, StageMoment
+from stowage.runs.store import newest_runs, stages_of, with_progress
+from stowage.settings import settings
+
+# On-demand prices in us-east-1, in USD: https://aws.amazon.com/fargate/pricing/, https://aws.amazon.com/lambda/pricing/
+FARGATE_CPU_HOUR, FARGATE_GB_HOUR = 0.04048, 0.004445
+LAMBDA_SECOND = 1.769 * 0.0000166667
+"""Of `RunInlineFunction`, by its memory in the template."""
+
+
+def _in_utc(moment: datetime) -> datetime:
+    try:
+        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except OverflowError:
+        raise ValueError("not a time between the years 1 and 9999 in UTC") from None
+
+
+Since = Annotated[datetime, AfterValidator(_in_utc)]
+"""The first moment of a list, in UTC where it names no zone."""
+
+
+class JobProgress(BaseModel):
+    """How far a job is."""
+
+    stage: str
+    percent: float
+    bytes: int
+    rows: int
+    message: str
+
+
+class Job(BaseModel):
+    """One run, whatever its kind."""
+
+    id: str
+    type: str
+    project_id: str
+    status: str
+    progress: JobProgress
+    attempts: int
+    max_attempts: int
+    last_error: str | None
+    created_at: str
+    started_at: str | None
+    completed_at: str | None
+    result: dict[str, Any] | None
+
+
+class AttemptEntry(BaseModel):
+    """One attempt in a timeline."""
+
+    n: int
+    started_at: str | None
+    ended_at: str | None
+    error: str | None
+
+
+class StageEntry(BaseModel):
+    """One moment in a timeline, and the attempt that it belongs to."""
+
+    stage: str
+    at: str
+    attempt: int | None = None
+
+
+class Timeline(BaseModel):
+    """What a run did and when, what proves its artifact, and about what it cost.
+
+    `stages` are in the order of time: `created`, `retried`, `expired` and the run's endings, and each attempt's own:
+    `planning`, `starting`, `checking`, `copying`, `storing`, `recording`, and how it ended. The last of `attempts` has
+    no end while it goes on.
+    """
+
+    stages: list[StageEntry]
+    attempts: list[AttemptEntry]
+    manifest: dict[str, Any] | None
+    cost_usd: float
+
+
+class Day(BaseModel):
+    """A day's runs by outcome, the bytes they stored and how long the median one took."""
+
+    day: str
+    completed: int
+    failed: int
+    cancelled: int
+    unfinished: int
+    bytes: int
+    median_ms: int | None
+
+
+class JobStats(BaseModel):
+    """Runs per day; `success_rate` is of those that completed or failed, null when there were none."""
+
+    days: list[Day]
+    total: int
+    completed: int
+    failed: int
+    cancelled: int
+    bytes: int
+    median_ms: int | None
+    success_rate: float | None
+
+
+def job(run: Run, now: datetime, progress: Item | None = None, base_url: str | None = None) -> Job:
+    """A run as a job; `progress` is read where it was not given and the run has not completed. With `base_url` the
+    result of an import has links to its files (None: the caller may fetch none).
+    """
+    run, progress = with_progress(run, progress)
+    return Job(
+        id=run.id,
+        type=run.kind,
+        project_id=run.tenant,
+        status=run.status,
+        progress=_progress(run, progress),
+        attempts=run.tries,
+        max_attempts=settings().max_attempts,
+        last_error=run.error.message if run.error else None,
+        created_at=run.created_at,
+        started_at=run.started_at,
+        completed_at=run.completed_at,
+        result=_result(run, now, base_url),
+    )
+
+
+def _progress(run: Run, item: Item | None) -> JobProgress:
+    if item is None:
+        artifact = run.artifact
+        return JobProgress(
+            stage=run.status,
+            percent=100 if run.status == "completed" else 0,
+            bytes=artifact.size_bytes if artifact else 0,
+            rows=artifact.rows if artifact else 0,
+            message=run.error.message if run.error else f"{run.status.capitalize()}.",
+        )
+    return JobProgress(
+        stage=item["stage"], percent=item["percent"], bytes=item["bytes"], rows=item["rows"], message=item["message"]
+    )
+
+
+def _result(run: Run, now: datetime, base_url: str | None) -> dict[str, Any] | None:
+    if run.artifact is None:
+        return None
+    artifact, expired = run.artifact, run.is_expired(now)
+    if run.kind == "import":
+        links = dict.fromkeys(artifact.files) if expired else _links(run, base_url)
+        return {"import_id": run.id, **artifact.outcome, "files": links, "expired": expired}
+    told = {"file_name": artifact.file_name, "size_bytes": artifact.size_bytes, "sha256": artifact.sha256}
+    if run.kind == "export":
+        return {"export_id": run.id, **told, "rows": artifact.rows, "expired": expired}
+    return {"backup_id": run.id, **told, "download_path": f"/api/backup/{run.id}/download"}
+
+
+def _links(run: Run, base_url: str | None) -> dict[str, str | None]:
+    """A link to each of a run's files, good as long as they live."""
+    assert run.artifact is not None
+    expires_at = run.expires_at
+    if base_url is None or expires_at is None:
+        return dict.fromkeys(run.artifact.files)
+    return {name: link_url(run.tenant, run.id, expires_at, base_url, name) for name in run.artifact.files}
+
+
+def list_jobs(
+    tenants: Iterable[str] | None,
+    now: datetime,
+    *,
+    kind: str | None,
+    status: str | None,
+    since: datetime | None,
+    cursor: str | None,
+    limit: int,
+    base_url: str | None = None,
+) -> tuple[list[Job], str | None]:
+    """A page of these tenants' runs (None: every tenant's), newest first, and the cursor of the next page."""
+    where: dict[str, object] = {}
+    if kind:
+        where["kind"] = kind
+    if status:
+        where["status"] = status
+    if cursor is not None and not is_run_id(cursor):
+        raise BadRequestError(
+            "That cursor is none of ours; take next_cursor of the page before.",
+            "invalid_cursor",
+            details=[{"field": "cursor", "message": "not a cursor"}],
+        )
+    found = newest_runs(tenants, now.date(), since=_first(since, now), before=cursor, where=where)
+    runs = list(islice(found, limit + 1))
+    more = len(runs) > limit
+    return [job(run, now, base_url=base_url) for run in runs[:limit]], runs[limit - 1].id if more else None
+
+
+def _first(since: datetime | None, now: datetime) -> datetime:
+    """The first moment that a list reaches back to: no record is older than the oldest backup, or than `run_days`."""
+    oldest = now - timedelta(days=max(settings().run_days, settings().backup_days + 7))
+    return oldest if since is None else max(oldest, since)
+
+
+def read_timeline(run: Run, now: datetime) -> Timeline:
+    """A run's timeline."""
+    run, progress = with_progress(run)
+    attempts = [
+        AttemptEntry(n=entry.n, started_at=entry.started_at, ended_at=entry.ended_at, error=entry.error)
+        for entry in run.attempts
+    ]
+    stages = _stages(run, now)
+    cost = sum(_cost(entry.lane, entry.started_at, entry.ended_at) for entry in run.attempts)
+    if run.status in UNFINISHED and run.due_list == ACTIVE_LIST:
+        attempts.append(AttemptEntry(n=run.attempt, started_at=run.attempt_started_at, ended_at=None, error=None))
+        stages += _entries(stages_of(run, progress), run.attempt)
+        cost += _cost(run.lane, run.attempt_started_at, rfc3339(now))
+    manifest = None
+    if run.artifact and not run.is_expired(now):
+        manifest = objects.read_json(run.artifact.bucket, run.artifact.manifest_key)
+    stages.sort(key=lambda entry: entry.at)
+    return Timeline(stages=stages, attempts=attempts, manifest=manifest, cost_usd=round(cost, 6))
+
+
+def _stages(run: Run, now: datetime) -> list[StageEntry]:
+    """The moments of a run and of its attempts that have ended."""
+    stages = [StageEntry(stage="created", at=run.created_at)]
+    for attempt in run.attempts:
+        stages += _entries(attempt.stages, attempt.n)
+        if attempt.outcome:
+            stages.append(StageEntry(stage=attempt.outcome, at=attempt.ended_at, attempt=attempt.n))
+    endings = list(run.earlier)
+    if run.completed_at and run.status in FINAL:
+        endings.append(StageMoment(stage=run.status, at=run.completed_at))
+    # A run that was cancelled while it waited ended without an attempt.
+    told = {(entry.stage, entry.at) for entry in stages}
+    stages += _entries(moment for moment in endings if (moment.stage, moment.at) not in told)
+    if run.expires_at and run.is_expired(now):
+        stages.append(StageEntry(stage="expired", at=run.expires_at))
+    return stages
+
+
+def _entries(moments: Iterable[StageMoment], attempt: int | None = None) -> list[StageEntry]:
+    return [StageEntry(stage=moment.stage, at=moment.at, attempt=attempt) for moment in moments]
+
+
+def _cost(lane: Lane | None, started_at: str | None, ended_at: str) -> float:
+    if not started_at:
+        return 0.0
+    ran = datetime.fromisoformat(ended_at) - datetime.fromisoformat(started_at)
+    return ran.total_seconds() * (_worker_second() if lane == "worker" else LAMBDA_SECOND)
+
+
+def _worker_second() -> float:
+    cpus, gigabytes = settings().worker_cpu / 1024, settings().worker_memory / 1024
+    return (cpus * FARGATE_CPU_HOUR + gigabytes * FARGATE_GB_HOUR) / 3600
+
+
+def read_stats(tenants: Iterable[str] | None, now: datetime, days: int) -> JobStats:
+    """What happened to these tenants' runs of the last `days` days, today included."""
+    midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
+    begin = midnight - timedelta(days=days - 1)
+    by_day: dict[str, list[Run]] = defaultdict(list)
+    for run in newest_runs(tenants, now.date(), since=begin, before=None, where={}):
+        by_day[run.created_at[:10]].append(run)
+    every = [run for runs in by_day.values() for run in runs]
+    whole = _day("", every)
+    judged = whole.completed + whole.failed
+    return JobStats(
+        days=[_day(day, by_day[day]) for day in ((begin + timedelta(n)).date().isoformat() for n in range(days))],
+        total=len(every),
+        completed=whole.completed,
+        failed=whole.failed,
+        cancelled=whole.cancelled,
+        bytes=whole.bytes,
+        median_ms=whole.median_ms,
+        success_rate=round(whole.completed / judged, 4) if judged else None,
+    )
+
+
+def _day(day: str, runs: list[Run]) -> Day:
+    durations = [took for run in runs if run.status == "completed" and (took := run.duration_ms) is not None]
+    outcomes = {status: sum(run.status == status for run in runs) for status in FINAL}
+    return Day(
+        day=day,
+        **outcomes,
+        unfinished=sum(run.status in UNFINISHED for run in runs),
+        bytes=sum(run.artifact.size_bytes for run in runs if run.artifact),
+        median_ms=round(median(durations)) if durations else None,
+    )

@@ -1,0 +1,1 @@
+"""pg_dump of one schema: what it holds, how far it is, what it must not hold."""

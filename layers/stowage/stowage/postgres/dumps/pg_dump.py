@@ -1,0 +1,241 @@
+"""pg_dump of exactly one schema as a source of the pipeline."""
+
+import contextlib
+import os
+import re
+import select
+import signal
+import subprocess
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Literal
+
+from stowage.basics.errors import RunError, TransientRunError
+from stowage.postgres.dumps.namespaces import ArchiveNamespaces, PlainNamespaces
+from stowage.postgres.session.refusals import REFUSALS
+
+DumpFormat = Literal["sql", "tar", "custom"]
+FORMAT_LETTERS: dict[DumpFormat, str] = {"sql": "p", "tar": "t", "custom": "c"}
+
+READ_BYTES = 256 * 1024
+PIPE_BYTES = 1024 * 1024
+"""Linux's limit for an unprivileged process: pg_dump goes on while we hash and cut a part."""
+GATHER_SECONDS = 0.0005
+"""pg_dump writes 4 KiB at a time; a short rest lets them gather into a chunk that is worth a call of the compressor."""
+GATHER_BELOW = 64 * 1024
+SILENCE_SECONDS = 0.5
+STDERR_BYTES = 64 * 1024
+TERMINATE_SECONDS = 1.0
+EXIT_SECONDS = 30.0
+
+
+class Dump:
+    """One run of pg_dump: `environment` is libpq's (PGHOST, PGPASSWORD, …), which only that process gets.
+
+    `snapshot` is one that another session of the same database exported (`contents.SnapshotContents`), so that what we
+    count there and what is dumped here agree. `lock_wait_seconds` bounds the wait for a table that someone holds
+    exclusively.
+    """
+
+    rows = 0
+
+    def __init__(
+        self,
+        schema: str,
+        dump_format: DumpFormat,
+        environment: Mapping[str, str],
+        *,
+        snapshot: str | None = None,
+        binary: str = "pg_dump",
+        lock_wait_seconds: float = 60,
+    ) -> None:
+        self.schema = schema
+        self.process: subprocess.Popen[bytes] | None = None
+        self._command = dump_command(
+            schema, dump_format, snapshot=snapshot, binary=binary, lock_wait_seconds=lock_wait_seconds
+        )
+        self._environment = child_environment(environment)
+        self._stderr = b""
+        self._namespaces: PlainNamespaces | ArchiveNamespaces
+        if dump_format == "sql":
+            self._namespaces = PlainNamespaces(schema)
+        else:
+            self._namespaces = ArchiveNamespaces(schema, beside(binary, "pg_restore"), self._environment)
+
+    def chunks(self) -> Iterator[bytes]:
+        """Start pg_dump and give what it writes; `b""` twice a second while it writes nothing (it may wait for a
+        lock).
+        """
+        stdout, stderr = self._start()
+        poll = select.poll()
+        poll.register(stdout, select.POLLIN)
+        poll.register(stderr, select.POLLIN)
+        reading = {stdout, stderr}
+        while reading:
+            ready = [fd for fd, _ in poll.poll(SILENCE_SECONDS * 1000)]
+            if not ready:
+                yield b""
+            for fd in ready:
+                data = os.read(fd, READ_BYTES)
+                if not data:
+                    poll.unregister(fd)
+                    reading.discard(fd)
+                elif fd == stderr:
+                    self._stderr = (self._stderr + data)[:STDERR_BYTES]
+                else:
+                    self._namespaces.feed(data)
+                    yield data
+                    if len(data) < GATHER_BELOW:
+                        time.sleep(GATHER_SECONDS)
+
+    def finish(self) -> None:
+        """Return only if pg_dump ended by itself with 0 and the archive holds this schema alone.
+
+        Its exit code alone tells whole from partial: to the pipe a killed pg_dump is a clean end of file.
+        """
+        assert self.process is not None, "finish comes after the chunks"
+        try:
+            code = self.process.wait(EXIT_SECONDS)
+        except subprocess.TimeoutExpired as error:
+            raise TransientRunError("pg_dump closed its output and did not end.", "dump_interrupted") from error
+        if code != 0:
+            raise dump_error(code, self._stderr.decode(errors="replace"), self.schema)
+        self._namespaces.finish()
+
+    def close(self) -> None:
+        """End pg_dump and whatever it started: SIGTERM, on which it cancels its query in the server, then SIGKILL."""
+        self._namespaces.close()
+        process, self.process = self.process, None
+        if process is None:
+            return
+        for signal_number, seconds in ((signal.SIGTERM, TERMINATE_SECONDS), (signal.SIGKILL, None)):
+            if process.poll() is None:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal_number)
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(seconds)
+        for stream in (process.stdout, process.stderr):
+            if stream:
+                stream.close()
+
+    def _start(self) -> tuple[int, int]:
+        try:
+            self.process = subprocess.Popen(
+                self._command,
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                bufsize=0,
+                pipesize=PIPE_BYTES,
+                start_new_session=True,
+            )
+        except FileNotFoundError as error:
+            raise RunError("There is no pg_dump here.", "pg_dump_missing") from error
+        assert self.process.stdout is not None
+        assert self.process.stderr is not None
+        return self.process.stdout.fileno(), self.process.stderr.fileno()
+
+
+def dump_command(
+    schema: str,
+    dump_format: DumpFormat,
+    *,
+    snapshot: str | None = None,
+    binary: str = "pg_dump",
+    lock_wait_seconds: float = 60,
+) -> list[str]:
+    """Give the command line. Never `-b`: it dumps every large object of the database, other tenants' too.
+
+    No password stands here, and compression is always off: ours is five times as fast and beside pg_dump, not in it.
+    """
+    command = [
+        binary,
+        f"--format={FORMAT_LETTERS[dump_format]}",
+        "--compress=0",
+        f"--schema={schema_pattern(schema)}",
+        "--strict-names",
+        "--no-sync",
+        "--no-password",
+        f"--lock-wait-timeout={round(lock_wait_seconds * 1000)}",
+    ]
+    if snapshot:
+        command.append(f"--snapshot={snapshot}")
+    return command
+
+
+def schema_pattern(schema: str) -> str:
+    """Quote a name for pg_dump's `-n`, which takes a pattern: only within double quotes are `*`, `?`, `|`, `.` and
+    capitals themselves (psql's documentation, "Patterns").
+    """
+    return '"' + schema.replace('"', '""') + '"'
+
+
+def child_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """Give a child's whole environment: nothing of ours but the path, its messages in English so that we can read
+    them.
+    """
+    inherited = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR", "LD_LIBRARY_PATH") if name in os.environ}
+    return {**inherited, "LC_ALL": "C", **environment}
+
+
+def beside(binary: str, other: str) -> str:
+    """Give another of Postgres's programs from where `binary` is."""
+    folder, _, _ = binary.rpartition("/")
+    return f"{folder}/{other}" if folder else other
+
+
+def pg_dump_version(binary: str = "pg_dump") -> str:
+    """Give pg_dump's version as it names it (`18.4`, `19beta1`); RunError where there is none."""
+    try:
+        answer = subprocess.run([binary, "--version"], capture_output=True, text=True, timeout=30, check=True)
+    except (OSError, subprocess.SubprocessError) as error:
+        raise RunError("There is no pg_dump here.", "pg_dump_missing") from error
+    found = re.search(r"\) (\S+)", answer.stdout)
+    if not found:
+        raise RunError("pg_dump does not tell its version.", "pg_dump_missing")
+    return found[1]
+
+
+PERMANENT: Sequence[tuple[str, str, str]] = (
+    *REFUSALS,
+    (r"permission denied for (\w+ \S+)", "permission_denied", "The dump role may not read {}."),
+    (r"lacks? (?:SELECT )?privilege", "permission_denied", "The dump role may not read everything in {schema}."),
+    (r"may lack SELECT privilege on the sequence", "permission_denied", "The dump role may not read a sequence."),
+    (r"no matching schemas were found", "schema_missing", "There is no schema {schema}."),
+    (r"server version mismatch", "server_newer", "The server is newer than pg_dump."),
+    (r"row-level security policy for table (\S+)", "row_level_security", "Row-level security hides rows of {}."),
+)
+TRANSIENT: Sequence[tuple[str, str, str]] = (
+    # --lock-wait-timeout is a statement_timeout to the server
+    (r"(?:lock|statement) timeout", "lock_timeout", "A table of {schema} stayed locked."),
+    (r"out of memory", "out_of_memory", "There was not enough memory for the dump."),
+    (r"snapshot \S+ does not exist|invalid snapshot", "snapshot_lost", "The dump's snapshot was gone."),
+    (
+        r"too many (?:clients|connections)|connection slots|starting up|shutting down|connection to server"
+        r"|server closed the connection|terminating connection|could not receive data|SSL connection|no connection to",
+        "connection_lost",
+        "The connection to the database was lost.",
+    ),
+)
+
+
+def dump_error(code: int, stderr: str, schema: str) -> RunError:
+    """Give the error for pg_dump's exit code and messages; its own words are a note for the log, not for the client.
+
+    pg_dump gives no SQLSTATE, so its messages have to be read; unknown ones count as worth another attempt.
+    """
+    error = _told_by_messages(code, stderr, schema)
+    if stderr:
+        error.add_note(f"pg_dump ended with {code}: {stderr}")
+    return error
+
+
+def _told_by_messages(code: int, stderr: str, schema: str) -> RunError:
+    if code < 0:
+        return TransientRunError(f"pg_dump was killed ({signal.strsignal(-code) or -code}).", "dump_killed")
+    for rules, kind in ((PERMANENT, RunError), (TRANSIENT, TransientRunError)):
+        for pattern, name, sentence in rules:
+            if found := re.search(pattern, stderr):
+                return kind(sentence.format(*found.groups(), schema=schema), name)
+    return TransientRunError(f"pg_dump failed (exit code {code}).", "dump_failed")

@@ -1,0 +1,94 @@
+"""What would end a dump is told before it starts: a run that cannot succeed should fail in a second, not after an
+hour.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Any, LiteralString
+
+import psycopg
+
+from stowage.basics.errors import RunError
+
+NAMED_RELATIONS = 5
+"""How many relations a message names before it only counts."""
+
+
+@dataclass(frozen=True)
+class Preflight:
+    """What was found: versions as they name themselves (`18.4`), and the number of relations that a dump will read."""
+
+    server_version: str
+    client_version: str
+    relations: int
+
+
+SERVER: LiteralString = """
+    SELECT current_setting('server_version_num')::int / 10000 AS major, current_setting('server_version') AS version
+"""
+SCHEMA: LiteralString = """
+    SELECT oid, has_schema_privilege(oid, 'USAGE') AS usable FROM pg_namespace WHERE nspname = %(schema)s
+"""
+# Tables with their partitions are read by COPY, which wants the privilege on the whole table; sequences are read one by
+# one. Views, indexes and foreign tables are only described. row_security_active tells for us, now, whether rows would
+# be hidden.
+RELATIONS: LiteralString = """
+    SELECT c.relname AS name,
+           c.relkind = 'S' AS is_sequence,
+           CASE WHEN c.relkind = 'S' THEN has_sequence_privilege(c.oid, 'SELECT')
+                ELSE has_table_privilege(c.oid, 'SELECT') END AS readable,
+           c.relkind <> 'S' AND c.relrowsecurity AND row_security_active(c.oid) AS filtered
+    FROM pg_class c
+    WHERE c.relnamespace = %(schema)s AND c.relkind IN ('r', 'p', 'S')
+    ORDER BY c.relname
+"""
+
+
+def preflight(connection: psycopg.Connection[Any], schema: str, client_version: str) -> Preflight:
+    """Check, as the role that will dump, that pg_dump of `client_version` can dump this schema whole.
+
+    Raises RunError: `server_newer` (pg_dump refuses a server of a later major version), `schema_missing`,
+    `permission_denied` (naming the relations), `row_level_security` (pg_dump would refuse rather than leave rows out).
+    """
+    with connection.cursor() as cursor:
+        server_major, server_version = cursor.execute(SERVER).fetchone() or (0, "")
+        if server_major > major(client_version):
+            raise RunError(
+                f"The server is version {server_version}, newer than pg_dump {client_version}, which refuses it.",
+                "server_newer",
+            )
+        found = cursor.execute(SCHEMA, {"schema": schema}).fetchone()
+        if found is None:
+            raise RunError(f"There is no schema {schema}.", "schema_missing")
+        oid, usable = found
+        if not usable:
+            raise RunError(f"The dump role may not use the schema {schema}.", "permission_denied")
+        relations = cursor.execute(RELATIONS, {"schema": oid}).fetchall()
+    if unreadable := [name for name, _, readable, _ in relations if not readable]:
+        raise RunError(f"The dump role may not read {_some(unreadable)} in {schema}.", "permission_denied")
+    if filtered := [name for name, _, _, filters in relations if filters]:
+        raise RunError(
+            f"Row-level security would hide rows of {_some(filtered)} in {schema} from the dump role, "
+            "which needs BYPASSRLS.",
+            "row_level_security",
+        )
+    return Preflight(server_version, client_version, len(relations))
+
+
+def must_exist(connection: psycopg.Connection[Any], schema: str) -> None:
+    """RunError `schema_missing` where there is no schema of that name."""
+    if connection.execute(SCHEMA, {"schema": schema}).fetchone() is None:
+        raise RunError(f"There is no schema {schema}.", "schema_missing")
+
+
+def major(version: str) -> int:
+    """Give the major version of `18.4`, `19beta1`."""
+    found = re.match(r"\d+", version)
+    if not found:
+        raise RunError(f"{version!r} is no version of pg_dump.", "pg_dump_missing")
+    return int(found[0])
+
+
+def _some(names: list[str]) -> str:
+    more = len(names) - NAMED_RELATIONS
+    return ", ".join(names[:NAMED_RELATIONS]) + (f" and {more} more" if more > 0 else "")

@@ -1,0 +1,1 @@
+"""Changes of records: insert, update, delete, assign, undo."""

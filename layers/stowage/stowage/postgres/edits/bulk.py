@@ -1,0 +1,378 @@
+"""Bulk edits: many records changed by a few statements, however many, with their journal in the same transaction.
+
+Every function here is called inside a transaction (`stowage.postgres.session.transactions`). Rows are locked first,
+parents before children and ids in order, so that overlapping requests wait for each other instead of deadlocking; a
+statement of its own looks at them afterwards, because only that one sees what was committed while the lock was awaited.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import psycopg
+from psycopg import sql
+from psycopg.types.json import Jsonb
+
+from stowage.entities.declaration import Entity
+from stowage.postgres.edits.relations import has_children, lock_children, outside_trash, table_of, text_array
+from stowage.tenants import Tenant
+
+
+@dataclass(frozen=True)
+class Stamp:
+    """What every row of an operation carries; `purge_at` is when what it deletes goes for good."""
+
+    operation: str
+    actor: str
+    at: datetime
+    purge_at: datetime
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of the ids asked for: `codes` in their order, None for success.
+
+    `cascaded` counts, by entity, what came along.
+    """
+
+    codes: list[str | None]
+    cascaded: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def succeeded(self) -> int:
+        """How many of the ids asked for."""
+        return self.codes.count(None)
+
+
+_LOCK = sql.SQL("""
+WITH locked AS MATERIALIZED (
+    SELECT id, {trashed} AS trashed FROM {table} AS record WHERE id = ANY(%(ids)s::text[]) ORDER BY id FOR UPDATE
+)
+SELECT asked.n, CASE WHEN locked.id IS NULL THEN 'not_found' ELSE 'already_deleted' END
+FROM unnest(%(ids)s::text[]) WITH ORDINALITY AS asked (id, n)
+LEFT JOIN locked ON locked.id = asked.id
+WHERE locked.id IS NULL OR locked.trashed
+""")
+
+
+def lock_records(connection: psycopg.Connection, schema: str, declared: Entity, ids: Sequence[str]) -> Outcome:
+    """Lock these records until the transaction ends: `not_found`, `already_deleted`, or None where it may be edited."""
+    trashed = sql.SQL("record.deleted_at IS NOT NULL") if declared.soft_delete else sql.SQL("false")
+    statement = _LOCK.format(table=table_of(schema, declared), trashed=trashed)
+    codes: list[str | None] = [None] * len(ids)
+    for n, code in connection.execute(statement, {"ids": text_array(ids)}):
+        codes[n - 1] = code
+    return Outcome(codes)
+
+
+_JUDGE = sql.SQL("""
+WITH found AS (
+    SELECT asked.n, {restricted} AS has_children, {children} AS children
+    FROM unnest(%(ids)s::text[]) WITH ORDINALITY AS asked (id, n)
+    JOIN {table} AS record ON record.id = asked.id
+),
+summed AS (
+    SELECT *, sum(children) FILTER (WHERE NOT has_children AND children <= %(most)s) OVER (ORDER BY n) AS running
+    FROM found
+)
+SELECT n, CASE WHEN has_children THEN 'has_children' ELSE 'too_large' END
+FROM summed
+WHERE has_children OR children > %(most)s OR (children > 0 AND running > %(most)s)
+""")
+
+_CHILDREN = sql.SQL("""
+(SELECT count(*) FROM (
+    SELECT FROM {table} AS child WHERE child.{column} = record.id AND {outside} LIMIT %(most)s + 1
+) AS few)
+""")
+
+
+_GO_ALONG = sql.SQL("""
+(SELECT count(*) FROM (
+    SELECT FROM {table} AS child WHERE child.{column} = ANY(%(ids)s::text[]) AND {outside} LIMIT %(most)s + 1
+) AS few)
+""")
+
+
+def _judge(
+    connection: psycopg.Connection, schema: str, declared: Entity, ids: Sequence[str], most: int
+) -> dict[int, str]:
+    """Which of these locked records may not be deleted, by their place: because of what refers to them.
+
+    What would go along is counted for each record only where all of it together is too much.
+    """
+    cascades = [
+        {
+            "table": table_of(schema, child),
+            "column": sql.Identifier(child.column(reference.field)),
+            "outside": outside_trash(child, "child"),
+        }
+        for child, reference in declared.children("cascade")
+    ]
+    given = {"ids": text_array(ids), "most": most}
+    counted = False
+    if cascades:
+        total = sql.SQL("SELECT ") + sql.SQL(" + ").join(_GO_ALONG.format(**cascade) for cascade in cascades)
+        row = connection.execute(total, given).fetchone()
+        counted = row is not None and row[0] > most
+    if not counted and not declared.children("restrict"):
+        return {}
+    counts = [_CHILDREN.format(**cascade) for cascade in cascades] if counted else [sql.SQL("0")]
+    statement = _JUDGE.format(
+        table=table_of(schema, declared),
+        restricted=has_children(schema, declared, "record"),
+        children=sql.SQL(" + ").join(counts),
+    )
+    return {n - 1: code for n, code in connection.execute(statement, given)}
+
+
+_DELETE = sql.SQL("""
+WITH image AS MATERIALIZED (
+    SELECT jsonb_build_object(
+               'deleted_at', NULL, 'deleted_by', NULL, 'purge_at', NULL, 'deleted_operation', NULL
+           ) AS before,
+           jsonb_build_object(
+               'deleted_at', %(at)s::timestamptz, 'deleted_by', %(actor)s::text,
+               'purge_at', %(purge_at)s::timestamptz, 'deleted_operation', %(operation)s::text
+           ) AS after
+),
+changed AS (
+    UPDATE {table} AS record
+    SET deleted_at = %(at)s, deleted_by = %(actor)s, purge_at = %(purge_at)s, deleted_operation = %(operation)s,
+        deleted_with = NULL
+    WHERE record.id = ANY(%(ids)s::text[]) AND record.deleted_at IS NULL
+    RETURNING record.id
+),
+{cascades}
+lines AS (
+    SELECT 0 AS part, n, %(entity)s::text AS entity, id, before, after
+    FROM changed JOIN unnest(%(ids)s::text[]) WITH ORDINALITY AS asked (id, n) USING (id), image
+    {cascaded_lines}
+),
+taken AS MATERIALIZED (
+    SELECT stowage.take_seqs(%(tenant)s, (SELECT count(*) FROM lines) + {summaries}) AS base
+),
+counted AS (
+    UPDATE stowage.trash_counts SET listed = listed + (SELECT count(*) FROM changed)
+    FROM taken WHERE tenant = %(tenant)s AND entity = %(entity)s AND taken.base >= 0
+),
+written AS (
+    INSERT INTO stowage.changes (tenant, seq, operation, entity, id, type, before, after, actor, at)
+    SELECT %(tenant)s, taken.base + row_number() OVER (ORDER BY part, n, id), %(operation)s, entity, id,
+           'deleted', before, after, %(actor)s, %(at)s
+    FROM taken, lines
+    {summary}
+)
+SELECT {counts}
+""")
+
+_CASCADE = sql.SQL("""
+{name} AS (
+    UPDATE {table} AS record
+    SET deleted_at = %(at)s, deleted_by = %(actor)s, purge_at = %(purge_at)s, deleted_operation = %(operation)s,
+        deleted_with = record.{column}
+    WHERE record.{column} = ANY(%(ids)s::text[]) AND record.deleted_at IS NULL
+    RETURNING record.id, record.{column} AS parent
+),
+""")
+
+_CASCADED_LINES = sql.SQL("""
+    UNION ALL
+    SELECT {part}, 0, {entity}, id, before || jsonb_build_object('deleted_with', NULL),
+           after || jsonb_build_object('deleted_with', parent)
+    FROM {name}, image
+""")
+
+_SUMMARY = sql.SQL("""
+    UNION ALL
+    SELECT %(tenant)s, taken.base + (SELECT count(*) FROM lines) + 1, %(operation)s, %(entity)s, %(operation)s,
+           'operation', NULL, %(told)s{cascaded}, %(actor)s, %(at)s
+    FROM taken
+""")
+
+
+def delete_records(
+    connection: psycopg.Connection,
+    tenant: Tenant,
+    declared: Entity,
+    ids: Sequence[str],
+    stamp: Stamp,
+    *,
+    most_children: int,
+    kind: str | None = "delete",
+    **told: object,
+) -> Outcome:
+    """Move records to the trash with what goes with them, journalled under one operation.
+
+    Codes: `not_found`, `already_deleted`, `has_children` (records outside the trash that refer to it and stay),
+    `too_large` (with the children of those before it in the request, more than `most_children`). The summary is of
+    that kind and with what else is told; kind None: none is written. Four statements, five where children come along.
+    """
+    outcome = lock_records(connection, tenant.schema, declared, ids)
+    places = [place for place, code in enumerate(outcome.codes) if code is None]
+    refused = _judge(connection, tenant.schema, declared, [ids[place] for place in places], most_children)
+    for n, code in refused.items():
+        outcome.codes[places[n]] = code
+    return delete_locked(connection, tenant, declared, ids, outcome, stamp, kind=kind, **told)
+
+
+def delete_locked(
+    connection: psycopg.Connection,
+    tenant: Tenant,
+    declared: Entity,
+    ids: Sequence[str],
+    outcome: Outcome,
+    stamp: Stamp,
+    *,
+    kind: str | None,
+    **told: object,
+) -> Outcome:
+    """Move those of the locked records to the trash that have no code yet; `outcome` with what came along."""
+    good = [record_id for record_id, code in zip(ids, outcome.codes, strict=True) if code is None]
+    lock_children(connection, tenant.schema, declared, good, sql.SQL("deleted_at IS NULL"))
+    cascades = [
+        (sql.Identifier(f"cascaded_{n}"), child, reference)
+        for n, (child, reference) in enumerate(declared.children("cascade"))
+    ]
+    counts = [sql.SQL("(SELECT count(*) FROM {})").format(name) for name, _, _ in cascades]
+    cascaded = sql.SQL(" || jsonb_build_object('cascaded', jsonb_build_object({}))").format(
+        sql.SQL(", ").join(
+            sql.SQL("{}, {}").format(sql.Literal(child.name), count)
+            for (_, child, _), count in zip(cascades, counts, strict=True)
+        )
+    )
+    statement = _DELETE.format(
+        table=table_of(tenant.schema, declared),
+        cascades=sql.SQL("").join(
+            _CASCADE.format(
+                name=name,
+                table=table_of(tenant.schema, child),
+                column=sql.Identifier(child.column(reference.field)),
+            )
+            for name, child, reference in cascades
+        ),
+        cascaded_lines=sql.SQL("").join(
+            _CASCADED_LINES.format(part=sql.Literal(part), entity=sql.Literal(child.name), name=name)
+            for part, (name, child, _) in enumerate(cascades, 1)
+        ),
+        summaries=sql.Literal(1 if kind else 0),
+        summary=_SUMMARY.format(cascaded=cascaded if cascades else sql.SQL("")) if kind else sql.SQL(""),
+        counts=sql.SQL(", ").join(counts) if counts else sql.SQL("NULL"),
+    )
+    row = connection.execute(
+        statement,
+        {
+            "ids": text_array(good),
+            "tenant": tenant.id,
+            "entity": declared.name,
+            "operation": stamp.operation,
+            "actor": stamp.actor,
+            "at": stamp.at,
+            "purge_at": stamp.purge_at,
+            "told": Jsonb(_counts(kind, outcome) | told),
+        },
+    ).fetchone()
+    assert row is not None
+    came = {child.name: int(n) for (_, child, _), n in zip(cascades, row, strict=False) if n}
+    return Outcome(outcome.codes, came)
+
+
+def _counts(kind: str | None, outcome: Outcome) -> dict[str, Any]:
+    total, succeeded = len(outcome.codes), outcome.succeeded
+    return {"kind": kind, "total": total, "succeeded": succeeded, "failed": total - succeeded}
+
+
+_ASSIGN = sql.SQL("""
+WITH old AS MATERIALIZED (
+    SELECT asked.n, record.id, record.updated_at, {columns}
+    FROM unnest(%(ids)s::text[]) WITH ORDINALITY AS asked (id, n)
+    JOIN {table} AS record ON record.id = asked.id
+    WHERE ({columns}) IS DISTINCT FROM ({values})
+),
+changed AS (
+    UPDATE {table} AS record SET updated_at = %(at)s, {assignments}
+    FROM old WHERE record.id = old.id
+    RETURNING old.n, record.id, {before} AS before, {after} AS after
+),
+taken AS MATERIALIZED (
+    SELECT stowage.take_seqs(%(tenant)s, (SELECT count(*) FROM changed) + 1) AS base
+)
+INSERT INTO stowage.changes (tenant, seq, operation, entity, id, type, before, after, actor, at)
+SELECT %(tenant)s, taken.base + row_number() OVER (ORDER BY n), %(operation)s, %(entity)s, id, 'updated', before, after,
+       %(actor)s, %(at)s
+FROM taken, changed
+UNION ALL
+SELECT %(tenant)s, taken.base + (SELECT count(*) FROM changed) + 1, %(operation)s, %(entity)s, %(operation)s,
+       'operation', NULL, %(told)s, %(actor)s, %(at)s
+FROM taken
+""")
+
+
+def assign_records(
+    connection: psycopg.Connection,
+    tenant: Tenant,
+    declared: Entity,
+    ids: Sequence[str],
+    values: Mapping[str, str | None],
+    stamp: Stamp,
+    *,
+    kind: str,
+) -> Outcome:
+    """Give these records the same values (by field name), journalled under one operation.
+
+    Codes: `not_found`, `already_deleted`. A record that has the values already succeeds and is left as it is. Two
+    statements; what the values refer to has been locked before.
+    """
+    outcome = lock_records(connection, tenant.schema, declared, ids)
+    columns = {declared.column(name): value for name, value in values.items()}
+    names = [sql.Identifier(column) for column in columns]
+    given = [sql.Placeholder(f"value_{n}") + sql.SQL("::text") for n in range(len(columns))]
+
+    def image(row: str) -> sql.Composed:
+        parts = [
+            sql.SQL("{}, {}.{}").format(sql.Literal(column), sql.Identifier(row), sql.Identifier(column))
+            for column in (*columns, "updated_at")
+        ]
+        return sql.SQL("jsonb_build_object({})").format(sql.SQL(", ").join(parts))
+
+    statement = _ASSIGN.format(
+        table=table_of(tenant.schema, declared),
+        columns=sql.SQL(", ").join(sql.SQL("record.{}").format(name) for name in names),
+        values=sql.SQL(", ").join(given),
+        assignments=sql.SQL(", ").join(
+            sql.SQL("{} = {}").format(name, value) for name, value in zip(names, given, strict=True)
+        ),
+        before=image("old"),
+        after=image("record"),
+    )
+    connection.execute(
+        statement,
+        {
+            "ids": text_array([record_id for record_id, code in zip(ids, outcome.codes, strict=True) if code is None]),
+            "tenant": tenant.id,
+            "entity": declared.name,
+            "operation": stamp.operation,
+            "actor": stamp.actor,
+            "at": stamp.at,
+            "told": Jsonb(_counts(kind, outcome)),
+            **{f"value_{n}": value for n, value in enumerate(columns.values())},
+        },
+    )
+    return outcome
+
+
+_LOCK_TARGET = sql.SQL("SELECT {columns} FROM {table} WHERE id = %s AND {outside} FOR SHARE")
+
+
+def lock_target(
+    connection: psycopg.Connection, schema: str, declared: Entity, record_id: str, *fields: str
+) -> tuple[Any, ...] | None:
+    """These fields of a record outside the trash, which nobody may delete until the transaction ends; None: no such."""
+    statement = _LOCK_TARGET.format(
+        columns=sql.SQL(", ").join(sql.Identifier(declared.column(name)) for name in ("id", *fields)),
+        table=table_of(schema, declared),
+        outside=outside_trash(declared, declared.table),
+    )
+    row = connection.execute(statement, (record_id,)).fetchone()
+    return None if row is None else row[1:]

@@ -1,0 +1,254 @@
+"""What a record must satisfy beside its types, as SQL: its references inside the tenant, its unique fields, the checks.
+
+A reference names a live record. Where both that record and this one belong to a third (an account and its group both
+have a brand), it must be the same one.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal, LiteralString
+
+import psycopg
+from psycopg import sql
+from psycopg.rows import class_row
+
+from stowage.entities.declaration import Entity, Reference
+from stowage.entities.declared import ENTITIES
+from stowage.postgres.edits.relations import outside_trash, table_of
+
+
+@dataclass(frozen=True)
+class Parent:
+    """A reference as SQL needs it: `shared` are columns that must be equal here and there."""
+
+    field: str
+    column: str
+    entity: Entity
+    shared: tuple[str, ...]
+
+    @property
+    def cte(self) -> sql.Identifier:
+        """The name under which the live parents stand in a statement."""
+        return sql.Identifier(f"parent_{self.column}")
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns of this record that say which parent it has and whose."""
+        return (self.column, *self.shared)
+
+
+def parents_of(entity: Entity) -> list[Parent]:
+    """An entity's references, in the order of their declaration."""
+    return [
+        Parent(reference.field, entity.column(reference.field), ENTITIES[reference.entity], _shared(entity, reference))
+        for reference in entity.references
+    ]
+
+
+def _shared(entity: Entity, reference: Reference) -> tuple[str, ...]:
+    own = {(other.field, other.entity) for other in entity.references if other is not reference}
+    parent = ENTITIES[reference.entity]
+    return tuple(entity.column(other.field) for other in parent.references if (other.field, other.entity) in own)
+
+
+def followers_of(entity: Entity) -> list[tuple[Entity, Parent]]:
+    """The entities whose records must agree with records of this one, each with its reference here."""
+    return [
+        (child, parent)
+        for child in ENTITIES.values()
+        for parent in parents_of(child)
+        if parent.entity is entity and parent.shared
+    ]
+
+
+# Against FOR UPDATE, which whoever moves or deletes the parent takes first; not against each other.
+_PARENT = sql.SQL("""
+{cte} AS MATERIALIZED (
+    SELECT {columns} FROM {table} AS parent WHERE {live} AND id IN ({wanted}) ORDER BY id FOR KEY SHARE
+)""")
+
+
+def parent_cte(schema: str, parent: Parent, wanted: sql.Composable) -> sql.Composed:
+    """The live parents among the ids that `wanted` selects, kept alive until the transaction ends."""
+    return _PARENT.format(
+        cte=parent.cte,
+        columns=sql.SQL(", ").join(sql.Identifier(column) for column in ("id", *parent.shared)),
+        table=table_of(schema, parent.entity),
+        live=outside_trash(parent.entity, "parent"),
+        wanted=wanted,
+    )
+
+
+_HAS_PARENT = sql.SQL("({column} IS NULL OR ({columns}) IN (SELECT {parent_columns} FROM {cte}))")
+
+
+def has_parent(parent: Parent, row: sql.Composable) -> sql.Composed:
+    """The condition that a row (`row` is what stands before the dot) has that parent among the live ones, or none."""
+    return _HAS_PARENT.format(
+        column=column_of(row, parent.column),
+        columns=sql.SQL(", ").join(column_of(row, column) for column in parent.columns),
+        parent_columns=sql.SQL(", ").join(sql.Identifier(column) for column in ("id", *parent.shared)),
+        cte=parent.cte,
+    )
+
+
+def column_of(row: sql.Composable, column: str) -> sql.Composed:
+    """`row.column`, where `row` may be a composite in parentheses."""
+    return sql.SQL("{}.{}").format(row, sql.Identifier(column))
+
+
+type Kind = Literal["id", "unique", "reference", "shared", "followed", "check"]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Why the `n`th record (from 1) cannot be as it is to be.
+
+    `kind`: `id` is taken; another record has the same `unique` fields (`about` is the rule's number); the `reference`
+    `about` names no live record, or one of another parent (`shared`); records that `followed` it would not any more;
+    a `check` of the columns `about`, with commas between. `other` is the id of the record in the way, if there is one.
+    """
+
+    n: int
+    kind: Kind
+    about: str
+    other: str | None
+
+
+_CHECKS = """
+SELECT array_to_string(ARRAY(
+           SELECT attname FROM pg_attribute WHERE attrelid = conrelid AND attnum = ANY(conkey) ORDER BY attnum
+       ), ','),
+       pg_get_expr(conbin, conrelid)
+FROM pg_constraint WHERE conrelid = to_regclass(%s) AND contype = 'c' AND conbin IS NOT NULL
+ORDER BY conname
+"""
+
+_TAKEN = sql.SQL("""
+SELECT n, 'id' AS kind, 'id' AS about, found.id AS other
+FROM candidates JOIN {table} AS found ON found.id = candidates.id
+""")
+_DUPLICATED = sql.SQL("""
+SELECT n, 'unique', {rule}, found.id
+FROM candidates JOIN {table} AS found ON {equal}
+WHERE {live} AND {distinct}
+""")
+_TWICE = sql.SQL("""
+SELECT n, 'unique', {rule}, NULL
+FROM (
+    SELECT n, row_number() OVER (PARTITION BY {columns} ORDER BY n) AS place FROM candidates
+    WHERE {given} AND num_nulls({columns}) = 0
+) AS ranked
+WHERE place > 1
+""")
+_DANGLING = sql.SQL("""
+SELECT n, 'reference', {field}, NULL
+FROM candidates
+WHERE {given} AND candidates.{column} IS NOT NULL
+  AND NOT EXISTS (SELECT FROM {table} AS parent WHERE parent.id = candidates.{column} AND {live})
+""")
+_ASTRAY = sql.SQL("""
+SELECT n, 'shared', {field}, parent.{shared}
+FROM candidates JOIN {table} AS parent ON parent.id = candidates.{column} AND {live}
+WHERE {given} AND parent.{shared} IS DISTINCT FROM candidates.{shared}
+""")
+_LEFT_BEHIND = sql.SQL("""
+SELECT n, 'followed', {name}, NULL
+FROM candidates
+WHERE {given} AND EXISTS (SELECT FROM {table} AS child WHERE child.{column} = candidates.id)
+""")
+_UNCHECKED = sql.SQL("SELECT n, 'check', {columns}, NULL FROM candidates WHERE NOT coalesce(({condition}), true)")
+_UNION = sql.SQL(" UNION ALL ")
+_JUDGED = sql.SQL("WITH {candidates} SELECT * FROM ({problems}) AS found (n, kind, about, other) ORDER BY n")
+_ALWAYS, _OTHERS = sql.SQL("true"), sql.SQL("found.id <> candidates.id")
+
+
+def find_problems(
+    connection: psycopg.Connection,
+    schema: str,
+    entity: Entity,
+    candidates: sql.Composable,
+    parameters: dict[str, object],
+    *,
+    existing: bool,
+) -> list[Problem] | None:
+    """Why records cannot be as they are to be, in their order; or None where a value does not even fit its column, so
+    that the database cannot say more. The number of statements does not depend on theirs.
+
+    `candidates` defines the CTE of that name: the columns of the entity's table as they would be, `n`, and for
+    `existing` records `changes`, the names of the columns that would change. Those are compared with each other too;
+    new ones are not, for of those that are alike the first may come in.
+    """
+    table = table_of(schema, entity)
+    name = table.as_string(connection)
+    checks = connection.execute(_CHECKS, (name,)).fetchall()
+    problems: list[sql.Composable] = [] if existing else [_TAKEN.format(table=table)]
+    for n, rule in enumerate(entity.unique):
+        problems.append(
+            _DUPLICATED.format(
+                rule=sql.Literal(str(n)),
+                table=table,
+                equal=sql.SQL(" AND ").join(_equal(entity.column(field)) for field in rule),
+                live=outside_trash(entity, "found"),
+                distinct=_OTHERS if existing else _ALWAYS,
+            )
+        )
+        if existing:
+            own = [entity.column(field) for field in rule]
+            columns = sql.SQL(", ").join(map(sql.Identifier, own))
+            problems.append(_TWICE.format(rule=sql.Literal(str(n)), columns=columns, given=_changes(own)))
+    for parent in parents_of(entity):
+        problems += _parent_problems(schema, parent, existing=existing)
+    if existing:
+        for child, parent in followers_of(entity):
+            problems.append(
+                _LEFT_BEHIND.format(
+                    name=sql.Literal(child.name),
+                    given=_changes(parent.shared),
+                    table=table_of(schema, child),
+                    column=sql.Identifier(parent.column),
+                )
+            )
+    # The conditions are the database's own, written by whoever owns the table.
+    problems += [
+        _UNCHECKED.format(columns=sql.Literal(columns), condition=_as_written(condition))
+        for columns, condition in checks
+    ]
+    if not problems:
+        return []
+    statement = _JUDGED.format(candidates=candidates, problems=_UNION.join(problems))
+    try:
+        with connection.transaction(), connection.cursor(row_factory=class_row(Problem)) as cursor:
+            return cursor.execute(statement, parameters).fetchall()
+    except psycopg.DataError:
+        return None
+
+
+def _parent_problems(schema: str, parent: Parent, *, existing: bool) -> Iterable[sql.Composable]:
+    common = {
+        "field": sql.Literal(parent.field),
+        "column": sql.Identifier(parent.column),
+        "table": table_of(schema, parent.entity),
+        "live": outside_trash(parent.entity, "parent"),
+    }
+    yield _DANGLING.format(given=_changes((parent.column,)) if existing else _ALWAYS, **common)
+    for shared in parent.shared:
+        given = _changes((parent.column, shared)) if existing else _ALWAYS
+        yield _ASTRAY.format(given=given, shared=sql.Identifier(shared), **common)
+
+
+_EQUAL = sql.SQL("found.{0} = candidates.{0}")
+_CHANGES = sql.SQL("candidates.changes && ARRAY[{}]")
+
+
+def _equal(column: str) -> sql.Composed:
+    return _EQUAL.format(sql.Identifier(column))
+
+
+def _changes(columns: Iterable[str]) -> sql.Composed:
+    return _CHANGES.format(sql.SQL(", ").join(map(sql.Literal, columns)))
+
+
+def _as_written(condition: LiteralString) -> sql.SQL:
+    """An expression of the catalog's, in a statement that takes parameters."""
+    return sql.SQL(condition.replace("%", "%%"))

@@ -1,0 +1,468 @@
+"""Undo, read from the journal: what an operation did to each record, and whether the record still is as it left it.
+
+The operation's rows have been locked by `stowage.postgres.journal.operations.lock_operation`; the records are locked
+here, and only then looked at. What somebody has edited meanwhile, through us or by SQL of their own, is left alone.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import LiteralString
+
+import psycopg
+from psycopg import sql
+
+from stowage.entities.declaration import Entity
+from stowage.entities.declared import ENTITIES
+from stowage.postgres.edits.bulk import Stamp, lock_records
+from stowage.postgres.edits.relations import (
+    any_of,
+    breaks_a_rule,
+    has_children,
+    lacks_parent,
+    outside_trash,
+    parents,
+    table_of,
+)
+from stowage.postgres.edits.rules import followers_of, parents_of
+from stowage.postgres.journal.operations import Operation
+from stowage.tenants import Tenant
+
+_PART: LiteralString = """
+WITH changed AS (
+    SELECT seq FROM stowage.changes
+    WHERE tenant = %(tenant)s AND operation = %(undone)s AND entity = %(entity)s
+      AND type IN ('created', 'updated', 'deleted') AND seq < %(end)s
+    ORDER BY seq DESC
+),
+part AS MATERIALIZED (SELECT seq FROM changed LIMIT %(most)s)
+SELECT min(seq), (SELECT count(*) FROM changed WHERE seq < (SELECT min(seq) FROM part)) FROM part
+"""
+_NO_END = 2**63 - 1
+
+
+@dataclass(frozen=True)
+class Part:
+    """Changes of an operation by their numbers, from `first` to before `end`; `remaining` lie before them."""
+
+    first: int
+    end: int
+    remaining: int
+
+
+def next_part(connection: psycopg.Connection, tenant: str, operation: Operation, most: int) -> Part:
+    """The last changes of an operation that have not been undone yet, `most` of them at most.
+
+    What a record held is free again once those that took it later have gone back.
+    """
+    end = _NO_END if operation.undone_down_to is None else operation.undone_down_to
+    given = {"tenant": tenant, "undone": operation.id, "entity": operation.entity, "end": end, "most": most}
+    row = connection.execute(_PART, given).fetchone()
+    assert row is not None, "an aggregate gives one row"
+    return Part(row[0] or 0, end, row[1])
+
+
+@dataclass(frozen=True)
+class Undoing:
+    """One operation of a tenant, being undone by the operation that `stamp` names."""
+
+    connection: psycopg.Connection
+    tenant: Tenant
+    operation: Operation
+    stamp: Stamp
+
+    @property
+    def declared(self) -> Entity:
+        """The entity that the operation was about."""
+        return ENTITIES[self.operation.entity]
+
+    def given(self, places: Sequence[int] = ()) -> dict[str, object]:
+        """The parameters of every statement here; `places` are those of records to leave alone, from 1."""
+        return {
+            "left_alone": list(places),
+            "tenant": self.tenant.id,
+            "undone": self.operation.id,
+            "entity": self.operation.entity,
+            "operation": self.stamp.operation,
+            "actor": self.stamp.actor,
+            "at": self.stamp.at,
+        }
+
+    def judged(self, statement: sql.Composed, count: int) -> list[str | None]:
+        """The codes that a statement of (place from 1, code) gives so many records."""
+        codes: list[str | None] = [None] * count
+        for n, code in self.connection.execute(statement, self.given()):
+            codes[n - 1] = code
+        return codes
+
+
+# A file may change a record in several rows. They are one change here, from before the first to after the last, which
+# is undone where the last is; and what the operation made itself and then changed, it made. A record's rows are found
+# by its id, whatever the planner expects of the operation. An image that the purge has blanked holds but its hash.
+_GATHER = sql.SQL("""
+CREATE TEMPORARY TABLE undoing ON COMMIT DROP AS
+WITH part AS MATERIALIZED (
+    SELECT DISTINCT id FROM stowage.changes
+    WHERE tenant = %(tenant)s AND operation = %(undone)s AND entity = %(entity)s
+      AND type IN ('created', 'updated', 'deleted') AND seq BETWEEN %(first)s AND %(end)s - 1
+),
+folded AS (
+    SELECT part.id, min(seq) AS first, min(type) AS type,
+           array_agg(before ORDER BY seq DESC) AS befores, array_agg(after ORDER BY seq) AS afters
+    FROM part, LATERAL (
+        SELECT seq, type, before, after FROM stowage.changes
+        WHERE tenant = %(tenant)s AND entity = %(entity)s AND id = part.id
+          AND operation IS NOT DISTINCT FROM %(undone)s AND type IN ('created', 'updated', 'deleted')
+        OFFSET 0
+    ) AS change
+    GROUP BY part.id HAVING max(seq) < %(end)s
+),
+merged AS (
+    SELECT id, first, type, {before} AS before, {after} AS after FROM folded
+)
+SELECT row_number() OVER (PARTITION BY type ORDER BY first) AS n, *, coalesce(after ? '$sha256', false) AS blanked
+FROM merged
+""")
+# Of a column that is in several images, the last one counts.
+_MERGED = sql.SQL("""
+CASE WHEN cardinality({images}) = 1 THEN {images}[1] ELSE (
+    SELECT jsonb_object_agg(key, value ORDER BY place)
+    FROM unnest({images}) WITH ORDINALITY AS given (image, place), jsonb_each(image)
+) END
+""")
+_GATHERED: LiteralString = "SELECT type, id FROM pg_temp.undoing ORDER BY first"
+
+
+def gather(undoing: Undoing, part: Part) -> list[tuple[str, str]]:
+    """What the operation did to each record of that part, in its order, as (type, raw id).
+
+    Kept in a temporary table for what follows; there `n` counts the records of a type.
+    """
+    statement = _GATHER.format(
+        before=_MERGED.format(images=sql.Identifier("befores")), after=_MERGED.format(images=sql.Identifier("afters"))
+    )
+    undoing.connection.execute(statement, undoing.given() | {"first": part.first, "end": part.end})
+    return undoing.connection.execute(_GATHERED).fetchall()
+
+
+_WANTED = sql.SQL("wanted AS (SELECT * FROM pg_temp.undoing WHERE type = {type})")
+
+_JUDGE_DELETED = sql.SQL("""
+WITH {wanted}, judged AS (
+    SELECT wanted.n, CASE
+        WHEN record.id IS NULL OR wanted.blanked OR record.deleted_with = '' THEN 'purged'
+        WHEN record.deleted_at IS NULL
+          OR (SELECT (image.deleted_at, image.deleted_by, image.purge_at, image.deleted_operation)
+                     IS DISTINCT FROM (record.deleted_at, record.deleted_by, record.purge_at, record.deleted_operation)
+              FROM jsonb_populate_record(record, wanted.after) AS image) THEN 'changed_since'
+        WHEN {lacks_parent} THEN 'parent_in_trash'
+        WHEN {clashes} THEN 'conflict'
+    END AS code
+    FROM wanted LEFT JOIN {table} AS record ON record.id = wanted.id
+)
+SELECT n, code FROM judged WHERE code IS NOT NULL
+""")
+
+_CHILD_CLASHES = sql.SQL("""
+EXISTS (
+    SELECT FROM {table} AS child
+    WHERE child.{column} = record.id AND child.deleted_with = record.id
+      AND child.deleted_operation IS NOT DISTINCT FROM record.deleted_operation AND {clashes}
+)
+""")
+
+
+def judge_deleted(undoing: Undoing, count: int) -> list[str | None]:
+    """Which of the locked records that the operation deleted cannot come back from the trash, by code.
+
+    `purged` (or its purge has begun), `changed_since` (restored, or deleted anew), `parent_in_trash`, `conflict` (a
+    unique rule, for it or for what would come with it).
+    """
+    declared, schema = undoing.declared, undoing.tenant.schema
+    clashes = [breaks_a_rule(schema, declared, "record")] + [
+        _CHILD_CLASHES.format(
+            table=table_of(schema, child),
+            column=sql.Identifier(child.column(reference.field)),
+            clashes=breaks_a_rule(schema, child, "child"),
+        )
+        for child, reference in declared.children("cascade")
+    ]
+    statement = _JUDGE_DELETED.format(
+        wanted=_WANTED.format(type=sql.Literal("deleted")),
+        table=table_of(schema, declared),
+        lacks_parent=any_of(
+            lacks_parent(schema, parent, declared, reference, "record") for parent, reference in parents(declared)
+        ),
+        clashes=any_of(clashes),
+    )
+    return undoing.judged(statement, count)
+
+
+_LOCK_FORMER_PARENTS = sql.SQL("""
+WITH locked AS MATERIALIZED (
+    SELECT id FROM {parent} WHERE id IN (SELECT before ->> {column} FROM pg_temp.undoing WHERE type = 'updated')
+    ORDER BY id FOR SHARE
+)
+SELECT count(*) FROM locked
+""")
+
+
+def lock_updated(undoing: Undoing, ids: Sequence[str]) -> None:
+    """Lock what these records referred to before, then them."""
+    declared, schema = undoing.declared, undoing.tenant.schema
+    for reference in declared.references:
+        statement = _LOCK_FORMER_PARENTS.format(
+            parent=table_of(schema, ENTITIES[reference.entity]),
+            column=sql.Literal(declared.column(reference.field)),
+        )
+        undoing.connection.execute(statement)
+    lock_records(undoing.connection, schema, declared, ids)
+
+
+_JUDGE_UPDATED = sql.SQL("""
+WITH {wanted}, judged AS MATERIALIZED (
+    SELECT wanted.n, wanted.id, record AS now, former, CASE
+        WHEN record.id IS NULL OR wanted.blanked THEN 'purged'
+        WHEN NOT ({outside}) OR ({now}) IS DISTINCT FROM ({left}) THEN 'changed_since'
+        WHEN {unfit} THEN 'conflict'
+    END AS code
+    FROM wanted
+    LEFT JOIN {table} AS record ON record.id = wanted.id
+    LEFT JOIN LATERAL jsonb_populate_record(record, wanted.before) AS former ON true
+    LEFT JOIN LATERAL jsonb_populate_record(record, wanted.after) AS latter ON true
+)
+SELECT n, code, NULL::bigint AS holder FROM judged WHERE code IS NOT NULL
+{held}
+""")
+
+# Who has what a record is to have again, looked up for each by the rule's own index: `holder` is its place where it
+# goes back too, and to something else. Of two that are to have the same, the second has nobody to wait for.
+_HELD = sql.SQL("""
+UNION ALL
+SELECT judged.n, NULL, holder.n
+FROM judged
+CROSS JOIN LATERAL (
+    SELECT id, other AS now FROM {table} AS other WHERE {same} AND other.id <> judged.id AND {outside} OFFSET 0
+) AS other
+LEFT JOIN LATERAL (
+    SELECT n FROM pg_temp.undoing AS wanted, jsonb_populate_record(other.now, wanted.before) AS earlier
+    WHERE wanted.id = other.id AND wanted.type = 'updated' AND {can_step_aside}
+      AND ROW({earlier}) IS DISTINCT FROM ROW({now})
+    OFFSET 0
+) AS holder ON true
+WHERE judged.code IS NULL AND {moves}
+UNION ALL
+SELECT n, NULL, NULL FROM (
+    SELECT n, row_number() OVER (PARTITION BY {wanted} ORDER BY n) AS place FROM judged
+    WHERE code IS NULL AND {moves} AND num_nulls({wanted}) = 0
+) AS alike WHERE place > 1
+""")
+
+_GONE = sql.SQL("""
+(former.{column} IS DISTINCT FROM record.{column} AND former.{column} IS NOT NULL
+ AND NOT EXISTS (SELECT FROM {table} AS parent WHERE parent.id = former.{column} {outside}))
+""")
+_ASTRAY = sql.SQL("""
+(({former}) IS DISTINCT FROM ({now})
+ AND EXISTS (SELECT FROM {table} AS parent WHERE parent.id = former.{column}
+             AND parent.{shared} IS DISTINCT FROM former.{shared}))
+""")
+_LEFT_BEHIND = sql.SQL("""
+(former.{shared} IS DISTINCT FROM record.{shared}
+ AND EXISTS (SELECT FROM {table} AS child WHERE child.{column} = record.id
+             AND child.{shared} IS DISTINCT FROM former.{shared}))
+""")
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What may become of records: `codes` in their order, and the places (from 1) of those that others wait for."""
+
+    codes: list[str | None]
+    awaited: set[int]
+
+
+_BY_ID: LiteralString = "CREATE INDEX ON pg_temp.undoing (id)"
+
+
+def judge_updated(undoing: Undoing, count: int) -> Judged:
+    """Which of the locked records that the operation changed cannot be put back, by code.
+
+    `purged`, `changed_since` (a column that the operation changed has another value now, or the record lies in the
+    trash), `conflict` (what it was is taken by another record that stays so, what it referred to is gone, or it would
+    not agree with its parents or its followers).
+    """
+    declared, schema = undoing.declared, undoing.tenant.schema
+    statement = _JUDGE_UPDATED.format(
+        wanted=_WANTED.format(type=sql.Literal("updated")),
+        table=table_of(schema, declared),
+        outside=outside_trash(declared, "record"),
+        now=_row("record", _content(declared)),
+        left=_row("latter", _content(declared)),
+        unfit=any_of([*_gone(schema, declared), *_disagreeing(schema, declared)]),
+        held=sql.SQL("").join(_held(schema, declared, rule) for rule in declared.unique),
+    )
+    undoing.connection.execute(_BY_ID)
+    judged = Judged([None] * count, set())
+    waiting: dict[int, list[int]] = defaultdict(list)
+    for n, code, holder in undoing.connection.execute(statement):
+        if holder is None:
+            judged.codes[n - 1] = code or "conflict"
+        else:
+            waiting[holder].append(n)
+    refused = [holder for holder in waiting if judged.codes[holder - 1]]
+    while refused:
+        for n in waiting.pop(refused.pop(), []):
+            judged.codes[n - 1] = "conflict"
+            refused.append(n)
+    judged.awaited.update(waiting)
+    return judged
+
+
+def _gone(schema: str, declared: Entity) -> Iterator[sql.Composable]:
+    """Where what a record referred to is not there any more; what is kept without it may refer to the trash."""
+    for reference in declared.references:
+        parent = ENTITIES[reference.entity]
+        outside = sql.SQL("AND {}").format(outside_trash(parent, "parent"))
+        yield _GONE.format(
+            column=sql.Identifier(declared.column(reference.field)),
+            table=table_of(schema, parent),
+            outside=sql.SQL("") if reference.on_delete == "keep" else outside,
+        )
+
+
+def _disagreeing(schema: str, declared: Entity) -> Iterator[sql.Composable]:
+    """Where a record and its parent, or its children, would not have the same third one."""
+    for parent in parents_of(declared):
+        for shared in parent.shared:
+            yield _ASTRAY.format(
+                former=_row("former", parent.columns),
+                now=_row("record", parent.columns),
+                table=table_of(schema, parent.entity),
+                column=sql.Identifier(parent.column),
+                shared=sql.Identifier(shared),
+            )
+    for child, parent in followers_of(declared):
+        for shared in parent.shared:
+            yield _LEFT_BEHIND.format(
+                table=table_of(schema, child), column=sql.Identifier(parent.column), shared=sql.Identifier(shared)
+            )
+
+
+def _held(schema: str, declared: Entity, rule: Sequence[str]) -> sql.Composed:
+    columns = [sql.Identifier(declared.column(name)) for name in rule]
+
+    def of(*row: str) -> sql.Composed:
+        return sql.SQL(", ").join(sql.SQL("({}).{}").format(sql.Identifier(*row), column) for column in columns)
+
+    wanted, now = of("judged", "former"), of("judged", "now")
+    return _HELD.format(
+        table=table_of(schema, declared),
+        same=sql.SQL(" AND ").join(sql.SQL("other.{0} = (judged.former).{0}").format(column) for column in columns),
+        outside=outside_trash(declared, "other"),
+        can_step_aside=sql.Literal(declared.soft_delete),
+        earlier=of("earlier"),
+        now=of("other", "now"),
+        moves=sql.SQL("ROW({}) IS DISTINCT FROM ROW({})").format(wanted, now),
+        wanted=wanted,
+    )
+
+
+def _content(declared: Entity) -> list[str]:
+    """The columns that a record's owner sets: what "edited" means. Times that we keep ourselves are none of them."""
+    return [field.column for field in declared.fields if field.name not in ("id", "createdAt", "updatedAt")]
+
+
+def _row(row: str, columns: Sequence[str]) -> sql.Composed:
+    names = [sql.SQL("{}.{}").format(sql.Identifier(row), sql.Identifier(column)) for column in columns]
+    return sql.SQL("ROW({})").format(sql.SQL(", ").join(names))
+
+
+# Unique rules are of records outside the trash, and looked at row by row.
+_STEP_ASIDE = sql.SQL("""
+UPDATE {table} AS record SET deleted_at = %(at)s, purge_at = %(at)s
+FROM pg_temp.undoing AS wanted
+WHERE record.id = wanted.id AND wanted.type = 'updated' AND wanted.n = ANY(%(awaited)s)
+""")
+_PUT_BACK = sql.SQL("""
+WITH {wanted}, old AS MATERIALIZED (
+    SELECT wanted.n, record.id, record.updated_at, wanted.before, wanted.after
+    FROM wanted JOIN {table} AS record ON record.id = wanted.id
+    WHERE wanted.n <> ALL (%(left_alone)s::bigint[])
+),
+changed AS (
+    UPDATE {table} AS record
+    SET {outside} ({columns}, updated_at) = (
+        SELECT {former}, CASE
+            WHEN old.before ? 'updated_at' AND record.updated_at = latter.updated_at THEN former.updated_at
+            ELSE %(at)s
+        END
+        FROM jsonb_populate_record(record, old.before) AS former,
+             jsonb_populate_record(record, old.after) AS latter
+    )
+    FROM old WHERE record.id = old.id
+    RETURNING old.n, record.id,
+              old.after || jsonb_build_object('updated_at', old.updated_at) AS before,
+              old.before || jsonb_build_object('updated_at', record.updated_at) AS after
+),
+taken AS MATERIALIZED (
+    SELECT stowage.take_seqs(%(tenant)s, (SELECT count(*) FROM changed)) AS base
+)
+INSERT INTO stowage.changes (tenant, seq, operation, entity, id, type, before, after, actor, at)
+SELECT %(tenant)s, taken.base + row_number() OVER (ORDER BY n), %(operation)s, %(entity)s, id, 'updated', before, after,
+       %(actor)s, %(at)s
+FROM taken, changed
+""")
+
+
+def put_back(undoing: Undoing, judged: Judged) -> None:
+    """Give the records without a code the columns that they had; `updated_at` too, where nothing else was edited since.
+
+    One statement with its journal, without a summary; before it, another takes those that others wait for out of the
+    way.
+    """
+    declared = undoing.declared
+    table = table_of(undoing.tenant.schema, declared)
+    if judged.awaited:
+        undoing.connection.execute(_STEP_ASIDE.format(table=table), undoing.given() | {"awaited": list(judged.awaited)})
+    columns = _content(declared)
+    statement = _PUT_BACK.format(
+        wanted=_WANTED.format(type=sql.Literal("updated")),
+        table=table,
+        outside=sql.SQL("deleted_at = NULL, purge_at = NULL,") if declared.soft_delete else sql.SQL(""),
+        columns=sql.SQL(", ").join(map(sql.Identifier, columns)),
+        former=sql.SQL(", ").join(sql.SQL("former.{}").format(sql.Identifier(column)) for column in columns),
+    )
+    refused = [place for place, code in enumerate(judged.codes, 1) if code is not None]
+    undoing.connection.execute(statement, undoing.given(refused))
+
+
+_JUDGE_CREATED = sql.SQL("""
+WITH {wanted}, judged AS (
+    SELECT wanted.n, CASE
+        WHEN record.id IS NULL OR wanted.blanked THEN 'purged'
+        WHEN NOT ({outside}) OR ({now}) IS DISTINCT FROM ({left}) THEN 'changed_since'
+        WHEN {has_children} THEN 'has_children'
+    END AS code
+    FROM wanted
+    LEFT JOIN {table} AS record ON record.id = wanted.id
+    LEFT JOIN LATERAL jsonb_populate_record(record, wanted.after) AS latter ON true
+)
+SELECT n, code FROM judged WHERE code IS NOT NULL
+""")
+
+
+def judge_created(undoing: Undoing, count: int) -> list[str | None]:
+    """Which of the locked records that the operation made cannot be taken away: `purged`, `changed_since`, or
+    `has_children` by now.
+    """
+    declared, schema = undoing.declared, undoing.tenant.schema
+    statement = _JUDGE_CREATED.format(
+        wanted=_WANTED.format(type=sql.Literal("created")),
+        table=table_of(schema, declared),
+        outside=outside_trash(declared, "record"),
+        now=_row("record", _content(declared)),
+        left=_row("latter", _content(declared)),
+        has_children=has_children(schema, declared, "record", ("restrict", "cascade")),
+    )
+    return undoing.judged(statement, count)

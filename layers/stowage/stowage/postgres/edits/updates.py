@@ -1,0 +1,277 @@
+"""Changes of records: one statement changes them all, each its own fields, journals what changed, and gives them back.
+
+`jsonb_populate_record(row, item)` is what PATCH means: fields that are not in the item stay, null is a value.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any, LiteralString
+
+import psycopg
+from psycopg import sql
+from pydantic_core import to_json
+
+from stowage.entities.declaration import Entity
+from stowage.postgres.edits.inserts import Author
+from stowage.postgres.edits.relations import outside_trash, table_of
+from stowage.postgres.edits.rules import (
+    Parent,
+    Problem,
+    column_of,
+    find_problems,
+    followers_of,
+    has_parent,
+    parent_cte,
+    parents_of,
+)
+from stowage.postgres.reads.records import record_json
+from stowage.postgres.session.savepoints import Refused, tried
+
+type Update = dict[str, Any]
+"""`id` and the columns that are to have other values."""
+
+
+@dataclass(frozen=True)
+class Updated:
+    """The records as they are now, JSON joined by commas in the order of the updates; whose update was not made,
+    counted from 1.
+    """
+
+    records: str
+    missing: tuple[int, ...]
+
+
+_LOCK = sql.SQL("SELECT FROM {table} AS found WHERE id = ANY(%(ids)s) AND {live} ORDER BY id FOR UPDATE")
+
+
+def lock_followed(connection: psycopg.Connection, schema: str, entity: Entity, updates: Sequence[Update]) -> None:
+    """Lock records that others must agree with, in a statement of its own, if the updates touch what they agree on.
+
+    Only a statement that begins afterwards sees the followers that came while we waited.
+    """
+    touched = _touched(entity, updates)
+    if any(column in touched for _, parent in followers_of(entity) for column in parent.shared):
+        lock_records(connection, schema, entity, updates)
+
+
+def lock_records(connection: psycopg.Connection, schema: str, entity: Entity, updates: Sequence[Update]) -> None:
+    """Lock the live records of updates, in the order in which everybody does."""
+    statement = _LOCK.format(table=table_of(schema, entity), live=outside_trash(entity, "found"))
+    connection.execute(statement, {"ids": [update["id"] for update in updates]})
+
+
+# Sorted by id once more, because a join does not keep the order, and indexes are written fastest in theirs.
+_UPDATE = sql.SQL("""
+WITH given AS MATERIALIZED (
+    SELECT item, item ->> 'id' AS id, n FROM jsonb_array_elements(%(items)s::jsonb) WITH ORDINALITY AS given (item, n)
+),
+{parents}locked AS MATERIALIZED (
+    SELECT old.id, old FROM {table} AS old
+    WHERE {parents_first} AND old.id IN (SELECT given.id FROM given) AND {live} ORDER BY old.id FOR UPDATE
+),
+candidates AS MATERIALIZED (
+    SELECT n, given.id, old, {old_new}, {unchanged} AS unchanged
+    FROM given JOIN locked USING (id), jsonb_populate_record(old, item) AS new
+    WHERE {sound}
+    ORDER BY given.id COLLATE "C"
+),
+changed AS (
+    UPDATE {table} AS made SET {assignments}, updated_at = greatest(%(at)s, made.updated_at)
+    FROM candidates WHERE made.id = candidates.id AND cardinality(unchanged) < {touched_count}
+    RETURNING n, made.id, {record} AS record, {before} AS before, {after} AS after
+),
+taken AS MATERIALIZED (
+    SELECT stowage.take_seqs(%(tenant)s, changes) AS base FROM (SELECT count(*) FROM changed) AS counted (changes)
+    WHERE changes > 0
+),
+journal AS (
+    INSERT INTO stowage.changes (tenant, seq, operation, entity, id, type, before, after, actor, at)
+    SELECT %(tenant)s, base + row_number() OVER (), %(operation)s, %(entity)s, changed.id, 'updated',
+           changed.before, changed.after, %(actor)s, %(at)s
+    FROM taken, changed
+),
+found AS MATERIALIZED (
+    SELECT n, record FROM changed
+    UNION ALL
+    SELECT n, {record} FROM candidates, LATERAL (SELECT (old).*) AS made WHERE cardinality(unchanged) = {touched_count}
+)
+SELECT string_agg(record, ',' ORDER BY n),
+       CASE WHEN count(*) = %(given)s THEN '{{}}' ELSE
+           ARRAY(SELECT n FROM given WHERE NOT EXISTS (SELECT FROM found WHERE found.n = given.n) ORDER BY n)
+       END
+FROM found
+""")
+_UNCHANGED = sql.SQL("CASE WHEN {old} IS NOT DISTINCT FROM {new} THEN {column} END")
+_NAMES = sql.SQL("array_remove(ARRAY[{}]::text[], NULL)")
+_OLD, _NEW = sql.SQL("(old)"), sql.SQL("new")
+_OLD_NEW = sql.SQL("(old).{0} AS {1}, new.{0} AS {2}")
+_TRUE: LiteralString = "true"
+
+
+def update_records(
+    connection: psycopg.Connection, author: Author, entity: Entity, updates: Sequence[Update]
+) -> Updated | Refused:
+    """Change live records and journal what changed of each.
+
+    An update is left out where its record is not there, where the record would not agree with its parents or its
+    followers, and where a trigger leaves it out. Refused, and nothing is changed, where a rule of the database does
+    not allow one of them.
+    """
+    touched = _touched(entity, updates)
+    parents = _touched_parents(entity, touched)
+    statement = _UPDATE.format(
+        table=table_of(author.schema, entity),
+        parents=sql.SQL("").join(
+            sql.SQL("{},\n").format(parent_cte(author.schema, parent, _wanted(author.schema, entity, parent, touched)))
+            for parent in parents
+        ),
+        parents_first=_all([sql.SQL("(SELECT count(*) FROM {}) >= 0").format(parent.cte) for parent in parents]),
+        live=outside_trash(entity, "old"),
+        unchanged=_NAMES.format(sql.SQL(", ").join(_unchanged(column) for column in touched)),
+        sound=_all([*(_agrees(parent) for parent in parents), *_keeps_followers(author.schema, entity, touched)]),
+        old_new=sql.SQL(", ").join(_OLD_NEW.format(*_as_old_and_new(column)) for column in (*touched, "updated_at")),
+        assignments=sql.SQL(", ").join(
+            sql.SQL("{} = {}").format(sql.Identifier(column), sql.Identifier(f"new_{column}")) for column in touched
+        ),
+        touched_count=sql.Literal(len(touched)),
+        before=_image(touched, "candidates", "old_"),
+        after=_image(touched, "made", ""),
+        record=record_json(entity, "made"),
+    )
+    row = tried(
+        connection,
+        statement,
+        {
+            "items": to_json(updates).decode(),
+            "given": len(updates),
+            "tenant": author.tenant,
+            "operation": author.operation,
+            "entity": entity.name,
+            "actor": author.actor,
+            "at": author.at,
+        },
+    )
+    return row if isinstance(row, Refused) else Updated(row[0] or "", tuple(row[1]))
+
+
+_CANDIDATES = sql.SQL("""
+given AS MATERIALIZED (
+    SELECT item, item ->> 'id' AS id, n FROM jsonb_array_elements(%(items)s::jsonb) WITH ORDINALITY AS given (item, n)
+),
+candidates AS MATERIALIZED (
+    SELECT new.*, n, {changes} AS changes
+    FROM given JOIN {table} AS old USING (id), jsonb_populate_record(old, item) AS new
+    WHERE {live}
+)""")
+_CHANGED = sql.SQL("CASE WHEN {old} IS DISTINCT FROM {new} THEN {column} END")
+
+
+def update_problems(
+    connection: psycopg.Connection, schema: str, entity: Entity, updates: Sequence[Update]
+) -> tuple[list[Problem] | None, set[int]]:
+    """Why updates cannot be made, each by itself (None as from `find_problems`); which of them, counted from 1, have no
+    record.
+    """
+    table = table_of(schema, entity)
+    changes = [
+        _CHANGED.format(
+            old=sql.Identifier("old", column), new=sql.Identifier("new", column), column=sql.Literal(column)
+        )
+        for column in _touched(entity, updates)
+    ]
+    candidates = _CANDIDATES.format(
+        table=table, changes=_NAMES.format(sql.SQL(", ").join(changes)), live=outside_trash(entity, "old")
+    )
+    parameters: dict[str, object] = {"items": to_json(updates).decode()}
+    problems = find_problems(connection, schema, entity, candidates, parameters, existing=True)
+    there = {
+        row[0]
+        for row in connection.execute(
+            _THERE.format(table=table, live=outside_trash(entity, "old")), {"ids": [update["id"] for update in updates]}
+        )
+    }
+    return problems, {n for n, update in enumerate(updates, 1) if update["id"] not in there}
+
+
+_THERE = sql.SQL("SELECT id FROM {table} AS old WHERE id = ANY(%(ids)s) AND {live}")
+
+
+def _touched(entity: Entity, updates: Collection[Update]) -> list[str]:
+    """The columns that any of the updates names, in the entity's order; one at least."""
+    named = set().union(*updates)
+    own = [field.column for field in entity.fields if field.name not in ("id", "createdAt", "updatedAt")]
+    return [column for column in own if column in named] or own[:1]
+
+
+def _touched_parents(entity: Entity, touched: Collection[str]) -> list[Parent]:
+    return [parent for parent in parents_of(entity) if not set(parent.columns).isdisjoint(touched)]
+
+
+_GIVEN_PARENTS = sql.SQL("SELECT item ->> {name} FROM given")
+_PRESENT_PARENTS = sql.SQL("SELECT present.{column} FROM {table} AS present WHERE present.id IN (SELECT id FROM given)")
+
+
+def _wanted(schema: str, entity: Entity, parent: Parent, touched: Collection[str]) -> sql.Composable:
+    """The parents that the records will have: those given, and where only a shared field changes, those they have."""
+    wanted: list[sql.Composable] = []
+    if parent.column in touched:
+        wanted.append(_GIVEN_PARENTS.format(name=sql.Literal(parent.column)))
+    if not set(parent.shared).isdisjoint(touched):
+        table = table_of(schema, entity)
+        wanted.append(_PRESENT_PARENTS.format(column=sql.Identifier(parent.column), table=table))
+    return sql.SQL(" UNION ").join(wanted)
+
+
+def _agrees(parent: Parent) -> sql.Composed:
+    """The condition that a record has its parent, or has the one it had."""
+    same = [
+        sql.SQL("{} IS NOT DISTINCT FROM {}").format(column_of(_NEW, column), column_of(_OLD, column))
+        for column in parent.columns
+    ]
+    return sql.SQL("(({}) OR {})").format(sql.SQL(" AND ").join(same), has_parent(parent, _NEW))
+
+
+_FOLLOWED = sql.SQL("""
+({old} IS NOT DISTINCT FROM {new} OR NOT EXISTS (SELECT FROM {table} AS child WHERE child.{column} = locked.id))
+""")
+
+
+def _keeps_followers(schema: str, entity: Entity, touched: Collection[str]) -> list[sql.Composable]:
+    return [
+        _FOLLOWED.format(
+            old=column_of(_OLD, shared),
+            new=column_of(_NEW, shared),
+            table=table_of(schema, child),
+            column=sql.Identifier(parent.column),
+        )
+        for child, parent in followers_of(entity)
+        for shared in parent.shared
+        if shared in touched
+    ]
+
+
+def _as_old_and_new(column: str) -> tuple[sql.Identifier, sql.Identifier, sql.Identifier]:
+    return sql.Identifier(column), sql.Identifier(f"old_{column}"), sql.Identifier(f"new_{column}")
+
+
+def _unchanged(column: str) -> sql.Composed:
+    return _UNCHANGED.format(old=column_of(_OLD, column), new=column_of(_NEW, column), column=sql.Literal(column))
+
+
+_IMAGE = sql.SQL("jsonb_build_object({pairs})")
+_LESS = sql.SQL("{image} - unchanged")
+
+
+def _image(touched: Sequence[str], row: str, prefix: str) -> sql.Composed:
+    """The columns that changed, `updated_at` among them; where only one was touched, a changed row changed in it."""
+    pairs = [
+        part
+        for column in (*touched, "updated_at")
+        for part in (sql.Literal(column), sql.Identifier(row, prefix + column))
+    ]
+    image = _IMAGE.format(pairs=sql.SQL(", ").join(pairs))
+    return image if len(touched) == 1 else _LESS.format(image=image)
+
+
+def _all(conditions: Sequence[sql.Composable]) -> sql.Composed:
+    return sql.SQL(" AND ").join([sql.SQL(_TRUE), *conditions])

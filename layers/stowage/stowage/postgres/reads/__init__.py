@@ -1,0 +1,1 @@
+"""Records and rows as clients and files see them."""

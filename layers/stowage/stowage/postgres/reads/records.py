@@ -1,0 +1,149 @@
+"""Records as the API shows them: composed as JSON by Postgres, which is the fastest that writes it.
+
+Ids come in the form that every path survives; `stowage.basics.ids.encode_id` is the same rule.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import LiteralString
+
+import psycopg
+from psycopg import sql
+from psycopg.rows import class_row, scalar_row
+
+from stowage.basics.sizes import MOST_ANSWER_BYTES
+from stowage.entities.declaration import Entity, Field
+from stowage.entities.filters import Filters
+from stowage.postgres.edits.relations import outside_trash, table_of
+from stowage.postgres.reads.selection import select
+
+
+@dataclass(frozen=True)
+class Sorting:
+    """One key of an order: a declared field, and which way."""
+
+    field: Field
+    descending: bool
+
+
+_ID = sql.SQL(r"""
+CASE WHEN {0}::text COLLATE "C" ~ '^[A-Za-z0-9._-]+$' THEN {0}::text
+     ELSE '~' || rtrim(translate(encode(convert_to({0}::text, 'UTF8'), 'base64'), E'+/\n', '-_'), '=') END
+""")
+_MOMENT = sql.SQL("""
+CASE WHEN isfinite({0}) THEN to_char({0}::timestamptz AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') END
+""")
+_TEXT = sql.SQL("{}::text")
+_RECORD = sql.SQL("(SELECT row_to_json(line)::text FROM (SELECT {}) AS line)")
+_NAMED = sql.SQL("{} AS {}")
+
+
+def record_json(entity: Entity, row: str) -> sql.Composed:
+    """The text of one record's JSON, from the columns of `row`, an alias of its table or of rows like it."""
+    values = [
+        _NAMED.format(
+            _value(field, sql.Identifier(row, field.column), is_id=entity.holds_id(field.name)),
+            sql.Identifier(field.name),
+        )
+        for field in entity.fields
+    ]
+    return _RECORD.format(sql.SQL(", ").join(values))
+
+
+def _value(field: Field, column: sql.Identifier, *, is_id: bool) -> sql.Composable:
+    if is_id:
+        return _ID.format(column)
+    match field.type:
+        case "timestamp":
+            return _MOMENT.format(column)
+        case "text":
+            return _TEXT.format(column)
+        case _:
+            return column
+
+
+_ONE = sql.SQL("SELECT {record} FROM {table} AS found WHERE found.id = %(id)s AND {live}")
+_FOR_UPDATE = sql.SQL(" FOR UPDATE")
+
+
+def read_record(
+    connection: psycopg.Connection, schema: str, entity: Entity, record_id: str, *, lock: bool = False
+) -> str | None:
+    """The JSON of a record outside the trash, or None; `lock` keeps it as it is until the transaction ends."""
+    statement = _ONE.format(
+        record=record_json(entity, "found"),
+        table=table_of(schema, entity),
+        live=outside_trash(entity, "found"),
+    )
+    with connection.cursor(row_factory=scalar_row) as cursor:
+        return cursor.execute(statement + _FOR_UPDATE if lock else statement, {"id": record_id}).fetchone()
+
+
+# The page is found by ids first, so that only its own rows are written as JSON.
+_PAGE = sql.SQL("""
+WITH matched AS NOT MATERIALIZED ({matched}),
+     page AS MATERIALIZED (SELECT * FROM matched ORDER BY {order} LIMIT {limit} OFFSET {offset}),
+     line AS MATERIALIZED (
+         SELECT row_number() OVER (ORDER BY {page_order}) AS n, {record} AS record, {id} AS id FROM page
+     )
+SELECT (SELECT count(*) FROM matched) AS total,
+       CASE WHEN coalesce(sum(octet_length(record)), 0) <= {most} THEN coalesce(string_agg(record, ',' ORDER BY n), '')
+       END AS records,
+       coalesce(string_agg('{{"id":' || to_json(id) || '}}', ',' ORDER BY n), '') AS ids
+FROM line
+""")
+
+
+@dataclass(frozen=True)
+class Page:
+    """The JSON of a page's records, joined by commas, None where it is more than an answer may have; that of their ids
+    alone; and how many records there are in all.
+    """
+
+    total: int
+    records: str | None
+    ids: str
+
+
+def read_page(
+    connection: psycopg.Connection,
+    schema: str,
+    entity: Entity,
+    filters: Filters,
+    order: Iterable[Sorting],
+    limit: int,
+    offset: int,
+) -> Page:
+    """A page of the records that the filters let through."""
+    matched = select(schema, "", entity.name, filters).select(sql.Identifier(f.column) for f in entity.fields)
+    keys = [*order]
+    statement = _PAGE.format(
+        matched=matched,
+        order=_order(keys, "matched"),
+        record=record_json(entity, "page"),
+        id=_ID.format(sql.Identifier("page", "id")),
+        most=sql.Literal(MOST_ANSWER_BYTES),
+        page_order=_order(keys, "page"),
+        limit=sql.Literal(limit),
+        offset=sql.Literal(offset),
+    )
+    # Without parameters, because a filter's literal may hold a percent sign.
+    with connection.cursor(row_factory=class_row(Page)) as cursor:
+        page = cursor.execute(statement).fetchone()
+    assert page is not None, "an aggregate gives one row"
+    return page
+
+
+_ASCENDING: LiteralString = "{}"
+_DESCENDING: LiteralString = "{} DESC"
+
+
+def _order(keys: list[Sorting], row: str) -> sql.Composed:
+    """The keys and then the id, which makes every order total and runs as the last key does: one index serves both."""
+    columns = [(key.field.column, key.descending) for key in keys]
+    if not any(column == "id" for column, _ in columns):
+        columns.append(("id", columns[-1][1] if columns else False))
+    return sql.SQL(", ").join(
+        sql.SQL(_DESCENDING if descending else _ASCENDING).format(sql.Identifier(row, column))
+        for column, descending in columns
+    )

@@ -1,0 +1,158 @@
+"""The COPY statements behind the export formats: how Postgres itself writes each cell.
+
+Moving a rule from Python into these expressions, or back, decides the speed of an export: Postgres formats a row in
+about a microsecond, Python would need ten. What costs least was measured: docs/decisions.md, "CSV: CRLF, quoted texts,
+a space in times" and "XLSX: cells marked by Postgres, XML by bulk replacement".
+"""
+
+from psycopg import sql
+
+from stowage.postgres.reads.selection import Column, Selection
+
+CELL_END, NUMBER, MOMENT, BOOLEAN, VALUE_END, NULL = b"\x02", b"\x03", b"\x04", b"\x05", b"\x06", b"\x07"
+"""The marks in and between cells of a worksheet (`copy_cells`); no text of it holds them, being JSON."""
+
+_COPY_CSV = sql.SQL("COPY ({}) TO STDOUT (FORMAT csv, FORCE_QUOTE ({}))")
+_COPY_PLAIN_CSV = sql.SQL("COPY ({}) TO STDOUT (FORMAT csv)")
+# COPY's text format doubles backslashes; the CSV format leaves a value alone that holds no quote and no delimiter,
+# and JSON holds neither of these two, because control characters are escaped in it.
+_COPY_JSON = sql.SQL(
+    r"COPY (SELECT row_to_json(line) FROM ({}) AS line) TO STDOUT (FORMAT csv, QUOTE E'\x01', DELIMITER E'\x02')"
+)
+_COPY_CELLS = sql.SQL(r"COPY ({}) TO STDOUT (FORMAT csv, QUOTE E'\x01', DELIMITER E'\x02', NULL E'\x07')")
+
+# A spreadsheet takes what begins so for a formula: tab, CR, = and @ always, + and - unless the whole is a number
+# (stowage/exports/formats/formulas.py is the rule in words and has its inverse). The comparison lets nearly every value
+# pass at once: none of those signs sorts behind A. The regular expression is for the few that need it.
+_SAFE_TEXT = sql.SQL(r"""
+CASE WHEN {0}::text COLLATE "C" >= 'A' THEN {0}::text
+     WHEN ascii({0}::text) IN (9, 13, 61, 64) THEN '''' || {0}::text
+     WHEN ascii({0}::text) IN (39, 43, 45) AND {0}::text ~
+          E'^(''+[-+=@\t\r]|[-+](?!([0-9]+\\.?[0-9]*|\\.[0-9]+)([eE][-+]?[0-9]+)?$))' THEN '''' || {0}::text
+     ELSE {0}::text END
+""")
+
+# RFC 3339 with a space, which its §5.6 allows for the sake of readability: the T would cost a quarter of the export's
+# time (each way to it was measured: replace, overlay, to_json, to_char), and people read this form.
+_SPACED_MOMENT = sql.SQL("""
+CASE WHEN isfinite({0}) THEN ({0}::timestamptz AT TIME ZONE 'UTC')::text || 'Z' ELSE {0}::text END
+""")
+_TEXT = sql.SQL("{}::text")
+_JSONB = sql.SQL("{}::jsonb")
+_ALIASED = sql.SQL("{} AS {}")
+
+
+def copy_csv(selection: Selection) -> sql.Composed:
+    """Rows of CSV without a header: texts always quoted, so that null is empty and an empty text is `""`."""
+    quoted = [sql.Identifier(column.name) for column in selection.columns if column.type in ("text", "json")]
+    cells = [_ALIASED.format(_csv_cell(column), sql.Identifier(column.name)) for column in selection.columns]
+    return (_COPY_CSV if quoted else _COPY_PLAIN_CSV).format(selection.select(cells), sql.SQL(", ").join(quoted))
+
+
+def _csv_cell(column: Column) -> sql.Composable:
+    match column.type:
+        case "text":
+            return _SAFE_TEXT.format(column.value)
+        case "timestamp":
+            return _SPACED_MOMENT.format(column.value)
+        case "boolean" | "json":
+            return _TEXT.format(column.value)
+        case "integer" | "number":
+            return column.value
+
+
+def copy_json(selection: Selection) -> sql.Composed:
+    """One JSON object a line, keys in the order of the columns; moments end in `+00:00`."""
+    cells = [_ALIASED.format(_json_value(column), sql.Identifier(column.name)) for column in selection.columns]
+    return _COPY_JSON.format(selection.select(cells))
+
+
+_MOMENT = sql.SQL("{}::timestamptz")
+
+
+def _json_value(column: Column) -> sql.Composable:
+    match column.type:
+        case "text":
+            return _TEXT.format(column.value)
+        case "timestamp":
+            return _MOMENT.format(column.value)
+        case "json":
+            return _JSONB.format(column.value)  # json keeps its line feeds, jsonb has none
+        case _:
+            return column.value
+
+
+# Excel holds 32,767 UTF-16 units in a cell; a character outside the Basic Multilingual Plane takes two of them.
+_SHEET_TEXT = sql.SQL(r"""
+CASE WHEN octet_length({0}::text) <= 32767 THEN to_json({0}::text)
+     WHEN char_length({0}::text) + regexp_count({0}::text, '[\U00010000-\U0010FFFF]') <= 32767 THEN to_json({0}::text)
+     WHEN left({0}::text, 32766) ~ '[\U00010000-\U0010FFFF]' THEN to_json(left({0}::text, 16383) || '…')
+     ELSE to_json(left({0}::text, 32766) || '…') END
+""")
+# A number of a spreadsheet has 15 digits, is finite, and a moment of it lies between 1900 and 9999: others are texts.
+_SHEET_INTEGER = sql.SQL(r"""
+CASE WHEN {0} BETWEEN -999999999999999 AND 999999999999999 THEN E'\x03' || {0} || E'\x06'
+     ELSE to_json({0}::text)::text END
+""")
+_SHEET_NUMBER = sql.SQL(r"""
+CASE WHEN abs({0}) < 'Infinity' THEN E'\x03' || {0} || E'\x06' ELSE to_json({0}::text)::text END
+""")
+_SHEET_BOOLEAN = sql.SQL(r"E'\x05' || {0}::int || E'\x06'")
+_SHEET_MOMENT = sql.SQL(r"""
+CASE WHEN {0} >= '1900-03-01' AND {0} < '9999-12-31'
+     THEN E'\x04' || (date_part('epoch', {0}::timestamptz) / 86400 + 25569) || E'\x06'
+     WHEN isfinite({0}) THEN to_json(({0}::timestamptz AT TIME ZONE 'UTC')::text || 'Z')::text
+     ELSE to_json({0}::text)::text END
+""")
+
+
+def copy_cells(selection: Selection) -> sql.Composed:
+    """Rows of cells of a worksheet: texts as JSON strings, other values between the marks of their type and
+    `VALUE_END`, `NULL` alone for null, `CELL_END` between two cells. A moment is in days since 1899-12-30, as
+    spreadsheets count.
+
+    to_json is what makes control characters visible at little cost, so that the marks are unambiguous.
+    """
+    return _COPY_CELLS.format(selection.select(_sheet_cell(column) for column in selection.columns))
+
+
+def _sheet_cell(column: Column) -> sql.Composable:
+    match column.type:
+        case "text" | "json":
+            return _SHEET_TEXT.format(column.value)
+        case "integer":
+            return _SHEET_INTEGER.format(column.value)
+        case "number":
+            return _SHEET_NUMBER.format(column.value)
+        case "boolean":
+            return _SHEET_BOOLEAN.format(column.value)
+        case "timestamp":
+            return _SHEET_MOMENT.format(column.value)
+
+
+_MICROSECONDS = sql.SQL("""
+CASE WHEN isfinite({0}) THEN (extract(epoch FROM {0}::timestamptz) * 1000000)::bigint END
+""")
+_BIGINT = sql.SQL("{}::bigint")
+_DOUBLE = sql.SQL("{}::float8")
+
+
+def copy_values(selection: Selection) -> sql.Composed:
+    """Rows of CSV for a reader that knows the types: moments in microseconds since 1970 (null for infinity), booleans
+    `t` and `f`, a null empty and an empty text `""`.
+    """
+    return _COPY_PLAIN_CSV.format(selection.select(_value(column) for column in selection.columns))
+
+
+def _value(column: Column) -> sql.Composable:
+    match column.type:
+        case "text" | "json":
+            return _TEXT.format(column.value)
+        case "integer":
+            return _BIGINT.format(column.value)
+        case "number":
+            return _DOUBLE.format(column.value)
+        case "timestamp":
+            return _MICROSECONDS.format(column.value)
+        case "boolean":
+            return column.value

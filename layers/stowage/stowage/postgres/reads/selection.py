@@ -1,0 +1,166 @@
+"""Which rows and columns of a tenant an export reads: the composed `SELECT` behind every format.
+
+COPY takes no parameters, so values are composed as literals by psycopg (`sql.Literal`), never pasted.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal, LiteralString
+
+import psycopg
+from psycopg import sql
+from psycopg.rows import tuple_row
+
+from stowage.entities.declaration import Entity, FieldType
+from stowage.entities.declared import ENTITIES, entity
+from stowage.entities.filters import JOURNAL, Filters
+from stowage.postgres.reads.copy import failed
+
+type ColumnType = FieldType | Literal["json"]
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a file: `name` as its header says, `column` as Postgres names it."""
+
+    name: str
+    column: str
+    type: ColumnType
+
+    @property
+    def value(self) -> sql.Composable:
+        """The column itself, quoted."""
+        return sql.Identifier(self.column)
+
+
+@dataclass(frozen=True)
+class Selection:
+    """One file's rows: what they are called, where they lie, which columns, which rows, and in which order (or any)."""
+
+    name: str
+    table: sql.Composable
+    columns: tuple[Column, ...]
+    where: tuple[sql.Composable, ...] = ()
+    order: LiteralString | None = None
+
+    def select(self, values: Iterable[sql.Composable]) -> sql.Composed:
+        """`SELECT values FROM …` of exactly these rows."""
+        statement = sql.SQL("SELECT {} FROM {}").format(sql.SQL(", ").join(values), self.table)
+        if self.where:
+            statement += sql.SQL(" WHERE ") + sql.SQL(" AND ").join(self.where)
+        if self.order:
+            statement += sql.SQL(" ORDER BY ") + sql.SQL(self.order)
+        return statement
+
+
+_TRASH = (
+    Column("deletedAt", "deleted_at", "timestamp"),
+    Column("deletedBy", "deleted_by", "text"),
+    Column("purgeAt", "purge_at", "timestamp"),
+)
+
+_JOURNAL_COLUMNS = (
+    Column("seq", "seq", "integer"),
+    Column("at", "at", "timestamp"),
+    Column("actor", "actor", "text"),
+    Column("operation", "operation", "text"),
+    Column("entity", "entity", "text"),
+    Column("id", "id", "text"),
+    Column("type", "type", "text"),
+    Column("before", "before", "json"),
+    Column("after", "after", "json"),
+)
+_JOURNAL_SEARCH = ("actor", "entity", "id", "type")
+
+
+def select(schema: str, tenant: str, data_type: str, filters: Filters | None = None) -> Selection:
+    """The rows of an entity that are not in the trash, or the tenant's journal (`audit`), that `filters` lets through.
+
+    BadRequestError for a `data_type` that is not declared.
+    """
+    if data_type == JOURNAL:
+        return _journal(tenant, filters)
+    declared = entity(data_type)
+    where = [sql.SQL("deleted_at IS NULL")] if declared.soft_delete else []
+    return Selection(
+        declared.name,
+        sql.Identifier(schema, declared.table),
+        _columns(declared),
+        (*where, *_conditions(filters or Filters(), _columns(declared), _searched(declared), "created_at")),
+    )
+
+
+def select_everything(schema: str, tenant: str) -> list[Selection]:
+    """All that a tenant holds, one selection for each entity, trashed rows and when they were trashed included, and the
+    journal last.
+    """
+    entities = [
+        Selection(
+            declared.name,
+            sql.Identifier(schema, declared.table),
+            _columns(declared) + (_TRASH if declared.soft_delete else ()),
+        )
+        for declared in ENTITIES.values()
+    ]
+    return [*entities, _journal(tenant, None)]
+
+
+def _columns(declared: Entity) -> tuple[Column, ...]:
+    return tuple(Column(field.name, field.column, field.type) for field in declared.fields)
+
+
+def _searched(declared: Entity) -> list[str]:
+    found = (declared.field(name) for name in declared.search)
+    return [field.column for field in found if field]
+
+
+def _journal(tenant: str, filters: Filters | None) -> Selection:
+    mine = sql.SQL("tenant = {}").format(sql.Literal(tenant))
+    conditions = _conditions(filters or Filters(), _JOURNAL_COLUMNS, _JOURNAL_SEARCH, "at")
+    return Selection(JOURNAL, sql.Identifier("stowage", "changes"), _JOURNAL_COLUMNS, (mine, *conditions), "seq")
+
+
+def _conditions(
+    filters: Filters, columns: Iterable[Column], searched: Iterable[str], created: LiteralString
+) -> list[sql.Composable]:
+    """One condition for each filter; literals stay untyped, so that a column of any type takes them."""
+    named = {column.name: column for column in columns}
+    conditions: list[sql.Composable] = [_is_any_of(named[name].value, values) for name, values in filters.any_of]
+    if filters.ids is not None:
+        conditions.append(_is_any_of(sql.Identifier("id"), filters.ids))
+    if filters.created_after:
+        conditions.append(sql.SQL("{} >= {}").format(sql.Identifier(created), sql.Literal(filters.created_after)))
+    if filters.created_before:
+        conditions.append(sql.SQL("{} < {}").format(sql.Identifier(created), sql.Literal(filters.created_before)))
+    if filters.search:
+        pattern = sql.Literal("%" + _escape_like(filters.search) + "%")
+        hits = [sql.SQL("{}::text ILIKE {}").format(sql.Identifier(column), pattern) for column in searched]
+        conditions.append(sql.SQL("({})").format(sql.SQL(" OR ").join(hits)))
+    return conditions
+
+
+def _is_any_of(value: sql.Composable, wanted: Iterable[object]) -> sql.Composable:
+    return sql.SQL("{} IN ({})").format(value, sql.SQL(", ").join(map(sql.Literal, wanted)))
+
+
+def _escape_like(text: str) -> str:
+    return text.replace("\\", r"\\").replace("%", r"\%").replace("_", r"\_")
+
+
+_EXPLAIN = sql.SQL("EXPLAIN (FORMAT JSON) {}")
+
+
+def expected(connection: psycopg.Connection, selection: Selection) -> tuple[int, int]:
+    """How many rows the planner expects, and bytes of a row as Postgres holds them; milliseconds, nothing is read.
+
+    RunError where the table is not there or may not be read.
+    """
+    statement = _EXPLAIN.format(selection.select(column.value for column in selection.columns))
+    try:
+        with connection.cursor(row_factory=tuple_row) as cursor:
+            row = cursor.execute(statement).fetchone()
+    except psycopg.Error as error:
+        raise failed(error.sqlstate, selection.name) from error
+    assert row is not None
+    plan = row[0][0]["Plan"]
+    return int(plan["Plan Rows"]), int(plan["Plan Width"])

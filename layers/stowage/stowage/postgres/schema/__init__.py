@@ -1,0 +1,1 @@
+"""Our own schema: migrations, roles, the registry of tenants, what a table needs."""

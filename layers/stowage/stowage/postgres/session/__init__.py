@@ -1,0 +1,1 @@
+"""Connections, transactions, savepoints and kept answers."""

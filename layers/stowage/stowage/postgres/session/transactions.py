@@ -1,0 +1,152 @@
+"""A request's one transaction: begun, repeated where Postgres asks for it, and refused in our own words."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+
+import psycopg
+from psycopg import errors
+
+from stowage.basics.errors import ConflictError, StowageError, UnavailableError
+from stowage.postgres.session.connection import APP, borrowed
+
+_ATTEMPTS = 3
+_AGAIN: tuple[type[psycopg.Error], ...] = (errors.DeadlockDetected, errors.SerializationFailure)
+_BUSY = (*_AGAIN, errors.LockNotAvailable)
+retry_unique: tuple[type[psycopg.Error], ...] = (errors.UniqueViolation,)
+"""For `again_on`: where a second look would tell whose record is in the way."""
+
+_RULES = (errors.CheckViolation, errors.ExclusionViolation, errors.NotNullViolation, errors.RaiseException)
+"""Of the adopter's own: what we know of is asked about before."""
+
+# Connection exceptions, insufficient resources, operator intervention, system errors; and the answer of a server that
+# has become a standby (PostgreSQL documentation, "PostgreSQL Error Codes").
+_AWAY_CLASSES = ("08", "53", "57", "58")
+_STANDBY = "25006"
+
+_BUSY_SECONDS, _AWAY_SECONDS = 2, 5
+
+REQUEST_SECONDS = 26.0
+"""For a request's whole transaction, within its function's 29 s: the roles' limits are of one statement."""
+_CANCELLED_AGAIN_SECONDS = 0.5
+
+
+def transact[T](
+    database: str,
+    work: Callable[[psycopg.Connection], T],
+    *,
+    role: str = APP,
+    again_on: tuple[type[psycopg.Error], ...] = (),
+    seconds: float = REQUEST_SECONDS,
+) -> T:
+    """What `work` returns, done in one transaction on this process's kept connection: all of it is there, or nothing.
+
+    It is called again after a deadlock, a serialization failure or an error of `again_on` (a unique violation, where
+    a second look would tell whose); the last one is raised. A StowageError rolls back and is raised as it is.
+    ConflictError where a rule of the adopter's own refuses. UnavailableError where locks or the time (`seconds` for all
+    attempts) ran out, or the database is away. Nothing was changed then, unless the code is `outcome_unknown`: the
+    connection was lost during the commit.
+    """
+    again: tuple[type[psycopg.Error], ...] = _AGAIN + again_on
+    deadline = time.monotonic() + seconds
+    for attempt in range(1, _ATTEMPTS + 1):
+        left = max(0.0, deadline - time.monotonic())
+        try:
+            outcome = _once(database, role, work, left)
+        except psycopg.Error as error:
+            if attempt == _ATTEMPTS or not isinstance(error, again):
+                raise _refusal(error) from error
+        else:
+            if isinstance(outcome, StowageError):
+                raise outcome
+            return outcome
+    raise AssertionError("every attempt returns or raises")
+
+
+def look[T](database: str, work: Callable[[psycopg.Connection], T], *, role: str = APP) -> T:
+    """What `work` reads, each statement by itself; UnavailableError as with `transact`."""
+    with borrowed(database, role) as connection:
+        try:
+            return work(connection)
+        except psycopg.Error as error:
+            raise (_away() if connection.closed else _refusal(error)) from error
+
+
+def _once[T](database: str, role: str, work: Callable[[psycopg.Connection], T], seconds: float) -> T | StowageError:
+    with borrowed(database, role) as connection, _cancelled_after(connection, seconds):
+        worked = False
+        try:
+            with connection.transaction() as transaction:
+                outcome = work(connection)
+                worked = True
+        except StowageError as refusal:
+            return refusal  # rolled back; raising it here would throw a good connection away
+        except psycopg.Error as error:
+            if not connection.closed:
+                raise
+            raise (_outcome_unknown() if worked else _away()) from error
+        if transaction.status != transaction.Status.COMMITTED:
+            raise _away()  # the connection was lost before the commit, which psycopg then leaves out without a word
+        return outcome
+
+
+@contextmanager
+def _cancelled_after(connection: psycopg.Connection, seconds: float) -> Iterator[None]:
+    """Cancel whatever statement runs on a connection when the time is over, and those after it."""
+    done, late = threading.Event(), False
+
+    def watch() -> None:
+        nonlocal late
+        wait = seconds
+        while not done.wait(wait):
+            late, wait = True, _CANCELLED_AGAIN_SECONDS
+            with suppress(psycopg.Error):
+                connection.cancel_safe(timeout=2)
+
+    watcher = threading.Thread(target=watch, name="deadline", daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        done.set()
+        watcher.join()
+        if late:
+            connection.close()  # so that no cancellation reaches a later request
+
+
+def _refusal(error: psycopg.Error) -> Exception:
+    if isinstance(error, errors.QueryCanceled):
+        return UnavailableError(
+            "This took longer than it may; nothing was changed.", "database_busy", retry_after=_BUSY_SECONDS
+        )
+    if isinstance(error, _BUSY):
+        return UnavailableError(
+            "Others are changing these records at the moment.", "database_busy", retry_after=_BUSY_SECONDS
+        )
+    if isinstance(error, errors.UniqueViolation | errors.ForeignKeyViolation | errors.RestrictViolation):
+        return ConflictError("Somebody has changed these records at the same moment; look again.")
+    # A SQLSTATE that is none of Postgres's own comes from a trigger.
+    if isinstance(error, _RULES) or type(error) is psycopg.DatabaseError:
+        return ConflictError("A rule of the database does not allow this change; nothing was changed.", "not_allowed")
+    state = error.sqlstate or ""
+    if state.startswith(_AWAY_CLASSES) or state == _STANDBY:
+        return _away()
+    return error
+
+
+def _away() -> UnavailableError:
+    return UnavailableError(
+        "The database is away or has no room at the moment; nothing was changed.",
+        "database_unavailable",
+        retry_after=_AWAY_SECONDS,
+    )
+
+
+def _outcome_unknown() -> UnavailableError:
+    return UnavailableError(
+        "The connection to the database was lost while the change was being saved: it may be there or not. "
+        "Repeat the request with the same Idempotency-Key if it had one; else look first.",
+        "outcome_unknown",
+        retry_after=_AWAY_SECONDS,
+    )

@@ -1,0 +1,1 @@
+"""The trash: list, restore, purge."""

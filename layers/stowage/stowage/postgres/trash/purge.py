@@ -1,0 +1,256 @@
+"""Deleting for good: records past their time, in batches, and single ones that an admin asked for; old entries of the
+journal.
+
+As stowage_purge, which may delete records and blank the journal's images of them. What is gone leaves its id and the
+hashes of its images: that something was there can still be shown, what it was cannot. Which records are next is in
+`stowage.postgres.trash.purge_due`, what becomes of those that name them in `stowage.postgres.trash.purge_references`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import LiteralString
+
+import psycopg
+from psycopg import sql
+
+from stowage.entities.declaration import Entity
+from stowage.postgres.edits.bulk import Stamp
+from stowage.postgres.edits.relations import lock_children, table_of, text_array
+from stowage.postgres.journal.changes import Change, append_changes
+from stowage.postgres.trash.purge_due import is_due, is_kept
+from stowage.postgres.trash.purge_references import empty_references, referrers
+from stowage.tenants import Tenant
+
+FORGOTTEN_AT_ONCE = 10_000
+
+
+@dataclass(frozen=True)
+class Purged:
+    """How many records went for good: those asked for, and by entity those that went with them."""
+
+    count: int
+    cascaded: dict[str, int]
+
+
+# The tenant is joined, not given, where its entries are blanked: of a tenant that has grown since the last ANALYZE the
+# planner expects so few that it would read them all instead of finding each record's.
+_PURGE = sql.SQL("""
+WITH gone AS (
+    DELETE FROM {table} AS record
+    USING unnest(%(ids)s::text[]) WITH ORDINALITY AS asked (id, n)
+    WHERE record.id = asked.id AND num_nulls(record.deleted_at) < 1 AND {due} AND NOT {kept}
+    RETURNING asked.n, record.id, record.deleted_with IS NULL AS was_listed, {hash} AS before
+),
+{cascades}
+lines AS (
+    SELECT 0 AS part, n, %(tenant)s::text AS tenant, %(entity)s::text AS entity, id, before, was_listed FROM gone
+    {cascaded_lines}
+),
+blanked AS (
+    UPDATE stowage.changes AS change
+    SET before = {before_hash}, after = {after_hash}
+    FROM lines
+    WHERE change.tenant = lines.tenant AND change.entity = lines.entity AND change.id = lines.id
+      AND (change.before IS NOT NULL OR change.after IS NOT NULL)
+      AND NOT coalesce(coalesce(change.before, change.after) ? '$sha256', false)
+),
+taken AS MATERIALIZED (
+    SELECT stowage.take_seqs(
+        %(tenant)s, (SELECT count(*) FROM lines) + (SELECT least(1, count(*)) FROM gone)
+    ) AS base
+),
+counted AS (
+    UPDATE stowage.trash_counts AS kept
+    SET listed = greatest(0, listed - (SELECT count(*) FROM lines WHERE was_listed AND lines.entity = kept.entity))
+    FROM taken WHERE tenant = %(tenant)s AND entity = ANY(%(entities)s) AND taken.base >= 0
+),
+written AS (
+    INSERT INTO stowage.changes (tenant, seq, operation, entity, id, type, before, after, actor, at)
+    SELECT %(tenant)s, taken.base + row_number() OVER (ORDER BY part, n, id), %(operation)s, entity, id,
+           'purged', before, NULL, %(actor)s, %(at)s
+    FROM taken, lines
+    UNION ALL
+    SELECT %(tenant)s, taken.base + (SELECT count(*) FROM lines) + 1, %(operation)s, %(entity)s, %(operation)s,
+           'operation', NULL, jsonb_build_object(
+               'kind', 'purge', 'total', total, 'succeeded', total, 'failed', 0{cascaded}
+           ), %(actor)s, %(at)s
+    FROM taken, (SELECT count(*) AS total FROM gone) AS counted_gone
+    WHERE total > 0
+)
+SELECT (SELECT count(*) FROM gone), {counts}
+""")
+
+_PURGED_CHILDREN = sql.SQL("""
+{name} AS (
+    DELETE FROM {table} AS record USING gone
+    WHERE record.{column} = gone.id AND num_nulls(record.deleted_at) < 1
+    RETURNING record.id, record.deleted_with IS NULL AS was_listed, {hash} AS before
+),
+""")
+
+_PURGED_LINES = sql.SQL(" UNION ALL SELECT {part}, 0, %(tenant)s, {entity}, id, before, was_listed FROM {name} ")
+
+_CASCADED = sql.SQL(", 'cascaded', jsonb_build_object({})")
+
+_HASH: LiteralString = "jsonb_build_object('$sha256', encode(sha256(convert_to(({})::text, 'UTF8')), 'hex'))"
+
+_HASH_IF_ANY = sql.SQL("CASE WHEN {image} IS NOT NULL THEN {hash} END")
+
+
+def _hash(image: LiteralString) -> sql.Composed:
+    return sql.SQL(_HASH).format(sql.SQL(image))
+
+
+def _hash_if_any(image: LiteralString) -> sql.Composed:
+    return _HASH_IF_ANY.format(image=sql.SQL(image), hash=_hash(image))
+
+
+def purge_records(
+    connection: psycopg.Connection,
+    tenant: Tenant,
+    declared: Entity,
+    ids: Sequence[str],
+    stamp: Stamp,
+    *,
+    only_due: bool,
+) -> Purged:
+    """Delete these records of the trash for good, with all that belongs to them there, and blank their images.
+
+    What has left the trash meanwhile, or is still needed, stays. `only_due`: nor what is not past its time. What
+    merely names them (`keep`) does so no more. Audited with a summary where anything went.
+    """
+    schema = tenant.schema
+    if referrers(declared):
+        ids = _lock_going(connection, schema, declared, ids, stamp, only_due=only_due)
+        empty_references(connection, tenant, declared, ids, stamp)
+    cascades = list(enumerate(declared.children("cascade"), 1))
+    names = [sql.Identifier(f"cascaded_{n}") for n, _ in cascades]
+    counts = [sql.SQL("(SELECT count(*) FROM {})").format(name) for name in names]
+    statement = _PURGE.format(
+        table=table_of(schema, declared),
+        due=is_due(only_due=only_due),
+        kept=is_kept(schema, declared),
+        hash=_hash("to_jsonb(record)"),
+        before_hash=_hash_if_any("change.before"),
+        after_hash=_hash_if_any("change.after"),
+        cascades=sql.SQL("").join(
+            _PURGED_CHILDREN.format(
+                name=name,
+                table=table_of(schema, child),
+                column=sql.Identifier(child.column(reference.field)),
+                hash=_hash("to_jsonb(record)"),
+            )
+            for name, (_, (child, reference)) in zip(names, cascades, strict=True)
+        ),
+        cascaded_lines=sql.SQL("").join(
+            _PURGED_LINES.format(part=sql.Literal(part), entity=sql.Literal(child.name), name=name)
+            for name, (part, (child, _)) in zip(names, cascades, strict=True)
+        ),
+        cascaded=_CASCADED.format(
+            sql.SQL(", ").join(
+                sql.SQL("{}, {}").format(sql.Literal(child.name), count)
+                for (_, (child, _)), count in zip(cascades, counts, strict=True)
+            )
+        )
+        if cascades
+        else sql.SQL(""),
+        counts=sql.SQL(", ").join(counts) if counts else sql.SQL("NULL"),
+    )
+    row = connection.execute(
+        statement,
+        {
+            "ids": text_array(ids),
+            "tenant": tenant.id,
+            "entity": declared.name,
+            "entities": [declared.name, *(child.name for _, (child, _) in cascades)],
+            "operation": stamp.operation,
+            "actor": stamp.actor,
+            "at": stamp.at,
+        },
+    ).fetchone()
+    assert row is not None
+    count, *came = row
+    return Purged(int(count), {child.name: int(n) for (_, (child, _)), n in zip(cascades, came, strict=False) if n})
+
+
+_LOCK_GOING = sql.SQL("""
+WITH locked AS MATERIALIZED (SELECT id FROM {table} WHERE id = ANY(%(ids)s::text[]) ORDER BY id FOR UPDATE)
+SELECT count(*) FROM locked
+""")
+
+_GOING = sql.SQL("""
+SELECT record.id FROM {table} AS record
+WHERE record.id = ANY(%(ids)s::text[]) AND num_nulls(record.deleted_at) < 1 AND {due} AND NOT {kept}
+""")
+
+
+def _lock_going(
+    connection: psycopg.Connection, schema: str, declared: Entity, ids: Sequence[str], stamp: Stamp, *, only_due: bool
+) -> list[str]:
+    """Lock records and what goes with them; the ids of those that will go."""
+    given = {"ids": text_array(ids), "at": stamp.at}
+    connection.execute(_LOCK_GOING.format(table=table_of(schema, declared)), given)
+    statement = _GOING.format(
+        table=table_of(schema, declared), due=is_due(only_due=only_due), kept=is_kept(schema, declared)
+    )
+    going = [row[0] for row in connection.execute(statement, given)]
+    lock_children(connection, schema, declared, going, sql.SQL("deleted_at IS NOT NULL"))
+    return going
+
+
+_SWEEP: LiteralString = "DELETE FROM stowage.idempotency_answers WHERE expires_at <= now()"
+
+
+def sweep_answers(connection: psycopg.Connection) -> int:
+    """Delete kept answers that nobody will be given any more (as stowage_app); how many."""
+    return connection.execute(_SWEEP).rowcount
+
+
+_GONE: LiteralString = """
+WITH told AS MATERIALIZED (
+    SELECT coalesce(max(seq), 0) AS seq FROM stowage.changes
+    WHERE tenant = %(tenant)s AND entity = 'trash' AND type = 'trash.purged'
+),
+purges AS MATERIALIZED (
+    SELECT done.entity, done.after FROM told, stowage.changes AS done
+    WHERE done.tenant = %(tenant)s AND done.type = 'operation' AND done.seq > told.seq
+      AND done.after ->> 'kind' = 'purge' AND done.actor = %(actor)s
+),
+gone AS (
+    SELECT entity, (after ->> 'succeeded')::bigint AS count FROM purges
+    UNION ALL
+    SELECT came.key, came.value::bigint FROM purges, jsonb_each_text(after -> 'cascaded') AS came
+)
+SELECT entity, sum(count)::bigint FROM gone WHERE count > 0 GROUP BY entity ORDER BY entity
+"""
+
+
+def append_event(connection: psycopg.Connection, tenant: str, stamp: Stamp) -> dict[str, int]:
+    """Append the event `trash.purged` if anything went by that actor's purges since the last one; how much, by entity.
+
+    Within a transaction that holds the tenant's numbers already, so that two that end at once do not both tell.
+    """
+    gone: dict[str, int] = dict(connection.execute(_GONE, {"tenant": tenant, "actor": stamp.actor}).fetchall())
+    if gone:
+        after = {"total": sum(gone.values()), "entities": gone}
+        append_changes(
+            connection,
+            tenant,
+            [Change(stamp.operation, "trash", stamp.operation, "trash.purged", None, after, stamp.actor, stamp.at)],
+        )
+    return gone
+
+
+_FORGET: LiteralString = "SELECT stowage.forget_changes(%s, %s, %s)"
+
+
+def forget_changes(
+    connection: psycopg.Connection, tenant: str, older_than: datetime, most: int = FORGOTTEN_AT_ONCE
+) -> int:
+    """Delete the oldest entries of a tenant's journal that are older than that, `most` at once; how many, 0 where none
+    is left (`product/0016_journal_retention.sql`).
+    """
+    row = connection.execute(_FORGET, (tenant, older_than, most)).fetchone()
+    assert row is not None, "a function's answer is a row"
+    return int(row[0])

@@ -1,0 +1,104 @@
+"""Emptying the references to what goes for good, where the record that has them outlives it (`keep`)."""
+
+from collections.abc import Sequence
+
+import psycopg
+from psycopg import sql
+
+from stowage.entities.declaration import Entity, Reference
+from stowage.postgres.edits.bulk import Stamp
+from stowage.postgres.edits.relations import table_of, text_array
+from stowage.tenants import Tenant
+
+_NOTHING = sql.SQL("")
+
+
+def referrers(declared: Entity) -> list[tuple[Entity, Reference, tuple[Entity, Reference] | None]]:
+    """What may name no record instead of one of these; or (with that entity and its reference) of what goes along."""
+    return [(entity, reference, None) for entity, reference in _emptied(declared)] + [
+        (entity, reference, (child, of_parent))
+        for child, of_parent in declared.children("cascade")
+        for entity, reference in _emptied(child)
+    ]
+
+
+def _emptied(declared: Entity) -> list[tuple[Entity, Reference]]:
+    return [
+        (entity, reference) for entity, reference in declared.children("keep") if entity.is_optional(reference.field)
+    ]
+
+
+_WITH_THEM = sql.SQL("(SELECT child.id FROM {table} AS child WHERE child.{column} = ANY(%(ids)s::text[]))")
+
+_EMPTY = sql.SQL("""
+WITH old AS MATERIALIZED (
+    SELECT record.id, record.{column}, record.updated_at FROM {table} AS record
+    WHERE {named} {others}
+    ORDER BY record.id LIMIT %(most)s FOR UPDATE
+),
+changed AS (
+    UPDATE {table} AS record SET {column} = NULL, updated_at = %(at)s
+    FROM old WHERE record.id = old.id
+    RETURNING record.id, jsonb_build_object({name}, old.{column}, 'updated_at', old.updated_at) AS before,
+              jsonb_build_object({name}, record.{column}, 'updated_at', record.updated_at) AS after
+),
+taken AS MATERIALIZED (
+    SELECT stowage.take_seqs(%(tenant)s, (SELECT count(*) FROM changed)) AS base
+),
+written AS (
+    INSERT INTO stowage.changes (tenant, seq, operation, entity, id, type, before, after, actor, at)
+    SELECT %(tenant)s, taken.base + row_number() OVER (ORDER BY id), %(operation)s, {entity}, id, 'updated', before,
+           after, %(actor)s, %(at)s
+    FROM taken, changed
+)
+SELECT count(*) FROM changed
+""")
+
+
+def empty_references(
+    connection: psycopg.Connection,
+    tenant: Tenant,
+    declared: Entity,
+    ids: Sequence[str],
+    stamp: Stamp,
+    most: int | None = None,
+) -> int:
+    """Let what names these records (`keep`) name none, `most` at once; how many. One statement for each reference.
+
+    Each is journalled as `updated`, so that its history tells what a foreign key with SET NULL would do silently.
+    """
+    count = 0
+    for entity, reference, with_them in referrers(declared):
+        column = entity.column(reference.field)
+        if with_them is None:
+            named = sql.SQL("record.{} = ANY(%(ids)s::text[])").format(sql.Identifier(column))
+        else:
+            child, of_parent = with_them
+            named = sql.SQL("record.{} IN {}").format(
+                sql.Identifier(column),
+                _WITH_THEM.format(
+                    table=table_of(tenant.schema, child), column=sql.Identifier(child.column(of_parent.field))
+                ),
+            )
+        statement = _EMPTY.format(
+            table=table_of(tenant.schema, entity),
+            entity=sql.Literal(entity.name),
+            column=sql.Identifier(column),
+            name=sql.Literal(column),
+            named=named,
+            others=sql.SQL("AND record.id <> ALL(%(ids)s::text[])") if entity is declared else _NOTHING,
+        )
+        row = connection.execute(
+            statement,
+            {
+                "ids": text_array(ids),
+                "most": None if most is None else most - count,
+                "tenant": tenant.id,
+                "operation": stamp.operation,
+                "actor": stamp.actor,
+                "at": stamp.at,
+            },
+        ).fetchone()
+        assert row is not None
+        count += row[0]
+    return count
