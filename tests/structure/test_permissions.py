@@ -21,6 +21,7 @@ from tests.structure.deployed_template import (
     statements,
     transformed,
 )
+from tests.structure.effective_permissions import AWS_POLICIES, FROZEN, listed
 from tests.structure.reachable_code import Operation, reach
 from tests.structure.repository import PACKAGE
 
@@ -73,15 +74,6 @@ ONLY_IN_SOME_DEPLOYMENTS = {
     "stowage.postgres.session.connection._passwords": "passwords from a secret",
     "stowage.entry.upstream._api_key": "a backend",
 }
-
-AWS_POLICIES = {
-    "service-role/AWSLambdaBasicExecutionRole": "logs",
-    "service-role/AWSLambdaVPCAccessExecutionRole": "network interfaces, for which EC2 knows no resource",
-    "service-role/AWSLambdaDynamoDBExecutionRole": "the table's stream",
-    "service-role/AWSLambdaSQSQueueExecutionRole": "the wake queue, as its reader",
-    "service-role/AmazonECSTaskExecutionRolePolicy": "the worker's image and log",
-}
-"""AWS's own policies that a role may have, and what for."""
 
 DATABASE_ROLES = set(re.findall(r"\bstowage_\w+", (PACKAGE / "postgres/schema/roles.sql").read_text()))
 """The roles that Stowage's code and its master may log in as."""
@@ -136,6 +128,11 @@ def _covers(pattern: str, resource: str) -> bool:
 def roles(found: Resources) -> dict[str, str]:
     """The role of every module that is deployed, the worker's included."""
     return {module: role_of(found, name) for module, name in function_by_module().items()} | {WORKER: "WorkerRole"}
+
+
+def test_nothing_may_do_more_or_less_than_the_list_says() -> None:
+    """The list changes with the code that it is for: its difference is what a reader of the change looks at."""
+    assert listed() == FROZEN.read_text(), "python -m tests.structure.effective_permissions writes the list anew"
 
 
 @pytest.mark.parametrize("module", [*HANDLERS, WORKER])
