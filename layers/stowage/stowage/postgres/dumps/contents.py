@@ -14,6 +14,7 @@ from psycopg.rows import class_row, dict_row
 from pydantic import BaseModel
 
 from stowage.basics.errors import RunError, TransientRunError
+from stowage.postgres.dumps.preflight import must_hold_its_children
 
 RESULT_SECONDS = 3600.0
 CANCEL_SECONDS = 2.0
@@ -149,8 +150,10 @@ def read_contents(
 ) -> DumpContents:
     """Read everything that the manifest tells, in the transaction that the connection is in; `rows` fills up meanwhile.
 
-    TransientRunError `lock_timeout` where someone holds a table exclusively.
+    TransientRunError `lock_timeout` where someone holds a table exclusively; RunError `outside_children` where the
+    dump that reads the same snapshot would leave rows out.
     """
+    must_hold_its_children(connection, schema)
     tables = _tables(connection, schema)
     _lock(connection, schema, [name for name, _ in tables])
     for name, holds_rows in tables:

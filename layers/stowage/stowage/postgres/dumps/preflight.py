@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, LiteralString
 
 import psycopg
+from psycopg import sql
 
 from stowage.basics.errors import RunError
 
@@ -42,13 +43,28 @@ RELATIONS: LiteralString = """
     WHERE c.relnamespace = %(schema)s AND c.relkind IN ('r', 'p', 'S')
     ORDER BY c.relname
 """
+# A schema's dump holds the tables of that schema alone: rows in a partition or child table elsewhere would be missing.
+# Temporary children belong to somebody's session; a partition being detached is no part of its parent any more.
+OUTSIDE_CHILDREN: LiteralString = """
+    SELECT format('%%I.%%I', n.nspname, child.relname) AS child, parent.relname AS parent
+    FROM pg_class parent
+    JOIN pg_inherits i ON i.inhparent = parent.oid AND NOT i.inhdetachpending
+    JOIN pg_class child ON child.oid = i.inhrelid
+    JOIN pg_namespace n ON n.oid = child.relnamespace
+    WHERE parent.relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = %(schema)s)
+      AND parent.relkind IN ('r', 'p', 'f')
+      AND child.relnamespace <> parent.relnamespace
+      AND child.relpersistence <> 't'
+    ORDER BY 1, 2
+"""
 
 
 def preflight(connection: psycopg.Connection[Any], schema: str, client_version: str) -> Preflight:
     """Check, as the role that will dump, that pg_dump of `client_version` can dump this schema whole.
 
-    Raises RunError: `server_newer` (pg_dump refuses a server of a later major version), `schema_missing`,
-    `permission_denied` (naming the relations), `row_level_security` (pg_dump would refuse rather than leave rows out).
+    Raises RunError: `server_newer` (pg_dump refuses a server of a later major version),
+    `schema_missing`, `permission_denied` (naming the relations), `outside_children` (see there),
+    `row_level_security` (pg_dump would refuse rather than leave rows out).
     """
     with connection.cursor() as cursor:
         server_major, server_version = cursor.execute(SERVER).fetchone() or (0, "")
@@ -64,6 +80,7 @@ def preflight(connection: psycopg.Connection[Any], schema: str, client_version: 
         if not usable:
             raise RunError(f"The dump role may not use the schema {schema}.", "permission_denied")
         relations = cursor.execute(RELATIONS, {"schema": oid}).fetchall()
+    must_hold_its_children(connection, schema)
     if unreadable := [name for name, _, readable, _ in relations if not readable]:
         raise RunError(f"The dump role may not read {_some(unreadable)} in {schema}.", "permission_denied")
     if filtered := [name for name, _, _, filters in relations if filters]:
@@ -73,6 +90,20 @@ def preflight(connection: psycopg.Connection[Any], schema: str, client_version: 
             "row_level_security",
         )
     return Preflight(server_version, client_version, len(relations))
+
+
+def must_hold_its_children(connection: psycopg.Connection[Any], schema: str) -> None:
+    """RunError `outside_children` where partitions or inheritance children of the schema's tables lie in other
+    schemas.
+    """
+    children = connection.execute(OUTSIDE_CHILDREN, {"schema": schema}).fetchall()
+    if children:
+        raise RunError(
+            f"Rows of {schema} lie in partitions or child tables outside of it, which its dump would leave out: "
+            f"{_some([f'{child} (of {parent})' for child, parent in children])}. "
+            f"Move them, for example ALTER TABLE {children[0][0]} SET SCHEMA {sql.Identifier(schema).as_string()}.",
+            "outside_children",
+        )
 
 
 def must_exist(connection: psycopg.Connection[Any], schema: str) -> None:
