@@ -2,7 +2,7 @@
 
 from aws_lambda_powertools.event_handler import Response
 
-from stowage import records
+from stowage.entities.declared import entity_at
 from stowage.entry.http import Caller, RawBody, http_app
 from stowage.imports.items import import_items
 from stowage.records.requests import WriteRequest
@@ -13,7 +13,7 @@ app = http_app("operator")
 @app.post("/api/v1/import/<entity>")
 def import_records(caller: Caller, entity: str, body: RawBody) -> Response[str]:
     """Save the items of the body in one transaction."""
-    declared = records.declared(entity)
+    declared = entity_at(entity)
     tenant = caller.tenant_named(None)
     request = WriteRequest(tenant, caller.sub, caller.now, body, f"POST import/{entity}", caller.idempotency_key)
     answer = import_items(request, declared)

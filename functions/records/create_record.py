@@ -3,6 +3,7 @@
 from aws_lambda_powertools.event_handler import Response
 
 from stowage import records
+from stowage.entities.declared import entity_at
 from stowage.entry.http import Caller, RawBody, http_app
 from stowage.records.answers import data_of, etag, id_of
 from stowage.records.requests import WriteRequest
@@ -13,7 +14,7 @@ app = http_app("operator")
 @app.post("/api/v1/<entity>")
 def create_record(caller: Caller, entity: str, body: RawBody) -> Response[str]:
     """Make one record; its id may be given."""
-    declared = records.declared(entity)
+    declared = entity_at(entity)
     tenant = caller.tenant_named(None)
     request = WriteRequest(tenant, caller.sub, caller.now, body, f"POST {entity}", caller.idempotency_key)
     answer = records.create_record(request, declared)

@@ -4,6 +4,7 @@ from pydantic import BaseModel
 
 from stowage import records
 from stowage.basics.ids import encode_id
+from stowage.entities.declared import entity_at
 from stowage.entry.http import Caller, http_app
 from stowage.records.deleting import delete_record
 
@@ -26,7 +27,7 @@ class Deleted(BaseModel):
 @app.delete("/api/v1/<entity>/<id>")
 def delete(caller: Caller, entity: str, id: str) -> Deleted:
     """Delete a record if it still is what `If-Match` says; what belongs to it goes along."""
-    declared = records.declared(entity)
+    declared = entity_at(entity)
     raw = records.clean_id(id)
     delete_record(caller.tenant_named(None), declared, raw, caller.sub, caller.now, caller.headers.get("if-match"))
     return Deleted(data=DeletedId(id=encode_id(raw)))

@@ -2,7 +2,7 @@
 
 from aws_lambda_powertools.event_handler import Response
 
-from stowage import records
+from stowage.entities.declared import entity_at
 from stowage.entry.http import Caller, http_app
 from stowage.records.deleting import RecordIds, bulk_delete
 
@@ -12,7 +12,7 @@ app = http_app("operator")
 @app.post("/api/v1/bulk/<entity>/delete")
 def delete_records(caller: Caller, entity: str, request: RecordIds) -> Response[str]:
     """Delete what can be deleted and tell of each what could not."""
-    declared = records.declared(entity)
+    declared = entity_at(entity)
     tenant = caller.tenant_named(None)
     answer = bulk_delete(tenant, declared, request, caller.sub, caller.now, caller.idempotency_key)
     return Response(answer.status, "application/json", answer.body)

@@ -3,6 +3,7 @@
 from aws_lambda_powertools.event_handler import Response
 
 from stowage import records
+from stowage.entities.declared import entity_at
 from stowage.entry.http import Caller, http_app
 from stowage.records.answers import envelope, etag, is_known
 
@@ -12,7 +13,7 @@ app = http_app()
 @app.get("/api/v1/<entity>/<id>")
 def get_record(caller: Caller, entity: str, id: str) -> Response[str | None]:
     """Show a record with its entity tag; 304 to who has it already."""
-    declared = records.declared(entity)
+    declared = entity_at(entity)
     record = records.read_record(caller.tenant_named(None), declared, records.clean_id(id))
     headers = {"ETag": etag(record), "Cache-Control": "no-cache"}
     if is_known(etag(record), caller.headers.get("if-none-match")):

@@ -3,6 +3,7 @@
 from aws_lambda_powertools.event_handler import Response
 
 from stowage import records
+from stowage.entities.declared import entity_at
 from stowage.entry.http import Caller, RawBody, http_app
 from stowage.records.answers import envelope, etag
 from stowage.records.requests import WriteRequest
@@ -13,7 +14,7 @@ app = http_app("operator")
 @app.patch("/api/v1/<entity>/<id>")
 def update_record(caller: Caller, entity: str, id: str, body: RawBody) -> Response[str]:
     """Change the fields that the body names, if the record still is what `If-Match` says."""
-    declared = records.declared(entity)
+    declared = entity_at(entity)
     request = WriteRequest(caller.tenant_named(None), caller.sub, caller.now, body, f"PATCH {entity}")
     record = records.change_record(request, declared, records.clean_id(id), caller.headers.get("if-match"))
     return Response(200, "application/json", envelope(record), {"ETag": etag(record)})

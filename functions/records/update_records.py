@@ -3,6 +3,7 @@
 from aws_lambda_powertools.event_handler import Response
 
 from stowage import records
+from stowage.entities.declared import entity_at
 from stowage.entry.http import Caller, RawBody, http_app
 from stowage.records.requests import WriteRequest
 
@@ -12,7 +13,7 @@ app = http_app("operator")
 @app.patch("/api/v1/bulk/<entity>")
 def update_records(caller: Caller, entity: str, body: RawBody) -> Response[str]:
     """Change what can be changed and tell of each what could not."""
-    declared = records.declared(entity)
+    declared = entity_at(entity)
     tenant = caller.tenant_named(None)
     request = WriteRequest(tenant, caller.sub, caller.now, body, f"PATCH bulk/{entity}", caller.idempotency_key)
     answer = records.change_records(request, declared)

@@ -20,7 +20,8 @@ from stowage.bulk import bulk_delete, bulk_reassign, bulk_undo
 from stowage.bulk.requests import DeleteRequest, ReassignRequest, UndoRequest
 from stowage.entities.declared import ENTITIES
 from stowage.imports.items import import_items
-from stowage.postgres.edits.bulk import Outcome, Stamp, delete_records
+from stowage.postgres.edits.deletes import delete_records
+from stowage.postgres.edits.locks import Outcome, Stamp
 from stowage.postgres.session.idempotency import KeptAnswer
 from stowage.records import change_records, deleting
 from stowage.records.deleting import RecordIds

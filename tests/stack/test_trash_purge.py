@@ -15,10 +15,10 @@ import requests
 from stowage.basics.errors import UnavailableError
 from stowage.basics.ids import new_operation_id
 from stowage.entities.declared import ENTITIES
-from stowage.postgres.edits.bulk import Stamp
+from stowage.postgres.edits.locks import Stamp
 from stowage.postgres.session.connection import PURGE, borrowed
+from stowage.postgres.trash.lists import recount_trash
 from stowage.postgres.trash.purge import append_event, purge_records
-from stowage.postgres.trash.trash import recount_trash
 from stowage.trash.deleting import delete_item
 from stowage.trash.due import next_purge
 from stowage.trash.purging import purge_tenant

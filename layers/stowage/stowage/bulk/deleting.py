@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from stowage.basics.errors import BadRequestError
 from stowage.basics.ids import decode_id, new_operation_id
 from stowage.bulk.requests import DeleteRequest
 from stowage.bulk.results import answer
 from stowage.entities.declaration import Entity
-from stowage.entities.declared import ENTITIES
-from stowage.postgres.edits import bulk
+from stowage.entities.declared import ENTITIES, must_have_trash
+from stowage.postgres.edits import deletes
+from stowage.postgres.edits.locks import Stamp
 from stowage.postgres.session.connection import Connection
 from stowage.postgres.session.idempotency import IdempotencyKey, KeptAnswer, keep, replayed
 from stowage.postgres.session.transactions import transact
@@ -44,16 +44,10 @@ def delete_records(
     no summary, so no bulk operation to undo. BadRequestError `not_supported` for an entity that has no trash.
     """
     must_have_trash(declared)
-    stamp = bulk.Stamp(new_operation_id(now), actor, now, purge_time(tenant, now))
+    stamp = Stamp(new_operation_id(now), actor, now, purge_time(tenant, now))
     most = settings().max_cascade
-    outcome = bulk.delete_records(connection, tenant, declared, ids, stamp, most_children=most, kind=kind)
+    outcome = deletes.delete_records(connection, tenant, declared, ids, stamp, most_children=most, kind=kind)
     return Deleted(stamp.operation, outcome.codes, outcome.cascaded)
-
-
-def must_have_trash(declared: Entity) -> None:
-    """BadRequestError `not_supported` for an entity whose table has no columns for it."""
-    if not declared.soft_delete:
-        raise BadRequestError(f"There is no trash for {declared.name}.", "not_supported")
 
 
 def bulk_delete(tenant: Tenant, actor: str, request: DeleteRequest, now: datetime, key: str | None) -> KeptAnswer:

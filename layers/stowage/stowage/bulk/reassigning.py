@@ -7,7 +7,8 @@ from stowage.basics.ids import decode_id, new_operation_id
 from stowage.bulk.requests import ReassignRequest
 from stowage.bulk.results import answer
 from stowage.entities.declared import ENTITIES
-from stowage.postgres.edits import bulk
+from stowage.postgres.edits.assigns import assign_records
+from stowage.postgres.edits.locks import Stamp, lock_target
 from stowage.postgres.session.connection import Connection
 from stowage.postgres.session.idempotency import IdempotencyKey, KeptAnswer, keep, replayed
 from stowage.postgres.session.transactions import transact
@@ -29,8 +30,8 @@ def bulk_reassign(tenant: Tenant, actor: str, request: ReassignRequest, now: dat
         if kept := replayed(connection, once):
             return kept
         _lock_target(connection, tenant, brand, group)
-        stamp = bulk.Stamp(new_operation_id(now), actor, now, purge_time(tenant, now))
-        outcome = bulk.assign_records(
+        stamp = Stamp(new_operation_id(now), actor, now, purge_time(tenant, now))
+        outcome = assign_records(
             connection,
             tenant,
             declared,
@@ -47,11 +48,11 @@ def bulk_reassign(tenant: Tenant, actor: str, request: ReassignRequest, now: dat
 
 
 def _lock_target(connection: Connection, tenant: Tenant, brand: str, group: str | None) -> None:
-    if bulk.lock_target(connection, tenant.schema, ENTITIES["brands"], brand) is None:
+    if lock_target(connection, tenant.schema, ENTITIES["brands"], brand) is None:
         raise _refusal("targetBrandId", "There is no such brand.", "unknown_brand")
     if group is None:
         return
-    found = bulk.lock_target(connection, tenant.schema, ENTITIES["groups"], group, "brandId")
+    found = lock_target(connection, tenant.schema, ENTITIES["groups"], group, "brandId")
     if found is None:
         raise _refusal("targetGroupId", "There is no such group.", "unknown_group")
     if found[0] != brand:

@@ -4,18 +4,18 @@ from datetime import datetime
 
 from stowage.basics.errors import ConflictError, NotFoundError
 from stowage.basics.ids import decode_id, encode_id, new_operation_id
-from stowage.bulk.deleting import must_have_trash
 from stowage.bulk.requests import UndoRequest
 from stowage.bulk.results import answer
-from stowage.entities.declared import ENTITIES
+from stowage.entities.declared import ENTITIES, must_have_trash
 from stowage.postgres.edits import undo
-from stowage.postgres.edits.bulk import Outcome, Stamp, delete_locked, lock_records
+from stowage.postgres.edits.deletes import delete_locked
+from stowage.postgres.edits.locks import Outcome, Stamp, lock_records
 from stowage.postgres.journal.changes import Change, append_changes
 from stowage.postgres.journal.operations import UNDOABLE, Operation, lock_operation, partly_undone, summary, undone
 from stowage.postgres.session.connection import Connection
 from stowage.postgres.session.idempotency import IdempotencyKey, KeptAnswer, keep, replayed
 from stowage.postgres.session.transactions import retry_unique, transact
-from stowage.postgres.trash.trash import lock_for_restoring, restore_records
+from stowage.postgres.trash.restores import lock_for_restoring, restore_records
 from stowage.tenants import Tenant
 from stowage.trash.retention import purge_time
 

@@ -10,7 +10,6 @@ from stowage.basics.ids import decode_id, new_operation_id, new_record_ids
 from stowage.basics.paging import paginate
 from stowage.basics.sizes import is_deliverable
 from stowage.entities.declaration import Entity
-from stowage.entities.declared import ENTITIES
 from stowage.postgres.edits.inserts import Author, insert_problems, insert_records
 from stowage.postgres.edits.updates import Update, lock_followed, lock_records, update_problems, update_records
 from stowage.postgres.journal.changes import append_changes
@@ -29,14 +28,6 @@ from stowage.records.queries import parse_query
 from stowage.records.requests import WriteRequest
 from stowage.records.splitting import Found, Numbered, write_what_can_be
 from stowage.tenants import Tenant
-
-
-def declared(name: str) -> Entity:
-    """The entity of that plural name; NotFoundError, for reserved names too."""
-    found = ENTITIES.get(name)
-    if found is None:
-        raise NotFoundError("There is nothing at this address.")
-    return found
 
 
 def clean_id(given: str) -> str:
@@ -246,7 +237,6 @@ __all__ = [
     "change_records",
     "clean_id",
     "create_record",
-    "declared",
     "list_records",
     "read_record",
 ]

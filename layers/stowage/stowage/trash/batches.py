@@ -11,7 +11,7 @@ from stowage.basics.errors import ConflictError
 from stowage.basics.ids import new_operation_id
 from stowage.entities.declaration import Entity, Reference
 from stowage.entry.telemetry import logger
-from stowage.postgres.edits.bulk import Stamp
+from stowage.postgres.edits.locks import Stamp
 from stowage.postgres.session.connection import PURGE, Connection
 from stowage.postgres.session.transactions import transact
 from stowage.postgres.trash.purge import Purged, purge_records

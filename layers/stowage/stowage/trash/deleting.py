@@ -9,7 +9,7 @@ from typing import NoReturn
 from stowage.basics.errors import ConflictError, GoneError, UnavailableError
 from stowage.basics.ids import new_operation_id
 from stowage.entities.declaration import Entity
-from stowage.postgres.edits.bulk import Stamp
+from stowage.postgres.edits.locks import Stamp
 from stowage.postgres.session.connection import PURGE, Connection
 from stowage.postgres.session.transactions import transact
 from stowage.postgres.trash.purge import purge_records

@@ -8,11 +8,11 @@ from pydantic import AfterValidator, BaseModel, ConfigDict
 from stowage.basics.errors import BadRequestError, GoneError, NotFoundError
 from stowage.basics.ids import decode_id, encode_id, rfc3339
 from stowage.basics.paging import Pagination
-from stowage.bulk.deleting import must_have_trash
 from stowage.entities.declaration import Entity
-from stowage.entities.declared import ENTITIES
+from stowage.entities.declared import ENTITIES, entity_named, must_have_trash
 from stowage.postgres.session.connection import Connection
-from stowage.postgres.trash.trash import TrashRow, find_in_trash
+from stowage.postgres.trash.finds import find_in_trash
+from stowage.postgres.trash.lists import TrashRow
 from stowage.tenants import Tenant
 from stowage.trash.retention import days_until
 
@@ -71,14 +71,11 @@ def show_item(row: TrashRow, now: datetime) -> TrashItem:
     return item
 
 
-def entity_named(name: str, field: str) -> Entity:
-    """The entity of that plural or singular name, if it has a trash; a BadRequestError that lists those that are."""
-    for declared in ENTITIES.values():
-        if name in (declared.name, declared.singular):
-            must_have_trash(declared)
-            return declared
-    message = f"is not one of {', '.join(ENTITIES)}"
-    raise BadRequestError(f"{name!r} {message}.", "unknown_data_type", details=[{"field": field, "message": message}])
+def entity_with_trash(name: str, field: str) -> Entity:
+    """The entity of that plural or singular name; BadRequestError where there is none, or it has no trash."""
+    found = entity_named(name, field, or_singular=True)
+    must_have_trash(found)
+    return found
 
 
 def _raw(given: str) -> str:
@@ -101,7 +98,7 @@ def locate(
     several have it in their trash.
     """
     if data_type is not None:
-        asked = [entity_named(data_type, "dataType")]
+        asked = [entity_with_trash(data_type, "dataType")]
     else:
         asked = [declared for declared in ENTITIES.values() if declared.soft_delete]
     found = find_in_trash(connection, tenant, asked, record_id)

@@ -7,14 +7,14 @@ from stowage.entities.declaration import Entity
 from stowage.entities.declared import ENTITIES
 from stowage.postgres.session.connection import Connection
 from stowage.postgres.session.transactions import look, transact
-from stowage.postgres.trash.trash import count_trash, list_trash, recount_trash
+from stowage.postgres.trash.lists import count_trash, list_trash, recount_trash
 from stowage.tenants import Tenant
-from stowage.trash.items import SHOWN_TOGETHER, TrashPage, entity_named, show_item
+from stowage.trash.items import SHOWN_TOGETHER, TrashPage, entity_with_trash, show_item
 
 
 def read_trash(tenant: Tenant, now: datetime, type: str | None, page: int, limit: int) -> TrashPage:
     """A page of the trash, newest first: of one type (plural or singular), or of accounts and posts together."""
-    shown = [entity_named(type, "type")] if type is not None else [ENTITIES[name] for name in SHOWN_TOGETHER]
+    shown = [entity_with_trash(type, "type")] if type is not None else [ENTITIES[name] for name in SHOWN_TOGETHER]
     rows, total = look(
         tenant.database,
         lambda connection: (

@@ -11,12 +11,12 @@ from stowage.aws import table
 from stowage.basics.ids import new_operation_id, rfc3339
 from stowage.entities.declaration import Entity
 from stowage.entities.declared import ENTITIES
-from stowage.postgres.edits.bulk import Stamp
+from stowage.postgres.edits.locks import Stamp
 from stowage.postgres.session.connection import APP, PURGE, Connection
 from stowage.postgres.session.transactions import transact
+from stowage.postgres.trash.lists import list_orphans, recount_trash
 from stowage.postgres.trash.purge import append_event, forget_changes, sweep_answers
 from stowage.postgres.trash.purge_due import Batch, due_for_purge, in_order
-from stowage.postgres.trash.trash import list_orphans, recount_trash
 from stowage.tenants import Tenant, list_tenants
 from stowage.trash.batches import Purge, purge_next
 from stowage.trash.due import PATIENCE, PURGE_ITEM, next_purge

@@ -8,21 +8,14 @@ from stowage.basics.errors import ConflictError, Detail
 from stowage.basics.ids import new_operation_id
 from stowage.entities.declaration import Entity
 from stowage.entities.declared import ENTITIES
-from stowage.postgres.edits.bulk import Stamp
+from stowage.postgres.edits.locks import Stamp
 from stowage.postgres.journal.changes import append_changes
 from stowage.postgres.journal.operations import summary
 from stowage.postgres.session.connection import Connection
 from stowage.postgres.session.idempotency import IdempotencyKey, KeptAnswer, keep, replayed
 from stowage.postgres.session.transactions import retry_unique, transact
-from stowage.postgres.trash.trash import (
-    Clash,
-    find_clashes,
-    lock_for_restoring,
-    parents_in_trash,
-    read_name,
-    read_trashed,
-    restore_records,
-)
+from stowage.postgres.trash.finds import Clash, find_clashes, parents_in_trash, read_name, read_trashed
+from stowage.postgres.trash.restores import lock_for_restoring, restore_records
 from stowage.tenants import Tenant
 from stowage.trash.items import RestoreRequest, locate, show_item
 from stowage.trash.retention import purge_time

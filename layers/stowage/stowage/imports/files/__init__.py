@@ -10,10 +10,10 @@ from stowage import jobs
 from stowage.access.identity import Identity
 from stowage.aws import objects, table
 from stowage.aws.table import ABSENT, ConditionFailedError, Put, Update, Write
-from stowage.basics.errors import BadRequestError, ConflictError, Detail, NotFoundError
+from stowage.basics.errors import BadRequestError, ConflictError, Detail
 from stowage.basics.ids import is_run_id, new_run_id, rfc3339
 from stowage.entities.declaration import Entity
-from stowage.entities.declared import ENTITIES
+from stowage.entities.declared import entity_at
 from stowage.imports.files.records import FileImportCreated, FileImportRequest, FileImportSpec, UploadForm
 from stowage.runs.record import Kind, Run
 from stowage.runs.request import IdempotencyKey
@@ -39,7 +39,7 @@ def create_file_import(
 
     NotFoundError for no such entity, BadRequestError for a mapping that does not fit it.
     """
-    entity = declared(entity_name)
+    entity = entity_at(entity_name, "unknown_entity")
     check_mapping(entity, request.mapping or {})
     import_id = new_run_id(now)
     body = {"entity": entity.name, **request.model_dump(mode="json")}
@@ -79,14 +79,6 @@ def create_file_import(
     )
     expires_at = rfc3339(now + timedelta(seconds=UPLOAD_SECONDS))
     return FileImportCreated(id=import_id, upload=UploadForm.model_validate(form), expiresAt=expires_at)
-
-
-def declared(name: str) -> Entity:
-    """The entity of that plural name; NotFoundError, as for any other path that is not there."""
-    found = ENTITIES.get(name)
-    if found is None:
-        raise NotFoundError(f"There is no entity {name!r}; there are {', '.join(ENTITIES)}.", "unknown_entity")
-    return found
 
 
 def check_mapping(entity: Entity, mapping: dict[str, str | None]) -> None:

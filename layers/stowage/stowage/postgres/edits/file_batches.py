@@ -17,10 +17,10 @@ from psycopg.types.json import Jsonb
 from stowage.basics.errors import RunError, TransientRunError, UnavailableError
 from stowage.entities.declaration import Entity
 from stowage.postgres.edits.inserts import Author
-from stowage.postgres.edits.relations import outside_trash, table_of
 from stowage.postgres.edits.rules import Problem, column_of, find_problems, has_parent, parent_cte, parents_of
 from stowage.postgres.edits.updates import Update, Updated, update_problems, update_records
 from stowage.postgres.session.savepoints import Refused, refusal, tried
+from stowage.postgres.tables.relations import outside_trash, table_of
 
 _BUSY = (errors.DeadlockDetected, errors.SerializationFailure, errors.LockNotAvailable)
 

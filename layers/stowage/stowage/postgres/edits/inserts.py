@@ -14,7 +14,6 @@ from psycopg import sql
 from pydantic_core import to_json
 
 from stowage.entities.declaration import Entity
-from stowage.postgres.edits.relations import table_of
 from stowage.postgres.edits.rules import (
     Problem,
     column_of,
@@ -25,6 +24,7 @@ from stowage.postgres.edits.rules import (
 )
 from stowage.postgres.reads.records import record_json
 from stowage.postgres.session.savepoints import Refused, tried
+from stowage.postgres.tables.relations import table_of
 
 type Row = dict[str, Any]
 """A new record: values by column name, `id` and every own column among them."""

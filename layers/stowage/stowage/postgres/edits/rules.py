@@ -14,7 +14,7 @@ from psycopg.rows import class_row
 
 from stowage.entities.declaration import Entity, Reference
 from stowage.entities.declared import ENTITIES
-from stowage.postgres.edits.relations import outside_trash, table_of
+from stowage.postgres.tables.relations import outside_trash, table_of
 
 
 @dataclass(frozen=True)

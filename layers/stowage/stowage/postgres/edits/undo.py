@@ -14,8 +14,10 @@ from psycopg import sql
 
 from stowage.entities.declaration import Entity
 from stowage.entities.declared import ENTITIES
-from stowage.postgres.edits.bulk import Stamp, lock_records
-from stowage.postgres.edits.relations import (
+from stowage.postgres.edits.locks import Stamp, lock_records
+from stowage.postgres.edits.rules import followers_of, parents_of
+from stowage.postgres.journal.operations import Operation
+from stowage.postgres.tables.relations import (
     any_of,
     breaks_a_rule,
     has_children,
@@ -24,8 +26,6 @@ from stowage.postgres.edits.relations import (
     parents,
     table_of,
 )
-from stowage.postgres.edits.rules import followers_of, parents_of
-from stowage.postgres.journal.operations import Operation
 from stowage.tenants import Tenant
 
 _PART: LiteralString = """

@@ -13,7 +13,6 @@ from pydantic_core import to_json
 
 from stowage.entities.declaration import Entity
 from stowage.postgres.edits.inserts import Author
-from stowage.postgres.edits.relations import outside_trash, table_of
 from stowage.postgres.edits.rules import (
     Parent,
     Problem,
@@ -26,6 +25,7 @@ from stowage.postgres.edits.rules import (
 )
 from stowage.postgres.reads.records import record_json
 from stowage.postgres.session.savepoints import Refused, tried
+from stowage.postgres.tables.relations import outside_trash, table_of
 
 type Update = dict[str, Any]
 """`id` and the columns that are to have other values."""

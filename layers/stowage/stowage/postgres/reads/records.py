@@ -14,8 +14,8 @@ from psycopg.rows import class_row, scalar_row
 from stowage.basics.sizes import MOST_ANSWER_BYTES
 from stowage.entities.declaration import Entity, Field
 from stowage.entities.filters import Filters
-from stowage.postgres.edits.relations import outside_trash, table_of
 from stowage.postgres.reads.selection import select
+from stowage.postgres.tables.relations import outside_trash, table_of
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from psycopg import sql
 from psycopg.rows import tuple_row
 
 from stowage.entities.declaration import Entity, FieldType
-from stowage.entities.declared import ENTITIES, entity
+from stowage.entities.declared import ENTITIES, entity_named
 from stowage.entities.filters import JOURNAL, Filters
 from stowage.postgres.reads.copy import failed
 
@@ -80,7 +80,7 @@ def select(schema: str, tenant: str, data_type: str, filters: Filters | None = N
     """
     if data_type == JOURNAL:
         return _journal(tenant, filters)
-    declared = entity(data_type)
+    declared = entity_named(data_type)
     where = [sql.SQL("deleted_at IS NULL")] if declared.soft_delete else []
     return Selection(
         declared.name,

@@ -15,9 +15,9 @@ import psycopg
 from psycopg import sql
 
 from stowage.entities.declaration import Entity
-from stowage.postgres.edits.bulk import Stamp
-from stowage.postgres.edits.relations import lock_children, table_of, text_array
+from stowage.postgres.edits.locks import Stamp, lock_children
 from stowage.postgres.journal.changes import Change, append_changes
+from stowage.postgres.tables.relations import table_of, text_array
 from stowage.postgres.trash.purge_due import is_due, is_kept
 from stowage.postgres.trash.purge_references import empty_references, referrers
 from stowage.tenants import Tenant

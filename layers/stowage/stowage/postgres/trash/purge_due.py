@@ -13,7 +13,7 @@ from psycopg import sql
 
 from stowage.entities.declaration import Entity, Reference
 from stowage.entities.declared import ENTITIES
-from stowage.postgres.edits.relations import any_of, has_children, table_of, text_array
+from stowage.postgres.tables.relations import any_of, has_children, table_of, text_array
 from stowage.postgres.trash.purge_references import referrers
 from stowage.tenants import Tenant
 

@@ -6,8 +6,8 @@ import psycopg
 from psycopg import sql
 
 from stowage.entities.declaration import Entity, Reference
-from stowage.postgres.edits.bulk import Stamp
-from stowage.postgres.edits.relations import table_of, text_array
+from stowage.postgres.edits.locks import Stamp
+from stowage.postgres.tables.relations import table_of, text_array
 from stowage.tenants import Tenant
 
 _NOTHING = sql.SQL("")

@@ -1,70 +1,15 @@
-"""Bulk edits: many records changed by a few statements, however many, with their journal in the same transaction.
+"""Deletes: many records to the trash by a few statements, however many, with what goes along."""
 
-Every function here is called inside a transaction (`stowage.postgres.session.transactions`). Rows are locked first,
-parents before children and ids in order, so that overlapping requests wait for each other instead of deadlocking; a
-statement of its own looks at them afterwards, because only that one sees what was committed while the lock was awaited.
-"""
-
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Any
+from collections.abc import Sequence
 
 import psycopg
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
 from stowage.entities.declaration import Entity
-from stowage.postgres.edits.relations import has_children, lock_children, outside_trash, table_of, text_array
+from stowage.postgres.edits.locks import Outcome, Stamp, lock_children, lock_records
+from stowage.postgres.tables.relations import has_children, outside_trash, table_of, text_array
 from stowage.tenants import Tenant
-
-
-@dataclass(frozen=True)
-class Stamp:
-    """What every row of an operation carries; `purge_at` is when what it deletes goes for good."""
-
-    operation: str
-    actor: str
-    at: datetime
-    purge_at: datetime
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of the ids asked for: `codes` in their order, None for success.
-
-    `cascaded` counts, by entity, what came along.
-    """
-
-    codes: list[str | None]
-    cascaded: dict[str, int] = field(default_factory=dict)
-
-    @property
-    def succeeded(self) -> int:
-        """How many of the ids asked for."""
-        return self.codes.count(None)
-
-
-_LOCK = sql.SQL("""
-WITH locked AS MATERIALIZED (
-    SELECT id, {trashed} AS trashed FROM {table} AS record WHERE id = ANY(%(ids)s::text[]) ORDER BY id FOR UPDATE
-)
-SELECT asked.n, CASE WHEN locked.id IS NULL THEN 'not_found' ELSE 'already_deleted' END
-FROM unnest(%(ids)s::text[]) WITH ORDINALITY AS asked (id, n)
-LEFT JOIN locked ON locked.id = asked.id
-WHERE locked.id IS NULL OR locked.trashed
-""")
-
-
-def lock_records(connection: psycopg.Connection, schema: str, declared: Entity, ids: Sequence[str]) -> Outcome:
-    """Lock these records until the transaction ends: `not_found`, `already_deleted`, or None where it may be edited."""
-    trashed = sql.SQL("record.deleted_at IS NOT NULL") if declared.soft_delete else sql.SQL("false")
-    statement = _LOCK.format(table=table_of(schema, declared), trashed=trashed)
-    codes: list[str | None] = [None] * len(ids)
-    for n, code in connection.execute(statement, {"ids": text_array(ids)}):
-        codes[n - 1] = code
-    return Outcome(codes)
-
 
 _JUDGE = sql.SQL("""
 WITH found AS (
@@ -270,109 +215,9 @@ def delete_locked(
             "actor": stamp.actor,
             "at": stamp.at,
             "purge_at": stamp.purge_at,
-            "told": Jsonb(_counts(kind, outcome) | told),
+            "told": Jsonb({"kind": kind} | outcome.counts | told),
         },
     ).fetchone()
     assert row is not None
     came = {child.name: int(n) for (_, child, _), n in zip(cascades, row, strict=False) if n}
     return Outcome(outcome.codes, came)
-
-
-def _counts(kind: str | None, outcome: Outcome) -> dict[str, Any]:
-    total, succeeded = len(outcome.codes), outcome.succeeded
-    return {"kind": kind, "total": total, "succeeded": succeeded, "failed": total - succeeded}
-
-
-_ASSIGN = sql.SQL("""
-WITH old AS MATERIALIZED (
-    SELECT asked.n, record.id, record.updated_at, {columns}
-    FROM unnest(%(ids)s::text[]) WITH ORDINALITY AS asked (id, n)
-    JOIN {table} AS record ON record.id = asked.id
-    WHERE ({columns}) IS DISTINCT FROM ({values})
-),
-changed AS (
-    UPDATE {table} AS record SET updated_at = %(at)s, {assignments}
-    FROM old WHERE record.id = old.id
-    RETURNING old.n, record.id, {before} AS before, {after} AS after
-),
-taken AS MATERIALIZED (
-    SELECT stowage.take_seqs(%(tenant)s, (SELECT count(*) FROM changed) + 1) AS base
-)
-INSERT INTO stowage.changes (tenant, seq, operation, entity, id, type, before, after, actor, at)
-SELECT %(tenant)s, taken.base + row_number() OVER (ORDER BY n), %(operation)s, %(entity)s, id, 'updated', before, after,
-       %(actor)s, %(at)s
-FROM taken, changed
-UNION ALL
-SELECT %(tenant)s, taken.base + (SELECT count(*) FROM changed) + 1, %(operation)s, %(entity)s, %(operation)s,
-       'operation', NULL, %(told)s, %(actor)s, %(at)s
-FROM taken
-""")
-
-
-def assign_records(
-    connection: psycopg.Connection,
-    tenant: Tenant,
-    declared: Entity,
-    ids: Sequence[str],
-    values: Mapping[str, str | None],
-    stamp: Stamp,
-    *,
-    kind: str,
-) -> Outcome:
-    """Give these records the same values (by field name), journalled under one operation.
-
-    Codes: `not_found`, `already_deleted`. A record that has the values already succeeds and is left as it is. Two
-    statements; what the values refer to has been locked before.
-    """
-    outcome = lock_records(connection, tenant.schema, declared, ids)
-    columns = {declared.column(name): value for name, value in values.items()}
-    names = [sql.Identifier(column) for column in columns]
-    given = [sql.Placeholder(f"value_{n}") + sql.SQL("::text") for n in range(len(columns))]
-
-    def image(row: str) -> sql.Composed:
-        parts = [
-            sql.SQL("{}, {}.{}").format(sql.Literal(column), sql.Identifier(row), sql.Identifier(column))
-            for column in (*columns, "updated_at")
-        ]
-        return sql.SQL("jsonb_build_object({})").format(sql.SQL(", ").join(parts))
-
-    statement = _ASSIGN.format(
-        table=table_of(tenant.schema, declared),
-        columns=sql.SQL(", ").join(sql.SQL("record.{}").format(name) for name in names),
-        values=sql.SQL(", ").join(given),
-        assignments=sql.SQL(", ").join(
-            sql.SQL("{} = {}").format(name, value) for name, value in zip(names, given, strict=True)
-        ),
-        before=image("old"),
-        after=image("record"),
-    )
-    connection.execute(
-        statement,
-        {
-            "ids": text_array([record_id for record_id, code in zip(ids, outcome.codes, strict=True) if code is None]),
-            "tenant": tenant.id,
-            "entity": declared.name,
-            "operation": stamp.operation,
-            "actor": stamp.actor,
-            "at": stamp.at,
-            "told": Jsonb(_counts(kind, outcome)),
-            **{f"value_{n}": value for n, value in enumerate(columns.values())},
-        },
-    )
-    return outcome
-
-
-_LOCK_TARGET = sql.SQL("SELECT {columns} FROM {table} WHERE id = %s AND {outside} FOR SHARE")
-
-
-def lock_target(
-    connection: psycopg.Connection, schema: str, declared: Entity, record_id: str, *fields: str
-) -> tuple[Any, ...] | None:
-    """These fields of a record outside the trash, which nobody may delete until the transaction ends; None: no such."""
-    statement = _LOCK_TARGET.format(
-        columns=sql.SQL(", ").join(sql.Identifier(declared.column(name)) for name in ("id", *fields)),
-        table=table_of(schema, declared),
-        outside=outside_trash(declared, declared.table),
-    )
-    row = connection.execute(statement, (record_id,)).fetchone()
-    return None if row is None else row[1:]

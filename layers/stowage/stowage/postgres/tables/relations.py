@@ -12,7 +12,6 @@ a request.
 
 from collections.abc import Iterable, Sequence
 
-import psycopg
 from psycopg import sql
 
 from stowage.entities.declaration import Entity, Reference
@@ -112,43 +111,3 @@ def is_taken(schema: str, declared: Entity, rule: Sequence[str], row: str) -> sq
 def breaks_a_rule(schema: str, declared: Entity, row: str) -> sql.Composable:
     """Whether any unique rule keeps this record out."""
     return any_of(is_taken(schema, declared, rule, row) for rule in declared.unique)
-
-
-_LOCK_PARENTS = sql.SQL("""
-WITH locked AS MATERIALIZED (
-    SELECT id FROM {parent} WHERE id IN (SELECT {column} FROM {table} WHERE id = ANY(%(ids)s::text[]))
-    ORDER BY id FOR SHARE
-)
-SELECT count(*) FROM locked
-""")
-
-
-def lock_parents(connection: psycopg.Connection, schema: str, declared: Entity, ids: Sequence[str]) -> None:
-    """Let nobody delete what these records refer to; one statement for each reference, ids in order."""
-    for parent, reference in parents(declared):
-        statement = _LOCK_PARENTS.format(
-            parent=table_of(schema, parent),
-            table=table_of(schema, declared),
-            column=sql.Identifier(declared.column(reference.field)),
-        )
-        connection.execute(statement, {"ids": text_array(ids)})
-
-
-_LOCK_CHILDREN = sql.SQL("""
-WITH locked AS MATERIALIZED (
-    SELECT id FROM {child} WHERE {column} = ANY(%(ids)s::text[]) AND {which}
-    ORDER BY id FOR UPDATE
-)
-SELECT count(*) FROM locked
-""")
-
-
-def lock_children(
-    connection: psycopg.Connection, schema: str, declared: Entity, ids: Sequence[str], which: sql.Composable
-) -> None:
-    """Lock the records that go with these, `which` of them; after their parents, ids in order."""
-    for child, reference in declared.children("cascade"):
-        statement = _LOCK_CHILDREN.format(
-            child=table_of(schema, child), column=sql.Identifier(child.column(reference.field)), which=which
-        )
-        connection.execute(statement, {"ids": text_array(ids)})

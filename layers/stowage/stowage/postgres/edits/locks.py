@@ -1,0 +1,126 @@
+"""Records locked before they are looked at and changed.
+
+Rows are locked first, parents before children and ids in order, so that overlapping requests wait
+for each other instead of deadlocking. A statement of its own looks at them afterwards, because only
+that one sees what was committed while the lock was awaited.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+from stowage.entities.declaration import Entity
+from stowage.postgres.tables.relations import outside_trash, parents, table_of, text_array
+
+
+@dataclass(frozen=True)
+class Stamp:
+    """What every row of an operation carries; `purge_at` is when what it deletes goes for good."""
+
+    operation: str
+    actor: str
+    at: datetime
+    purge_at: datetime
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of the ids asked for: `codes` in their order, None for success.
+
+    `cascaded` counts, by entity, what came along.
+    """
+
+    codes: list[str | None]
+    cascaded: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def succeeded(self) -> int:
+        """How many of the ids asked for."""
+        return self.codes.count(None)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """The numbers that an operation's summary in the journal holds."""
+        total, succeeded = len(self.codes), self.succeeded
+        return {"total": total, "succeeded": succeeded, "failed": total - succeeded}
+
+
+_LOCK = sql.SQL("""
+WITH locked AS MATERIALIZED (
+    SELECT id, {trashed} AS trashed FROM {table} AS record WHERE id = ANY(%(ids)s::text[]) ORDER BY id FOR UPDATE
+)
+SELECT asked.n, CASE WHEN locked.id IS NULL THEN 'not_found' ELSE 'already_deleted' END
+FROM unnest(%(ids)s::text[]) WITH ORDINALITY AS asked (id, n)
+LEFT JOIN locked ON locked.id = asked.id
+WHERE locked.id IS NULL OR locked.trashed
+""")
+
+
+def lock_records(connection: psycopg.Connection, schema: str, declared: Entity, ids: Sequence[str]) -> Outcome:
+    """Lock these records until the transaction ends: `not_found`, `already_deleted`, or None where it may be edited."""
+    trashed = sql.SQL("record.deleted_at IS NOT NULL") if declared.soft_delete else sql.SQL("false")
+    statement = _LOCK.format(table=table_of(schema, declared), trashed=trashed)
+    codes: list[str | None] = [None] * len(ids)
+    for n, code in connection.execute(statement, {"ids": text_array(ids)}):
+        codes[n - 1] = code
+    return Outcome(codes)
+
+
+_LOCK_TARGET = sql.SQL("SELECT {columns} FROM {table} WHERE id = %s AND {outside} FOR SHARE")
+
+
+def lock_target(
+    connection: psycopg.Connection, schema: str, declared: Entity, record_id: str, *fields: str
+) -> tuple[Any, ...] | None:
+    """These fields of a record outside the trash, which nobody may delete until the transaction ends; None: no such."""
+    statement = _LOCK_TARGET.format(
+        columns=sql.SQL(", ").join(sql.Identifier(declared.column(name)) for name in ("id", *fields)),
+        table=table_of(schema, declared),
+        outside=outside_trash(declared, declared.table),
+    )
+    row = connection.execute(statement, (record_id,)).fetchone()
+    return None if row is None else row[1:]
+
+
+_LOCK_PARENTS = sql.SQL("""
+WITH locked AS MATERIALIZED (
+    SELECT id FROM {parent} WHERE id IN (SELECT {column} FROM {table} WHERE id = ANY(%(ids)s::text[]))
+    ORDER BY id FOR SHARE
+)
+SELECT count(*) FROM locked
+""")
+
+
+def lock_parents(connection: psycopg.Connection, schema: str, declared: Entity, ids: Sequence[str]) -> None:
+    """Let nobody delete what these records refer to; one statement for each reference, ids in order."""
+    for parent, reference in parents(declared):
+        statement = _LOCK_PARENTS.format(
+            parent=table_of(schema, parent),
+            table=table_of(schema, declared),
+            column=sql.Identifier(declared.column(reference.field)),
+        )
+        connection.execute(statement, {"ids": text_array(ids)})
+
+
+_LOCK_CHILDREN = sql.SQL("""
+WITH locked AS MATERIALIZED (
+    SELECT id FROM {child} WHERE {column} = ANY(%(ids)s::text[]) AND {which}
+    ORDER BY id FOR UPDATE
+)
+SELECT count(*) FROM locked
+""")
+
+
+def lock_children(
+    connection: psycopg.Connection, schema: str, declared: Entity, ids: Sequence[str], which: sql.Composable
+) -> None:
+    """Lock the records that go with these, `which` of them; after their parents, ids in order."""
+    for child, reference in declared.children("cascade"):
+        statement = _LOCK_CHILDREN.format(
+            child=table_of(schema, child), column=sql.Identifier(child.column(reference.field)), which=which
+        )
+        connection.execute(statement, {"ids": text_array(ids)})

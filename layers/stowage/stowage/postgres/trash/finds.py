@@ -1,0 +1,140 @@
+"""Where an id lies, and what keeps a record in the trash."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+from psycopg import sql
+from psycopg.rows import class_row
+
+from stowage.entities.declaration import Entity
+from stowage.entities.declared import ENTITIES
+from stowage.postgres.tables.relations import is_taken, lacks_parent, parents, table_of
+from stowage.postgres.trash.lists import TrashRow, name_of, shown_rows
+from stowage.tenants import Tenant
+
+
+@dataclass(frozen=True)
+class Found:
+    """Where an id was found: in that entity's trash (`trash`, or `purging` once that has begun) or outside it, or
+    (`purged`) only in the journal.
+    """
+
+    entity: str
+    state: str
+
+
+_FIND = sql.SQL("""
+SELECT {entity}::text AS entity,
+       coalesce(
+           (SELECT CASE WHEN deleted_at IS NULL THEN 'outside' WHEN deleted_with = '' THEN 'purging' ELSE 'trash' END
+            FROM {table} WHERE id = %(id)s),
+           CASE WHEN EXISTS (
+               SELECT FROM stowage.changes
+               WHERE tenant = %(tenant)s AND entity = {entity} AND id = %(id)s AND type = 'purged'
+           ) THEN 'purged' ELSE 'nowhere' END
+       ) AS state
+""")
+
+
+def find_in_trash(connection: psycopg.Connection, tenant: Tenant, entities: Sequence[Entity], id: str) -> list[Found]:
+    """What each of these entities knows of that id, in one statement: a state of `Found`, or `nowhere`."""
+    statement = sql.SQL(" UNION ALL ").join(
+        _FIND.format(entity=sql.Literal(declared.name), table=table_of(tenant.schema, declared))
+        for declared in entities
+    )
+    with connection.cursor(row_factory=class_row(Found)) as cursor:
+        return cursor.execute(statement, {"tenant": tenant.id, "id": id}).fetchall()
+
+
+_ONE = sql.SQL("WITH asked AS (SELECT %(id)s::text AS id) ")
+
+
+_CAN_COME_BACK = sql.SQL("WHERE record.deleted_at IS NOT NULL AND record.deleted_with IS DISTINCT FROM ''")
+
+
+def read_trashed(connection: psycopg.Connection, schema: str, declared: Entity, id: str) -> TrashRow | None:
+    """One record of the trash; None where it is not there, or its purge has begun."""
+    statement = _ONE + shown_rows(schema, declared, "asked") + _CAN_COME_BACK
+    with connection.cursor(row_factory=class_row(TrashRow)) as cursor:
+        return cursor.execute(statement, {"id": id}).fetchone()
+
+
+_NAME_OF = sql.SQL("SELECT {name} FROM {table} AS record WHERE id = %s")
+
+
+def read_name(connection: psycopg.Connection, schema: str, declared: Entity, id: str) -> str:
+    """What names a record to a person, as the trash shows it."""
+    statement = _NAME_OF.format(name=name_of(declared), table=table_of(schema, declared))
+    row = connection.execute(statement, (id,)).fetchone()
+    assert row is not None, "the record is locked"
+    return str(row[0])
+
+
+_PARENTS_OF = sql.SQL("SELECT {conditions} FROM {table} AS record WHERE id = %(id)s")
+
+
+def parents_in_trash(connection: psycopg.Connection, schema: str, declared: Entity, id: str) -> list[str]:
+    """The entities of which this record's own parent is in the trash, by their plural names."""
+    needed = parents(declared)
+    if not needed:
+        return []
+    conditions = [lacks_parent(schema, parent, declared, reference, "record") for parent, reference in needed]
+    statement = _PARENTS_OF.format(conditions=sql.SQL(", ").join(conditions), table=table_of(schema, declared))
+    row = connection.execute(statement, {"id": id}).fetchone()
+    assert row is not None, "the record is locked"
+    return [parent.name for (parent, _), lacks in zip(needed, row, strict=True) if lacks]
+
+
+@dataclass(frozen=True)
+class Clash:
+    """A unique rule that keeps a record in the trash: the fields that a record outside it has taken."""
+
+    entity: str
+    id: str
+    fields: tuple[str, ...]
+    values: Mapping[str, Any]
+
+
+_CLASHES = sql.SQL("""
+SELECT {entity}::text, record.id, {rule}::int, jsonb_build_object({values})
+FROM {table} AS record
+WHERE {which} AND {taken}
+""")
+
+_MOST_CLASHES = 100
+
+
+def find_clashes(connection: psycopg.Connection, schema: str, declared: Entity, id: str) -> list[Clash]:
+    """What stands in the way of a record of the trash and of what would come with it; the first hundred."""
+    asked = sql.SQL("record.id = %(id)s")
+    parts = [_clashes(schema, declared, rule, asked) for rule in range(len(declared.unique))]
+    for child, reference in declared.children("cascade"):
+        with_it = sql.SQL(
+            "record.{column} = %(id)s AND record.deleted_with = %(id)s AND record.deleted_operation "
+            "IS NOT DISTINCT FROM (SELECT deleted_operation FROM {table} WHERE id = %(id)s)"
+        ).format(column=sql.Identifier(child.column(reference.field)), table=table_of(schema, declared))
+        parts += [_clashes(schema, child, rule, with_it) for rule in range(len(child.unique))]
+    if not parts:
+        return []
+    statement = sql.SQL(" UNION ALL ").join(parts) + sql.SQL(" LIMIT {}").format(sql.Literal(_MOST_CLASHES))
+    return [
+        Clash(entity, record_id, ENTITIES[entity].unique[rule], values)
+        for entity, record_id, rule, values in connection.execute(statement, {"id": id})
+    ]
+
+
+def _clashes(schema: str, declared: Entity, rule: int, which: sql.Composable) -> sql.Composed:
+    values = [
+        sql.SQL("{}, record.{}").format(sql.Literal(name), sql.Identifier(declared.column(name)))
+        for name in declared.unique[rule]
+    ]
+    return _CLASHES.format(
+        entity=sql.Literal(declared.name),
+        rule=sql.Literal(rule),
+        values=sql.SQL(", ").join(values),
+        table=table_of(schema, declared),
+        which=which,
+        taken=is_taken(schema, declared, declared.unique[rule], "record"),
+    )
