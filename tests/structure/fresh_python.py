@@ -15,7 +15,7 @@ def run_python(code: str, environment: Mapping[str, str] | None = None) -> str:
         env=dict(environment or {}),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=240,
         check=False,
     )
     assert done.returncode == 0, done.stderr

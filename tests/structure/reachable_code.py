@@ -13,7 +13,7 @@ import ast
 from dataclasses import dataclass, field
 from functools import cache
 
-from tests.structure.repository import modules
+from tests.structure.repository import modules, parsed
 
 CLIENTS = "stowage.aws.clients"
 TABLE_CALL = "stowage.aws.table._call"
@@ -104,10 +104,9 @@ def _owner(name: str) -> str:
     return owner or name
 
 
-@cache
 def tree(module: str) -> ast.Module:
     """A module's syntax."""
-    return ast.parse(modules()[module].read_text())
+    return parsed(modules()[module])
 
 
 def _read(module: str) -> dict[str, _Definition]:

@@ -1,5 +1,6 @@
 """Where the repository keeps what the structure tests read."""
 
+import ast
 from functools import cache
 from pathlib import Path
 
@@ -55,3 +56,9 @@ def title_case(stem: str) -> str:
 def relative(path: Path) -> str:
     """A path as a reader of the repository writes it."""
     return path.relative_to(ROOT).as_posix()
+
+
+@cache
+def parsed(path: Path) -> ast.Module:
+    """A file's syntax tree; several tests look at each of them."""
+    return ast.parse(path.read_text())

@@ -14,7 +14,7 @@ from service.refuse_unknown_route import ROUTES
 from stowage.entry.step import StepInput
 from tests.structure.deployed_template import functions, source
 from tests.structure.fresh_python import run_python
-from tests.structure.repository import EVENTS, FUNCTIONS, handler_files, relative, title_case
+from tests.structure.repository import EVENTS, FUNCTIONS, handler_files, parsed, relative, title_case
 
 FEWEST_LINES, MOST_LINES = 8, 60
 METHODS = {"get", "post", "put", "patch", "delete", "head"}
@@ -35,7 +35,7 @@ def declared_in(path: Path) -> set[str]:
     """`METHOD path` for each route that a handler file declares, as Powertools writes paths."""
     return {
         f"{decorator.func.attr.upper()} {ast.literal_eval(decorator.args[0])}"
-        for node in ast.walk(ast.parse(path.read_text()))
+        for node in ast.walk(parsed(path))
         if isinstance(node, ast.FunctionDef)
         for decorator in node.decorator_list
         if isinstance(decorator, ast.Call)
@@ -135,7 +135,7 @@ def test_a_handler_file_is_short_and_says_what_it_answers(path: Path) -> None:
 
 @pytest.mark.parametrize("path", handler_files(), ids=relative)
 def test_a_handler_file_has_one_app(path: Path) -> None:
-    body = ast.parse(path.read_text()).body
+    body = parsed(path).body
     functions_named = [node for node in body if isinstance(node, ast.FunctionDef) and node.name == "app"]
     assigned = [
         node

@@ -13,7 +13,7 @@ import pytest
 from tests.structure.deployed_template import function_by_module
 from tests.structure.fresh_python import run_python
 from tests.structure.reachable_code import reach
-from tests.structure.repository import FUNCTIONS, PACKAGE, ROOT, handler_files, modules, product_files, relative
+from tests.structure.repository import FUNCTIONS, PACKAGE, ROOT, handler_files, modules, parsed, product_files, relative
 
 CLOCKS = {
     "layers/stowage/stowage/entry/http.py": "a request's time is taken once and handed on",
@@ -59,16 +59,17 @@ WHAT_THE_WORKER_RUNS = (
 HANDLERS = sorted(function_by_module())
 
 
-def imports_of(path: Path) -> set[str]:
+@cache
+def imports_of(path: Path) -> frozenset[str]:
     """Every module that a file imports, anywhere in it."""
     found: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(parsed(path)):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{relative(path)}:{node.lineno}: imports are absolute here"
             found |= {f"{node.module}.{alias.name}" for alias in node.names}
-    return found
+    return frozenset(found)
 
 
 def files_importing(*packages: str) -> set[str]:
@@ -109,12 +110,11 @@ def test_sql_stands_only_in_stowage_postgres() -> None:
         f"{relative(path)}:{node.lineno}: {node.value.strip()[:40]!r}"
         for path in product_files()
         if not relative(path).startswith("layers/stowage/stowage/postgres/")
-        for tree in [ast.parse(path.read_text())]
-        for node in ast.walk(tree)
+        for node in ast.walk(parsed(path))
         if isinstance(node, ast.Constant)
         and isinstance(node.value, str)
-        and id(node) not in docstrings(tree)
         and SQL.match(node.value)
+        and id(node) not in docstrings(parsed(path))
     ]
     assert not found
 
@@ -124,7 +124,7 @@ def test_sql_is_recognised_where_it_is() -> None:
     literals = [
         node.value
         for path in (PACKAGE / "postgres").rglob("*.py")
-        for node in ast.walk(ast.parse(path.read_text()))
+        for node in ast.walk(parsed(path))
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and SQL.match(node.value)
     ]
     assert len(literals) >= 5
@@ -177,7 +177,7 @@ def calls_of_a_clock(path: Path) -> list[int]:
     }  # fmt: skip
     return [
         node.lineno
-        for node in ast.walk(ast.parse(path.read_text()))
+        for node in ast.walk(parsed(path))
         if isinstance(node, ast.Attribute)
         and isinstance(node.value, ast.Name)
         and (node.value.id, node.attr) in readers
@@ -196,7 +196,7 @@ def test_the_environment_is_read_only_where_it_is_listed_with_its_reason() -> No
 def test_nothing_asks_for_the_time_or_the_settings_when_it_is_imported() -> None:
     found = []
     for name, path in modules().items():
-        for statement in ast.parse(path.read_text()).body:
+        for statement in parsed(path).body:
             if isinstance(statement, ast.FunctionDef | ast.ClassDef):
                 continue
             found += [
@@ -217,6 +217,7 @@ def test_nothing_asks_for_the_time_or_the_settings_when_it_is_imported() -> None
 PROBE = """
 import importlib, json, os
 import aws_lambda_powertools.event_handler.openapi.params, botocore.session, botocore.config, pydantic
+import stowage.entry.http, stowage.entry.step, stowage.entry.trigger
 
 def probe(module):
     before = set(sys.modules)

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator
 
 from stowage.postgres.dumps.pg_dump import PERMANENT, TRANSIENT
-from tests.structure.repository import PACKAGE, ROOT
+from tests.structure.repository import PACKAGE, ROOT, parsed
 
 SETTLE = PACKAGE / "runs" / "settle.py"
 # Whose place among a call's arguments holds the code.
@@ -22,7 +22,7 @@ def codes() -> set[str]:
     """The codes of all failures: given where they are raised, or in a table of signs."""
     found = {code for _, code, _ in (*PERMANENT, *TRANSIENT)}
     for path in [*PACKAGE.rglob("*.py"), *(ROOT / "worker").rglob("*.py")]:
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in ast.walk(parsed(path)):
             if path == SETTLE and isinstance(node, ast.Tuple) and len(list(constants(node.elts))) == 3:
                 found.add(list(constants(node.elts))[1])
             if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name) or node.func.id not in PLACES:
