@@ -5,14 +5,16 @@ import re
 import time
 import uuid
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any
 from urllib.parse import unquote
 
 from local import gateway_event
 from local.console import log
+from local.door import allows
 from local.functions import MAX_PAYLOAD_BYTES, Function, Functions
-from local.gateway_event import failed
-from local.http_server import Headers, Request, Response
+from local.gateway_event import JSON_TYPE, failed
+from local.http_server import Headers, RefusedError, Request, Response
 
 type Json = Any
 INTEGRATION_SECONDS = 30.0
@@ -76,6 +78,11 @@ class Gateway:
         pattern = re.sub(r"\\\{(\w+)\\\}", r"(?P<\1>[^/]+)", pattern)
         self._routes.append(Route("ANY" if method == ANY else method.upper(), path, re.compile(pattern), function))
 
+    @property
+    def origins(self) -> list[str]:
+        """The origins whose pages may call the API."""
+        return list((self._cors or {}).get("allowOrigins", []))
+
     def answer(self, request: Request) -> Response:
         """Answer one request and write its line to the terminal."""
         started = time.monotonic()
@@ -128,8 +135,8 @@ class Gateway:
         https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-cors.html
         """
         cors = self._cors or {}
-        origins = cors.get("allowOrigins", [])
-        if not any(_allows(allowed, origin) for allowed in origins):
+        origins = self.origins
+        if not any(allows(allowed, origin) for allowed in origins):
             return []
         headers = [("access-control-allow-origin", "*" if origins == ["*"] else origin)]
         if preflight:
@@ -148,5 +155,11 @@ def _readable(path: str) -> str:
     return "/".join(part if len(part) <= LONGEST_PART else part[:8] + "…" for part in path.split("/"))
 
 
-def _allows(allowed: str, origin: str) -> bool:
-    return allowed in ("*", origin) or (allowed.endswith("://*") and origin.startswith(allowed[:-1]))
+def refuse(error: RefusedError, request: Request | None) -> Response:
+    """What the gateway refuses before it looks for a route, or the local stack's door in the contract's words."""
+    if request:
+        log(f"{request.method:6} {_readable(request.path)} {error.status} refused: {error.sentence}")
+    if not error.code:
+        return failed(error.status, HTTPStatus(error.status).phrase)
+    body = {"success": False, "error": error.sentence, "code": error.code, "requestId": str(uuid.uuid4())}
+    return Response(error.status, [JSON_TYPE], json.dumps(body).encode())

@@ -11,10 +11,11 @@ import threading
 import time
 from typing import IO, Any
 
-from local import tokens
+from local import aws_server, gateway, tokens
 from local.children import Children
 from local.configuration import Configuration, layers, process_environment
 from local.console import StartError, log, say
+from local.door import Door
 from local.function_pool import FunctionPool
 from local.http_server import Server
 from local.ports import listening
@@ -56,8 +57,11 @@ class Stack:
         configuration = self.configuration
         configuration.logs.mkdir(parents=True, exist_ok=True)
         self._lock_home()
-        api = listening(lambda: Server(configuration.port), configuration.port, "STOWAGE_PORT")
-        aws = listening(lambda: Server(configuration.aws_port), configuration.aws_port, "STOWAGE_AWS_PORT")
+        door = Door(configuration.port)
+        api = listening(lambda: Server(configuration.port, door, gateway.refuse), configuration.port, "STOWAGE_PORT")
+        aws = listening(
+            lambda: Server(configuration.aws_port, door, aws_server.refuse), configuration.aws_port, "STOWAGE_AWS_PORT"
+        )
         _isolate(self._environment)
         children = Children()
         self._closers.append(("guardian", children.close))
@@ -76,6 +80,7 @@ class Stack:
         url, owner_url = database.result()
         prepared = self._prepare_database(children, owner_url)
         cloud.deploy(url)
+        door.welcome(cloud.gateway.origins)
         cloud.warm(WARM_WORKERS)
         prepared()
         cloud.create_custom_resources()

@@ -20,7 +20,10 @@ import boto3
 import psycopg
 import pytest
 import requests
+from botocore.auth import S3SigV4Auth, SigV4Auth
+from botocore.awsrequest import AWSRequest
 from botocore.config import Config
+from botocore.credentials import Credentials
 
 pytest_plugins = ["tests.schedule"]
 
@@ -71,7 +74,23 @@ class RunningStack:
 
     def faults(self, *faults: dict[str, Any]) -> None:
         """Let the next calls of AWS's APIs fail so (local/faults.py); none forgets those not yet come."""
-        requests.put(f"{self.aws_url}/_local/faults", json=list(faults), timeout=5).raise_for_status()
+        url, auth = f"{self.aws_url}/_local/faults", Signed("local")
+        requests.put(url, json=list(faults), auth=auth, timeout=5).raise_for_status()
+
+
+class Signed(requests.auth.AuthBase):
+    """Signs requests to the local cloud as boto3 does: every one of them needs it."""
+
+    def __init__(self, service: str, key: str = "local", secret: str = "local") -> None:
+        signer = S3SigV4Auth if service == "s3" else SigV4Auth
+        self._signer = signer(Credentials(key, secret), service, "us-east-1")
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        headers = {name: value for name, value in request.headers.items() if name.lower().startswith("x-amz-")}
+        made = AWSRequest(request.method, request.url, headers, request.body or b"")
+        self._signer.add_auth(made)
+        request.headers.update(dict(made.headers.items()))
+        return request
 
 
 class Api(requests.Session):

@@ -6,24 +6,24 @@ https://docs.aws.amazon.com/AmazonS3/latest/userguide/ManageCorsUsing.html
 from fnmatch import fnmatchcase
 from typing import Any
 
+from local.aws_errors import AwsError
 from local.http_server import Headers, Request, Response
-from local.s3.errors import S3Error
 
 _VARY = ("Vary", "Origin, Access-Control-Request-Headers, Access-Control-Request-Method")
 
 
 def preflight(request: Request, rules: list[Any]) -> Response:
-    """The answer to a browser that asks; S3Error 403 where no rule takes what it means to do."""
+    """The answer to a browser that asks; AwsError 403 where no rule takes what it means to do."""
     origin, method = request.header("origin"), request.header("access-control-request-method")
     if not origin or not method:
         missing = "Access-Control-Request-Method" if origin else "Origin"
-        raise S3Error(400, "BadRequest", f"Insufficient information. {missing} request header needed.")
+        raise AwsError(400, "BadRequest", f"Insufficient information. {missing} request header needed.")
     wanted = [name.strip().lower() for name in request.header("access-control-request-headers").split(",") if name]
     if not rules:
-        raise S3Error(403, "AccessForbidden", "CORSResponse: CORS is not enabled for this bucket.")
+        raise AwsError(403, "AccessForbidden", "CORSResponse: CORS is not enabled for this bucket.")
     rule = _matching(rules, origin, method, wanted)
     if rule is None:
-        raise S3Error(403, "AccessForbidden", "CORSResponse: This CORS request is not allowed.")
+        raise AwsError(403, "AccessForbidden", "CORSResponse: This CORS request is not allowed.")
     headers = _headers(rule, origin)
     if wanted:
         headers.append(("Access-Control-Allow-Headers", ", ".join(wanted)))

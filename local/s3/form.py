@@ -2,14 +2,14 @@
 
 import re
 
-from local.s3.errors import S3Error
+from local.aws_errors import AwsError
 
 
 def parse(content_type: str, body: bytes) -> tuple[dict[str, str], int]:
-    """The text fields before the file, and the file's size in bytes; S3Error where the form is broken."""
+    """The text fields before the file, and the file's size in bytes; AwsError where the form is broken."""
     match = re.search(r'boundary="?([^";]+)"?', content_type)
     if not match:
-        raise S3Error(
+        raise AwsError(
             400, "MalformedPOSTRequest", "The body of your POST request is not well-formed multipart/form-data."
         )
     fields: dict[str, str] = {}
@@ -21,4 +21,4 @@ def parse(content_type: str, body: bytes) -> tuple[dict[str, str], int]:
             return fields, len(content)
         if name:
             fields[name[1].decode()] = content.decode()
-    raise S3Error(400, "InvalidArgument", "POST requires exactly one file upload per request.")
+    raise AwsError(400, "InvalidArgument", "POST requires exactly one file upload per request.")

@@ -9,14 +9,16 @@ from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import parse_qs, unquote
 
+from local import signature
+from local.aws_errors import AwsError
 from local.configuration import ACCOUNT
 from local.http_server import Headers, Request, Response
-from local.s3 import cors, crc32, form, signature
-from local.s3.errors import S3Error
+from local.s3 import cors, crc32, form, policy
 from local.s3.files import FileBytes, FileStore, Segment
 
 type Json = Any
 type Moto = Callable[[Request], Response]
+METHODS = ("GET", "HEAD", "PUT", "POST", "DELETE", "OPTIONS")
 CONDITIONS = ("if-match", "if-none-match", "if-modified-since", "if-unmodified-since")
 OVERRIDES = {
     "response-cache-control": "cache-control",
@@ -70,17 +72,19 @@ class Objects:
         """Check the request as S3 does and answer it."""
         try:
             response = self._answer(request)
-        except S3Error as error:
-            response = error.response()
+        except AwsError as error:
+            response = error.response("s3")
         return response if request.method == "OPTIONS" else cors.allow(request, response, _cors_rules(request))
 
     def _answer(self, request: Request) -> Response:
         operation = operation_of(request)
+        if request.method not in METHODS:
+            raise AwsError(405, "MethodNotAllowed", "The specified method is not allowed against this resource.")
         if request.method == "OPTIONS":
             return cors.preflight(request, _cors_rules(request))
         if operation == "PostObject" and request.header("content-type").startswith("multipart/form-data"):
             return self._post(request)
-        signature.verify(request)
+        signature.verify(request, "s3")
         if request.header("content-encoding").startswith("aws-chunked"):
             _decode_chunks(request)
         if operation == "UploadPart" and not request.header("x-amz-copy-source"):
@@ -100,9 +104,9 @@ class Objects:
         uploads = backend().get_bucket(bucket).multiparts
         upload = uploads.get(query["uploadId"][0])
         if upload is None:
-            raise S3Error(404, "NoSuchUpload", "The specified upload does not exist.")
+            raise AwsError(404, "NoSuchUpload", "The specified upload does not exist.")
         if not 1 <= number <= 10_000:
-            raise S3Error(400, "InvalidArgument", "Part number must be an integer between 1 and 10000, inclusive")
+            raise AwsError(400, "InvalidArgument", "Part number must be an integer between 1 and 10000, inclusive")
         path, size, crc, md5 = self._store.new_path(), 0, 0, hashlib.md5(usedforsecurity=False)
         with open(path, "wb", buffering=0) as file:
             for piece in request.pieces():
@@ -111,10 +115,10 @@ class Objects:
                 crc = zlib.crc32(piece, crc)
                 size += len(piece)
         try:
-            if request.length:
-                raise S3Error(400, "IncompleteBody", "You did not provide the number of bytes specified.")
+            if request.left:
+                raise AwsError(400, "IncompleteBody", "You did not provide the number of bytes specified.")
             _verify_checksums(request, crc, md5.digest())
-        except S3Error:
+        except AwsError:
             path.unlink()
             raise
         part = upload.set_part(number, FileBytes(self._store, [Segment(path, size)]))
@@ -131,7 +135,7 @@ class Objects:
         with self._completing:
             # Also for an upload that is complete: whoever lost that answer must find out by the object itself.
             if upload_id not in backend().get_bucket(bucket).multiparts:
-                raise S3Error(404, "NoSuchUpload", "The specified upload does not exist.")
+                raise AwsError(404, "NoSuchUpload", "The specified upload does not exist.")
             return self._moto(request)
 
     def _get(self, request: Request) -> Response | None:
@@ -159,7 +163,7 @@ class Objects:
     def _post(self, request: Request) -> Response:
         fields, size = form.parse(request.header("content-type"), request.body)
         bucket = request.path.strip("/")
-        signature.verify_policy(fields, bucket, size)
+        policy.verify(fields, bucket, size)
         response = self._moto(request)
         if response.status < 300:
             response.headers.append(("ETag", backend().get_object(bucket, fields["key"]).etag))
@@ -241,7 +245,7 @@ def _object_headers(key: Any, query: dict[str, list[str]]) -> Headers:
 
 
 def _range(header: str, size: int) -> tuple[int, int, bool]:
-    """First and last byte to send, and whether that is a part only; S3Error 416 where it lies outside."""
+    """First and last byte to send, and whether that is a part only; AwsError 416 where it lies outside."""
     match = re.fullmatch(r"bytes=(\d*)-(\d*)", header)
     if not match or not (match[1] or match[2]):
         return 0, size - 1, False
@@ -250,7 +254,7 @@ def _range(header: str, size: int) -> tuple[int, int, bool]:
     else:
         first, last = max(0, size - int(match[2])), size - 1
     if first > last:
-        raise S3Error(416, "InvalidRange", "The requested range is not satisfiable")
+        raise AwsError(416, "InvalidRange", "The requested range is not satisfiable")
     return first, last, True
 
 
@@ -262,10 +266,10 @@ def _verify_body(request: Request) -> None:
 def _verify_checksums(request: Request, crc: int, md5: bytes) -> None:
     given = request.header("x-amz-checksum-crc32")
     if given and given != crc32.encode(crc):
-        raise S3Error(400, "BadDigest", "The CRC32 you specified did not match the calculated checksum.")
+        raise AwsError(400, "BadDigest", "The CRC32 you specified did not match the calculated checksum.")
     given = request.header("content-md5")
     if given and given != base64.b64encode(md5).decode():
-        raise S3Error(400, "BadDigest", "The Content-MD5 you specified did not match what we received.")
+        raise AwsError(400, "BadDigest", "The Content-MD5 you specified did not match what we received.")
 
 
 def _decode_chunks(request: Request) -> None:
@@ -285,7 +289,6 @@ def _decode_chunks(request: Request) -> None:
         name, _, value = line.decode().partition(":")
         if name.startswith("x-amz-checksum-"):
             request.headers.append((name, value))
-    request._body = b"".join(pieces)
-    request.length = 0
+    request.body = b"".join(pieces)
     hidden = ("content-encoding", "x-amz-decoded-content-length", "x-amz-trailer", "content-length")
     request.headers = [(name, value) for name, value in request.headers if name.lower() not in hidden]

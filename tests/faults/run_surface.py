@@ -19,7 +19,7 @@ import requests
 
 from local.postgres import binaries
 from stowage.aws.table import decode, encode
-from tests.conftest import ROOT, Api, RunningStack
+from tests.conftest import ROOT, Api, RunningStack, Signed
 
 type Json = Any
 FINAL = ("completed", "failed", "cancelled")
@@ -275,10 +275,11 @@ class Hold:
     def __init__(self, stack: RunningStack, fault: Json) -> None:
         self._url = f"{stack.aws_url}/_local/faults"
         self._fault = fault | {"id": str(uuid.uuid4())}
-        requests.put(self._url, json=[*self._left(), self._fault], timeout=5).raise_for_status()
+        faults = [*self._left(), self._fault]
+        requests.put(self._url, json=faults, auth=Signed("local"), timeout=5).raise_for_status()
 
     def _left(self) -> Json:
-        return requests.get(self._url, timeout=5).json()
+        return requests.get(self._url, auth=Signed("local"), timeout=5).json()
 
     def reached(self, seconds: float = LONG) -> None:
         """Wait until the (first) call has come; it is held by the fault's delay from then on."""

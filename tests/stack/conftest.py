@@ -5,8 +5,9 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 
-from tests.conftest import RunningStack
+from tests.conftest import Api, RunningStack
 from tests.stack.office import Office, open_office
+from tests.stack.open_front import open_front
 
 
 @pytest.fixture
@@ -15,3 +16,17 @@ def office(stack: RunningStack, database: psycopg.Connection) -> Iterator[Office
     made = open_office(stack, database)
     yield made
     made.close()
+
+
+@pytest.fixture(scope="session")
+def open_stack(stack: RunningStack) -> Iterator[RunningStack]:
+    """The stack behind a front that lets in pages of every site."""
+    with open_front(stack) as opened:
+        yield opened
+
+
+@pytest.fixture
+def abroad(open_stack: RunningStack) -> Iterator[Api]:
+    """The API, for somebody without credentials, as a page of any site reaches it on AWS."""
+    with Api(open_stack.api_url, None) as made:
+        yield made

@@ -213,12 +213,12 @@ def test_ids_of_one_tenant_mean_nothing_in_another(route: str, shared: Scene, el
 
 @EACH
 def test_by_cookie_alone_only_pages_of_the_console_change_anything(
-    route: str, shared: Scene, anonymous: Api, dynamodb: Any
+    route: str, shared: Scene, abroad: Api, dynamodb: Any
 ) -> None:
     before = shared.state(dynamodb)
     token = shared.office.caller("admin").headers["authorization"].removeprefix("Bearer ")
     for headers in FOREIGN:
-        refusal(do(anonymous, shared, route, {"cookie": f"auth_token={token}"} | headers), 403, "foreign_origin")
+        refusal(do(abroad, shared, route, {"cookie": f"auth_token={token}"} | headers), 403, "foreign_origin")
     assert shared.state(dynamodb) == before
 
 
@@ -239,10 +239,10 @@ READS = [route for route in TEMPLATE_ROUTES if route.startswith("GET") and ROUTE
 
 
 @pytest.mark.parametrize("route", READS)
-def test_reading_by_cookie_needs_no_page_of_ours(route: str, stack: RunningStack, anonymous: Api) -> None:
+def test_reading_by_cookie_needs_no_page_of_ours(route: str, stack: RunningStack, abroad: Api) -> None:
     cookie = {"cookie": f"auth_token={stack.tokens['admin']}", "x-tenant-id": "acme2"}
     headers = cookie if ROUTES[route].tenant in ("named", "header") else {"cookie": cookie["cookie"]}
     path = route.partition(" ")[2].replace("{guildId}", "acme2").replace("{entity}", "tasks")
     path = "/".join("01a1f7ff-0000-7000-8000-000000000000" if "{" in part else part for part in path.split("/"))
     for foreign in FOREIGN:
-        assert anonymous.get(path, headers=headers | foreign).status_code == ROUTES[route].answer
+        assert abroad.get(path, headers=headers | foreign).status_code == ROUTES[route].answer

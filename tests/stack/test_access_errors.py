@@ -145,7 +145,8 @@ def test_a_path_that_is_not_utf8_is_a_404(stack: RunningStack) -> None:
     host, port = stack.api_url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port)), timeout=10) as connection:
         token = stack.tokens["admin"]
-        head = f"GET /api/jobs/%FF%FE HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\nConnection: close\r\n\r\n"
+        head = "GET /api/jobs/%FF%FE HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+        head += f"Authorization: Bearer {token}\r\n\r\n"
         connection.sendall(head.encode())
         with connection.makefile("rb") as answer:
             assert answer.readline().startswith(b"HTTP/1.1 404 ")

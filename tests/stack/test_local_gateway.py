@@ -194,7 +194,7 @@ def test_connections_are_kept(stack: Any) -> None:
     port = int(stack.api_url.rpartition(":")[2])
     with socket.create_connection(("127.0.0.1", port)) as connection, connection.makefile("rwb") as file:
         for _ in range(2):
-            file.write(b"GET /api/v1/health HTTP/1.1\r\nHost: x\r\n\r\n")
+            file.write(b"GET /api/v1/health HTTP/1.1\r\nHost: localhost\r\n\r\n")
             file.flush()
             assert file.readline().startswith(b"HTTP/1.1 200")
             length = 0

@@ -24,6 +24,7 @@ from local.configuration import ACCOUNT, REGION
 from service.refuse_unknown_route import ROUTES
 from tests.conftest import Api, LocalStack, RunningStack, free_ports, make_home
 from tests.stack.backend import BASE, JSON, Answer, Backend, Headers, Raw, Received, Stream, silence
+from tests.stack.open_front import open_front
 from tests.stack.route_surface import completed_export, ended_job, start_backup
 
 type Json = Any
@@ -159,10 +160,17 @@ def upstream(deployed: Deployed) -> RunningStack:
     return deployed.stack
 
 
+@pytest.fixture(scope="module")
+def open_upstream(upstream: RunningStack) -> Iterator[RunningStack]:
+    """The same behind a front that lets in pages of every site."""
+    with open_front(upstream) as opened:
+        yield opened
+
+
 @pytest.fixture
-def dashboard(upstream: RunningStack, backend: Backend) -> Dashboard:
+def dashboard(open_upstream: RunningStack, backend: Backend) -> Dashboard:
     """The dashboard of a tenant that nobody has heard of, the stack least of all."""
-    return Dashboard(upstream, backend, uuid4().hex)
+    return Dashboard(open_upstream, backend, uuid4().hex)
 
 
 def target_of(route: str, tenant: str) -> str:
@@ -261,7 +269,8 @@ def test_a_body_that_is_no_json_is_the_backends_to_refuse(dashboard: Dashboard) 
 
 def test_a_query_that_no_request_line_may_hold_is_quoted(dashboard: Dashboard) -> None:
     front = urlsplit(dashboard.stack.api_url)
-    head = f"GET /api/guilds/{dashboard.tenant}/exports?search=ü HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer x\r\n\r\n"
+    head = f"GET /api/guilds/{dashboard.tenant}/exports?search=ü HTTP/1.1\r\nHost: localhost\r\n"
+    head += "Authorization: Bearer x\r\n\r\n"
     with socket.create_connection((front.hostname, front.port)) as connection:
         connection.sendall(head.encode())
         assert connection.recv(12) == b"HTTP/1.1 200"
@@ -364,7 +373,7 @@ def test_whatever_the_token_says_the_backend_judges_it(upstream: RunningStack, d
 
 
 @pytest.mark.parametrize("route", CHANGING)
-def test_a_change_by_cookie_needs_a_page_of_ours(route: str, upstream: RunningStack, dashboard: Dashboard) -> None:
+def test_a_change_by_cookie_needs_a_page_of_ours(route: str, dashboard: Dashboard) -> None:
     cookie = ("Cookie", "auth_token=cook")
     for headers in (
         [],
@@ -375,7 +384,7 @@ def test_a_change_by_cookie_needs_a_page_of_ours(route: str, upstream: RunningSt
     ):
         refused(dashboard.follow(route, [cookie, *headers], token=None), 403, "foreign_origin")
     assert dashboard.received == []
-    ours = (("Origin", upstream.api_url), ("Origin", "http://localhost:3000"), ("Sec-Fetch-Site", "same-origin"))
+    ours = (("Origin", dashboard.stack.api_url), ("Origin", "http://localhost:3000"), ("Sec-Fetch-Site", "same-origin"))
     for header in ours:
         assert dashboard.follow(route, [cookie, header], token=None).status == 200
     assert [request.header("authorization") for request in dashboard.received] == [["Bearer cook"]] * len(ours)
