@@ -7,7 +7,6 @@ from pydantic import BaseModel
 
 from stowage import jobs
 from stowage.entry.http import Caller, WholeNumber, http_app
-from stowage.runs.record import KINDS
 
 app = http_app()
 
@@ -23,7 +22,7 @@ class Answer(BaseModel):
 def list_jobs(
     caller: Caller,
     project_id: str | None = None,
-    type: Literal[*KINDS] | None = None,  # type: ignore[valid-type]
+    type: jobs.JobType | None = None,
     status: Literal["pending", "running", "completed", "failed", "cancelled"] | None = None,
     since: jobs.Since | None = None,
     cursor: str | None = None,

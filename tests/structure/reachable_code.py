@@ -7,6 +7,9 @@ calling all of its methods, so the walk errs by finding too much. There are two 
 - what annotations mention is not followed, because an annotation calls nothing (in handlers it is: Powertools builds
   the parameters of a route from them);
 - the caller that a route gets has one property per thing that a handler may want, so each counts only where it is used.
+
+What the table of kinds names in words (`work="module:function"`) is reached by the function that looks it up
+(`work_of`).
 """
 
 import ast
@@ -19,6 +22,7 @@ CLIENTS = "stowage.aws.clients"
 TABLE_CALL = "stowage.aws.table._call"
 BY_MEMBER = ("stowage.entry.http.CallerContext", "stowage.entry.http.VisitorContext")
 _CALLERS = {"Caller", "Visitor"}
+KINDS = "stowage.runs.kinds"
 
 type Operation = tuple[str, str]
 """A service's client and its operation: `("s3", "head_object")`."""
@@ -91,9 +95,28 @@ def _definitions() -> dict[str, _Definition]:
     found: dict[str, _Definition] = {}
     for module in modules():
         found |= _read(module)
+    for column, target in named_by_kinds():
+        found[f"{KINDS}.{column}_of"].mentions.add(target)
     for definition in list(found.values()):
         definition.mentions = {_resolve(mention, found) for mention in definition.mentions}
     return found
+
+
+@cache
+def named_by_kinds() -> frozenset[tuple[str, str]]:
+    """The columns of the table of kinds that name code, and what they name: `("work", "stowage.….make_export")`."""
+    calls = [node for node in ast.walk(tree(KINDS)) if isinstance(node, ast.Call) and _is_kind(node.func)]
+    return frozenset(
+        (word.arg, word.value.value.replace(":", "."))
+        for call in calls
+        for word in call.keywords
+        if word.arg and isinstance(word.value, ast.Constant) and isinstance(word.value.value, str)
+        if word.value.value.partition(":")[0] in modules()
+    )
+
+
+def _is_kind(function: ast.expr) -> bool:
+    return isinstance(function, ast.Name) and function.id == "RunKind"
 
 
 def _owner(name: str) -> str:

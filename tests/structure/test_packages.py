@@ -7,7 +7,6 @@ from functools import cache
 from tests.structure.repository import PACKAGE, modules, relative
 
 STATED = {
-    "layers/stowage/stowage/runs/kinds.py": "each kind of run is carried out by its own capability, imported at need",
     "layers/stowage/stowage/runs/clock.py": "the clock calls whoever has something to do",
 }
 """Files whose imports do not count, and why."""

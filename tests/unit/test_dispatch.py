@@ -1,13 +1,17 @@
 """Which waiting runs may start: a pure rule."""
 
 from collections import Counter
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from stowage.basics.ids import rfc3339
+from stowage.runs import kinds
 from stowage.runs.dispatch import Lease, choose, lease_of
+from stowage.runs.kinds import EXPORT_BACKUP, KINDS
 from stowage.runs.record import Run, queue_place
 
 NOW = datetime(2026, 11, 20, 8, 0, tzinfo=UTC)
@@ -44,11 +48,20 @@ def test_no_more_runs_start_than_the_database_has_places() -> None:
     assert chosen(runs, budget=3) == ["run-000", "run-001", "run-002"]
 
 
+@pytest.fixture
+def _restore(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second exclusive kind."""
+    restore = replace(EXPORT_BACKUP, name="restore")
+    monkeypatch.setattr(kinds, "KINDS", {**KINDS, restore.name: restore})
+
+
+@pytest.mark.usefixtures("_restore")
 def test_a_tenant_has_one_backup_at_a_time() -> None:
     runs = [waiting(1, kind="export_backup"), waiting(2, kind="restore"), waiting(3, "globex", kind="export_backup")]
     assert chosen(runs) == ["run-001", "run-003"]
 
 
+@pytest.mark.usefixtures("_restore")
 def test_a_tenants_backup_waits_for_its_running_restore() -> None:
     held = [Lease("run-000", "acme", "restore", "worker")]
     assert chosen([waiting(1, kind="export_backup")], held) == []

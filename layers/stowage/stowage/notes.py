@@ -9,11 +9,11 @@ from stowage.aws.table import PRESENT, ConditionFailedError, Item
 from stowage.basics.ids import parse_rfc3339, rfc3339
 from stowage.entry.telemetry import logger
 from stowage.runs.audit_notes import AUDIT_NOTES
+from stowage.runs.kinds import when_ended_of
+from stowage.runs.record import FINAL
 
 _OLD = timedelta(minutes=2)
 _MOST_TOUCHED = 200
-ENDED_IMPORTS = ("import.completed", "import.failed", "import.cancelled")
-"""Notes after which an import that died before it could do so itself is summed up in the journal."""
 
 
 def carry_out(notes: list[Item]) -> dict[str, int]:
@@ -30,7 +30,6 @@ def append_audit(notes: list[Item]) -> int:
 
     What fails is logged and stays a note, which the clock sends again: raised, it would hold up the stream behind it.
     """
-    from stowage.postgres.edits.file_batches import close_import
     from stowage.postgres.journal.audit_entries import append_noted
     from stowage.postgres.journal.changes import Change
     from stowage.postgres.session.connection import APP, borrowed
@@ -57,8 +56,9 @@ def append_audit(notes: list[Item]) -> int:
             with borrowed(database, APP) as connection:
                 append_noted(connection, tenant, changes)
                 for note in its_notes:
-                    if note["type"] in ENDED_IMPORTS:
-                        close_import(connection, note["subject"])
+                    kind, _, event = note["type"].partition(".")
+                    if event in FINAL and (when_ended := when_ended_of(kind)):
+                        when_ended(connection, note["subject"])
         except Exception:
             logger.exception("audit entries wait", tenant=tenant, database=database, notes=len(its_notes))
             continue

@@ -29,6 +29,11 @@ def make_token(link: Link) -> str:
     return _packed(_sign(content) + content)
 
 
+def link_url(link: Link, base_url: str) -> str:
+    """The absolute form of a link."""
+    return f"{base_url}/api/downloads/{make_token(link)}"
+
+
 def read_token(token: str) -> Link:
     """The link behind a token, expired or not; NotFoundError when it is not ours."""
     try:

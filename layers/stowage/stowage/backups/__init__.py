@@ -13,12 +13,12 @@ from stowage.backups.records import Backup, BackupCreated, BackupDetail, BackupR
 from stowage.basics.errors import BadRequestError, ConflictError, GoneError
 from stowage.basics.ids import new_run_id, rfc3339
 from stowage.runs.audit_notes import audit_note
-from stowage.runs.record import Kind, Run
+from stowage.runs.kinds import EXPORT_BACKUP
+from stowage.runs.record import Run
 from stowage.runs.request import IdempotencyKey, request_run
-from stowage.runs.store import family_kinds, list_history, read_run
+from stowage.runs.store import list_history, read_run
 from stowage.tenants import Tenant
 
-KIND: Kind = "export_backup"
 LINK_SECONDS = 15 * 60
 EXTENSIONS = {"sql": "sql", "tar": "tar", "custom": "dump"}
 
@@ -40,7 +40,7 @@ def create_backup(
     run = Run(
         id=new_run_id(now),
         tenant=tenant.id,
-        kind=KIND,
+        kind=EXPORT_BACKUP.name,
         database=tenant.database,
         spec={
             "format": request.format,
@@ -81,7 +81,7 @@ def list_backups(tenant: str, now: datetime, status: str | None, offset: int, li
         # An expired backup is a completed run whose file's time is over (`Run.is_expired`).
         moment = rfc3339(now)
         where = {"status": "completed", "expires_at": UpTo(moment) if status == "expired" else Above(moment)}
-    runs, total = list_history(tenant, "backups", offset, limit, where)
+    runs, total = list_history(tenant, EXPORT_BACKUP.history, offset, limit, where)
     return [backup(run, now) for run in runs], total
 
 
@@ -95,7 +95,7 @@ def read_backup(run: Run, now: datetime) -> BackupDetail:
 
 def find_backup(tenant: str, backup_id: str) -> Run:
     """A tenant's backup; NotFoundError."""
-    return read_run(tenant, backup_id, family_kinds("backups"))
+    return read_run(tenant, backup_id, EXPORT_BACKUP.history)
 
 
 def download_link(run: Run, identity: Identity, source_ip: str, now: datetime) -> str:

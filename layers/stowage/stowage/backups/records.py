@@ -1,6 +1,7 @@
 """What clients see of a backup, and what they may ask for (CONTRACT §2)."""
 
 import re
+from collections.abc import Callable
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
@@ -122,6 +123,19 @@ class BackupPage(BaseModel):
     has_more: bool
 
 
+def job_result(run: Run, _now: datetime, _link: Callable[[str], str | None]) -> dict[str, Any]:
+    """What the job of a backup tells."""
+    artifact = run.artifact
+    assert artifact is not None
+    return {
+        "backup_id": run.id,
+        "file_name": artifact.file_name,
+        "size_bytes": artifact.size_bytes,
+        "sha256": artifact.sha256,
+        "download_path": f"/api/backup/{run.id}/download",
+    }
+
+
 def backup(run: Run, now: datetime) -> Backup:
     """A run as a backup."""
     artifact, expired = run.artifact, run.is_expired(now)
@@ -129,7 +143,7 @@ def backup(run: Run, now: datetime) -> Backup:
         id=run.id,
         job_id=run.id,
         project_id=run.tenant,
-        type="logs" if run.kind == "export_logs" else "database",
+        type="database",
         format=run.spec["format"],
         compressed=run.spec["compress"],
         status="expired" if expired else run.status,

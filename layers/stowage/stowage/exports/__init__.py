@@ -26,13 +26,13 @@ from stowage.exports.records import (
 )
 from stowage.runs.audit_notes import audit_note
 from stowage.runs.change import cancel_run, forget_run, must_own
-from stowage.runs.record import FINAL, Kind, Run
+from stowage.runs.kinds import EXPORT
+from stowage.runs.record import FINAL, Run
 from stowage.runs.request import IdempotencyKey, request_run
 from stowage.runs.store import find_run, list_history, read_run, with_progress
 from stowage.settings import settings
 from stowage.tenants import Tenant
 
-KIND: Kind = "export"
 MOST_FILTER_BYTES = 200_000
 """They stand in the run's record, and an item of the table holds 400 KB."""
 LINK_SECONDS = 300
@@ -56,7 +56,7 @@ def create_export(
     run = Run(
         id=new_run_id(now),
         tenant=tenant.id,
-        kind=KIND,
+        kind=EXPORT.name,
         database=tenant.database,
         spec=spec_of(request, file_name(tenant, request, now), filters) | {"schema": tenant.schema},
         requested_by=identity.sub,
@@ -147,7 +147,7 @@ def list_exports(tenant: str, identity: Identity, now: datetime, page: int, limi
 
 def read_export(tenant: str, identity: Identity, export_id: str, now: datetime, base_url: str) -> ExportRecord:
     """One export; NotFoundError."""
-    return show(read_run(tenant, export_id, [KIND]), identity, now, base_url)
+    return show(read_run(tenant, export_id, EXPORT.history), identity, now, base_url)
 
 
 def show(run: Run, identity: Identity, now: datetime, base_url: str) -> ExportRecord:
@@ -159,14 +159,14 @@ def show(run: Run, identity: Identity, now: datetime, base_url: str) -> ExportRe
 
 def cancel_export(tenant: str, identity: Identity, export_id: str, now: datetime, base_url: str) -> ExportRecord:
     """Stop an export; ConflictError `already_finished`."""
-    run = read_run(tenant, export_id, [KIND])
+    run = read_run(tenant, export_id, EXPORT.history)
     must_own(run, identity)
     return show(cancel_run(run, identity.sub, now), identity, now, base_url)
 
 
 def delete_export(tenant: str, identity: Identity, export_id: str, now: datetime) -> str:
     """Take away an export's file and record; ConflictError while it runs."""
-    run = read_run(tenant, export_id, [KIND])
+    run = read_run(tenant, export_id, EXPORT.history)
     must_own(run, identity)
     if run.status not in FINAL:
         raise ConflictError("The export is running; cancel it first.", "still_running")

@@ -8,6 +8,7 @@ from stowage.exports import check_request, must_fetch
 from stowage.exports.formats import estimate
 from stowage.exports.records import ExportRequest
 from stowage.postgres.session.transactions import look
+from stowage.runs.kinds import EXPORT
 from stowage.runs.plan import lane_of
 from stowage.runs.record import Estimate, Lane, Run
 from stowage.settings import settings
@@ -35,7 +36,7 @@ def estimate_export(tenant: Tenant, identity: Identity, request: ExportRequest) 
         "filters": check_request(request),
     }
     run = Run(
-        id="", tenant=tenant.id, kind="export", database=tenant.database, spec=spec, requested_by="", created_at=""
+        id="", tenant=tenant.id, kind=EXPORT.name, database=tenant.database, spec=spec, requested_by="", created_at=""
     )
     must_fetch(run, identity)
     found = _estimate(tenant.database, tenant.schema, tenant.id, spec)

@@ -9,10 +9,12 @@ from typing import Any
 from pydantic import BaseModel
 
 from stowage.access.identity import Identity
+from stowage.access.links import Link, link_url
 from stowage.aws.table import Item
 from stowage.basics.errors import NotFoundError
 from stowage.basics.ids import rfc3339
-from stowage.exports.records import export_status, link_url
+from stowage.exports.records import export_status
+from stowage.runs.kinds import EXPORT
 from stowage.runs.record import FINAL
 from stowage.runs.store import read_progress
 
@@ -45,7 +47,7 @@ class Viewer:
 def read_state(viewer: Viewer, export_id: str) -> Item:
     """The progress item of a tenant's export, with `expired` where its file's time is over; NotFoundError."""
     item = read_progress(export_id)
-    if item is None or item["tenant"] != viewer.tenant or item["kind"] != "export":
+    if item is None or item["tenant"] != viewer.tenant or item["kind"] != EXPORT.name:
         raise NotFoundError("There is no such export.")
     expired = "expired_at" in item or ("expires_at" in item and item["expires_at"] <= rfc3339(viewer.now))
     return item | {"expired": expired}
@@ -124,4 +126,4 @@ def _link(item: Item, viewer: Viewer) -> str | None:
     if not viewer.identity.may(item["file_role"]) or item["status"] != "completed" or item["expired"]:
         return None
     run_id = item["pk"].removeprefix("RUN#")
-    return link_url(viewer.tenant, run_id, item["expires_at"], viewer.base_url)
+    return link_url(Link(viewer.tenant, run_id, item["expires_at"]), viewer.base_url)

@@ -1,12 +1,13 @@
 """What the dashboards see of an export, and what they may ask for (CONTRACT §1, Exports)."""
 
 import re
+from collections.abc import Callable
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from stowage.access.links import Link, make_token
+from stowage.access.links import Link, link_url
 from stowage.basics.ids import encode_id
 from stowage.basics.paging import Pagination
 from stowage.runs.record import Run
@@ -119,12 +120,21 @@ def download_url(run: Run, base_url: str | None) -> str | None:
     """Our own link to a completed export's file, good as long as the file lives."""
     if base_url is None or run.expires_at is None:
         return None
-    return link_url(run.tenant, run.id, run.expires_at, base_url)
+    return link_url(Link(run.tenant, run.id, run.expires_at), base_url)
 
 
-def link_url(tenant: str, run_id: str, expires_at: str, base_url: str, file: str = "") -> str:
-    """The absolute form of a download link; `file` names one of a run's several files."""
-    return f"{base_url}/api/downloads/{make_token(Link(tenant, run_id, expires_at, file))}"
+def job_result(run: Run, now: datetime, _link: Callable[[str], str | None]) -> dict[str, Any]:
+    """What the job of an export tells."""
+    artifact = run.artifact
+    assert artifact is not None
+    return {
+        "export_id": run.id,
+        "file_name": artifact.file_name,
+        "size_bytes": artifact.size_bytes,
+        "sha256": artifact.sha256,
+        "rows": artifact.rows,
+        "expired": run.is_expired(now),
+    }
 
 
 def spec_of(request: ExportRequest, filename: str, filters: dict[str, Any]) -> dict[str, Any]:

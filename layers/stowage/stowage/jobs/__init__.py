@@ -5,15 +5,17 @@ from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from statistics import median
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel
 
+from stowage.access.links import Link, link_url
 from stowage.aws import objects
 from stowage.aws.table import Item
 from stowage.basics.errors import BadRequestError
 from stowage.basics.ids import is_run_id, rfc3339
-from stowage.exports.records import link_url
+from stowage.runs.keeping import oldest_record
+from stowage.runs.kinds import result_of
 from stowage.runs.record import ACTIVE_LIST, FINAL, UNFINISHED, Lane, Run, StageMoment
 from stowage.runs.store import newest_runs, stages_of, with_progress
 from stowage.settings import settings
@@ -33,6 +35,12 @@ def _in_utc(moment: datetime) -> datetime:
 
 Since = Annotated[datetime, AfterValidator(_in_utc)]
 """The first moment of a list, in UTC where it names no zone."""
+
+
+type JobType = Literal[
+    "export_backup", "export_logs", "export", "import", "restore", "verify", "compare", "replicate", "offboard"
+]
+"""The types that a list may be asked for; one of which there are no runs yet finds none."""
 
 
 class JobProgress(BaseModel):
@@ -157,23 +165,14 @@ def _progress(run: Run, item: Item | None) -> JobProgress:
 def _result(run: Run, now: datetime, base_url: str | None) -> dict[str, Any] | None:
     if run.artifact is None:
         return None
-    artifact, expired = run.artifact, run.is_expired(now)
-    if run.kind == "import":
-        links = dict.fromkeys(artifact.files) if expired else _links(run, base_url)
-        return {"import_id": run.id, **artifact.outcome, "files": links, "expired": expired}
-    told = {"file_name": artifact.file_name, "size_bytes": artifact.size_bytes, "sha256": artifact.sha256}
-    if run.kind == "export":
-        return {"export_id": run.id, **told, "rows": artifact.rows, "expired": expired}
-    return {"backup_id": run.id, **told, "download_path": f"/api/backup/{run.id}/download"}
 
+    def link(file: str) -> str | None:
+        """A link to one of the files, good as long as they live."""
+        if base_url is None or run.expires_at is None or run.is_expired(now):
+            return None
+        return link_url(Link(run.tenant, run.id, run.expires_at, file), base_url)
 
-def _links(run: Run, base_url: str | None) -> dict[str, str | None]:
-    """A link to each of a run's files, good as long as they live."""
-    assert run.artifact is not None
-    expires_at = run.expires_at
-    if base_url is None or expires_at is None:
-        return dict.fromkeys(run.artifact.files)
-    return {name: link_url(run.tenant, run.id, expires_at, base_url, name) for name in run.artifact.files}
+    return result_of(run.kind)(run, now, link)
 
 
 def list_jobs(
@@ -206,8 +205,8 @@ def list_jobs(
 
 
 def _first(since: datetime | None, now: datetime) -> datetime:
-    """The first moment that a list reaches back to: no record is older than the oldest backup, or than `run_days`."""
-    oldest = now - timedelta(days=max(settings().run_days, settings().backup_days + 7))
+    """The first moment that a list reaches back to."""
+    oldest = oldest_record(now)
     return oldest if since is None else max(oldest, since)
 
 

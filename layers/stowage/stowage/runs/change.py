@@ -8,8 +8,9 @@ from stowage.aws.table import ConditionFailedError, Delete, Update, Write
 from stowage.basics.errors import ConflictError, ForbiddenError, UnavailableError
 from stowage.basics.ids import rfc3339
 from stowage.runs.audit_notes import audit_note
+from stowage.runs.manifest import bucket_of
 from stowage.runs.record import FINAL, SWEEP_LIST, Run, StageMoment, cancelled, queue_place, waiting_list
-from stowage.runs.settle import SWEEP_AFTER, bucket_of
+from stowage.runs.settle import SWEEP_AFTER
 from stowage.runs.store import lives_until, progress_key, read_run
 
 _TRIES = 5

@@ -13,7 +13,8 @@ from stowage.aws import table
 from stowage.aws.executions import start_execution
 from stowage.aws.table import ABSENT, ConditionFailedError, Update, Write
 from stowage.basics.ids import rfc3339
-from stowage.runs.record import ACTIVE_LIST, LIGHT_KINDS, UNFINISHED, Run, waiting_list
+from stowage.runs.kinds import kind_of
+from stowage.runs.record import ACTIVE_LIST, UNFINISHED, Run, waiting_list
 from stowage.settings import settings
 
 LAUNCH_GRACE = timedelta(seconds=60)
@@ -35,8 +36,13 @@ class Lease:
 
     @property
     def in_worker(self) -> bool:
-        """Whether it may take long: everything but an export or import not known to be large."""
-        return self.kind not in LIGHT_KINDS or self.lane == "worker"
+        """Whether it may take long: everything but what may run inline and is not known to be large."""
+        return kind_of(self.kind).fits_inline is None or self.lane == "worker"
+
+    @property
+    def exclusive(self) -> bool:
+        """Whether its tenant has no other such run meanwhile."""
+        return kind_of(self.kind).exclusive
 
 
 @dataclass(frozen=True)
@@ -72,15 +78,15 @@ def choose(
 ) -> list[Run]:
     """The waiting runs (in the order of the queue) that may start beside those that hold a lease.
 
-    The budget bounds all of them, and long ones leave one place to short ones. A tenant has one backup or restore at
-    a time, and `exports_per_tenant` exports and imports in the worker. A run that may not start does not hold up those
+    The budget bounds all of them, and long ones leave one place to short ones. A tenant has one exclusive run (a
+    backup) at a time, and `exports_per_tenant` others in the worker. A run that may not start does not hold up those
     behind it.
     """
     held = list(held)
     in_worker = sum(lease.in_worker for lease in held)
     long_budget = max(1, budget - 1)
-    exports = Counter(lease.tenant for lease in held if lease.kind in LIGHT_KINDS and lease.in_worker)
-    exclusive = {lease.tenant for lease in held if lease.kind not in LIGHT_KINDS}
+    exports = Counter(lease.tenant for lease in held if not lease.exclusive and lease.in_worker)
+    exclusive = {lease.tenant for lease in held if lease.exclusive}
     places = budget - len(held)
     holders = {lease.run for lease in held}
     chosen: list[Run] = []
@@ -93,14 +99,14 @@ def choose(
         if lease.in_worker:
             if in_worker >= long_budget:
                 continue
-            if run.kind in LIGHT_KINDS:
-                if exports[run.tenant] >= exports_per_tenant:
-                    continue
-                exports[run.tenant] += 1
-            else:
+            if lease.exclusive:
                 if run.tenant in exclusive:
                     continue
                 exclusive.add(run.tenant)
+            else:
+                if exports[run.tenant] >= exports_per_tenant:
+                    continue
+                exports[run.tenant] += 1
             in_worker += 1
         chosen.append(run)
         holders.add(run.id)

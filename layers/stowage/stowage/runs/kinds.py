@@ -1,45 +1,167 @@
-"""Which code carries out which kind of run. Imported when needed: a lane pays for its own kind only."""
+"""The kinds of runs: one row each, which holds all that differs between them.
 
+A new kind is a row here, the module that does its work, and a handler that asks for it. Nobody else compares a run's
+kind with a name. The work of a kind is named, not imported: each function and each lane loads only what it runs.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from importlib import import_module
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Literal
+
+from stowage.access.identity import Role
 from stowage.basics.errors import RunError
-from stowage.runs.lane import Work
-from stowage.runs.plan import Estimator
+
+if TYPE_CHECKING:
+    from stowage.runs.lane import Work
+    from stowage.runs.plan import Estimator
+    from stowage.runs.record import Run
+
+type Bucket = Literal["exports", "backups"]
+type Leaves = Literal["file", "files", "outcome"]
+type Result = Callable[["Run", datetime, Callable[[str], str | None]], dict[str, Any]]
 
 
-def work_of(kind: str) -> Work:
+@dataclass(frozen=True, kw_only=True)
+class Policy:
+    """How long a tenant's artifacts are kept."""
+
+    export_hours: int
+    backup_days: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunKind:
+    """One kind of run. `work`, `estimator`, `result` and `when_ended` are names, `module:function`."""
+
+    name: str
+    history: str
+    """The list in which its runs are shown, and the folder of their objects."""
+    leaves: Leaves
+    """What a run that ended well leaves: one file, several, or nothing but facts."""
+    bucket: Bucket | None
+    """Where its files lie; None where it leaves none."""
+    keep: Callable[["Run", Policy], timedelta]
+    """How long what it leaves is kept, from its end on."""
+    fetched_by: Callable[["Run"], Role]
+    """The lowest role that may fetch its files, and retry it."""
+    fits_inline: Callable[[Mapping[str, Any]], bool] | None
+    """Whether a run of this spec may run in a function, if it is small; None: all run in the worker."""
+    exclusive: bool
+    """Whether its tenant has only one run at a time of all exclusive kinds."""
+    work: str
+    """What it does in an attempt: `(run, reporter, clock) -> None`."""
+    estimator: str
+    """How large a run will be: `(run) -> Estimate`."""
+    result: str
+    """What its job tells once there is an artifact: `(run, now, link) -> dict`; `link(file)` gives a link to a file."""
+    events: tuple[str, ...]
+    """The webhook events that follow from its end."""
+    ends_itself: bool = False
+    """Whether a cancelled run is left to end itself, because what it did until then stays and has to be told."""
+    when_ended: str | None = None
+    """Called inside the network after the end of a run was written in the journal: `(connection, run_id) -> None`."""
+
+
+def _holds_audit(run: "Run") -> bool:
+    return run.spec.get("dataType") in ("audit", "gdpr")
+
+
+EXPORT = RunKind(
+    name="export",
+    history="exports",
+    leaves="file",
+    bucket="exports",
+    keep=lambda _, policy: timedelta(hours=policy.export_hours),
+    fetched_by=lambda run: "admin" if _holds_audit(run) else "operator",
+    fits_inline=lambda spec: spec.get("format") != "parquet",
+    exclusive=False,
+    work="stowage.exports.making:make_export",
+    estimator="stowage.exports.estimating:estimate_run",
+    result="stowage.exports.records:job_result",
+    events=("export.completed", "export.failed"),
+)
+IMPORT = RunKind(
+    name="import",
+    history="imports",
+    leaves="files",
+    bucket="exports",
+    keep=lambda _, policy: timedelta(hours=policy.export_hours),
+    fetched_by=lambda _: "operator",
+    fits_inline=lambda _: True,
+    exclusive=False,
+    ends_itself=True,
+    work="stowage.imports.files.running:import_file",
+    estimator="stowage.imports.files.running:estimate_run",
+    result="stowage.imports.files.records:job_result",
+    when_ended="stowage.postgres.edits.file_batches:close_import",
+    events=("import.completed", "import.failed"),
+)
+EXPORT_BACKUP = RunKind(
+    name="export_backup",
+    history="backups",
+    leaves="file",
+    bucket="backups",
+    keep=lambda _, policy: timedelta(days=policy.backup_days),
+    fetched_by=lambda _: "admin",
+    fits_inline=None,
+    exclusive=True,
+    work="stowage.backups.making:make_backup",
+    estimator="stowage.backups.estimating:estimate_run",
+    result="stowage.backups.records:job_result",
+    events=("backup.completed", "backup.failed"),
+)
+
+KINDS: Mapping[str, RunKind] = MappingProxyType({kind.name: kind for kind in (EXPORT, IMPORT, EXPORT_BACKUP)})
+"""Every kind by its name."""
+
+
+def kind_of(name: str) -> RunKind:
+    """The kind of that name. A run of a kind that this version does not know is admitted as a backup is, and fails."""
+    return KINDS.get(name) or RunKind(
+        name=name,
+        history=name,
+        leaves="outcome",
+        bucket="backups",
+        keep=EXPORT_BACKUP.keep,
+        fetched_by=EXPORT_BACKUP.fetched_by,
+        fits_inline=None,
+        exclusive=True,
+        work="",
+        estimator="",
+        result="",
+        events=(),
+    )
+
+
+def work_of(kind: str) -> "Work":
     """What runs of this kind do in an attempt; RunError for a kind that this version does not know."""
-    match kind:
-        case "export":
-            from stowage.exports.making import make_export
-
-            return make_export
-        case "export_backup":
-            from stowage.backups.making import make_backup
-
-            return make_backup
-        case "import":
-            from stowage.imports.files.running import import_file
-
-            return import_file
-    raise _unknown(kind)
+    work: Work = _named(kind, kind_of(kind).work)
+    return work
 
 
-def estimator_of(kind: str) -> Estimator:
+def estimator_of(kind: str) -> "Estimator":
     """How runs of this kind are estimated; RunError for a kind that this version does not know."""
-    match kind:
-        case "export":
-            from stowage.exports.estimating import estimate_run
-
-            return estimate_run
-        case "export_backup":
-            from stowage.backups.estimating import estimate_run as estimate_backup_run
-
-            return estimate_backup_run
-        case "import":
-            from stowage.imports.files.running import estimate_run as estimate_import_run
-
-            return estimate_import_run
-    raise _unknown(kind)
+    estimator: Estimator = _named(kind, kind_of(kind).estimator)
+    return estimator
 
 
-def _unknown(kind: str) -> RunError:
-    return RunError(f"Runs of kind {kind!r} cannot be carried out by this version.", "unknown_kind")
+def result_of(kind: str) -> Result:
+    """How runs of this kind tell what came of them; RunError for a kind that this version does not know."""
+    result: Result = _named(kind, kind_of(kind).result)
+    return result
+
+
+def when_ended_of(kind: str) -> Callable[[Any, str], object] | None:
+    """What is done inside the network after the end of such a run, if anything."""
+    name = kind_of(kind).when_ended
+    return _named(kind, name) if name else None
+
+
+def _named(kind: str, name: str) -> Any:
+    if not name:
+        raise RunError(f"Runs of kind {kind!r} cannot be carried out by this version.", "unknown_kind")
+    module, _, function = name.partition(":")
+    return getattr(import_module(module), function)

@@ -10,10 +10,17 @@ from typing import Any
 
 from stowage.aws import objects
 from stowage.aws.uploads import put_object
+from stowage.runs.kinds import kind_of
 from stowage.runs.record import Artifact, Run
+from stowage.settings import settings
 
 VERSION = 1
 FILE_NAME = "manifest.json"
+
+
+def bucket_of(run: Run) -> str:
+    """The bucket of a run's files: exports' and imports' are short-lived and lie apart from backups."""
+    return settings().exports_bucket if kind_of(run.kind).bucket == "exports" else settings().backups_bucket
 
 
 def write_manifest(bucket: str, run: Run, document: dict[str, Any]) -> str:

@@ -7,11 +7,11 @@ from stowage.aws import table
 from stowage.aws.table import ConditionFailedError, Update, Write
 from stowage.basics.errors import CancelledError, StowageError
 from stowage.basics.ids import rfc3339
-from stowage.runs.dispatch import Lease, read_leases, release
+from stowage.runs.dispatch import Lease, lease_of, read_leases, release
+from stowage.runs.kinds import kind_of
 from stowage.runs.lane import record_failure
 from stowage.runs.record import (
     ACTIVE_LIST,
-    LIGHT_KINDS,
     UNFINISHED,
     Estimate,
     Lane,
@@ -39,7 +39,7 @@ def plan_attempt(
         record_failure(run, error.code, error.message, retryable=error.retryable)
         raise
     lane = lane_of(run, run.estimate, settings().inline_max_bytes)
-    if run.lane != lane and lane == "worker" and run.kind in LIGHT_KINDS and not _move_to_worker(run):
+    if lane == "worker" and not lease_of(run).in_worker and not _move_to_worker(run):
         _wait_again(run)
         return WAIT
     changed = change_run(
@@ -53,9 +53,9 @@ def plan_attempt(
 
 
 def lane_of(run: Run, estimate: Estimate, inline_max_bytes: int) -> Lane:
-    """Small exports and imports run in a function; pg_dump and Arrow are only in the worker's image."""
-    small = run.kind in LIGHT_KINDS and run.spec.get("format") != "parquet" and estimate.bytes <= inline_max_bytes
-    return "inline" if small else "worker"
+    """What is small runs in a function, where its kind can; pg_dump and Arrow are only in the worker's image."""
+    fits = kind_of(run.kind).fits_inline
+    return "inline" if fits and fits(run.spec) and estimate.bytes <= inline_max_bytes else "worker"
 
 
 def _start(run: Run, attempt: int, execution: str, now: datetime) -> Run:
@@ -102,7 +102,7 @@ def _move_to_worker(run: Run) -> bool:
         others = [lease for lease in leases.held if lease.run != run.id]
         if len(others) == len(leases.held):
             raise CancelledError("This attempt is no longer the run's current one.")
-        same = sum(lease.tenant == run.tenant and lease.kind in LIGHT_KINDS and lease.in_worker for lease in others)
+        same = sum(lease.tenant == run.tenant and not lease.exclusive and lease.in_worker for lease in others)
         long = sum(lease.in_worker for lease in others)
         if same >= settings().worker_exports_per_tenant or long >= max(1, settings().database_connections - 1):
             return False

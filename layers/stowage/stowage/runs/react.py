@@ -5,6 +5,7 @@ from datetime import datetime
 from stowage.aws.executions import stop_execution
 from stowage.aws.table import Item
 from stowage.runs.dispatch import dispatch
+from stowage.runs.kinds import kind_of
 from stowage.runs.record import FINAL, UNFINISHED, Run, waiting_list
 
 
@@ -20,8 +21,8 @@ def react(changes: list[tuple[Item | None, Item | None]], now: datetime) -> dict
             waiting.setdefault(run.database, []).append(run)
         elif run.status in FINAL and before and before.get("status") in UNFINISHED:
             waiting.setdefault(run.database, [])
-        # An import ends itself, to tell what it did; the clock stops one that does not.
-        if run.cancel_requested and run.status in UNFINISHED and run.kind != "import":
+        # The clock stops one that should end itself and does not.
+        if run.cancel_requested and run.status in UNFINISHED and not kind_of(run.kind).ends_itself:
             stop_execution(run.execution_name, "The run was cancelled.")
             stopped += 1
     launched = sum(len(dispatch(database, now, runs)) for database, runs in waiting.items())

@@ -8,31 +8,20 @@ writes on the condition that it is still the current one.
 """
 
 from datetime import datetime
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from stowage.access.identity import Role
 from stowage.aws.table import Item
 from stowage.basics.ids import rfc3339
+from stowage.runs.kinds import kind_of
 
 type Status = Literal["pending", "running", "completed", "failed", "cancelled"]
-type Kind = Literal[
-    "export_backup", "export_logs", "export", "import", "restore", "verify", "replicate", "offboard"
-]  # fmt: skip
-KINDS: tuple[str, ...] = get_args(Kind.__value__)
 type Lane = Literal["inline", "worker"]
 
 FINAL: tuple[Status, ...] = ("completed", "failed", "cancelled")
 UNFINISHED: tuple[Status, ...] = ("pending", "running")
-
-FAMILIES: dict[str, str] = {
-    "export": "exports", "export_backup": "backups", "export_logs": "backups", "import": "imports",
-}  # fmt: skip
-"""The history in which a kind of run is listed; each is one range of the index `by_kind`."""
-
-LIGHT_KINDS = ("export", "import")
-"""Kinds whose small runs a function carries out; their files lie in the exports' bucket and live for hours."""
 
 
 class Failure(BaseModel):
@@ -107,7 +96,8 @@ class Run(BaseModel):
 
     id: str
     tenant: str
-    kind: Kind
+    kind: str
+    """The name of its kind (`stowage.runs.kinds`)."""
     status: Status = "pending"
     trigger: Literal["manual", "schedule"] = "manual"
     database: str
@@ -151,9 +141,8 @@ class Run(BaseModel):
 
     @property
     def file_role(self) -> Role:
-        """Who may fetch the files: operators those of exports and imports, admins all (CONTRACT §0)."""
-        holds_audit = self.spec.get("dataType") in ("audit", "gdpr")
-        return "operator" if self.kind in LIGHT_KINDS and not holds_audit else "admin"
+        """The lowest role that may fetch the files."""
+        return kind_of(self.kind).fetched_by(self)
 
     @property
     def duration_ms(self) -> int | None:
@@ -169,7 +158,7 @@ class Run(BaseModel):
 
     def prefix(self, attempt: int) -> str:
         """Where an attempt's objects lie: a later attempt cannot collide with them."""
-        path = str(self.spec.get("storage_path") or FAMILIES.get(self.kind, self.kind)).strip("/")
+        path = str(self.spec.get("storage_path") or kind_of(self.kind).history).strip("/")
         return f"{self.tenant}/{path}/{self.id}/{attempt}/"
 
 
@@ -184,7 +173,7 @@ def new_item(run: Run, ttl: int) -> Item:
     return fields | {
         "pk": run.pk,
         "sk": run.sk,
-        "kind_key": f"{FAMILIES.get(run.kind, run.kind)}#{run.id}",
+        "kind_key": f"{kind_of(run.kind).history}#{run.id}",
         "day": run.created_at[:10],
         "due_list": waiting_list(run.database),
         "due_at": queue_place(run),

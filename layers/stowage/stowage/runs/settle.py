@@ -14,9 +14,10 @@ from stowage.basics.errors import UnavailableError
 from stowage.basics.ids import rfc3339
 from stowage.runs.audit_notes import audit_note
 from stowage.runs.dispatch import read_leases, release
-from stowage.runs.manifest import verified_artifact
+from stowage.runs.keeping import expires_at, record_until
+from stowage.runs.kinds import kind_of
+from stowage.runs.manifest import bucket_of, verified_artifact
 from stowage.runs.record import (
-    LIGHT_KINDS,
     SWEEP_LIST,
     UNFINISHED,
     Artifact,
@@ -45,11 +46,6 @@ class Ending:
     cause: str = ""
 
 
-def bucket_of(run: Run) -> str:
-    """Exports' files are short-lived and lie apart from backups."""
-    return settings().exports_bucket if run.kind in LIGHT_KINDS else settings().backups_bucket
-
-
 def settle(tenant: str, run_id: str, attempt: int, now: datetime, ending: Ending | None = None) -> Run | None:
     """End an attempt. Returns the run as it is then, or None when it was not for us to end."""
     for _ in range(_TRIES):
@@ -58,8 +54,7 @@ def settle(tenant: str, run_id: str, attempt: int, now: datetime, ending: Ending
             return None
         if run.due_list == waiting_list(run.database):
             return None
-        # What an import wrote before it was stopped stays, and so does the list of it.
-        dropped = run.cancel_requested and run.kind != "import"
+        dropped = run.cancel_requested and not kind_of(run.kind).ends_itself
         artifact = None if dropped else verified_artifact(bucket_of(run), run)
         failure = None if artifact and not artifact.partial else _failure(run, ending or Ending())
         settled = _outcome(run, artifact, failure, stages_of(run), now)
@@ -93,12 +88,7 @@ def _outcome(
     ended = max(rfc3339(now), run.attempt_started_at or "")  # Plan may have begun after this call had
     changes: dict[str, object] = {"error": failure}
     if artifact:
-        keep = (
-            timedelta(hours=settings().export_hours)
-            if run.kind in LIGHT_KINDS
-            else timedelta(days=settings().backup_days)
-        )
-        changes |= {"artifact": artifact, "expires_at": rfc3339(now + keep)}
+        changes |= {"artifact": artifact, "expires_at": expires_at(run, now)}
     if artifact and not failure:
         changes |= {"status": "completed", "completed_at": ended, "error": None}
     elif run.cancel_requested:
@@ -167,7 +157,7 @@ def _writes(run: Run, settled: Run, failure: Failure | None, now: datetime) -> l
                 "bytes": settled.artifact.size_bytes,
                 "expires_at": settled.expires_at,
             }
-            record["ttl"] = progress["ttl"] = int(now.timestamp()) + _record_seconds(settled)
+            record["ttl"] = progress["ttl"] = record_until(settled, now)
             after |= {"sha256": settled.artifact.sha256, "size_bytes": settled.artifact.size_bytes}
         writes.append(audit_note(run, settled.status, "stowage", now, after))
     expected = {
@@ -180,14 +170,6 @@ def _writes(run: Run, settled: Run, failure: Failure | None, now: datetime) -> l
     writes.append(Update(pk, sk, progress, remove=("stages",), add={"sequence": 1}))
     freed = release(read_leases(run.database), run.id)
     return [*writes, freed] if freed else writes
-
-
-def _record_seconds(run: Run) -> int:
-    """How long a completed run's record is kept: a backup's as long as its artifact, and a week to be swept in."""
-    days = settings().run_days
-    return timedelta(days=days if run.kind in LIGHT_KINDS else max(days, settings().backup_days + 7)) // timedelta(
-        seconds=1
-    )
 
 
 def settle_execution(

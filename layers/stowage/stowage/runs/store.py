@@ -11,7 +11,8 @@ from stowage.aws.table import ABSENT, ConditionFailedError, Item, Put, Write
 from stowage.basics.errors import NotFoundError
 from stowage.basics.ids import is_run_id, rfc3339
 from stowage.runs.audit_notes import audit_note
-from stowage.runs.record import FAMILIES, Run, StageMoment, new_item
+from stowage.runs.kinds import kind_of
+from stowage.runs.record import Run, StageMoment, new_item
 from stowage.settings import settings
 
 
@@ -65,10 +66,10 @@ def find_run(tenant: str, run_id: str) -> Run | None:
     return Run.model_validate(item) if item else None
 
 
-def read_run(tenant: str, run_id: str, kinds: Iterable[str] | None = None) -> Run:
-    """A tenant's run of one of these kinds; NotFoundError."""
+def read_run(tenant: str, run_id: str, history: str | None = None) -> Run:
+    """A tenant's run, of one history where it is named; NotFoundError."""
     run = find_run(tenant, run_id)
-    if run is None or (kinds is not None and run.kind not in kinds):
+    if run is None or (history is not None and kind_of(run.kind).history != history):
         raise NotFoundError("There is no such run.")
     return run
 
@@ -105,9 +106,9 @@ def tenant_of(run_id: str) -> str | None:
     return progress["tenant"] if progress else None
 
 
-def list_history(tenant: str, family: str, offset: int, limit: int, where: dict[str, object]) -> tuple[list[Run], int]:
-    """A page of a tenant's runs of one family, newest first, and how many there are."""
-    pk, prefix = f"T#{tenant}", f"{family}#"
+def list_history(tenant: str, history: str, offset: int, limit: int, where: dict[str, object]) -> tuple[list[Run], int]:
+    """A page of a tenant's runs of one history, newest first, and how many there are."""
+    pk, prefix = f"T#{tenant}", f"{history}#"
     total = table.count(pk, prefix=prefix, index="by_kind", where=where)
     items = table.query(pk, prefix=prefix, index="by_kind", newest_first=True, where=where)
     return [Run.model_validate(item) for item in islice(items, offset, offset + limit)], total
@@ -141,11 +142,6 @@ def _by_day(today: date, since: date, before: str | None, where: dict[str, objec
     while day >= since:
         yield from table.query(day.isoformat(), index="by_day", newest_first=True, before=before, where=where)
         day -= timedelta(days=1)
-
-
-def family_kinds(family: str) -> list[str]:
-    """The kinds of run that one history lists."""
-    return [kind for kind, of in FAMILIES.items() if of == family]
 
 
 def change_run(run: Run, changes: Item, *, remove: tuple[str, ...] = (), when: dict[str, Any]) -> Run | None:

@@ -15,13 +15,13 @@ from stowage.basics.ids import is_run_id, new_run_id, rfc3339
 from stowage.entities.declaration import Entity
 from stowage.entities.declared import entity_at
 from stowage.imports.files.records import FileImportCreated, FileImportRequest, FileImportSpec, UploadForm
-from stowage.runs.record import Kind, Run
+from stowage.runs.kinds import IMPORT
+from stowage.runs.record import Run
 from stowage.runs.request import IdempotencyKey
 from stowage.runs.store import create_run
 from stowage.settings import settings
 from stowage.tenants import Tenant
 
-KIND: Kind = "import"
 UPLOAD_SECONDS = 3600
 """How long the form for the upload works; the same Idempotency-Key gives a new one."""
 _WAITING = {
@@ -141,7 +141,7 @@ def start_file_import(
     run = Run(
         id=import_id,
         tenant=tenant,
-        kind=KIND,
+        kind=IMPORT.name,
         database=asked["database"],
         spec=spec.model_dump(),
         requested_by=identity.sub,

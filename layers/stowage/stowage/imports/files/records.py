@@ -1,9 +1,13 @@
 """What a client asks of a file import, and what it is told (CONTRACT §3, import/{entity}/file)."""
 
 import re
+from collections.abc import Callable
+from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
+
+from stowage.runs.record import Run
 
 type FileType = Literal["csv", "ndjson", "xlsx"]
 type OnConflict = Literal["fail", "skip", "update"]
@@ -87,3 +91,11 @@ class FileImportSpec(BaseModel):
     def of(cls, spec: dict[str, Any]) -> "FileImportSpec":
         """The spec of a run."""
         return cls.model_validate(spec)
+
+
+def job_result(run: Run, now: datetime, link: Callable[[str], str | None]) -> dict[str, Any]:
+    """What the job of an import tells: its counts, and links to the files that tell what became of each row."""
+    artifact = run.artifact
+    assert artifact is not None
+    files = {name: link(name) for name in artifact.files}
+    return {"import_id": run.id, **artifact.outcome, "files": files, "expired": run.is_expired(now)}

@@ -1,0 +1,32 @@
+"""How long what runs leave is kept: the kind and the policy say so, whoever ends the run."""
+
+from datetime import datetime, timedelta
+
+from stowage.basics.ids import rfc3339
+from stowage.runs.kinds import Policy, kind_of
+from stowage.runs.record import Run
+from stowage.settings import settings
+
+SWEEPING = timedelta(days=7)
+"""A record outlives what its run left by so much, so that the sweep still finds it."""
+
+
+def policy() -> Policy:
+    """What holds for every tenant of this deployment."""
+    return Policy(export_hours=settings().export_hours, backup_days=settings().backup_days)
+
+
+def expires_at(run: Run, ended: datetime) -> str:
+    """Until when what a run has left is kept."""
+    return rfc3339(ended + kind_of(run.kind).keep(run, policy()))
+
+
+def record_until(run: Run, ended: datetime) -> int:
+    """When TTL may take the record of a run that has left something, in seconds since the epoch."""
+    kept = kind_of(run.kind).keep(run, policy())
+    return int((ended + max(timedelta(days=settings().run_days), kept + SWEEPING)).timestamp())
+
+
+def oldest_record(now: datetime) -> datetime:
+    """No record is older than this."""
+    return now - max(timedelta(days=settings().run_days), timedelta(days=settings().backup_days) + SWEEPING)
