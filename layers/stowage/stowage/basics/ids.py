@@ -1,7 +1,8 @@
-"""Ids: how ours are made, and how any id travels in a path.
+"""Ids: how ours are made, and how any id travels in a path (docs/api.md, Ids).
 
-An HTTP API decodes the path and may cut it at a decoded `?`, so an id that is not `[A-Za-z0-9._-]+` is emitted as
-`~` + base64url(id), one that begins with `~` too (CONTRACT §0, Ids in paths).
+An HTTP API decodes the path and may cut it at a decoded `?`. An id that is not plain is therefore
+emitted as `~` + base64url(id), one that begins with `~` too. Servers on the way resolve `.` and
+`..`, so these are not plain either.
 """
 
 import os
@@ -10,14 +11,22 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from datetime import UTC, datetime
 from uuid import UUID
 
-_PLAIN = re.compile(r"[A-Za-z0-9._-]+")
+_PLAIN = re.compile(r"(?!\.{1,2}\Z)[A-Za-z0-9._-]+")
+
+
+def is_plain(raw: str) -> bool:
+    """Whether an id survives every path as it is."""
+    return _PLAIN.fullmatch(raw) is not None
 
 
 def encode_id(raw: str) -> str:
     """The form of an id that every JSON answer carries and every path survives."""
-    if _PLAIN.fullmatch(raw):
-        return raw
-    return "~" + _packed(raw)
+    return raw if is_plain(raw) else "~" + _packed(raw)
+
+
+def is_emitted(given: str) -> bool:
+    """Whether this is the form in which answers carry an id, so that no path can have cut it."""
+    return encode_id(decode_id(given)) == given
 
 
 def _packed(raw: str) -> str:

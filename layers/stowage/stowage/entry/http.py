@@ -41,7 +41,7 @@ from stowage.basics.errors import (
     UnavailableError,
     UnsupportedTypeError,
 )
-from stowage.basics.ids import decode_id
+from stowage.basics.ids import decode_id, is_emitted
 from stowage.entry.auth import identify, token_for_backend, token_of
 from stowage.entry.telemetry import logger
 from stowage.settings import settings
@@ -198,6 +198,7 @@ class Operation(APIGatewayHttpResolver):
                     visitor.limits = self.limits(visitor) if self.limits else []
                     visitor.must(self.role)
                 _check_origin(visitor, event)
+                check_ids(event, beside=("guildId", "entity"))
                 self.append_context(visitor=visitor)  # type: ignore[no-untyped-call]
                 self._check_query(event)
                 _check_body(event)
@@ -397,6 +398,23 @@ def _check_origin(visitor: VisitorContext, event: Mapping[str, Any]) -> None:
         raise foreign_origin()
 
 
+def check_ids(event: Mapping[str, Any], beside: tuple[str, ...] = ()) -> None:
+    """BadRequestError `encode_id` where a change's path names a record otherwise than answers do (docs/api.md, Ids).
+
+    A raw id may have been cut on its way and be another record's now. `beside` are parameters that hold no id.
+    """
+    if event["requestContext"]["http"]["method"] in SAFE_METHODS:
+        return
+    for name, given in (event.get("pathParameters") or {}).items():
+        if name not in beside and not is_emitted(given):
+            raise BadRequestError(
+                "In the address of a change an id stands as answers give it: plain if it has only A-Z, a-z, 0-9,"
+                " '.', '_' and '-', else ~ and the base64url of its UTF-8 bytes, without padding.",
+                "encode_id",
+                details=[{"field": name, "message": "is not in the form in which answers give ids"}],
+            )
+
+
 def foreign_origin() -> ForbiddenError:
     """The refusal of a change that a page of somebody else's asks for."""
     return ForbiddenError("This request does not come from a page of the console.", "foreign_origin")
@@ -408,6 +426,7 @@ def _forwarded(event: Mapping[str, Any]) -> dict[str, Any]:
         raise UnauthenticatedError("Sign in first.")
     if by_cookie and event["requestContext"]["http"]["method"] not in SAFE_METHODS and not is_own_origin(event):
         raise foreign_origin()
+    check_ids(event)
     from stowage.entry.upstream import forward
 
     return forward(event, token)

@@ -18,7 +18,6 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from stowage.basics.errors import StowageError
-from stowage.basics.ids import encode_id
 from stowage.settings import settings
 
 BACKEND_MOUNT = "/api/v1/guilds/"
@@ -32,10 +31,9 @@ _PIECE_BYTES = 64 * 1024
 _BLANK_LINE = re.compile(rb"(?>\r\n|\r|\n){2}")
 """Ends an event: https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream"""
 _REFUSES_GZIP = re.compile(r";\s*q=0(\.0*)?$")
-_ENCODED = re.compile(r"~[A-Za-z0-9_-]+")
-_DOTS = {".": "~Lg", "..": "~Li4"}
-"""Encoded, because servers on the way would resolve them."""
 
+CHANGES = ("POST", "PATCH", "DELETE")
+"""Each of these has an Idempotency-Key at the backend: the caller's, or else the request's id."""
 PASSED_ON = ("accept", "content-type", "idempotency-key", "if-match", "if-none-match", "last-event-id")
 PASSED_BACK = (
     "allow", "cache-control", "content-disposition", "content-encoding", "content-language", "content-type", "etag",
@@ -105,13 +103,13 @@ def _connect(connection: http.client.HTTPConnection) -> socket.socket:
 
 
 def _target(event: Mapping[str, Any]) -> str:
-    """The backend's path of this route; ids in the form that every path survives."""
+    """The backend's path of this route; each id percent-encoded as it came (its form is the backend's own)."""
     method, _, path = event["routeKey"].partition(" ")
     path = BACKEND_MOUNT + path.partition("/guilds/")[2]
     if method == "POST" and path.endswith("/trash/{itemId}"):
         path += "/restore"
     for name, value in (event.get("pathParameters") or {}).items():
-        given = value if _ENCODED.fullmatch(value) else _DOTS.get(value) or encode_id(value)
+        given = quote(value, safe="") if value.strip(".") else value.replace(".", "%2E")
         path = path.replace("{" + name + "}", given)
     # As it came; only what no request line may hold is quoted.
     query = quote(event.get("rawQueryString") or "", safe=string.punctuation)
@@ -128,6 +126,8 @@ def _body(event: Mapping[str, Any]) -> bytes | None:
 def _headers(event: Mapping[str, Any], token: str) -> dict[str, str]:
     headers = {name: event["headers"][name] for name in PASSED_ON if name in event["headers"]}
     headers["authorization"] = f"Bearer {token}"
+    if event["requestContext"]["http"]["method"] in CHANGES and not headers.get("idempotency-key"):
+        headers["idempotency-key"] = event["requestContext"]["requestId"]
     if settings().backend_api_key:
         headers["x-api-key"] = _api_key(settings().backend_api_key)
     return headers

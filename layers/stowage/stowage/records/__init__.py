@@ -14,6 +14,7 @@ from stowage.postgres.edits.inserts import Author, insert_problems, insert_recor
 from stowage.postgres.edits.updates import Update, lock_followed, lock_records, update_problems, update_records
 from stowage.postgres.journal.changes import append_changes
 from stowage.postgres.journal.operations import summary
+from stowage.postgres.reads.cut_ids import refuse_cut_id
 from stowage.postgres.reads.records import read_page
 from stowage.postgres.reads.records import read_record as read_row
 from stowage.postgres.session.connection import Connection
@@ -94,14 +95,15 @@ def create_record(request: WriteRequest, entity: Entity) -> KeptAnswer:
 def change_record(request: WriteRequest, entity: Entity, record_id: str, if_match: str | None) -> str:
     """Change the fields that a body names; the record's JSON as it is now.
 
-    NotFoundError; PreconditionFailedError where `if_match` names another state; ConflictError, BadRequestError
-    or TooLargeError where the record cannot be so.
+    NotFoundError; BadRequestError `encode_id` as `refuse_cut_id`; PreconditionFailedError where `if_match` names
+    another state; ConflictError, BadRequestError or TooLargeError where the record cannot be so.
     """
     item = read_body(changed_record(entity), request.body)
     updates = [{"id": record_id, **item}]
 
     def work(connection: Connection) -> str:
         author = request.author(new_operation_id(request.now))
+        refuse_cut_id(connection, author.schema, [entity], record_id)
         if if_match is not None:
             present = read_row(connection, author.schema, entity, record_id, lock=True)
             if present is None:

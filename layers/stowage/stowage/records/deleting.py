@@ -13,6 +13,7 @@ from stowage.bulk.deleting import delete_records
 from stowage.bulk.requests import Ids
 from stowage.bulk.results import explain
 from stowage.entities.declaration import Entity
+from stowage.postgres.reads.cut_ids import refuse_cut_id
 from stowage.postgres.reads.records import read_record
 from stowage.postgres.session.connection import Connection
 from stowage.postgres.session.idempotency import IdempotencyKey, KeptAnswer, keep, replayed
@@ -36,11 +37,12 @@ def delete_record(
 ) -> None:
     """Move one record to the trash, with what goes along.
 
-    NotFoundError; PreconditionFailedError where `if_match` names another state; ConflictError `has_children` or
-    `too_large`.
+    NotFoundError; BadRequestError `encode_id` as `refuse_cut_id`; PreconditionFailedError where `if_match` names
+    another state; ConflictError `has_children` or `too_large`.
     """
 
     def work(connection: Connection) -> None:
+        refuse_cut_id(connection, tenant.schema, [entity], record_id)
         if if_match is not None:
             present = read_record(connection, tenant.schema, entity, record_id, lock=True)
             if present is not None and not names(if_match, etag(present)):

@@ -16,7 +16,7 @@ from stowage.postgres.trash.purge import purge_records
 from stowage.postgres.trash.purge_due import fits_one_batch
 from stowage.tenants import Tenant
 from stowage.trash.batches import Purge, purge_large
-from stowage.trash.items import locate
+from stowage.trash.items import locate, refuse_cut
 
 BUDGET_SECONDS = 18.0
 """No batch begins later."""
@@ -34,13 +34,14 @@ def delete_item(
 ) -> str:
     """Delete a record (raw id) of the trash for good; its id.
 
-    NotFoundError, GoneError, BadRequestError as `locate`; ConflictError `has_children` while others still need it.
-    What is too much for one transaction goes in batches, it last: UnavailableError `purge_unfinished` where the time is
-    not enough for all of them, and the same request again goes on.
+    NotFoundError, GoneError, BadRequestError as `locate` and `refuse_cut`; ConflictError `has_children` while others
+    still need it. What is too much for one transaction goes in batches, it last: UnavailableError `purge_unfinished`
+    where the time is not enough for all of them, and the same request again goes on.
     """
     deadline = clock() + BUDGET_SECONDS
 
     def work(connection: Connection) -> tuple[Entity, bool]:
+        refuse_cut(connection, tenant, record_id, data_type)
         declared = locate(connection, tenant, record_id, data_type, purging=True)
         if not fits_one_batch(connection, tenant.schema, declared, record_id):
             return declared, False

@@ -10,6 +10,7 @@ from stowage.basics.ids import decode_id, encode_id, rfc3339
 from stowage.basics.paging import Pagination
 from stowage.entities.declaration import Entity
 from stowage.entities.declared import ENTITIES, entity_named, must_have_trash
+from stowage.postgres.reads.cut_ids import refuse_cut_id
 from stowage.postgres.session.connection import Connection
 from stowage.postgres.trash.finds import find_in_trash
 from stowage.postgres.trash.lists import TrashRow
@@ -89,6 +90,17 @@ ItemId = Annotated[str, AfterValidator(_raw)]
 """An id from a path, in either of its forms."""
 
 
+def _asked(data_type: str | None) -> list[Entity]:
+    if data_type is not None:
+        return [entity_with_trash(data_type, "dataType")]
+    return [declared for declared in ENTITIES.values() if declared.soft_delete]
+
+
+def refuse_cut(connection: Connection, tenant: Tenant, record_id: str, data_type: str | None) -> None:
+    """BadRequestError `encode_id` where the path may have meant another record (`refuse_cut_id`)."""
+    refuse_cut_id(connection, tenant.schema, _asked(data_type), record_id)
+
+
 def locate(
     connection: Connection, tenant: Tenant, record_id: str, data_type: str | None, *, purging: bool = False
 ) -> Entity:
@@ -97,11 +109,7 @@ def locate(
     NotFoundError where it never was or is not in the trash, GoneError `purged`, BadRequestError `ambiguous_id` where
     several have it in their trash.
     """
-    if data_type is not None:
-        asked = [entity_with_trash(data_type, "dataType")]
-    else:
-        asked = [declared for declared in ENTITIES.values() if declared.soft_delete]
-    found = find_in_trash(connection, tenant, asked, record_id)
+    found = find_in_trash(connection, tenant, _asked(data_type), record_id)
     there = ("trash", "purging") if purging else ("trash",)
     trashed = [each.entity for each in found if each.state in there]
     if len(trashed) == 1:

@@ -17,7 +17,7 @@ from stowage.postgres.session.transactions import retry_unique, transact
 from stowage.postgres.trash.finds import Clash, find_clashes, parents_in_trash, read_name, read_trashed
 from stowage.postgres.trash.restores import lock_for_restoring, restore_records
 from stowage.tenants import Tenant
-from stowage.trash.items import RestoreRequest, locate, show_item
+from stowage.trash.items import RestoreRequest, locate, refuse_cut, show_item
 from stowage.trash.retention import purge_time
 
 
@@ -26,14 +26,15 @@ def restore_item(
 ) -> KeptAnswer:
     """Take a record (raw id) out of the trash; 200 with the item.
 
-    NotFoundError, GoneError, BadRequestError as `locate`; ConflictError `parent_in_trash`, or `conflict` with what
-    stands in the way, unless `onConflict` is `rename` and another name helps.
+    NotFoundError, GoneError, BadRequestError as `locate` and `refuse_cut`; ConflictError `parent_in_trash`, or
+    `conflict` with what stands in the way, unless `onConflict` is `rename` and another name helps.
     """
     once = IdempotencyKey.of(tenant.id, actor, f"POST trash/{record_id}", key, request)
 
     def work(connection: Connection) -> KeptAnswer:
         if kept := replayed(connection, once):
             return kept
+        refuse_cut(connection, tenant, record_id, request.dataType)
         declared = locate(connection, tenant, record_id, request.dataType)
         lock_for_restoring(connection, tenant.schema, declared, [record_id])
         row = read_trashed(connection, tenant.schema, declared, record_id)

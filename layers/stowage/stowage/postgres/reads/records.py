@@ -27,7 +27,7 @@ class Sorting:
 
 
 _ID = sql.SQL(r"""
-CASE WHEN {0}::text COLLATE "C" ~ '^[A-Za-z0-9._-]+$' THEN {0}::text
+CASE WHEN {0}::text COLLATE "C" ~ '^[A-Za-z0-9._-]+$' AND {0}::text NOT IN ('.', '..') THEN {0}::text
      ELSE '~' || rtrim(translate(encode(convert_to({0}::text, 'UTF8'), 'base64'), E'+/\n', '-_'), '=') END
 """)
 _MOMENT = sql.SQL("""

@@ -59,6 +59,7 @@ ALTER TABLE {table} VALIDATE CONSTRAINT {trash};
 CREATE INDEX {by_deletion} ON {table} (deleted_at, id) WHERE deleted_at IS NOT NULL AND deleted_with IS NULL;
 CREATE INDEX {by_purge} ON {table} (purge_at) WHERE purge_at IS NOT NULL;
 CREATE INDEX {by_operation} ON {table} (deleted_operation) WHERE deleted_operation IS NOT NULL;
+CREATE INDEX {cut_ids} ON {table} ((id::text) COLLATE "C") WHERE strpos(id::text, '?') > 0;
 """
 
 _NO_RULES_READ = """
@@ -92,6 +93,7 @@ def soft_delete_migration(table: str, schema: str | None = None, rules: list[Uni
         by_deletion=_quoted(f"{table}_deleted_at"),
         by_purge=_quoted(f"{table}_purge_at"),
         by_operation=_quoted(f"{table}_deleted_operation"),
+        cut_ids=_quoted(f"{table}_cut_ids"),
     )
     if rules is None:
         return text + _NO_RULES_READ.format(table=name)

@@ -1,0 +1,46 @@
+"""Ids that a path may have cut (docs/api.md, Ids).
+
+An HTTP API cuts a path at a decoded `?`: a request for the record `abc?x=2` can arrive as one for
+`abc`, which may be another record.
+"""
+
+from collections.abc import Iterable
+
+import psycopg
+from psycopg import sql
+from psycopg.rows import scalar_row
+
+from stowage.basics.errors import BadRequestError
+from stowage.basics.ids import is_plain
+from stowage.entities.declaration import Entity
+from stowage.postgres.tables.relations import table_of
+
+# `@` follows `?`, so this is the range of the texts that begin with the id and a `?`. The index
+# that `soft-delete` prints holds these ids alone.
+_GOES_ON = sql.SQL("""
+EXISTS (
+    SELECT FROM {table}
+    WHERE strpos(id::text, '?') > 0
+      AND id::text COLLATE "C" >= %(id)s || '?' AND id::text COLLATE "C" < %(id)s || '@'
+)
+""")
+_ANY = sql.SQL("SELECT {}")
+
+
+def refuse_cut_id(connection: psycopg.Connection, schema: str, entities: Iterable[Entity], record_id: str) -> None:
+    """BadRequestError `encode_id` if a record of these entities has an id that continues this one with a `?`.
+
+    For changes to the one record that a path names, by its raw id. Records in the trash count too.
+    """
+    if not is_plain(record_id):
+        return  # the path held the encoded form, which is never cut
+    conditions = [_GOES_ON.format(table=table_of(schema, entity)) for entity in entities]
+    statement = _ANY.format(sql.SQL(" OR ").join(conditions))
+    with connection.cursor(row_factory=scalar_row) as cursor:
+        if cursor.execute(statement, {"id": record_id}).fetchone():
+            raise BadRequestError(
+                "Another record's id begins with this id and a question mark, so the address may have been cut there."
+                " Send that record's id as answers give it (~ and base64url); for this one use a route that takes"
+                " ids in its body.",
+                "encode_id",
+            )
