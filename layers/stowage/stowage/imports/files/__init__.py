@@ -3,6 +3,7 @@
 An import that was asked for waits as an item of the table for its file; `start` makes it a run of the same id.
 """
 
+import json
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -56,7 +57,10 @@ def create_file_import(
             "entity": entity.name,
             "type": request.type,
             "filename": request.filename,
-            "mapping": request.mapping or {},
+            "mapping": json.dumps(request.mapping or {}),
+            "ignore_unknown": request.ignoreUnknown,
+            "encoding": request.encoding,
+            "delimiter": request.delimiter,
             "on_conflict": request.onConflict,
             "asked_by": identity.sub,
             "ttl": int((now + WAITS).timestamp()),
@@ -132,6 +136,9 @@ def start_file_import(
         schema_name=asked["schema_name"],
         type=asked["type"],
         mapping=asked["mapping"],
+        ignore_unknown=asked.get("ignore_unknown", False),
+        encoding=asked.get("encoding"),
+        delimiter=asked.get("delimiter"),
         on_conflict=asked["on_conflict"],
         filename=asked["filename"],
         key=object_key,

@@ -1,5 +1,6 @@
 """Which field each column of a file is."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -12,56 +13,76 @@ DELETED_AT = "deletedAt"
 """What a GDPR export says of a record that is in the trash; such a row does not come in."""
 TRASH_COLUMNS = ("deletedBy", "purgeAt")
 """What it says beside that; passed over."""
+UNNAMED = ""
+"""The name of a column for which the header has none."""
+MOST_LISTED = 20
+_SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
 
 
 @dataclass(frozen=True)
 class Columns:
-    """The field that each column is, None for one that is passed over."""
+    """The field of each column that comes in, by its place from 0, and the places of columns without a name."""
 
-    names: tuple[str | None, ...]
+    used: tuple[tuple[int, str], ...]
+    unnamed: tuple[int, ...] = ()
 
     @property
     def given(self) -> frozenset[str]:
         """The fields that the file gives."""
-        return frozenset(name for name in self.names if name is not None)
+        return frozenset(name for _, name in self.used)
 
 
-def match_header(entity: Entity, header: list[str], mapping: Mapping[str, str | None]) -> Columns:
-    """The fields of a header's columns: by the mapping, else by the fields' own names.
+class Naming:
+    """The field of each column (in NDJSON of each key), by the mapping, else by the fields' own names.
 
-    RunError `wrong_header` that names every column that is none, every field that has two, and the missing ones.
+    `ignores_unknown` leaves out every column that is no field of the entity.
     """
-    known_as = field_names(entity, mapping)
-    names = [known_as.get(column, column) for column in header]
-    fields = {field.name for field in entity.fields} | ({DELETED_AT} if entity.soft_delete else set())
-    unknown = [column for column, name in zip(header, names, strict=True) if name is not None and name not in fields]
-    twice = sorted({name for name in names if name is not None and names.count(name) > 1})
-    missing = [name for name in required_fields(entity) if name not in names]
-    unused = [column for column in mapping if column not in header]
-    complaints = [
-        f"{_listed(unknown)} {'is no field' if len(unknown) == 1 else 'are no fields'} of {entity.name}"
-        if unknown
-        else "",
-        f"{_listed(twice)} {'stands' if len(twice) == 1 else 'stand'} there twice" if twice else "",
-        f"{_listed(missing)} {'is' if len(missing) == 1 else 'are'} missing" if missing else "",
-        f"the mapping names {_listed(unused)}, which {'is no column' if len(unused) == 1 else 'are no columns'}"
-        if unused
-        else "",
-    ]
-    if any(complaints):
-        hint = " Columns are separated by commas." if len(header) == 1 and ";" in header[0] else ""
-        known = ", ".join(field.name for field in entity.fields)
-        raise RunError(
-            f"The header does not fit: {'; '.join(filter(None, complaints))}.{hint} The fields are {known}.",
-            "wrong_header",
-        )
-    return Columns(tuple(names))
 
+    def __init__(self, entity: Entity, mapping: Mapping[str, str | None], *, ignores_unknown: bool = False) -> None:
+        self._entity, self._mapping, self._ignores_unknown = entity, mapping, ignores_unknown
+        self._fields = {field.name for field in entity.fields} | ({DELETED_AT} if entity.soft_delete else set())
+        passed_over = (*RESULT_COLUMNS, *TRASH_COLUMNS) if entity.soft_delete else RESULT_COLUMNS
+        self._known = {name: name for name in self._fields} | dict.fromkeys(passed_over) | dict(mapping)
 
-def field_names(entity: Entity, mapping: Mapping[str, str | None]) -> dict[str, str | None]:
-    """The field of every column that is not called as its field is, None for one to pass over."""
-    passed_over = (*RESULT_COLUMNS, *TRASH_COLUMNS) if entity.soft_delete else RESULT_COLUMNS
-    return dict.fromkeys(passed_over) | dict(mapping)
+    def field(self, column: str) -> str | None:
+        """The field of a column; None for one to leave out; the column itself where it is no field."""
+        return self._known.get(column, None if self._ignores_unknown else column)
+
+    @property
+    def drops_unnamed(self) -> bool:
+        """Whether values of columns without a name are left out without a word."""
+        return self._ignores_unknown or self._mapping.get(UNNAMED, "") is None
+
+    def match(self, header: list[str]) -> Columns:
+        """The fields of a header's columns; one without a name is none, unless the mapping says which.
+
+        RunError `wrong_header` that names every column that is none, every field that has two, and the missing ones.
+        """
+        named = [(n, column, self.field(column)) for n, column in enumerate(header)]
+        unnamed = [n for n, column, name in named if column == name == UNNAMED]
+        used = [(n, column, name) for n, column, name in named if name]
+        unknown = [column for _, column, name in used if name not in self._fields]
+        twice = sorted(name for name, times in Counter(name for _, _, name in used).items() if times > 1)
+        given, columns = {name for _, _, name in used}, {*header, UNNAMED}
+        missing = [name for name in required_fields(self._entity) if name not in given]
+        unused = [column for column in self._mapping if column not in columns]
+        entity = self._entity.name
+        complaints = [
+            _complaint(unknown, f"{{}} is no field of {entity}", f"{{}} are no fields of {entity}"),
+            _complaint(twice, "{} stands there twice", "{} stand there twice"),
+            _complaint(missing, "{} is missing", "{} are missing"),
+            _complaint(
+                unused, "the mapping names {}, which is no column", "the mapping names {}, which are no columns"
+            ),
+        ]
+        if any(complaints):
+            known = ", ".join(field.name for field in self._entity.fields)
+            raise RunError(
+                f"The header does not fit: {'; '.join(filter(None, complaints))}.{_hint(unknown)} "
+                f"The fields are {known}.",
+                "wrong_header",
+            )
+        return Columns(tuple((n, name) for n, _, name in used), tuple(unnamed))
 
 
 def required_fields(entity: Entity) -> list[str]:
@@ -69,5 +90,23 @@ def required_fields(entity: Entity) -> list[str]:
     return [name for name, info in entity.model.model_fields.items() if info.is_required()]
 
 
-def _listed(names: list[str]) -> str:
-    return ", ".join(repr(name[:100]) for name in names[:20])
+def _complaint(names: list[str], one: str, more: str) -> str:
+    if not names:
+        return ""
+    listed = ", ".join(repr(name[:100]) for name in names[:MOST_LISTED])
+    if len(names) > MOST_LISTED:
+        listed += f" and {len(names) - MOST_LISTED:,} more"
+    return (one if len(names) == 1 else more).replace("{}", listed)
+
+
+def _hint(unknown: list[str]) -> str:
+    """What may be behind columns that are none."""
+    for separator, name in _SEPARATORS.items():
+        if any(separator in column for column in unknown):
+            shown = separator.replace("\t", "\\t")
+            return f' Columns are separated by commas; if this file has {name}, send "delimiter": "{shown}" for it.'
+    if any("\udc80" <= character <= "\udcff" for column in unknown for character in column):
+        return ' The header holds bytes that are no UTF-8; send "encoding": "windows-1252", or what the file has.'
+    if len(unknown) > 1:
+        return ' Send "ignoreUnknown": true to leave such columns out.'
+    return ""

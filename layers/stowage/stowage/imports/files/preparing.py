@@ -3,7 +3,7 @@
 import csv
 import hashlib
 import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any
@@ -11,14 +11,18 @@ from typing import Any
 from stowage.basics.errors import RunError
 from stowage.entities.declaration import Entity
 from stowage.exports.formats.formulas import restore
-from stowage.imports.files.columns import DELETED_AT, Columns, field_names
+from stowage.imports.files.columns import DELETED_AT, Columns, Naming
 from stowage.imports.files.reading import Broken, Row
-from stowage.imports.files.validating import Record, as_text, row_types, validate
+from stowage.imports.files.reading.rows import is_blank
+from stowage.imports.files.reading.workbook.cells import as_moment, as_text
+from stowage.imports.files.validating import Record, row_types, validate
 
 ID_DIGITS = 24
 BATCH_ROWS = 5_000
 BATCH_BYTES = 8_000_000
 """A batch ends after so many bytes of the file, so that rows of 10 kB do not fill the memory."""
+_UNSTORABLE = "The row holds a NUL character or bytes that are no UTF-8."
+_ANOTHER_ENCODING = f'{_UNSTORABLE} If the whole file has another encoding, send it: "encoding": "windows-1252".'
 _IN_TRASH = ("in_trash", "deletedAt: the record was in the trash when the file was made.")
 
 
@@ -65,10 +69,9 @@ class Preparer:
         import_id: str,
         file_type: str,
         columns: Columns | None,
-        mapping: Mapping[str, str | None],
+        naming: Naming,
     ) -> None:
-        self._entity, self._import_id = entity, import_id
-        self._known_as = field_names(entity, mapping)
+        self._entity, self._import_id, self._naming = entity, import_id, naming
         self._types = row_types(entity.name, file_type)
         self._columns = columns
         self._is_csv = file_type == "csv"
@@ -90,6 +93,9 @@ class Preparer:
                 failures[number] = (row.code, row.error)
                 continue
             record = self._of_object(row) if isinstance(row, dict) else self._of_cells(row)
+            if isinstance(record, Broken):
+                failures[number] = (record.code, record.error)
+                continue
             if self._entity.soft_delete and record.pop(DELETED_AT, None):
                 failures[number] = _IN_TRASH
             else:
@@ -101,9 +107,10 @@ class Preparer:
         records = {number: record for number, record in zip(numbers, validated, strict=True) if record is not None}
         text = self._csv(batch.first_row, records)
         if not _storable(text):
-            for number in [number for number, record in records.items() if not _storable_record(record)]:
-                failures[number] = ("invalid", "The row holds a NUL character or bytes that are no UTF-8.")
-                del records[number]
+            for number, texts in [(number, "".join(_texts(record))) for number, record in records.items()]:
+                if not _storable(texts):
+                    failures[number] = ("invalid", _UNSTORABLE if "\0" in texts else _ANOTHER_ENCODING)
+                    del records[number]
             text = self._csv(batch.first_row, records)
         return Prepared(
             batch,
@@ -116,29 +123,40 @@ class Preparer:
             any(record.get("id") is None for record in records.values()),
         )
 
-    def _of_cells(self, cells: list[Any]) -> Record:
+    def _of_cells(self, cells: list[Any]) -> Record | Broken:
         assert self._columns is not None
         keeps, texts, is_csv = self._types.keeps, self._types.texts, self._is_csv
+        for n in self._columns.unnamed:
+            if not self._naming.drops_unnamed and not is_blank(cells[n : n + 1]):
+                return Broken("wrong_columns", f"Column {n + 1} has a value here, but no name in the header.", "")
         record: Record = {}
-        for name, cell in zip(self._columns.names, cells, strict=True):
-            value = cell
-            if name is None:
-                continue
-            if cell is None:
+        for n, name in self._columns.used:
+            value = cells[n]
+            if value is None:
                 if name in keeps:
                     continue
             elif is_csv:
-                if cell[:1] == "'":
-                    value = restore(cell)
-            elif name in texts:
-                value = as_text(cell)
+                if value[:1] == "'":
+                    value = restore(value)
+            elif isinstance(value, Broken):
+                return Broken(value.code, f"{name}: {value.error[:1].lower()}{value.error[1:]}", "")
+            else:
+                value = as_text(value) if name in texts else as_moment(value)
             record[name] = value
         return record
 
-    def _of_object(self, given: dict[str, Any]) -> Record:
-        keeps, known_as = self._types.keeps, self._known_as
-        named = ((known_as.get(key, key), value) for key, value in given.items())
-        return {name: value for name, value in named if name is not None and not (value is None and name in keeps)}
+    def _of_object(self, given: dict[str, Any]) -> Record | Broken:
+        keeps, field = self._types.keeps, self._naming.field
+        record: Record = {}
+        for key, value in given.items():
+            name = field(key)
+            if name is None:
+                continue
+            if name in record:
+                return Broken("invalid", f"{name}: stands there twice, once as {key[:100]!r}", "")
+            if not (value is None and name in keeps):
+                record[name] = value
+        return record
 
     def _csv(self, first_row: int, records: Mapping[int, Record]) -> str:
         fields, defaults = self._fields, self._defaults
@@ -207,5 +225,5 @@ def _storable(text: str) -> bool:
     return True
 
 
-def _storable_record(record: Record) -> bool:
-    return all(_storable(value) for value in record.values() if isinstance(value, str))
+def _texts(record: Record) -> Iterator[str]:
+    return (value for value in record.values() if isinstance(value, str))

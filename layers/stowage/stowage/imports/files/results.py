@@ -8,18 +8,20 @@ columns, rows of NDJSON as NDJSON; what we add is passed over when such a file i
 import csv
 import io
 import json
+import re
 from collections.abc import Callable, Iterator
-from datetime import datetime
 from typing import Any, Literal, Protocol
 
+from stowage.basics.errors import RunError
 from stowage.entities.declaration import Entity
 from stowage.exports.formats.formulas import neutralise, restore
-from stowage.imports.files.columns import RESULT_COLUMNS, field_names
+from stowage.imports.files.columns import RESULT_COLUMNS
 from stowage.imports.files.preparing import new_id
-from stowage.imports.files.reading import Broken, Place, Rows, open_rows
+from stowage.imports.files.reading import Broken, Place, Row, Rows, open_rows
 from stowage.imports.files.reading.csv import CsvRows
+from stowage.imports.files.reading.workbook.cells import as_moment, as_text
 from stowage.imports.files.records import FileImportSpec
-from stowage.imports.files.validating import as_text
+from stowage.imports.files.validating import row_types
 from stowage.postgres.edits.file_batches import BatchOutcome
 
 type Result = Literal["successful", "failed", "unprocessed"]
@@ -47,7 +49,8 @@ class ResultFile:
         outcomes: Iterator[BatchOutcome],
         place: Place,
     ) -> None:
-        self.rows = 0
+        self.rows = self.blank = 0
+        self._naming, self._layout = spec.naming(entity), spec.layout(entity)
         self._result, self._spec, self._entity, self._import_id = result, spec, entity, import_id
         self._file, self._outcomes, self._place = open_file(), outcomes, place
 
@@ -70,7 +73,7 @@ class ResultFile:
         self._file.close()
 
     def _judged(self) -> Iterator[bytes]:
-        rows = open_rows(self._spec.type, self._file)
+        rows = open_rows(self._layout, self._file)
         table = self._table(rows)
         yield table.header()
         wanted = "f" if self._result == "failed" else "cus"
@@ -91,13 +94,24 @@ class ResultFile:
                         record_id = new_id(self._entity, self._import_id, number)
                     table.add(row, (line, _STATUS[letter], record_id))
             yield table.take()
+        if self._result == "successful":
+            self._count_blank(rows, given)
+
+    def _count_blank(self, rows: Rows, given: Iterator[Row]) -> None:
+        """Count the blank rows, those behind the last row that was judged too."""
+        try:
+            next(given, None)
+        except RunError as error:
+            if error.retryable:
+                raise
+        self.blank = rows.blank
 
     def _unprocessed(self) -> Iterator[bytes]:
-        if self._spec.type == "xlsx":
-            yield from self._unread_rows()
-            return
-        if self._spec.type == "csv":
-            rows = open_rows("csv", self._file)
+        if self._spec.type != "ndjson" or self._spec.encoding:
+            rows = open_rows(self._layout, self._file)
+            if self._spec.type == "xlsx" or not rows.is_plain():
+                yield from self._unread_rows()
+                return
             self._file.seek(0)
             yield self._file.read(rows.position)
         self._file.seek(self._place.position)
@@ -106,7 +120,7 @@ class ResultFile:
             yield data
 
     def _unread_rows(self) -> Iterator[bytes]:
-        rows = open_rows("xlsx", self._file, self._place)
+        rows = open_rows(self._layout, self._file, self._place)
         table = self._table(rows)
         yield table.header()
         for _, row in rows:
@@ -121,18 +135,20 @@ class ResultFile:
         if rows.header is None:
             return _NdjsonTable(added)
         if isinstance(rows, CsvRows):
-            return _CsvTable(rows.header, added, lambda: rows.text)
-        return _CsvTable(rows.header, added)
+            text = (lambda: None if rows.is_trimmed else rows.text) if rows.is_plain() else None
+            return _CsvTable(rows.header, added, _same, text)
+        texts = row_types(self._entity.name, self._spec.type).texts
+        holds_text = [self._naming.field(column) in (None, *texts) for column in rows.header]
+        return _CsvTable(rows.header, added, lambda n, cell: _typed(cell, holds_text[n]))
 
     def _ids(self, rows: Rows) -> Callable[[Any], object]:
         """What gives a row's own id, None where it brings none."""
-        known_as = field_names(self._entity, self._spec.mapping)
+        field = self._naming.field
         if rows.header is None:
-            return lambda row: next((value for key, value in row.items() if known_as.get(key, key) == "id"), None)
-        names = [known_as.get(column, column) for column in rows.header]
-        if "id" not in names:
+            return lambda row: next((value for key, value in row.items() if field(key) == "id"), None)
+        place = next((n for n, column in enumerate(rows.header) if field(column) == "id"), None)
+        if place is None:
             return lambda _: None
-        place = names.index("id")
         if self._spec.type == "csv":
             return lambda row: row[place] and restore(row[place])
         return lambda row: as_text(row[place])
@@ -151,13 +167,21 @@ class _Table(Protocol):
 
 
 class _CsvTable:
-    """Rows as CSV: the file's own cells, then ours. `text` gives the last row where it is CSV already."""
+    """Rows as CSV: the file's own cells, then ours. `cell` gives the cell of a column as CSV has it, `text` the last
+    row where it is CSV already and has no more cells than the header.
+    """
 
-    def __init__(self, header: list[str], added: tuple[str, ...], text: Callable[[], str] | None = None) -> None:
+    def __init__(
+        self,
+        header: list[str],
+        added: tuple[str, ...],
+        cell: Callable[[int, Any], Any],
+        text: Callable[[], str | None] | None = None,
+    ) -> None:
         self._own = [n for n, column in enumerate(header) if column not in RESULT_COLUMNS]
         self._columns = [header[n] for n in self._own] + list(added)
         self._width = len(header)
-        self._cell = _typed if text is None else _same
+        self._cell = cell
         self._text_of = text if len(self._own) == self._width else None
         self._text = io.StringIO(newline="")
         self._writer = csv.writer(self._text, quoting=csv.QUOTE_NOTNULL, lineterminator="\r\n")
@@ -169,32 +193,48 @@ class _CsvTable:
     def add(self, row: Any, added: tuple[Any, ...]) -> None:
         if isinstance(row, Broken):
             row = list(row.cells) or [row.text, *[None] * (self._width - 1)]
-        elif self._text_of is not None:
-            self._text.write(self._text_of())
+        elif self._text_of is not None and (text := self._text_of()) is not None:
+            self._text.write(text)
             self._text.write(",")
             self._writer.writerow(added)
             return
-        self._writer.writerow([*(self._cell(row[n]) for n in self._own), *added])
+        self._writer.writerow([*(self._cell(n, row[n]) for n in self._own), *added])
 
     def size(self) -> int:
         return self._text.tell()
 
     def take(self) -> bytes:
-        data = self._text.getvalue().encode("utf-8", "surrogateescape")
+        text = self._text.getvalue()
+        try:
+            data = text.encode("utf-8", "surrogateescape")  # bytes of the file that are no UTF-8 stay as they were
+        except UnicodeEncodeError:
+            data = _without_surrogates(text).encode()
         self._text.seek(0)
         self._text.truncate()
         return data
 
 
-def _same(cell: Any) -> Any:
+def _same(_: int, cell: Any) -> Any:
     return cell
 
 
-def _typed(value: Any) -> Any:
-    """A cell of a workbook as CSV has it."""
-    if isinstance(value, str):
-        return neutralise(value)
-    return as_text(value) if isinstance(value, datetime | bool) else value
+def _typed(value: Any, holds_text: bool) -> Any:
+    """A cell of a workbook as CSV has it: as the text, or as what its column's field reads."""
+    match value:
+        case Broken():
+            return neutralise(value.text)
+        case str():
+            return neutralise(value)
+    text = as_text(value if holds_text else as_moment(value))
+    return neutralise(text) if isinstance(text, str) and not isinstance(value, int | float) else text
+
+
+_SURROGATES = re.compile("[\ud800-\udfff]")
+
+
+def _without_surrogates(text: str) -> str:
+    """The text with U+FFFD for each half of a character, which no encoding can hold."""
+    return _SURROGATES.sub("\ufffd", text)
 
 
 class _NdjsonTable:
@@ -210,10 +250,10 @@ class _NdjsonTable:
     def add(self, row: Any, added: tuple[Any, ...]) -> None:
         ours = dict(zip(self._names, added, strict=True))
         if isinstance(row, Broken):
-            own: dict[str, Any] = {"_text": row.text.encode("utf-8", "replace").decode()}
+            own: dict[str, Any] = {"_text": row.text}
         else:
             own = {key: value for key, value in row.items() if key not in RESULT_COLUMNS}
-        self._lines.append(json.dumps(ours | own, ensure_ascii=True) + "\n")
+        self._lines.append(_without_surrogates(json.dumps(ours | own, ensure_ascii=False, allow_nan=False)) + "\n")
 
     def size(self) -> int:
         return sum(map(len, self._lines))

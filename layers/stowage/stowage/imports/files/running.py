@@ -16,7 +16,6 @@ from stowage.aws.uploads import MultipartUpload
 from stowage.basics.errors import CancelledError, RunError, StowageError
 from stowage.basics.ids import new_operation_id, rfc3339
 from stowage.entities.declared import ENTITIES
-from stowage.imports.files.columns import match_header
 from stowage.imports.files.preparing import BATCH_BYTES, BATCH_ROWS, Batch, Prepared, Preparer
 from stowage.imports.files.reading import Place, Row, Rows, open_rows
 from stowage.imports.files.records import FileImportSpec
@@ -83,6 +82,7 @@ class _Attempt:
         if begun is None:
             raise FencedError("This attempt is no longer the run's current one.")
         self._progress = begun
+        self._blank = 0
         self._session = ImportSession(
             connection, replace(author, operation=begun.operation), self._entity, run.id, run.attempt
         )
@@ -102,9 +102,10 @@ class _Attempt:
 
     def _write_rows(self, file: io.BufferedReader) -> None:
         spec, entity = self._spec, self._entity
-        rows = open_rows(spec.type, file, Place(self._progress.position, self._progress.line))
-        columns = None if rows.header is None else match_header(entity, rows.header, spec.mapping)
-        preparer = Preparer(entity, self._run.id, spec.type, columns, spec.mapping)
+        rows = open_rows(spec.layout(entity), file, Place(self._progress.position, self._progress.line))
+        naming = spec.naming(entity)
+        columns = None if rows.header is None else naming.match(rows.header)
+        preparer = Preparer(entity, self._run.id, spec.type, columns, naming)
         defaults = row_types(entity.name, spec.type).defaults
         self._session.prepare({entity.column(name): value for name, value in defaults.items()})
         batches = _Batches(rows, self._progress.rows)
@@ -141,6 +142,7 @@ class _Attempt:
                     "updated": progress.updated,
                     "skipped": progress.skipped,
                     "failed": progress.failed,
+                    "blank": self._blank,
                 },
             },
         )
@@ -167,6 +169,7 @@ class _Attempt:
             on_created=_found_by_its_prefix,
         )
         stored = transfer(source, upload, compress=None, watch=self._watch_results)
+        self._blank += source.blank
         stem = spec.filename.rpartition(".")[0] or spec.filename
         return {
             "file_name": f"{stem}-{source.name}",
@@ -209,14 +212,14 @@ class _Batches:
         """The next batch; TransientRunError where storage does not give it."""
         rows, taken = self._rows, list[Row]()
         position, line = rows.position, rows.line
-        enough = rows.read_bytes() + BATCH_BYTES
+        enough = rows.weight() + BATCH_BYTES
         broken: RunError | None = None
         is_last = True
         try:
             for row in self._given:
                 taken.append(row)
                 position, line = rows.position, rows.line
-                if len(taken) == BATCH_ROWS or rows.read_bytes() >= enough:
+                if len(taken) == BATCH_ROWS or rows.weight() >= enough:
                     is_last = False
                     break
         except RunError as error:

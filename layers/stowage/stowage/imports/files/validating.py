@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from functools import cache
 from types import NoneType
 from typing import Annotated, Any, NotRequired, TypedDict, get_args
@@ -107,17 +106,3 @@ def _told(error: Any, path: list[Any]) -> str:
     kind = "missing" if error["input"] is None else error["type"]
     message = _MESSAGES.get(kind) or str(error["msg"]).removeprefix("Value error, ")
     return f"{name}: {message[:1].lower()}{message[1:]}" if name else message
-
-
-def as_text(value: object) -> object:
-    """What a cell of a spreadsheet that was typed as a number, date or truth value says as a text."""
-    match value:
-        case bool():
-            return "true" if value else "false"
-        case datetime():
-            return value.isoformat(" ").replace("+00:00", "Z")
-        case float() if value.is_integer() and abs(value) < 1e15:
-            return str(int(value))
-        case int() | float():
-            return str(value)
-    return value

@@ -4,36 +4,57 @@ Python's own reader parses; it takes lines one by one, so the place behind each 
 """
 
 import csv
-import io
+import re
 from collections.abc import Iterator
 
-from stowage.imports.files.reading.rows import Broken, Place, Row, broken_file, check_encoding
+from stowage.imports.files.reading.lines import LONGEST_LINE, Lines
+from stowage.imports.files.reading.rows import Broken, Place, Row, Rows, broken_file, check_width, is_blank
 
-LONGEST_LINE = 16 << 20
-"""Bytes; also of a cell. A quote that is never closed must not fill the memory."""
+_SEP_LINE = re.compile(r'"?sep=(.)"?[\r\n]*', re.IGNORECASE)
+"""With which Excel notes the delimiter, before the header."""
 
 
-class CsvRows:
-    """Rows of a CSV file; a byte that is no UTF-8 stays visible as a lone surrogate."""
+class CsvRows(Rows):
+    """Rows of a CSV file; a byte that is no character stays visible as a lone surrogate."""
 
-    def __init__(self, file: io.BufferedReader, place: Place) -> None:
+    is_trimmed = False
+    """Whether empty cells beyond the header were taken off the last row."""
+
+    def _open(self, place: Place) -> None:
         csv.field_size_limit(LONGEST_LINE)
-        self._lines = _Lines(file)
-        skipped = check_encoding(file.peek(4)[:4])
-        self._lines.go_to(skipped, 0)
+        told = self._layout.encoding is not None or self._layout.delimiter is not None
+        self._lines = Lines(self._file, self._layout.encoding, lone_returns=told)
+        if self._lines.has_lone_returns and not told:
+            raise broken_file(
+                "The lines end in a carriage return alone, as on old Macs. Save the file with line feeds, or send "
+                '"delimiter": "," for it.'
+            )
+        self._pass_over_sep_line()
         try:
-            first = next(iter(self._parser()), None)
+            names = next((names for names in self._parser() if not is_blank(names)), None)
         except csv.Error as error:
             raise broken_file(f"The header cannot be read. {_sentence(error, self._lines)}") from error
-        if first is None or not any(first):
+        if names is None:
             raise broken_file("The file has no header: its first line names the columns.")
-        self.header: list[str] | None = [name or "" for name in first]
+        check_width(len(names))
+        self.header = [name or "" for name in names]
+        if any("\0" in name for name in self.header):
+            raise broken_file('The header holds NUL characters; if the file is UTF-16, send "encoding": "utf-16".')
         if place.position > self._lines.position:
             self._lines.go_to(place.position, place.line)
         self.position, self.line = self._lines.position, self._lines.line
 
-    def __iter__(self) -> Iterator[Row]:
-        """Each row; lines without anything are none."""
+    def _pass_over_sep_line(self) -> None:
+        found = _SEP_LINE.fullmatch(next(self._lines, ""))
+        if found is None:
+            self._lines.go_to(self._lines.begins_at, 0)
+        elif self._layout.delimiter is None:
+            raise broken_file(
+                f'The first line, "sep={found[1]}", is Excel\'s note of the delimiter, no header. Send "delimiter": '
+                f'"{found[1]}" for the file, or take the line away.'
+            )
+
+    def _rows(self) -> Iterator[Row]:
         assert self.header is not None
         width, lines = len(self.header), self._lines
         parser = self._parser()
@@ -51,9 +72,12 @@ class CsvRows:
                 yield begins, Broken("invalid_csv", _sentence(error, lines), self.text)
                 continue
             self.position, self.line = lines.position, lines.line
-            if len(cells) == width:
+            self.is_trimmed = len(cells) > width
+            if len(cells) == width or is_blank(cells):
                 yield begins, cells
-            elif cells:
+            elif len(cells) > width and (self._layout.drops_unnamed or is_blank(cells[width:])):
+                yield begins, cells[:width]
+            else:
                 message = f"The row has {len(cells)} cells, the header {width}."
                 yield begins, Broken("wrong_columns", message, self.text)
 
@@ -61,21 +85,27 @@ class CsvRows:
         """How far, in bytes."""
         return self._lines.position
 
+    def is_plain(self) -> bool:
+        """Whether rows can be copied as they are."""
+        return super().is_plain() and not self._lines.has_lone_returns
+
     @property
     def text(self) -> str:
         """The last row as it stands in the file, without its end."""
         return "".join(self._lines.keep).rstrip("\r\n")
 
     def _parser(self) -> Iterator[list[str | None]]:
-        return csv.reader(self._lines, strict=True, quoting=csv.QUOTE_NOTNULL)  # type: ignore[return-value]
+        return csv.reader(  # type: ignore[return-value]
+            self._lines, strict=True, quoting=csv.QUOTE_NOTNULL, delimiter=self._layout.delimiter or ","
+        )
 
 
-def _never_closed(error: csv.Error, lines: "_Lines") -> bool:
+def _never_closed(error: csv.Error, lines: Lines) -> bool:
     message = str(error)
     return "field larger" in message or (lines.ended and "unexpected end" in message)
 
 
-def _sentence(error: csv.Error, lines: "_Lines") -> str:
+def _sentence(error: csv.Error, lines: Lines) -> str:
     """Python's csv errors in words for people."""
     if _never_closed(error, lines):
         return "A quote is opened and never closed."
@@ -85,35 +115,3 @@ def _sentence(error: csv.Error, lines: "_Lines") -> str:
     if "new-line character" in message:
         return "A carriage return stands in a cell without quotes."
     return "The row is not CSV."
-
-
-class _Lines:
-    """The file's lines as text; `position` is the byte behind the last one."""
-
-    def __init__(self, file: io.BufferedReader) -> None:
-        self._file = file
-        self.position = self.line = 0
-        self.ended = False
-        self.keep: list[str] = []
-        """The text of the lines given since somebody emptied it."""
-
-    def go_to(self, position: int, line: int) -> None:
-        """Go on from a byte."""
-        self._file.seek(position)
-        self.position, self.line, self.ended = position, line, False
-
-    def __iter__(self) -> Iterator[str]:
-        return self
-
-    def __next__(self) -> str:
-        data = self._file.readline(LONGEST_LINE)
-        if not data:
-            self.ended = True
-            raise StopIteration
-        if len(data) == LONGEST_LINE:
-            raise broken_file(f"Line {self.line + 1:,} is longer than 16 MB.")
-        self.position += len(data)
-        self.line += 1
-        text = data.decode("utf-8", "surrogateescape")
-        self.keep.append(text)
-        return text

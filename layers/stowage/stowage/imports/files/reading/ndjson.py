@@ -1,48 +1,72 @@
 """NDJSON: one JSON object a line; lines without anything are none."""
 
-import io
 import json
 from collections.abc import Iterator
+from math import isfinite
+from typing import Any
 
-from stowage.imports.files.reading.rows import Broken, Place, Row, broken_file, check_encoding
+from stowage.imports.files.reading.lines import Lines
+from stowage.imports.files.reading.rows import Broken, Place, Row, Rows
 
-LONGEST_LINE = 16 << 20
 
-
-class NdjsonRows:
+class NdjsonRows(Rows):
     """Rows of an NDJSON file, each an object."""
 
-    header: list[str] | None = None
+    def _open(self, place: Place) -> None:
+        self._lines = Lines(self._file, self._layout.encoding, lone_returns=self._layout.encoding is not None)
+        self._lines.go_to(max(place.position, self._lines.begins_at), place.line)
+        self.position = self._lines.position
 
-    def __init__(self, file: io.BufferedReader, place: Place) -> None:
-        self._file = file
-        self.position = max(place.position, check_encoding(file.peek(4)[:4]))
-        self.line = place.line
-        self.text = ""
-        """The text of the last row."""
-
-    def __iter__(self) -> Iterator[Row]:
-        """Each object."""
-        self._file.seek(self.position)
-        while data := self._file.readline(LONGEST_LINE):
-            if len(data) == LONGEST_LINE:
-                raise broken_file(f"Line {self.line + 1:,} is longer than 16 MB.")
-            self.position += len(data)
-            self.line += 1
-            stripped = data.strip()
-            if not stripped:
-                continue
-            self.text = stripped.decode("utf-8", "surrogateescape")
-            try:
-                given = json.loads(self.text)
-            except (ValueError, RecursionError):
-                yield self.line, Broken("invalid_json", "The line is not JSON.", self.text)
-                continue
-            if isinstance(given, dict):
-                yield self.line, given
-            else:
-                yield self.line, Broken("invalid_json", "The line is no JSON object.", self.text)
+    def _rows(self) -> Iterator[Row]:
+        lines = self._lines
+        for text in lines:
+            lines.keep = []
+            self.position, self.line = lines.position, lines.line
+            stripped = text.strip(" \t\r\n")
+            yield self.line, _read(stripped) if stripped else {}
 
     def read_bytes(self) -> int:
         """How far, in bytes."""
         return self.position
+
+
+def _read(text: str) -> dict[str, Any] | Broken:
+    try:
+        given = _DECODER.decode(text)
+    except _RefusedError as refused:
+        return Broken("invalid_json", str(refused), text)
+    except (ValueError, RecursionError):
+        return Broken("invalid_json", "The line is not JSON.", text)
+    if isinstance(given, dict):
+        return given
+    return Broken("invalid_json", "The line is no JSON object.", text)
+
+
+class _RefusedError(ValueError):
+    """JSON that Python reads, and that others read otherwise or not at all (RFC 8259, sections 4 and 6)."""
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) == len(pairs):
+        return found
+    seen = set[str]()
+    for name, _ in pairs:
+        if name in seen:
+            raise _RefusedError(f"The key {name[:100]!r} stands there twice.")
+        seen.add(name)
+    return found
+
+
+def _constant(name: str) -> Any:
+    raise _RefusedError(f"{name} is no JSON; null or a number would be.")
+
+
+def _float(text: str) -> float:
+    number = float(text)
+    if not isfinite(number):
+        raise _RefusedError(f"The number {text[:100]} is too large.")
+    return number
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_constant, parse_float=_float)
