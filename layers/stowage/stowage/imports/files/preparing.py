@@ -128,7 +128,10 @@ class Preparer:
         keeps, texts, is_csv = self._types.keeps, self._types.texts, self._is_csv
         for n in self._columns.unnamed:
             if not self._naming.drops_unnamed and not is_blank(cells[n : n + 1]):
-                return Broken("wrong_columns", f"Column {n + 1} has a value here, but no name in the header.", "")
+                sentence = (
+                    f'Column {n + 1} has a value, but no name in the header; {{"": null}} in a mapping leaves it out.'
+                )
+                return Broken("wrong_columns", sentence, "")
         record: Record = {}
         for n, name in self._columns.used:
             value = cells[n]

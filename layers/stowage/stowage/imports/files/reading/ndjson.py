@@ -23,7 +23,10 @@ class NdjsonRows(Rows):
             lines.keep = []
             self.position, self.line = lines.position, lines.line
             stripped = text.strip(" \t\r\n")
-            yield self.line, _read(stripped) if stripped else {}
+            if stripped:
+                yield self.line, _read(stripped)
+            else:
+                self.blank += 1
 
     def read_bytes(self) -> int:
         """How far, in bytes."""

@@ -77,11 +77,10 @@ class Rows(ABC):
         """Give the rows; RunError where the file cannot be read any further, `position` then behind the last row."""
         with _tripping():
             for line, row in self._rows():
-                values = row.values() if isinstance(row, dict) else row
-                if isinstance(values, Broken) or not is_blank(values):
-                    yield line, row
-                else:
+                if isinstance(row, list) and is_blank(row):
                     self.blank += 1
+                else:
+                    yield line, row
 
     @abstractmethod
     def _open(self, place: Place, /) -> None:
@@ -105,7 +104,7 @@ class Rows(ABC):
 
 
 def is_blank(values: Iterable[Any]) -> bool:
-    """Whether a row has no value: nulls, and texts of nothing but space."""
+    """Whether a row has no value: nulls, and texts of nothing but space. An object is never blank."""
     for value in values:
         if value is not None and (not isinstance(value, str) or (value and not value.isspace())):
             return False

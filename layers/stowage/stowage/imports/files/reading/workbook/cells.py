@@ -10,8 +10,8 @@ from stowage.imports.files.reading.workbook.formats import Kind, with_zeros
 from stowage.imports.files.reading.workbook.texts import unescaped
 
 DOUBLE_DIGITS = 17
-OFF_BY, OFF_BY_WITHOUT_A_DIGIT = 0.67, 1.1
-"""Microseconds by which a moment of today can be off, once it was computed as days and written down."""
+OFF_BY = 0.67
+"""Microseconds by which a moment of today can be off, once it was computed as days."""
 LARGEST_WHOLE = 10**30
 """Whole numbers up to it keep all their digits."""
 SMALLEST = 1e-20
@@ -74,9 +74,10 @@ def value_of(text: str, cell_type: str, style: Style, *, since_1904: bool) -> An
 
 
 def _shared(text: str) -> Shared | None:
+    text = text.strip()
     if text.isdecimal() and len(text) < 10:
         return Shared(text)
-    if text.strip():
+    if text:
         raise broken_file("A cell refers to a shared text that is not there.")
     return None
 
@@ -97,15 +98,17 @@ def _number(text: str, zeros: str | None) -> Any:
 def _moment(text: str, kind: Kind, *, since_1904: bool) -> Any:
     """Spreadsheets count days; their clock has no zone, and is UTC here, as in our own exports.
 
-    A double just holds today's microseconds, and many programs write a digit less than it has: what is nearly a whole
-    millisecond, which is what Excel keeps, is one.
+    A double just holds today's microseconds, and many programs write one or two digits less than it has: what may be a
+    whole millisecond, which is what Excel keeps, by the digits that were written, is one.
     """
     days = float(text)
     try:
         whole, rest = divmod(days, 1)
         microseconds = rest * _DAY_MICROSECONDS
         milliseconds = round(microseconds, -3)
-        off_by = OFF_BY if sum(map(str.isdigit, text)) >= DOUBLE_DIGITS else OFF_BY_WITHOUT_A_DIGIT
+        off_by = OFF_BY
+        if sum(map(str.isdigit, text)) < DOUBLE_DIGITS:
+            off_by += 0.5 * 10.0 ** int(Decimal(text).as_tuple().exponent) * _DAY_MICROSECONDS
         rest_of_day = milliseconds if abs(microseconds - milliseconds) < off_by else round(microseconds)
         past = timedelta(days=whole, microseconds=rest_of_day)
         if kind == "duration":

@@ -4,6 +4,7 @@ import array
 import os
 import re
 import tempfile
+from weakref import finalize
 
 from stowage.imports.files.reading.rows import broken_file
 from stowage.imports.files.reading.workbook.parts import Handlers, Parts
@@ -37,15 +38,18 @@ class SharedTexts(Handlers):
 
     def __init__(self, parts: Parts, part: str | None) -> None:
         self._begins = array.array("I", [0])
-        self._file = tempfile.TemporaryFile(buffering=1 << 16)  # noqa: SIM115 (closed with the object)
         self._block, self._block_begins = b"", 0
         self._pieces: list[str] = []
         self._size = self._length = 0
         self._inside = self._phonetic = False
-        if part is not None:
-            for _ in parts.pieces(part, self):
-                pass
-            self._file.flush()
+        with tempfile.TemporaryFile(buffering=1 << 16) as file:
+            self._write = file.write
+            if part is not None:
+                for _ in parts.pieces(part, self):
+                    pass
+            file.flush()
+            self._descriptor = os.dup(file.fileno())
+        finalize(self, os.close, self._descriptor)
 
     def start(self, name: str, _: dict[str, str]) -> None:
         """Tell that an element begins."""
@@ -71,7 +75,7 @@ class SharedTexts(Handlers):
                 self._size += len(data)
                 if self._size > MOST_SHARED_BYTES or len(self._begins) > MOST_SHARED:
                     raise broken_file("The workbook's shared texts are too large; save the file as CSV.")
-                self._file.write(data)
+                self._write(data)
                 self._begins.append(self._size)
 
     def text(self, data: str) -> None:
@@ -89,6 +93,6 @@ class SharedTexts(Handlers):
         first = begin - self._block_begins
         if first < 0 or first + end - begin > len(self._block):
             # Neighbours are mostly asked for together.
-            self._block = os.pread(self._file.fileno(), max(_BLOCK_BYTES, end - begin), begin)
+            self._block = os.pread(self._descriptor, max(_BLOCK_BYTES, end - begin), begin)
             self._block_begins, first = begin, 0
         return self._block[first : first + end - begin].decode("utf-8", "surrogatepass")
