@@ -22,7 +22,6 @@ from stowage.imports.files.columns import Naming
 from stowage.imports.files.reading import Layout
 from stowage.imports.files.reading.lines import ENCODINGS, codec_of
 from stowage.imports.files.reading.rows import MOST_COLUMNS
-
 from stowage.runs.record import Run
 
 type FileType = Literal["csv", "ndjson", "xlsx"]
