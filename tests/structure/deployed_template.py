@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -141,12 +142,19 @@ def statements(found: Resources, role: str) -> list[Statement]:
         Statement(
             statement["Effect"],
             _tuple(statement["Action"]),
-            _tuple(statement["Resource"]),
+            tuple(map(_arn_of_queue, _tuple(statement["Resource"]))),
             repr(statement["Condition"]) if "Condition" in statement else "",
         )
         for document in documents
         for statement in document["Statement"]
     ]
+
+
+def _arn_of_queue(resource: str) -> str:
+    """SAM's own policies put a queue's ARN together from its name."""
+    return re.sub(
+        r"^arn:<AWS::Partition>:sqs:<AWS::Region>:<AWS::AccountId>:<(\w+)\.QueueName>$", r"<\1.Arn>", resource
+    )
 
 
 def role_of(found: Resources, function: str) -> str:

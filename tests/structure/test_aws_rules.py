@@ -28,6 +28,8 @@ from tests.structure.repository import EVENTS, PACKAGE, ROOT, module_of, product
 
 MOST_RESOURCES = 400
 """CloudFormation refuses a stack of more than 500."""
+BASE_RESOURCES, RESOURCES_PER_FUNCTION = 60, 2.8
+"""Storage, queues and alarms; a function with the permissions of its routes and its share of a role."""
 LONGEST_NAME = 64
 LONGEST_STACK_NAME = "stowage-production"
 SUFFIX = "-" + 12 * "x"
@@ -102,6 +104,12 @@ def events_of(function: str) -> dict[str, Any]:
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_there_are_at_most_400_resources(variant: str) -> None:
     assert len(deployed(variant)) <= MOST_RESOURCES
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_each_further_function_adds_few_resources(variant: str) -> None:
+    assert len(deployed(variant)) <= BASE_RESOURCES + RESOURCES_PER_FUNCTION * len(functions(variant))
+    assert BASE_RESOURCES + RESOURCES_PER_FUNCTION * 100 <= 340
 
 
 def test_names_that_aws_makes_up_are_not_cut_off() -> None:

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections import defaultdict
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
 
@@ -21,7 +22,14 @@ from tests.structure.deployed_template import (
     statements,
     transformed,
 )
-from tests.structure.effective_permissions import AWS_POLICIES, FROZEN, listed
+from tests.structure.effective_permissions import (
+    AWS_POLICIES,
+    FROZEN,
+    VARIANTS_OF_PERMISSIONS,
+    listed,
+    permissions_of,
+)
+from tests.structure.effective_permissions import roles as roles_of
 from tests.structure.reachable_code import Operation, reach
 from tests.structure.repository import PACKAGE
 
@@ -63,7 +71,7 @@ ACTIONS: dict[Operation, tuple[str, ...]] = {
 
 RESOURCES = {
     "dynamodb": ("<Table.Arn>",),
-    "sqs": ("arn:<AWS::Partition>:sqs:<AWS::Region>:<AWS::AccountId>:<WakeQueue.QueueName>",),
+    "sqs": ("<WakeQueue.Arn>",),
     "states": ("<RunStateMachine>",),
 }
 EXECUTIONS = ("states:StopExecution", "states:DescribeExecution")
@@ -127,7 +135,9 @@ def _covers(pattern: str, resource: str) -> bool:
 
 def roles(found: Resources) -> dict[str, str]:
     """The role of every module that is deployed, the worker's included."""
-    return {module: role_of(found, name) for module, name in function_by_module().items()} | {WORKER: "WorkerRole"}
+    [task] = of_type(found, "AWS::ECS::TaskDefinition").values()
+    worker = {WORKER: str(task["TaskRoleArn"]).removeprefix("<").removesuffix(".Arn>")}
+    return {module: role_of(found, name) for module, name in function_by_module().items()} | worker
 
 
 def test_nothing_may_do_more_or_less_than_the_list_says() -> None:
@@ -345,6 +355,15 @@ def test_a_role_has_only_those_policies_of_aws_that_are_listed_with_their_reason
     assert given <= set(AWS_POLICIES)
 
 
+def test_who_may_do_the_same_shares_a_role() -> None:
+    by_variant = [deployed_with(**given) for given in VARIANTS_OF_PERMISSIONS.values()]
+    twins: dict[tuple[object, ...], set[str]] = defaultdict(set)
+    for role in roles_of(by_variant[0]).values():
+        trusted = repr(by_variant[0][role]["Properties"]["AssumeRolePolicyDocument"])
+        twins[trusted, *(frozenset(permissions_of(found, role)) for found in by_variant)].add(role)
+    assert not [sorted(names) for names in twins.values() if len(names) > 1]
+
+
 def test_every_managed_policy_is_attached_somewhere() -> None:
     found = deployed()
     attached = {
@@ -368,7 +387,7 @@ def test_the_state_machine_may_run_exactly_what_its_states_call() -> None:
             (f"ecs:{verb}", "arn:<AWS::Partition>:ecs:<AWS::Region>:<AWS::AccountId>:task/<Cluster>/*")
             for verb in ("StopTask", "DescribeTasks", "TagResource")
         ),
-        ("iam:PassRole", "<WorkerRole.Arn>"),
+        ("iam:PassRole", "<LaneRole.Arn>"),
         ("iam:PassRole", "<WorkerExecutionRole.Arn>"),
         # https://docs.aws.amazon.com/step-functions/latest/dg/connect-ecs.html, "IAM policies"
         *(
