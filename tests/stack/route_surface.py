@@ -42,6 +42,7 @@ def refusal(response: requests.Response, status: int, code: str) -> Json:
     assert len(body.pop("requestId")) == 36
     assert body["error"].endswith(".")
     assert body["error"][0].isupper() or body["error"][0] == "'" or "details" in body
+    assert body.pop("message") == body["error"]
     assert set(body) in ({"success", "error", "code"}, {"success", "error", "code", "details", "detailCount"})
     for detail in body.get("details", []):
         assert set(detail) == {"field", "message"}

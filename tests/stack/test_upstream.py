@@ -187,7 +187,7 @@ def refused(reply: Reply, status: int, code: str) -> Json:
     """The body of a refusal of our own, in the contract's one shape."""
     assert (reply.status, reply.header("content-type")) == (status, "application/json"), reply.body[:1000]
     body = json.loads(reply.body)
-    assert set(body) - {"details", "detailCount"} == {"success", "error", "code", "requestId"}
+    assert set(body) - {"details", "detailCount"} == {"success", "error", "message", "code", "requestId"}
     assert (body["success"], body["code"]) == (False, code)
     return body
 

@@ -71,9 +71,10 @@ ACTIONS: dict[Operation, tuple[str, ...]] = {
 
 RESOURCES = {
     "dynamodb": ("<Table.Arn>",),
-    "sqs": ("<WakeQueue.Arn>",),
     "states": ("<RunStateMachine>",),
 }
+QUEUES = {"stowage.aws.queues.wake_later": "WakeQueue", "stowage.aws.queues.give_up": "DeadLetterQueue"}
+"""Which queue each of these sends to."""
 EXECUTIONS = ("states:StopExecution", "states:DescribeExecution")
 EXECUTION = "arn:<AWS::Partition>:states:<AWS::Region>:<AWS::AccountId>:execution:<RunStateMachine.Name>:"
 
@@ -110,6 +111,10 @@ def resources_of(action: str, module: str) -> list[str | None]:
     if service == "s3":
         arns = _BUCKETS if verb.startswith("List") else _OBJECTS
         return [arns[place] for place in sorted(buckets_of(module))]
+    if service == "sqs":
+        reached = reach(module).definitions
+        queues = [queue for definition, queue in QUEUES.items() if definition in reached]
+        return [f"<{queue}.Arn>" for queue in queues]
     if action in EXECUTIONS:
         return [EXECUTION + "any"]
     return list(RESOURCES.get(service, (None,)))

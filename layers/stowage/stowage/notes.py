@@ -5,10 +5,10 @@ from collections import defaultdict
 from datetime import datetime, timedelta
 
 from stowage.aws import table
-from stowage.aws.table import PRESENT, ConditionFailedError, Item
+from stowage.aws.table import PRESENT, ConditionFailedError, Delete, Item, Put
 from stowage.basics.ids import parse_rfc3339, rfc3339
 from stowage.entry.telemetry import logger
-from stowage.runs.audit_notes import AUDIT_NOTES
+from stowage.runs.audit_notes import AUDIT_NOTES, DEAD_NOTES
 from stowage.runs.kinds import when_ended_of
 from stowage.runs.record import FINAL
 
@@ -28,7 +28,8 @@ def carry_out(notes: list[Item]) -> dict[str, int]:
 def append_audit(notes: list[Item]) -> int:
     """Append audit notes to the journals of their tenants' databases, each once; returns how many.
 
-    What fails is logged and stays a note, which the clock sends again: raised, it would hold up the stream behind it.
+    A note that Postgres can never take goes to the dead letters. Those that fail otherwise stay, and the clock sends
+    them again: an error raised here would hold up the stream behind it.
     """
     from stowage.postgres.journal.audit_entries import append_noted
     from stowage.postgres.journal.changes import Change
@@ -54,18 +55,27 @@ def append_audit(notes: list[Item]) -> int:
         }
         try:
             with borrowed(database, APP) as connection:
-                append_noted(connection, tenant, changes)
+                dead = append_noted(connection, tenant, changes)
                 for note in its_notes:
                     kind, _, event = note["type"].partition(".")
-                    if event in FINAL and (when_ended := when_ended_of(kind)):
+                    if note["sk"] not in dead and event in FINAL and (when_ended := when_ended_of(kind)):
                         when_ended(connection, note["subject"])
         except Exception:
             logger.exception("audit entries wait", tenant=tenant, database=database, notes=len(its_notes))
             continue
         for note in its_notes:
-            table.delete(note["pk"], note["sk"])
-        appended += len(its_notes)
+            if note["sk"] in dead:
+                _give_up(note, dead[note["sk"]])
+            else:
+                table.delete(note["pk"], note["sk"])
+        appended += len(its_notes) - len(dead)
     return appended
+
+
+def _give_up(note: Item, error: str) -> None:
+    """Put a note where nobody tries it again; the table's stream then tells the dead-letter queue."""
+    logger.error("audit entry given up", note=note["sk"], tenant=note["tenant"], error=error)
+    table.transact([Put(note | {"pk": DEAD_NOTES, "error": error}), Delete(note["pk"], note["sk"])])
 
 
 def copy_registry() -> int:

@@ -27,6 +27,7 @@ class Settings(BaseModel):
 
     state_machine: str = ""
     wake_queue: str = ""
+    dead_letter_queue: str = ""
 
     jwt_secret: str = ""
     jwks_url: str = ""
@@ -38,6 +39,7 @@ class Settings(BaseModel):
     role_map: Json[dict[str, str]] = Field(default_factory=dict)
     link_secret: str = ""
     console_origins: str = ""
+    public_url: str = ""
     backend_api_url: str = ""
     backend_api_key: str = ""
 

@@ -1,12 +1,19 @@
-"""Messages for later."""
+"""Messages: for later, and for whoever looks after what was given up."""
 
 import json
+from collections.abc import Mapping
 
 from stowage.aws.clients import sqs
 from stowage.settings import settings
 
 LONGEST_DELAY = 900
 """Seconds that SQS can hold a message back."""
+
+
+def give_up(item: Mapping[str, object]) -> None:
+    """Tell the dead-letter queue of an item of the table that nobody can use: its keys, whose it is, and why."""
+    told = {name: item[name] for name in ("pk", "sk", "tenant", "error")}
+    sqs().send_message(QueueUrl=settings().dead_letter_queue, MessageBody=json.dumps(told))
 
 
 def wake_later(database: str, seconds: int) -> None:

@@ -12,7 +12,7 @@ from stowage.runs.record import Run
 type BackupFormat = Literal["sql", "tar", "custom"]
 
 _STORAGE_PATH = re.compile(r"[A-Za-z0-9][A-Za-z0-9/._-]{0,200}")
-_EMAIL = re.compile(r"[^@\s]{1,64}@[^@\s.]+(\.[^@\s.]+)+")
+_EMAIL = re.compile(r"[^@\s\x00-\x1f\x7f]{1,64}@[^@\s.\x00-\x1f\x7f]+(\.[^@\s.\x00-\x1f\x7f]+)+")
 
 
 def _project_id(given: str) -> str:

@@ -1,5 +1,9 @@
-"""Who calls: a token from the header or the session cookie, checked against the deployment's keys (CONTRACT §0)."""
+"""Who calls: a token from the header or the session cookie, checked against the deployment's keys.
 
+docs/api.md, Sign-in.
+"""
+
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -14,16 +18,22 @@ from stowage.settings import settings
 COOKIE = "auth_token"
 KEY_PREFIX = "stw_"
 """What our own API keys begin with."""
-LONGEST_SUB = 255
+LONGEST_SUB = 200
+_UNWRITABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+"""Control characters and lone surrogates: the journal cannot hold a NUL or a surrogate."""
 
 
 def token_of(headers: Mapping[str, str], cookies: list[str]) -> tuple[str, bool]:
-    """The token of a request ("" for none) and whether it came by cookie; a header counts before a cookie."""
+    """The token of a request ("" for none) and whether it came by cookie; a header counts before a cookie.
+
+    `X-API-Key` holds keys of ours alone.
+    """
     scheme, _, credentials = headers.get("authorization", "").partition(" ")
     if scheme:
         return (credentials.strip(), False) if scheme.lower() == "bearer" else ("", False)
     if "x-api-key" in headers:
-        return headers["x-api-key"], False
+        key = headers["x-api-key"].strip()
+        return (key, False) if key.startswith(KEY_PREFIX) else ("", False)
     for cookie in cookies:
         name, _, value = cookie.partition("=")
         if name.strip() == COOKIE:
@@ -32,7 +42,7 @@ def token_of(headers: Mapping[str, str], cookies: list[str]) -> tuple[str, bool]
 
 
 def token_for_backend(headers: Mapping[str, str], cookies: list[str]) -> tuple[str, bool]:
-    """The same for upstream mode, where a key of ours is no token: it means nothing to the backend (CONTRACT §1)."""
+    """The same for upstream mode, where a key of ours is no token: it means nothing to the backend."""
     token, by_cookie = token_of({name: value for name, value in headers.items() if name != "x-api-key"}, cookies)
     return ("", False) if token.startswith(KEY_PREFIX) else (token, by_cookie)
 
@@ -45,11 +55,12 @@ def identify(token: str, now: datetime, *, by_cookie: bool = False) -> Identity:
     config = settings()
     role = _role(claims.get(config.role_claim, "viewer"))
     tenants = claims.get(config.tenants_claim, [])
-    sub = claims["sub"]
-    if role is None or not isinstance(tenants, list) or not isinstance(sub, str) or not 1 <= len(sub) <= LONGEST_SUB:
+    if role is None or not isinstance(tenants, list):
         raise UnauthenticatedError("The token does not say what the caller may do.")
-    expires_at = datetime.fromtimestamp(claims["exp"], UTC)
-    return Identity(sub, role, frozenset(map(str, tenants)), expires_at, by_cookie)
+    sub, seen = claims["sub"], frozenset(map(str, tenants))
+    if not isinstance(sub, str) or not 1 <= len(sub) <= LONGEST_SUB or any(map(_UNWRITABLE.search, (sub, *seen))):
+        raise UnauthenticatedError("The token names somebody in a way that no journal could.")
+    return Identity(sub, role, seen, datetime.fromtimestamp(claims["exp"], UTC), by_cookie)
 
 
 def _role(given: object) -> Role | None:

@@ -329,10 +329,22 @@ def _check_body(event: Mapping[str, Any]) -> None:
         try:
             body = b64decode(body).decode()
         except ValueError:
-            raise refusal([{"field": "", "message": "the body is not UTF-8"}]) from None
+            raise _not_utf8() from None
+    elif "\ufffd" in body and str(len(body.encode())) != headers.get("content-length"):
+        raise _not_utf8()
     if body.lstrip().startswith("["):
         message = "send a JSON object"
         raise BadRequestError("Send a JSON object.", details=[{"field": "", "message": message}])
+
+
+def _not_utf8() -> BadRequestError:
+    """The 400 for a body that is not UTF-8.
+
+    The gateway gives JSON as text, with U+FFFD where bytes were not UTF-8. A U+FFFD is three bytes long, nearly every
+    wrong sequence is shorter: so the length that the client sent tells the two apart. (Not the beginning of a
+    character of four bytes that lacks its last byte: it arrives as one U+FFFD.)
+    """
+    return refusal([{"field": "", "message": "the body is not UTF-8"}])
 
 
 def _read_json(text: str) -> Any:
@@ -378,8 +390,15 @@ def _limit_headers(visitor: VisitorContext) -> dict[str, str]:
 
 
 def base_url(event: Mapping[str, Any]) -> str:
-    """Where the caller reached us, for absolute links."""
-    scheme = event["headers"].get("x-forwarded-proto", "https")
+    """Where callers reach the deployment, for absolute links: as `PublicUrl` says, else by the gateway's own name.
+
+    Never the Host header, which any caller may write.
+    """
+    return settings().public_url or _gateway_url(event)
+
+
+def _gateway_url(event: Mapping[str, Any]) -> str:
+    scheme = "http" if event["headers"].get("x-forwarded-proto") == "http" else "https"
     return f"{scheme}://{event['requestContext']['domainName']}"
 
 
@@ -444,8 +463,8 @@ def is_own_origin(event: Mapping[str, Any]) -> bool:
     origin = headers.get("origin")
     if origin is None:
         return bool(headers.get("sec-fetch-site") == "same-origin")
-    allowed = [allowed.strip().rstrip("/") for allowed in settings().console_origins.split(",")]
-    return origin in allowed or origin == base_url(event)
+    listed = [listed.strip().rstrip("/") for listed in settings().console_origins.split(",")]
+    return bool(origin) and origin in (*listed, base_url(event), _gateway_url(event))
 
 
 def error_answer(error: Exception, request_id: str) -> dict[str, Any]:
@@ -472,6 +491,7 @@ def _refusal(error: StowageError, status: int, request_id: str) -> dict[str, Any
     body: dict[str, Any] = {
         "success": False,
         "error": _shortened(error.message),
+        "message": _shortened(error.message),
         "code": error.code,
         "requestId": request_id,
     }

@@ -9,6 +9,8 @@ from stowage.basics.ids import new_run_id, rfc3339
 from stowage.runs.record import Run
 
 AUDIT_NOTES = "NOTE#audit"
+DEAD_NOTES = "DEAD#audit"
+"""Where notes lie that no journal can take."""
 
 
 def audit_note(run: Run, event: str, actor: str, now: datetime, after: Mapping[str, object] | None = None) -> Put:

@@ -3,7 +3,9 @@
 from datetime import datetime
 
 from stowage.aws.executions import stop_execution
+from stowage.aws.queues import give_up
 from stowage.aws.table import Item
+from stowage.runs.audit_notes import DEAD_NOTES
 from stowage.runs.dispatch import dispatch
 from stowage.runs.kinds import kind_of
 from stowage.runs.record import FINAL, UNFINISHED, Run, waiting_list
@@ -15,6 +17,9 @@ def react(changes: list[tuple[Item | None, Item | None]], now: datetime) -> dict
     stopped = 0
     for before, after in changes:
         if after is None:
+            continue
+        if after["pk"] == DEAD_NOTES:
+            give_up(after)
             continue
         run = Run.model_validate(after)
         if run.status == "pending" and run.due_list == waiting_list(run.database):
