@@ -457,6 +457,10 @@ def test_a_parameter_has_the_same_default_as_its_setting() -> None:
     assert not {variable: pair for variable, pair in same.items() if pair[0] != pair[1]}
 
 
+OF_THE_IMAGE = {"pg_dump"}
+"""Settings that the worker's image gives, or Postgres' own names on a laptop."""
+
+
 def environments() -> dict[str, dict[str, Any]]:
     """The variables of each function's environment and of the worker's container."""
     [task] = properties_of("AWS::ECS::TaskDefinition").values()
@@ -476,35 +480,35 @@ def test_every_variable_of_ours_is_a_setting() -> None:
     assert not unknown
 
 
-def test_every_setting_without_a_default_is_set_everywhere() -> None:
-    required = {name for name, field in Settings.model_fields.items() if field.is_required()}
-    assert required
-    missing = {
-        f"{name}: {setting}"
-        for name, variables in environments().items()
-        for setting in required
-        if f"STOWAGE_{setting.upper()}" not in variables
-    }
-    assert not missing
+def settings_read_by(module: str) -> set[str]:
+    """The settings that a module's code reads."""
+    read = reach(module).settings
+    return (read | {"database_url", "databases"} if "url_of" in read else read) & set(Settings.model_fields)
 
 
 @pytest.mark.parametrize("module", [*sorted(function_by_module()), "worker.__main__"])
-def test_every_setting_that_code_reads_is_set_where_the_code_runs(module: str) -> None:
-    """A setting that the template gives elsewhere, left out here, would quietly be its default."""
-    read = reach(module).settings & set(Settings.model_fields)
-    if "url_of" in reach(module).settings:
-        read |= {"database_url", "databases"}
-    variables = environments()[function_by_module().get(module, "worker")]
-    everywhere = {variable for given in environments().values() for variable in given}
-    names = {f"STOWAGE_{setting.upper()}" for setting in read}
-    assert not (names & everywhere) - set(variables)
+def test_code_is_given_the_settings_that_it_reads_and_no_others(module: str) -> None:
+    """One left out would quietly be its default; one too many is told to code that it is no business of."""
+    given = environments()[function_by_module().get(module, "worker")]
+    variables = {name for name in given if name.startswith("STOWAGE_")}
+    read = {f"STOWAGE_{setting.upper()}" for setting in settings_read_by(module) - OF_THE_IMAGE}
+    where = "the worker's container" if module == "worker.__main__" else function_by_module()[module]
+    assert sorted(read - variables) == [], f"add to the Environment of {where} in template.yaml"
+    assert sorted(variables - read) == [], f"take out of the Environment of {where} in template.yaml"
+
+
+@pytest.mark.parametrize("module", [*sorted(function_by_module()), "worker.__main__"])
+def test_a_setting_without_a_default_is_read_by_all_who_read_settings(module: str) -> None:
+    """Otherwise its absence would keep them from reading any."""
+    required = {name for name, field in Settings.model_fields.items() if field.is_required()}
+    assert required
+    assert not settings_read_by(module) or required <= settings_read_by(module)
 
 
 def test_every_setting_is_given_by_the_template_or_says_why_not() -> None:
-    of_the_image = {"pg_dump"}
     given = {variable for variables in environments().values() for variable in variables}
     left_out = {name for name in Settings.model_fields if f"STOWAGE_{name.upper()}" not in given}
-    assert left_out == of_the_image
+    assert left_out == OF_THE_IMAGE
 
 
 def test_secrets_are_passed_by_reference() -> None:

@@ -13,8 +13,8 @@ class Settings(BaseModel):
     """
 
     table: str
-    exports_bucket: str
-    backups_bucket: str
+    exports_bucket: str = ""
+    backups_bucket: str = ""
     uploads_bucket: str = ""
 
     database_url: str = ""
