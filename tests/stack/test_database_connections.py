@@ -10,9 +10,9 @@ import psycopg
 import pytest
 
 from stowage.basics.errors import RunError, UnavailableError
-from stowage.postgres.dumps.pg_dump import dump_error
+from stowage.postgres.dumps.failures import dump_error
 from stowage.postgres.session import connection
-from stowage.postgres.session.connection import APP, connect, connection_environment
+from stowage.postgres.session.connection import APP, child_login, connect
 from stowage.postgres.session.refusals import refusal
 from stowage.settings import settings
 from tests.conftest import RunningStack, free_ports
@@ -145,7 +145,7 @@ def test_a_server_signed_by_the_file_beside_the_code_is_trusted(
         connect("main", APP)
 
     assert b"stowage_app" in trusted[0]
-    assert connection_environment("main", APP)["PGSSLROOTCERT"] == str(certificate[0])
+    assert child_login("main", APP).environment["PGSSLROOTCERT"] == str(certificate[0])
 
 
 def test_a_server_signed_by_nobody_known_is_not_trusted(
@@ -155,9 +155,10 @@ def test_a_server_signed_by_nobody_known_is_not_trusted(
     monkeypatch.setattr(connection, "SERVER_CA", tmp_path / "none.pem")
     deploy(f"{url}?sslmode=verify-full")
 
-    with pytest.raises(UnavailableError) as caught:
+    with pytest.raises(RunError) as caught:
         connect("main", APP)
 
+    assert (caught.value.code, caught.value.retryable) == ("tls_refused", False)
     assert "certificate verify failed" in str(caught.value.__cause__)
     assert not trusted
 
@@ -168,17 +169,17 @@ def test_without_the_file_the_public_authorities_are_those_of_the_system(
     monkeypatch.setattr(connection, "SERVER_CA", tmp_path / "none.pem")
     deploy("postgresql://127.0.0.1/app?sslmode=verify-full")
 
-    authorities = connection_environment("main", APP)["PGSSLROOTCERT"]
+    authorities = child_login("main", APP).environment["PGSSLROOTCERT"]
 
     assert authorities == "system" or ssl.create_default_context(cafile=authorities).get_ca_certs()
 
 
 def test_what_the_url_says_of_authorities_holds(deploy: Deploy) -> None:
     deploy("postgresql://127.0.0.1/app?sslmode=verify-full&sslrootcert=/own.pem")
-    assert connection_environment("main", APP)["PGSSLROOTCERT"] == "/own.pem"
+    assert child_login("main", APP).environment["PGSSLROOTCERT"] == "/own.pem"
 
     deploy("postgresql://127.0.0.1/app?sslmode=prefer")
-    assert "PGSSLROOTCERT" not in connection_environment("main", APP)
+    assert "PGSSLROOTCERT" not in child_login("main", APP).environment
 
 
 def test_the_file_is_where_the_readme_puts_it_and_never_committed() -> None:

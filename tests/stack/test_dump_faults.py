@@ -18,7 +18,8 @@ from stowage.pipeline.compress import gzip_compressor
 from stowage.pipeline.transfer import Stored, transfer
 from stowage.postgres.dumps import contents
 from stowage.postgres.dumps.contents import SnapshotContents
-from stowage.postgres.dumps.pg_dump import Dump, DumpFormat, dump_error, pg_dump_version
+from stowage.postgres.dumps.failures import dump_error
+from stowage.postgres.dumps.pg_dump import Dump, DumpFormat, pg_dump_version
 from stowage.postgres.dumps.preflight import preflight
 from tests.stack.dump_surface import Bucket, Database, Watch
 

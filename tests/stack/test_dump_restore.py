@@ -12,7 +12,8 @@ from stowage.aws.uploads import MultipartUpload
 from stowage.basics.errors import RunError
 from stowage.pipeline.compress import gzip_compressor
 from stowage.pipeline.transfer import Stored, transfer
-from stowage.postgres.dumps.contents import SnapshotContents, estimate
+from stowage.postgres.dumps.contents import SnapshotContents
+from stowage.postgres.dumps.estimates import estimate
 from stowage.postgres.dumps.namespaces import ArchiveNamespaces, PlainNamespaces
 from stowage.postgres.dumps.pg_dump import Dump, DumpFormat, dump_command, pg_dump_version
 from tests.stack.dump_surface import Bucket, Database, Watch

@@ -4,12 +4,12 @@ import ast
 import re
 from collections.abc import Iterator
 
-from stowage.postgres.dumps.pg_dump import PERMANENT, TRANSIENT
+from stowage.postgres.dumps.failures import PERMANENT, TRANSIENT
 from tests.structure.repository import PACKAGE, ROOT, parsed
 
 SETTLE = PACKAGE / "runs" / "settle.py"
 # Whose place among a call's arguments holds the code.
-PLACES = {"RunError": 1, "TransientRunError": 1, "record_failure": 1, "Failure": None}
+PLACES = {"RunError": 1, "MisconfiguredError": 1, "TransientRunError": 1, "record_failure": 1, "Failure": None}
 
 
 def constants(nodes: list[ast.expr]) -> Iterator[str]:

@@ -4,8 +4,9 @@ from pydantic import BaseModel
 
 from stowage.backups import must_be_configured
 from stowage.backups.records import BackupRequest
-from stowage.postgres.dumps.contents import Estimate as DumpEstimate
-from stowage.postgres.dumps.contents import estimate
+from stowage.basics.errors import UnavailableError
+from stowage.postgres.dumps.estimates import Estimate as DumpEstimate
+from stowage.postgres.dumps.estimates import estimate
 from stowage.postgres.dumps.preflight import must_exist
 from stowage.postgres.session.connection import DUMP, Connection
 from stowage.postgres.session.transactions import look
@@ -14,6 +15,8 @@ from stowage.tenants import Tenant
 
 DUMP_BYTES_A_SECOND = 100_000_000
 WORKER_START_SECONDS = 45
+LOCK_SECONDS = 5.0
+"""How long a request waits for a table that somebody holds exclusively."""
 
 
 class BackupEstimate(BaseModel):
@@ -27,7 +30,9 @@ class BackupEstimate(BaseModel):
 
 
 def estimate_backup(tenant: Tenant, request: BackupRequest) -> BackupEstimate:
-    """Estimate a backup without starting it; BadRequestError as for the backup itself."""
+    """Estimate a backup without starting it; BadRequestError as for the backup itself, UnavailableError where a table
+    stays locked.
+    """
     must_be_configured(request)
     found = _estimate(tenant.database, tenant.schema, request.compress)
     seconds = WORKER_START_SECONDS + found.source_bytes / DUMP_BYTES_A_SECOND
@@ -37,14 +42,23 @@ def estimate_backup(tenant: Tenant, request: BackupRequest) -> BackupEstimate:
 
 
 def estimate_run(run: Run) -> Estimate:
-    """The estimate against which a backup's progress is measured: rows, and bytes before compression."""
-    found = _estimate(run.database, run.spec["schema"], run.spec["compress"])
+    """The estimate against which a backup's progress is measured: rows, and bytes before compression.
+
+    It waits for no lock, which the dump itself may outlast: the sizes as last counted are good enough then.
+    """
+    schema, compress = run.spec["schema"], run.spec["compress"]
+    try:
+        found = _estimate(run.database, schema, compress)
+    except UnavailableError as error:
+        if error.code != "database_busy":
+            raise
+        found = _estimate(run.database, schema, compress, measured=False)
     return Estimate(rows=found.rows, bytes=found.source_bytes)
 
 
-def _estimate(database: str, schema: str, compressed: bool) -> DumpEstimate:
+def _estimate(database: str, schema: str, compressed: bool, *, measured: bool = True) -> DumpEstimate:
     def work(connection: Connection) -> DumpEstimate:
         must_exist(connection, schema)
-        return estimate(connection, schema, compressed=compressed)
+        return estimate(connection, schema, compressed=compressed, measured=measured)
 
-    return look(database, work, role=DUMP)
+    return look(database, work, role=DUMP, lock_seconds=LOCK_SECONDS)

@@ -7,9 +7,9 @@ from stowage.basics.errors import TransientRunError
 from stowage.pipeline.compress import gzip_compressor
 from stowage.postgres.dumps.contents import DumpContents, SnapshotContents
 from stowage.postgres.dumps.pg_dump import Dump, pg_dump_version
-from stowage.postgres.dumps.preflight import preflight
+from stowage.postgres.dumps.preflight import must_have_sessions, preflight
 from stowage.postgres.dumps.progress import DumpProgress
-from stowage.postgres.session.connection import DUMP, Connection, connect, connection_environment
+from stowage.postgres.session.connection import DUMP, Connection, child_login, connect
 from stowage.runs.lane import Clock, Product, write_artifact
 from stowage.runs.progress import Reporter
 from stowage.runs.record import Run
@@ -32,6 +32,7 @@ def open_product(run: Run, reporter: Reporter) -> Product:
     connection = connect(run.database, DUMP)
     try:
         preflight(connection, schema, version)
+        must_have_sessions(connection, lambda: connect(run.database, DUMP))
         source = SnapshotDump(run, connection, version, reporter.moved)
     except BaseException:
         connection.close()
@@ -64,10 +65,13 @@ class SnapshotDump:
         self._contents: DumpContents | None = None
         self._progress: DumpProgress | None = None
         self._database, self._name = run.database, f"pg_dump {run.id}-{run.attempt}"
+        login = child_login(run.database, DUMP)
         self._dump = Dump(
             run.spec["schema"],
             run.spec["format"],
-            connection_environment(run.database, DUMP) | {"PGAPPNAME": self._name},
+            login.environment | {"PGAPPNAME": self._name},
+            conninfo=login.conninfo,
+            encoding=connection.info.parameter_status("server_encoding"),
             snapshot=self._reading.snapshot,
             binary=settings().pg_dump,
         )
@@ -94,7 +98,8 @@ class SnapshotDump:
         """Return only if the dump is whole; its rows are known from then on."""
         self._dump.finish()
         assert self._contents is not None, "the chunks end with the contents"
-        self.rows = self._contents.row_count
+        if self._contents.row_count is not None:
+            self.rows = self._contents.row_count
 
     def close(self) -> None:
         """End pg_dump, then the snapshot."""
@@ -107,4 +112,4 @@ class SnapshotDump:
     def describe(self) -> dict[str, Any]:
         """What the manifest tells of the schema."""
         assert self._contents is not None, "described once it is whole"
-        return {"contents": self._contents.model_dump()}
+        return {"rows": self._contents.row_count, "contents": self._contents.model_dump()}

@@ -126,6 +126,12 @@ class RunError(StowageError):
     status, code = 409, "run_failed"
 
 
+class MisconfiguredError(RunError):
+    """503: the deployment or its database is not set up for this; who operates it has to act, not the caller."""
+
+    status, code = 503, "misconfigured"
+
+
 class TransientRunError(RunError):
     """A run broke off in a way that another attempt may not: a cut connection, a killed process, a storage error."""
 

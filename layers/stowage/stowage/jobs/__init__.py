@@ -154,7 +154,7 @@ def _progress(run: Run, item: Item | None) -> JobProgress:
             stage=run.status,
             percent=100 if run.status == "completed" else 0,
             bytes=artifact.size_bytes if artifact else 0,
-            rows=artifact.rows if artifact else 0,
+            rows=(artifact.rows or 0) if artifact else 0,
             message=run.error.message if run.error else f"{run.status.capitalize()}.",
         )
     return JobProgress(

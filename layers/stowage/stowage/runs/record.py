@@ -65,7 +65,8 @@ class ArtifactFile(BaseModel):
 class Artifact(BaseModel):
     """The file that a run left, as its manifest has it; the first one where there are several.
 
-    `partial`: it tells of a run that did not get to its end (an import that was stopped after some of its rows).
+    `partial`: it tells of a run that did not get to its end (an import that was stopped after some of its rows). `rows`
+    is None where they could not be counted.
     """
 
     bucket: str
@@ -75,7 +76,7 @@ class Artifact(BaseModel):
     content_type: str
     size_bytes: int
     sha256: str
-    rows: int
+    rows: int | None
     tables: int | None = None
     partial: bool = False
     files: dict[str, ArtifactFile] = Field(default_factory=dict)

@@ -7,21 +7,27 @@ import select
 import signal
 import subprocess
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Literal
 
 from stowage.basics.errors import RunError, TransientRunError
+from stowage.postgres.dumps.failures import dump_error
 from stowage.postgres.dumps.namespaces import ArchiveNamespaces, PlainNamespaces
-from stowage.postgres.session.refusals import REFUSALS
 
 DumpFormat = Literal["sql", "tar", "custom"]
 FORMAT_LETTERS: dict[DumpFormat, str] = {"sql": "p", "tar": "t", "custom": "c"}
+
+TIME_ZONE = "UTC"
+"""Of the moments that a dump writes with their offset; pg_dump itself takes whichever its role has.
+"""
 
 READ_BYTES = 256 * 1024
 PIPE_BYTES = 1024 * 1024
 """Linux's limit for an unprivileged process: pg_dump goes on while we hash and cut a part."""
 GATHER_SECONDS = 0.0005
-"""pg_dump writes 4 KiB at a time; a short rest lets them gather into a chunk that is worth a call of the compressor."""
+"""pg_dump writes 4 KiB at a time; a short rest lets them gather into a chunk that is worth a call
+of the compressor.
+"""
 GATHER_BELOW = 64 * 1024
 SILENCE_SECONDS = 0.5
 STDERR_BYTES = 64 * 1024
@@ -30,11 +36,13 @@ EXIT_SECONDS = 30.0
 
 
 class Dump:
-    """One run of pg_dump: `environment` is libpq's (PGHOST, PGPASSWORD, …), which only that process gets.
+    """One run of pg_dump: `environment` is libpq's (PGHOST, PGPASSWORD, …), which only that process
+    gets, `conninfo` what of libpq has no variable, without secrets.
 
-    `snapshot` is one that another session of the same database exported (`contents.SnapshotContents`), so that what we
-    count there and what is dumped here agree. `lock_wait_seconds` bounds the wait for a table that someone holds
-    exclusively.
+    `encoding` is the database's own, so that nothing is converted: what a client prefers may not
+    hold every character. `snapshot` is one that another session of the same database exported
+    (`contents.SnapshotContents`), so that what we count there and what is dumped here agree.
+    `lock_wait_seconds` bounds the wait for a table that someone holds exclusively.
     """
 
     rows = 0
@@ -45,6 +53,8 @@ class Dump:
         dump_format: DumpFormat,
         environment: Mapping[str, str],
         *,
+        conninfo: str = "",
+        encoding: str | None = None,
         snapshot: str | None = None,
         binary: str = "pg_dump",
         lock_wait_seconds: float = 60,
@@ -52,9 +62,15 @@ class Dump:
         self.schema = schema
         self.process: subprocess.Popen[bytes] | None = None
         self._command = dump_command(
-            schema, dump_format, snapshot=snapshot, binary=binary, lock_wait_seconds=lock_wait_seconds
+            schema,
+            dump_format,
+            conninfo=conninfo,
+            encoding=encoding,
+            snapshot=snapshot,
+            binary=binary,
+            lock_wait_seconds=lock_wait_seconds,
         )
-        self._environment = child_environment(environment)
+        self._environment = child_environment({**environment, "PGTZ": TIME_ZONE})
         self._stderr = b""
         self._namespaces: PlainNamespaces | ArchiveNamespaces
         if dump_format == "sql":
@@ -63,8 +79,8 @@ class Dump:
             self._namespaces = ArchiveNamespaces(schema, beside(binary, "pg_restore"), self._environment)
 
     def chunks(self) -> Iterator[bytes]:
-        """Start pg_dump and give what it writes; `b""` twice a second while it writes nothing (it may wait for a
-        lock).
+        """Start pg_dump and give what it writes; `b""` twice a second while it writes nothing (it
+        may wait for a lock).
         """
         stdout, stderr = self._start()
         poll = select.poll()
@@ -91,7 +107,8 @@ class Dump:
     def finish(self) -> None:
         """Return only if pg_dump ended by itself with 0 and the archive holds this schema alone.
 
-        Its exit code alone tells whole from partial: to the pipe a killed pg_dump is a clean end of file.
+        Its exit code alone tells whole from partial: to the pipe a killed pg_dump is a clean end of
+        file.
         """
         assert self.process is not None, "finish comes after the chunks"
         try:
@@ -103,7 +120,9 @@ class Dump:
         self._namespaces.finish()
 
     def close(self) -> None:
-        """End pg_dump and whatever it started: SIGTERM, on which it cancels its query in the server, then SIGKILL."""
+        """End pg_dump and whatever it started: SIGTERM, on which it cancels its query in the
+        server, then SIGKILL.
+        """
         self._namespaces.close()
         process, self.process = self.process, None
         if process is None:
@@ -141,13 +160,17 @@ def dump_command(
     schema: str,
     dump_format: DumpFormat,
     *,
+    conninfo: str = "",
+    encoding: str | None = None,
     snapshot: str | None = None,
     binary: str = "pg_dump",
     lock_wait_seconds: float = 60,
 ) -> list[str]:
-    """Give the command line. Never `-b`: it dumps every large object of the database, other tenants' too.
+    """Give the command line. Never `-b`: it dumps every large object of the database, other
+    tenants' too.
 
-    No password stands here, and compression is always off: ours is five times as fast and beside pg_dump, not in it.
+    No password stands here, and compression is always off: ours is five times as fast and beside
+    pg_dump, not in it.
     """
     command = [
         binary,
@@ -159,21 +182,25 @@ def dump_command(
         "--no-password",
         f"--lock-wait-timeout={round(lock_wait_seconds * 1000)}",
     ]
+    if conninfo:
+        command.append(f"--dbname={conninfo}")
+    if encoding:
+        command.append(f"--encoding={encoding}")
     if snapshot:
         command.append(f"--snapshot={snapshot}")
     return command
 
 
 def schema_pattern(schema: str) -> str:
-    """Quote a name for pg_dump's `-n`, which takes a pattern: only within double quotes are `*`, `?`, `|`, `.` and
-    capitals themselves (psql's documentation, "Patterns").
+    """Quote a name for pg_dump's `-n`, which takes a pattern: only within double quotes are `*`,
+    `?`, `|`, `.` and capitals themselves (psql's documentation, "Patterns").
     """
     return '"' + schema.replace('"', '""') + '"'
 
 
 def child_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """Give a child's whole environment: nothing of ours but the path, its messages in English so that we can read
-    them.
+    """Give a child's whole environment: nothing of ours but the path, its messages in English so
+    that we can read them.
     """
     inherited = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR", "LD_LIBRARY_PATH") if name in os.environ}
     return {**inherited, "LC_ALL": "C", **environment}
@@ -195,47 +222,3 @@ def pg_dump_version(binary: str = "pg_dump") -> str:
     if not found:
         raise RunError("pg_dump does not tell its version.", "pg_dump_missing")
     return found[1]
-
-
-PERMANENT: Sequence[tuple[str, str, str]] = (
-    *REFUSALS,
-    (r"permission denied for (\w+ \S+)", "permission_denied", "The dump role may not read {}."),
-    (r"lacks? (?:SELECT )?privilege", "permission_denied", "The dump role may not read everything in {schema}."),
-    (r"may lack SELECT privilege on the sequence", "permission_denied", "The dump role may not read a sequence."),
-    (r"no matching schemas were found", "schema_missing", "There is no schema {schema}."),
-    (r"server version mismatch", "server_newer", "The server is newer than pg_dump."),
-    (r"row-level security policy for table (\S+)", "row_level_security", "Row-level security hides rows of {}."),
-)
-TRANSIENT: Sequence[tuple[str, str, str]] = (
-    # --lock-wait-timeout is a statement_timeout to the server
-    (r"(?:lock|statement) timeout", "lock_timeout", "A table of {schema} stayed locked."),
-    (r"out of memory", "out_of_memory", "There was not enough memory for the dump."),
-    (r"snapshot \S+ does not exist|invalid snapshot", "snapshot_lost", "The dump's snapshot was gone."),
-    (
-        r"too many (?:clients|connections)|connection slots|starting up|shutting down|connection to server"
-        r"|server closed the connection|terminating connection|could not receive data|SSL connection|no connection to",
-        "connection_lost",
-        "The connection to the database was lost.",
-    ),
-)
-
-
-def dump_error(code: int, stderr: str, schema: str) -> RunError:
-    """Give the error for pg_dump's exit code and messages; its own words are a note for the log, not for the client.
-
-    pg_dump gives no SQLSTATE, so its messages have to be read; unknown ones count as worth another attempt.
-    """
-    error = _told_by_messages(code, stderr, schema)
-    if stderr:
-        error.add_note(f"pg_dump ended with {code}: {stderr}")
-    return error
-
-
-def _told_by_messages(code: int, stderr: str, schema: str) -> RunError:
-    if code < 0:
-        return TransientRunError(f"pg_dump was killed ({signal.strsignal(-code) or -code}).", "dump_killed")
-    for rules, kind in ((PERMANENT, RunError), (TRANSIENT, TransientRunError)):
-        for pattern, name, sentence in rules:
-            if found := re.search(pattern, stderr):
-                return kind(sentence.format(*found.groups(), schema=schema), name)
-    return TransientRunError(f"pg_dump failed (exit code {code}).", "dump_failed")

@@ -1,5 +1,5 @@
-"""How far a dump is by the server's own account: pg_dump tells nothing, and for `tar` it writes a table only once it
-has all of it.
+"""How far a dump is by the server's own account: pg_dump tells nothing, and for `tar` it writes a
+table only once it has all of it.
 """
 
 import contextlib
@@ -17,11 +17,12 @@ CLOSE_SECONDS = 0.5
 
 
 class DumpProgress:
-    """Looks once a second, over a small connection of its own, at a pg_dump and at the counting beside it.
+    """Looks once a second, over a small connection of its own, at a pg_dump and at the counting
+    beside it.
 
-    `rows` is what the pg_dump that calls itself `application` has copied so far; it never falls. `counting` tells
-    whether the server is at work on our counts. Where the server does not let us look, both stand still: how far a dump
-    is matters less than the dump.
+    `rows` is what the pg_dump that calls itself `application` has copied so far; it never falls.
+    `counting` tells whether the server is at work on our counts. Where the server does not let us
+    look, both stand still: how far a dump is matters less than the dump.
     """
 
     def __init__(
@@ -61,12 +62,13 @@ class DumpProgress:
         now = dict(connection.execute(COPYING, (self._application,)).fetchall())
         self._copied |= now
         counted = self._contents.counted
-        done = sum(max(rows, counted.get(name, 0)) for name, rows in self._copied.items() if name not in now)
+        done = sum(max(rows, counted.get(name) or 0) for name, rows in self._copied.items() if name not in now)
         self.rows = max(self.rows, done + sum(now.values()))
 
 
 ACTIVE: LiteralString = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE pid = %s AND state = 'active')"
-# A role sees the progress of its own sessions (PostgreSQL documentation, "COPY Progress Reporting").
+# A role sees the progress of its own sessions (PostgreSQL documentation, "COPY Progress
+# Reporting").
 COPYING: LiteralString = """
     SELECT c.relname, p.tuples_processed
     FROM pg_stat_progress_copy p

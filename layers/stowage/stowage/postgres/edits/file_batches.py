@@ -19,6 +19,7 @@ from stowage.entities.declaration import Entity
 from stowage.postgres.edits.inserts import Author
 from stowage.postgres.edits.rules import Problem, column_of, find_problems, has_parent, parent_cte, parents_of
 from stowage.postgres.edits.updates import Update, Updated, update_problems, update_records
+from stowage.postgres.session.row_security import is_row_security, told_of
 from stowage.postgres.session.savepoints import Refused, refusal, tried
 from stowage.postgres.tables.relations import outside_trash, table_of
 
@@ -186,6 +187,8 @@ class ImportSession:
         except _BUSY as error:
             raise UnavailableError("Others are changing these records at the moment.", "database_busy") from error
         except psycopg.Error as error:
+            if is_row_security(error):
+                raise told_of(self._connection, error) from error
             raise _failed(error, self._entity) from error
 
     @contextmanager

@@ -13,6 +13,7 @@ from psycopg import pq, sql
 from psycopg.rows import scalar_row
 
 from stowage.basics.errors import CancelledError, RunError, TransientRunError
+from stowage.postgres.session.row_security import is_row_security, told_of
 
 BATCH_BYTES = 128 * 1024
 SILENCE_SECONDS = 0.5
@@ -30,6 +31,7 @@ SET LOCAL timezone = 'UTC';
 SET LOCAL datestyle = 'ISO, YMD';
 SET LOCAL extra_float_digits = 1;
 SET LOCAL statement_timeout = 0;
+SET LOCAL lock_timeout = '60s';
 SET LOCAL idle_in_transaction_session_timeout = '10min';
 SET LOCAL jit = off
 """)
@@ -58,9 +60,9 @@ class Snapshot:
         """
         try:
             self._begin()
-            yield from self._read(statement.as_bytes(self._connection), name)
+            yield from self._read(statement.as_bytes(self._connection))
         except psycopg.Error as error:
-            raise self._failed(error.sqlstate, name) from error
+            raise self._failed(error, name) from error
 
     def began_at(self) -> datetime:
         """The moment of the snapshot by the server's clock, UTC; errors as in `copy`."""
@@ -71,7 +73,7 @@ class Snapshot:
                 assert isinstance(moment, datetime)
                 return moment
         except psycopg.Error as error:
-            raise self._failed(error.sqlstate, "the snapshot") from error
+            raise self._failed(error, "the snapshot") from error
 
     def end(self) -> None:
         """End the transaction once all was read; TransientRunError where the connection has gone."""
@@ -79,7 +81,7 @@ class Snapshot:
             if self._begun:
                 self._connection.execute(_COMMIT)
         except psycopg.Error as error:
-            raise self._failed(error.sqlstate, "the snapshot") from error
+            raise self._failed(error, "the snapshot") from error
 
     def close(self) -> None:
         """Cancel what runs and close the connection; at any time, also twice."""
@@ -97,7 +99,7 @@ class Snapshot:
             self._connection.execute(_BEGIN)
             self._begun = True
 
-    def _read(self, statement: bytes, name: str) -> Iterator[Rows]:
+    def _read(self, statement: bytes) -> Iterator[Rows]:
         connection = self._connection.pgconn
         connection.send_query(statement)
         poll = select.poll()
@@ -108,7 +110,7 @@ class Snapshot:
             connection.consume_input()
         result = connection.get_result()
         if result is None or result.status != pq.ExecStatus.COPY_OUT:
-            raise self._failed(_sqlstate(result), name)
+            raise _error_of(connection, result)
 
         get_row, rows, size = connection.get_copy_data, list[memoryview](), 0
         add = rows.append
@@ -130,22 +132,22 @@ class Snapshot:
                 connection.consume_input()
             else:
                 break
-        self._check_end(connection, name)
+        self._check_end(connection)
         self.rows += len(rows)
         yield rows
 
-    def _check_end(self, connection: pq.abc.PGconn, name: str) -> None:
+    def _check_end(self, connection: pq.abc.PGconn) -> None:
         """A COPY is whole only if the server says so after its last row."""
         while (result := connection.get_result()) is not None:
             if result.status != pq.ExecStatus.COMMAND_OK:
-                raise self._failed(_sqlstate(result), name)
+                raise _error_of(connection, result)
         if connection.status != pq.ConnStatus.OK:
-            raise self._failed(None, name)
+            raise _error_of(connection, None)
 
-    def _failed(self, sqlstate: str | None, name: str) -> RunError | CancelledError:
+    def _failed(self, error: psycopg.Error, name: str) -> RunError | CancelledError:
         if self._closed:
             return CancelledError("The export was stopped.")
-        return failed(sqlstate, name)
+        return told_of(self._connection, error) if is_row_security(error) else failed(error.sqlstate, name)
 
 
 def failed(sqlstate: str | None, name: str) -> RunError:
@@ -159,13 +161,22 @@ def failed(sqlstate: str | None, name: str) -> RunError:
             return RunError(f"The table of {name} lacks a column; are the migrations applied?", "column_missing")
         case "22P02" | "22007" | "22008":
             return RunError(f"A filter's value does not fit its column in {name}.", "invalid_filter")
+        case "22021" | "22P05":
+            return RunError(
+                f"{name} holds bytes that are no UTF-8, which the file would have to be. A backup keeps them.",
+                "not_utf8",
+            )
+        case "55P03":
+            return TransientRunError(f"The table of {name} stayed locked.", "lock_timeout", retry_after=5)
         case None:
             return TransientRunError(f"The connection to the database was cut while reading {name}.")
-    if sqlstate[:2] in ("08", "40", "53", "57", "58") or sqlstate in ("55P03", "25P03", "25P04"):
+    if sqlstate[:2] in ("08", "40", "53", "57", "58") or sqlstate in ("25P03", "25P04"):
         return TransientRunError(f"The database stopped the export while reading {name} (SQLSTATE {sqlstate}).")
     return RunError(f"The database could not give {name} (SQLSTATE {sqlstate}).", "export_refused")
 
 
-def _sqlstate(result: pq.abc.PGresult | None) -> str | None:
-    state = result.error_field(pq.DiagnosticField.SQLSTATE) if result else None
-    return state.decode() if state else None
+def _error_of(connection: pq.abc.PGconn, result: pq.abc.PGresult | None) -> psycopg.Error:
+    """What psycopg would raise for a result, the last of its statement; without one, the connection was cut."""
+    while connection.get_result() is not None:
+        pass
+    return psycopg.errors.error_from_result(result) if result else psycopg.OperationalError()

@@ -15,6 +15,7 @@ from stowage.entities.declaration import Entity, FieldType
 from stowage.entities.declared import ENTITIES, entity_named
 from stowage.entities.filters import JOURNAL, Filters
 from stowage.postgres.reads.copy import failed
+from stowage.postgres.session.row_security import is_row_security
 
 type ColumnType = FieldType | Literal["json"]
 
@@ -160,6 +161,8 @@ def expected(connection: psycopg.Connection, selection: Selection) -> tuple[int,
         with connection.cursor(row_factory=tuple_row) as cursor:
             row = cursor.execute(statement).fetchone()
     except psycopg.Error as error:
+        if is_row_security(error):
+            raise  # `look` names the way out
         raise failed(error.sqlstate, selection.name) from error
     assert row is not None
     plan = row[0][0]["Plan"]

@@ -6,7 +6,7 @@
 --     python -m stowage.postgres roles --url postgresql://master@host/database
 --
 -- It sets no password. On RDS the roles log in by IAM: a new one becomes a member of rds_iam. RDS refuses the passwords
--- of its members, so to use passwords say REVOKE rds_iam FROM stowage_app and ALTER ROLE stowage_app PASSWORD '…' of
+-- of its members, so to use passwords say REVOKE rds_iam FROM stowage_app and ALTER ROLE stowage_app PASSWORD '...' of
 -- each; running this again leaves both as they are.
 --
 --   stowage_owner    owns the schemas control_plane and stowage, runs their migrations
@@ -43,6 +43,14 @@ BEGIN
                               role_name, current_user);
         END IF;
         EXECUTE format('ALTER ROLE %I LOGIN', role_name);
+        -- Every session of ours says so too; poolers that share connections between transactions forget it. Where
+        -- row-level security would hide rows, a statement fails instead of giving fewer.
+        EXECUTE format('ALTER ROLE %I SET row_security = off', role_name);
+        EXECUTE format('ALTER ROLE %I SET client_encoding = %L', role_name, 'UTF8');
+        EXECUTE format('ALTER ROLE %I SET TimeZone = %L', role_name, 'UTC');
+        EXECUTE format('ALTER ROLE %I SET DateStyle = %L', role_name, 'ISO');
+        EXECUTE format('ALTER ROLE %I SET IntervalStyle = %L', role_name, 'postgres');
+        EXECUTE format('ALTER ROLE %I SET standard_conforming_strings = on', role_name);
         EXECUTE format('GRANT CONNECT ON DATABASE %I TO %I', current_database(), role_name);
     END LOOP;
 

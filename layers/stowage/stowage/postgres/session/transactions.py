@@ -4,12 +4,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from typing import LiteralString
 
 import psycopg
 from psycopg import errors
 
-from stowage.basics.errors import ConflictError, StowageError, UnavailableError
+from stowage.basics.errors import ConflictError, MisconfiguredError, StowageError, UnavailableError
 from stowage.postgres.session.connection import APP, borrowed
+from stowage.postgres.session.row_security import is_row_security, told_of
 
 _ATTEMPTS = 3
 _AGAIN: tuple[type[psycopg.Error], ...] = (errors.DeadlockDetected, errors.SerializationFailure)
@@ -64,13 +66,32 @@ def transact[T](
     raise AssertionError("every attempt returns or raises")
 
 
-def look[T](database: str, work: Callable[[psycopg.Connection], T], *, role: str = APP) -> T:
-    """What `work` reads, each statement by itself; UnavailableError as with `transact`."""
+_PATIENCE: LiteralString = """
+SELECT set_config('lock_timeout', %(wait)s, true), set_config('statement_timeout', '0', true)
+"""
+
+
+def look[T](
+    database: str,
+    work: Callable[[psycopg.Connection], T],
+    *,
+    role: str = APP,
+    lock_seconds: float | None = None,
+) -> T:
+    """What `work` reads, each statement by itself; UnavailableError as with `transact`.
+
+    `lock_seconds` bounds a statement's wait for somebody's exclusive lock, which else the role's own limits do;
+    all is then one transaction.
+    """
     with borrowed(database, role) as connection:
         try:
-            return work(connection)
+            if lock_seconds is None:
+                return work(connection)
+            with connection.transaction():
+                connection.execute(_PATIENCE, {"wait": f"{round(lock_seconds * 1000)}ms"})
+                return work(connection)
         except psycopg.Error as error:
-            raise (_away() if connection.closed else _refusal(error)) from error
+            raise (_away() if connection.closed else _refusal(error, connection)) from error
 
 
 def _once[T](database: str, role: str, work: Callable[[psycopg.Connection], T], seconds: float) -> T | StowageError:
@@ -84,6 +105,8 @@ def _once[T](database: str, role: str, work: Callable[[psycopg.Connection], T], 
             return refusal  # rolled back; raising it here would throw a good connection away
         except psycopg.Error as error:
             if not connection.closed:
+                if is_row_security(error):
+                    return told_of(connection, error)
                 raise
             raise (_outcome_unknown() if worked else _away()) from error
         if transaction.status != transaction.Status.COMMITTED:
@@ -115,7 +138,14 @@ def _cancelled_after(connection: psycopg.Connection, seconds: float) -> Iterator
             connection.close()  # so that no cancellation reaches a later request
 
 
-def _refusal(error: psycopg.Error) -> Exception:
+def _refusal(error: psycopg.Error, connection: psycopg.Connection | None = None) -> Exception:
+    if connection and is_row_security(error):
+        return told_of(connection, error)
+    if isinstance(error, errors.InsufficientPrivilege):
+        return MisconfiguredError(
+            "Stowage's role lacks a privilege in the tenant's schema; `python -m stowage.postgres grant` gives it.",
+            "permission_denied",
+        )
     if isinstance(error, errors.QueryCanceled):
         return UnavailableError(
             "This took longer than it may; nothing was changed.", "database_busy", retry_after=_BUSY_SECONDS

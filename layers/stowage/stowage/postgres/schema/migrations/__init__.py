@@ -46,6 +46,11 @@ class Migration:
     text: str
     checksum: str
 
+    @property
+    def statements(self) -> bytes:
+        """What is executed: in ASCII, because not every database's encoding holds the comments' other characters."""
+        return self.text.encode("ascii", "replace")
+
 
 @dataclass(frozen=True)
 class MigrationState:
@@ -280,10 +285,10 @@ def _apply_one(connection: psycopg.Connection, schema: str, migration: Migration
         return False
     if migration.family == "tenant":
         connection.execute(_TENANT_SEARCH_PATH.format(sql.Identifier(schema)))
-        connection.execute(migration.text.encode())
+        connection.execute(migration.statements)
     else:
         with _as_owner(connection):
-            connection.execute(migration.text.encode())
+            connection.execute(migration.statements)
     with _as_owner(connection):
         connection.execute(_RECORD, (schema, migration.version, migration.name, migration.checksum))
     return True

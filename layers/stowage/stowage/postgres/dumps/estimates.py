@@ -1,0 +1,60 @@
+"""How large a dump will be, told by the catalog alone."""
+
+from dataclasses import dataclass
+from typing import Any, LiteralString
+
+import psycopg
+from psycopg import sql
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Expected bytes of the plain dump (`source_bytes`), of the artifact (`bytes`), rows and
+    tables.
+    """
+
+    source_bytes: int
+    bytes: int
+    rows: int
+    tables: int
+
+
+# Without indexes, which a dump only names. A table that was never analysed has reltuples -1: guess
+# from its pages then. To ask for a table's size waits for whoever holds it exclusively; its pages
+# as last counted do not.
+SIZES: LiteralString = """
+    SELECT coalesce(sum({bytes}) FILTER (WHERE c.relkind = 'r'), 0)::bigint AS table_bytes,
+           coalesce(sum(CASE WHEN c.reltuples >= 0 THEN c.reltuples ELSE {bytes} / %(row_bytes)s END)
+                    FILTER (WHERE c.relkind = 'r'), 0)::bigint AS rows,
+           count(*) AS tables
+    FROM pg_class c
+    LEFT JOIN pg_class toast ON toast.oid = c.reltoastrelid
+    WHERE c.relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = %(schema)s) AND c.relkind IN ('r', 'p')
+"""
+MEASURED: LiteralString = "pg_table_size(c.oid)"
+AS_LAST_COUNTED: LiteralString = (
+    "((c.relpages + coalesce(toast.relpages, 0))::bigint * current_setting('block_size')::int)"
+)
+GUESSED_ROW_BYTES = 150
+EMPTY_SCHEMA_BYTES = 2_000
+TABLE_DEFINITION_BYTES = 1_500
+COMPRESSED_SHARE = 0.3
+"""Of igzip over text dumps of the sample tenants: 0.25 to 0.35 (benchmarks/dumps.py)."""
+
+
+def estimate(
+    connection: psycopg.Connection[Any], schema: str, *, compressed: bool = True, measured: bool = True
+) -> Estimate:
+    """Guess from the catalog alone (milliseconds, whatever the size) what a dump would give, in any
+    of the formats.
+
+    A table's heap and its rows as text are about the same size: what the text needs more for
+    numbers and dates, the heap needs for its headers. Bloat makes the guess too high, values
+    compressed in the heap too low. Without `measured` no lock is waited for, and the sizes are
+    those of the last VACUUM or ANALYZE.
+    """
+    sizes = sql.SQL(SIZES).format(bytes=sql.SQL(MEASURED if measured else AS_LAST_COUNTED))
+    found = connection.execute(sizes, {"schema": schema, "row_bytes": GUESSED_ROW_BYTES}).fetchone()
+    table_bytes, rows, tables = found or (0, 0, 0)
+    source_bytes = EMPTY_SCHEMA_BYTES + tables * TABLE_DEFINITION_BYTES + table_bytes
+    return Estimate(source_bytes, round(source_bytes * COMPRESSED_SHARE) if compressed else source_bytes, rows, tables)

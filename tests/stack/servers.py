@@ -1,0 +1,127 @@
+"""Postgres servers of the tests' own, an older one and the newest, with nothing of ours in them:
+what a restore meets.
+"""
+
+import contextlib
+import os
+import pwd
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import psycopg
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
+
+from local.postgres import UNPRIVILEGED_USERS
+from tests.conftest import free_ports
+from tests.stack.dump_surface import Database
+
+OLDER, NEWEST = 15, 18
+OLDER_PROGRAMS = Path("/usr/lib/postgresql/15/bin")
+SUPERUSER = "postgres"
+SETTINGS = {
+    "listen_addresses": "127.0.0.1",
+    "unix_socket_directories": "",
+    "shared_buffers": "16MB",
+    "max_connections": "40",
+    "fsync": "off",
+    "timezone": "UTC",
+}
+START_SECONDS = 60
+
+type Servers = Callable[[int], Server]
+
+
+class Server:
+    """One server: `programs` is the folder of its psql and pg_dump."""
+
+    def __init__(self, programs: Path) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="stowage-server-"))
+        self.folder.chmod(0o755)
+        self.programs = self._reachable(programs)
+        self.port = free_ports(1)[0]
+        self._databases: list[Database] = []
+        self._process: subprocess.Popen[bytes] | None = None
+        data = self.folder / "data"
+        data.mkdir(mode=0o700)
+        if "user" in (user := self._as_user()):
+            os.chown(data, user["user"], user["group"])
+        options = ["--auth=trust", "--no-sync", "--no-instructions", "--encoding=UTF8", "--locale=C"]
+        subprocess.run(
+            [self.programs / "initdb", "-D", data, "-U", SUPERUSER, *options], check=True, capture_output=True, **user
+        )
+        self.start()
+
+    def start(self) -> None:
+        """Start it, and wait until it answers."""
+        options = [argument for name, value in SETTINGS.items() for argument in ("-c", f"{name}={value}")]
+        command = [self.programs / "postgres", "-D", self.folder / "data", "-p", str(self.port), *options]
+        with open(self.folder / "log", "ab") as log:
+            self._process = subprocess.Popen(command, stdout=log, stderr=log, **self._as_user())
+        deadline = time.monotonic() + START_SECONDS
+        while True:
+            try:
+                psycopg.connect(self.url()).close()
+            except psycopg.OperationalError:
+                assert time.monotonic() < deadline, (self.folder / "log").read_text()
+                time.sleep(0.05)
+            else:
+                return
+
+    def stop(self) -> None:
+        """Stop it at once, its data left as they are."""
+        if self._process:
+            self._process.terminate()
+            for database in self._databases:
+                for connection in database.opened:
+                    connection.close()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(5)
+            self._process.send_signal(3)
+            self._process.wait(20)
+            self._process = None
+
+    def url(self, user: str = SUPERUSER, database: str = "postgres") -> str:
+        """Where to connect as whom; no password is asked for."""
+        return f"postgresql://{user}@127.0.0.1:{self.port}/{database}"
+
+    def make_database(self, encoding: str = "UTF8", owner: str | None = None) -> Database:
+        """A new empty database of that encoding, as its owner sees it: the superuser, or the role
+        of that name.
+        """
+        name = f"scratch_{uuid4().hex[:12]}"
+        with psycopg.connect(self.url(), autocommit=True) as connection:
+            create = "CREATE DATABASE {} TEMPLATE template0 ENCODING {} LC_COLLATE 'C' LC_CTYPE 'C' OWNER {}"
+            parts = (sql.Identifier(name), sql.Literal(encoding), sql.Identifier(owner or SUPERUSER))
+            connection.execute(sql.SQL(create).format(*parts))
+        self._databases.append(Database(make_conninfo(self.url(owner or SUPERUSER, name)), self.programs))
+        return self._databases[-1]
+
+    def remove(self) -> None:
+        """Stop it for good."""
+        self.stop()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _as_user(self) -> dict[str, Any]:
+        if os.geteuid() != 0:
+            return {}
+        for name in UNPRIVILEGED_USERS:
+            with contextlib.suppress(KeyError):
+                user = pwd.getpwnam(name)
+                return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": [], "cwd": "/"}
+        raise AssertionError(f"Postgres cannot run as root, and there is no user {', '.join(UNPRIVILEGED_USERS)}.")
+
+    def _reachable(self, programs: Path) -> Path:
+        """These programs, or a copy of their installation where the server's user cannot get there."""
+        try:
+            subprocess.run([programs / "postgres", "--version"], check=True, capture_output=True, **self._as_user())
+        except PermissionError:
+            shutil.copytree(programs.parent, self.folder / "programs")
+            return self.folder / "programs" / programs.name
+        return programs
