@@ -15,14 +15,14 @@ from stowage.imports.files.columns import DELETED_AT, Columns, Naming
 from stowage.imports.files.reading import Broken, Row
 from stowage.imports.files.reading.rows import is_blank
 from stowage.imports.files.reading.workbook.cells import as_moment, as_text
-from stowage.imports.files.validating import Record, row_types, validate
+from stowage.imports.files.validating import NO_UTF_8, Record, row_types, validate
 
 ID_DIGITS = 24
 BATCH_ROWS = 5_000
 BATCH_BYTES = 8_000_000
 """A batch ends after so many bytes of the file, so that rows of 10 kB do not fill the memory."""
 _UNSTORABLE = "The row holds a NUL character or bytes that are no UTF-8."
-_ANOTHER_ENCODING = f'{_UNSTORABLE} If the whole file has another encoding, send it: "encoding": "windows-1252".'
+_ANOTHER_ENCODING = f"The row holds bytes that are {NO_UTF_8}."
 _IN_TRASH = ("in_trash", "deletedAt: the record was in the trash when the file was made.")
 
 

@@ -98,7 +98,12 @@ def validate(types: RowTypes, given: Sequence[Record]) -> tuple[list[Record | No
     return records, {n: "; ".join(told)[:LONGEST_ERROR] for n, told in errors.items()}
 
 
-_MESSAGES = {"missing": "is required", "extra_forbidden": "there is no such field"}
+NO_UTF_8 = 'no UTF-8; if the whole file has another encoding, send "encoding": "windows-1252", or what it has'
+_MESSAGES = {
+    "missing": "is required",
+    "extra_forbidden": "there is no such field",
+    "string_unicode": f"the text is {NO_UTF_8}",
+}
 
 
 def _told(error: Any, path: list[Any]) -> str:

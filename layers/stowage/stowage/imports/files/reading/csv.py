@@ -38,8 +38,6 @@ class CsvRows(Rows):
             raise broken_file("The file has no header: its first line names the columns.")
         check_width(len(names))
         self.header = [name or "" for name in names]
-        if any("\0" in name for name in self.header):
-            raise broken_file('The header holds NUL characters; if the file is UTF-16, send "encoding": "utf-16".')
         if place.position > self._lines.position:
             self._lines.go_to(place.position, place.line)
         self.position, self.line = self._lines.position, self._lines.line

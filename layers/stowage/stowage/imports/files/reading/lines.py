@@ -65,6 +65,9 @@ class Lines:
         if marked not in (None, "utf-8") and encoding is None:
             name = str(marked)[:6].upper()
             raise broken_file(f'The file is {name}; save it as UTF-8, or send "encoding": "{name.lower()}" for it.')
+        if encoding is None and b"\0" in beginning[:4]:
+            name = "utf-16-be" if beginning.startswith(b"\0") else "utf-16"
+            raise broken_file(f'The file seems to be UTF-16; save it as UTF-8, or send "encoding": "{name}" for it.')
         codec = codec_of(encoding or "utf-8") or "utf-8"
         self.encoding = marked or {"utf-16": "utf-16-le", "utf-32": "utf-32-le"}.get(codec, codec)
         self._unit = {"utf-16": 2, "utf-32": 4}.get(self.encoding[:6], 1)

@@ -71,6 +71,7 @@ class Rows(ABC):
         self._file, self._layout = file, layout
         self.position, self.line = place.position, place.line
         with _tripping():
+            file.seek(0)
             self._open(place)
 
     def __iter__(self) -> Iterator[Row]:
