@@ -1,4 +1,4 @@
-"""A batch of rows made ready for the database: read as fields, validated, and written as the CSV that COPY takes."""
+"""Prepares a batch of rows for the database: reads fields, validates them, writes the CSV that COPY takes."""
 
 import csv
 import hashlib
@@ -28,8 +28,10 @@ _IN_TRASH = ("in_trash", "deletedAt: the record was in the trash when the file w
 
 @dataclass(frozen=True)
 class Batch:
-    """Rows in a row: the number of the first (from 0), where to go on behind the last, how far that is in bytes, and
-    what made this batch the last one: an error, or None where the file has ended.
+    """Consecutive rows of a file.
+
+    `first_row` counts from 0. Reading goes on at `position` and `line`, `read_bytes` into the file. If the batch is
+    the last one because reading failed, `broken` is the error.
     """
 
     first_row: int
@@ -43,11 +45,11 @@ class Batch:
 
 @dataclass
 class Prepared:
-    """A batch whose rows are known to be good by themselves or not.
+    """A batch after validation, row by row; the database has not seen it yet.
 
-    Rows are counted from 1. `records` are the good ones; `failures` a code and a sentence for each of the others;
-    `parts` the good ones again, cut so that no two of one part have the same id or the same unique fields; `text` is
-    their CSV, with `columns` behind number and id, and `text_of` that of some of them.
+    Rows are counted from 1. `records` holds the valid rows, `failures` a code and a sentence for each invalid one.
+    `parts` are the valid rows in groups: no two rows of a group have the same id or the same unique fields. `text` is
+    the CSV of the valid rows: number, id, then `columns`. `text_of` gives the CSV of some of them.
     """
 
     batch: Batch
@@ -177,11 +179,11 @@ class Preparer:
         return text.getvalue()
 
     def new_id(self, row: int) -> str:
-        """The id of a row that came without one: the same in every attempt."""
+        """The id for a row that has none: the same in every attempt."""
         return new_id(self._entity, self._import_id, row)
 
     def _parts(self, records: Mapping[int, Record]) -> list[list[int]]:
-        """The rows cut where one has what an earlier one has: they are taken one after the other."""
+        """Split rows so that a row never shares an id or a unique value with an earlier row of its part."""
         rules = [_getter(rule) for rule in [("id",), *self._entity.unique]]
         parts: list[list[int]] = [[]]
         seen: list[set[Any]] = [set() for _ in rules]
@@ -197,7 +199,7 @@ class Preparer:
 
 
 def _key(rule: Callable[[Record], Sequence[Any]], record: Record) -> tuple[Any, ...] | None:
-    """The values of a rule's fields, None where one has none: then it is like no other."""
+    """The values of a unique rule's fields; None if one is null or missing, because nulls are never equal."""
     try:
         key = tuple(rule(record))
     except KeyError:
@@ -206,14 +208,14 @@ def _key(rule: Callable[[Record], Sequence[Any]], record: Record) -> tuple[Any, 
 
 
 def _getter(names: tuple[str, ...]) -> Callable[[Record], Sequence[Any]]:
-    """What gives these fields of a record at once."""
+    """A function that reads these fields of a record."""
     if len(names) > 1:
         return itemgetter(*names)
     return lambda record: [record[name] for name in names]
 
 
 def new_id(entity: Entity, import_id: str, row: int) -> str:
-    """The id that a row (from 0) of an import gets where it brings none: always the same, so nothing is made twice."""
+    """The id for row `row` (from 0) that has none: the same in every attempt, so a retry inserts nothing twice."""
     return entity.id_prefix + hashlib.sha256(f"{import_id}/{row}".encode()).hexdigest()[:ID_DIGITS]
 
 

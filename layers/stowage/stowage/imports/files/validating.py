@@ -1,4 +1,4 @@
-"""Rows of a file as records: the entity's own types, each field read from what its cell can hold."""
+"""Validates rows of a file against the types of their entity."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -17,13 +17,15 @@ from stowage.records.models import FITS_64_BITS
 LONGEST_ERROR = 500
 
 type Record = dict[str, Any]
-"""A row's fields by their names in the API; those that the row does not give are not in it."""
+"""A row's fields by their names in the API. A field that the row does not have is absent."""
 
 
 @dataclass(frozen=True)
 class RowTypes:
-    """How rows of one entity are read. `keeps` are fields that cannot be null but have a default: an empty cell leaves
-    them as they are. `texts` are those that hold text.
+    """How rows of one entity are read.
+
+    `keeps`: fields that cannot be null but have a default; an empty cell leaves them unchanged. `texts`: fields of
+    type text.
     """
 
     rows: TypeAdapter[list[Record]]
@@ -34,7 +36,7 @@ class RowTypes:
 
 @cache
 def row_types(entity_name: str, file_type: str) -> RowTypes:
-    """The types of an entity's rows: JSON's as strict as in the API, cells as far as a text or a number can be read."""
+    """The types of an entity's rows. JSON is as strict as in the API; a cell's text is converted where it can be."""
     entity = ENTITIES[entity_name]
     is_json = file_type == "ndjson"
     types: dict[str, Any] = {
@@ -76,14 +78,14 @@ def _type(declared: Field, info: Any, *, nullable: bool, is_json: bool) -> Any:
 
 
 def _number(given: object) -> object:
-    """Refuse what Python takes for a number and nobody else does."""
+    """Refuse `True` and `1_000`, which Python alone takes for numbers."""
     if isinstance(given, bool) or (isinstance(given, str) and "_" in given):
         raise ValueError("expected a number")
     return given
 
 
 def validate(types: RowTypes, given: Sequence[Record]) -> tuple[list[Record | None], dict[int, str]]:
-    """The records as their fields' types (None where a row has errors), and the errors by the row's place."""
+    """The converted records (None where a row has errors), and the errors by the row's index from 0."""
     try:
         return list(types.rows.validate_python(given)), {}
     except ValidationError as refused:

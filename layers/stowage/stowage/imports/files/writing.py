@@ -1,4 +1,4 @@
-"""A prepared batch written into the database: what became of each row, and why."""
+"""Writes a prepared batch into the database and says for each row what happened to it, and why."""
 
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -19,9 +19,9 @@ _NOT_WRITABLE = ("id", "createdAt", "updatedAt")
 
 
 def write_batch(session: ImportSession, entity: Entity, on_conflict: OnConflict, prepared: Prepared) -> BatchOutcome:
-    """Write a batch in one transaction of its own, again where others were in the way.
+    """Write a batch in one transaction of its own. Tries again when another transaction is in the way.
 
-    UnavailableError where they stay there; TransientRunError and RunError as `ImportSession` says.
+    UnavailableError after the last try; TransientRunError and RunError as `ImportSession` says.
     """
     for attempt in range(_TRIES):
         try:
@@ -34,7 +34,7 @@ def write_batch(session: ImportSession, entity: Entity, on_conflict: OnConflict,
 
 
 class _BatchWriting:
-    """One try. Rows are counted from 1; each gets its letter in `_outcomes`."""
+    """One try. Rows are counted from 1; `_outcomes` has each one's letter: created, updated, skipped, failed."""
 
     def __init__(self, session: ImportSession, entity: Entity, on_conflict: OnConflict, prepared: Prepared) -> None:
         self._session, self._entity, self._on_conflict, self._prepared = session, entity, on_conflict, prepared
@@ -42,7 +42,7 @@ class _BatchWriting:
         self._failures = dict(prepared.failures)
 
     def write(self) -> BatchOutcome:
-        """Write it."""
+        """Write the batch, with its outcome in the same transaction."""
         prepared, session = self._prepared, self._session
         with session.batch():
             if prepared.records:
@@ -61,7 +61,7 @@ class _BatchWriting:
         return outcome
 
     def _load(self, rows: list[int], text: str) -> None:
-        """Bring rows to the database, in halves where it does not take them all."""
+        """Copy rows into the temporary table. If Postgres refuses them, split them in half and retry."""
         refused = self._session.load(self._prepared.columns, text)
         if refused is None:
             return
@@ -76,7 +76,7 @@ class _BatchWriting:
         there = self._session.existing(part) if part and self._on_conflict == "update" else {}
         self._insert([number for number in part if number not in there])
         if there and not is_first:
-            self._session.journal_inserted()  # by an earlier part, of which this one may change something
+            self._session.journal_inserted()  # this part may update records that an earlier part created
         updates: dict[str, int] = {}
         for number, record_id in there.items():
             if record_id in updates:
@@ -101,7 +101,7 @@ class _BatchWriting:
             self._stand_back(number, IN_THE_WAY)
 
     def _judge(self, rows: Sequence[int]) -> list[int]:
-        """Ask why rows cannot be inserted; those of which nothing is known."""
+        """Ask why rows cannot be inserted and note it. Returns the rows for which no reason was found."""
         if not rows:
             return []
         found = _by_row(self._session.insert_problems(rows))
@@ -114,7 +114,7 @@ class _BatchWriting:
         return [number for number in rows if number not in found]
 
     def _stand_back(self, number: int, why: Failure) -> None:
-        """A row whose record is there already."""
+        """Skip or fail a row whose record exists already, as the import asked."""
         if self._on_conflict == "skip":
             self._outcomes[number] = "s"
         else:
@@ -123,7 +123,7 @@ class _BatchWriting:
     # Records that are there
 
     def _update(self, numbers: dict[str, int]) -> None:
-        """Change records, of which each id's row is given."""
+        """Update records. `numbers` gives the row of each record's id."""
         if not numbers:
             return
         updates = [self._changes(record_id, number) for record_id, number in numbers.items()]
@@ -169,7 +169,7 @@ class _BatchWriting:
         judge: Callable[[list[int]], list[int]],
         again: Callable[[list[int]], None],
     ) -> None:
-        """Rows of which Postgres took none: leave out those whose fault is known, else try the halves."""
+        """Postgres refused these rows. Drop the rows with a known error, or split them in half and retry."""
         left = judge(rows)
         if len(left) < len(rows):
             again(left)
