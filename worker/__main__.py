@@ -1,6 +1,6 @@
 """`python -m worker`: carry out one attempt of one run, named by STOWAGE_RUN_ID and STOWAGE_ATTEMPT.
 
-Exit codes: 0 for an outcome that no other attempt would change (the artifact is there, the run was cancelled or cannot
+Exit codes: 0 for an end that no other attempt would change (the manifest is written, the run was cancelled or cannot
 succeed), 75 (EX_TEMPFAIL of sysexits.h) for one that it may. What happened stands on the run in either case.
 """
 
@@ -15,10 +15,10 @@ from datetime import UTC, datetime
 from types import FrameType
 
 from stowage.basics.errors import CancelledError, ProcessStopped, StowageError
+from stowage.runs.attempt import Attempt
 from stowage.runs.kinds import work_of
-from stowage.runs.lane import Clock, Work, run_attempt
+from stowage.runs.lane import Work, run_attempt
 from stowage.runs.progress import Reporter
-from stowage.runs.record import Run
 from stowage.runs.store import tenant_of
 from stowage.settings import settings
 
@@ -37,10 +37,10 @@ class _Watchdog:
         """`kinds.work_of`, noting whose progress to look at."""
         work = work_of(kind)
 
-        def watched(run: Run, reporter: Reporter, clock: Clock) -> None:
-            self._reporter = reporter
+        def watched(attempt: Attempt) -> None:
+            self._reporter = attempt.reporter
             threading.Thread(target=self._watch, daemon=True, name="watchdog").start()
-            work(run, reporter, clock)
+            work(attempt)
 
         return watched
 

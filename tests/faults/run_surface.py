@@ -19,6 +19,8 @@ import requests
 
 from local.postgres import binaries
 from stowage.aws.table import decode, encode
+from stowage.runs.kinds import KINDS
+from stowage.runs.record import ONE_FILE
 from tests.conftest import ROOT, Api, RunningStack, Signed
 
 type Json = Any
@@ -153,8 +155,8 @@ class Runs:
         return [pid for pid, command, environ in _processes() if schema in command and server in environ]
 
     def bucket(self, run: Json) -> str:
-        """The bucket of its artifact."""
-        return self.stack.resources["ExportsBucket" if run["kind"] == "export" else "BackupsBucket"]
+        """The bucket of its files."""
+        return self.stack.resources[f"{str(KINDS[run['kind']].bucket).capitalize()}Bucket"]
 
     def objects(self, run: Json) -> list[str]:
         """Keys of all objects of a run, in all of its attempts."""
@@ -167,9 +169,11 @@ class Runs:
         return [each["Key"] for each in found]
 
     def body(self, run: Json) -> bytes:
-        """The artifact's bytes."""
-        artifact = run["artifact"]
-        return bytes(self.s3.get_object(Bucket=artifact["bucket"], Key=artifact["key"])["Body"].read())
+        """The bytes of its file."""
+        return self._read(run, file_of(run)["key"])
+
+    def _read(self, run: Json, key: str) -> bytes:
+        return bytes(self.s3.get_object(Bucket=self.bucket(run), Key=key)["Body"].read())
 
     def executions(self, run_id: str, *statuses: str) -> list[str]:
         """Names of its executions in these states, or all."""
@@ -216,19 +220,17 @@ class Runs:
         if record["status"] != "completed":
             eventually(lambda: not self.objects(record), "its objects are gone", 5)
             return
-        artifact = record["artifact"]
-        assert sorted(self.objects(record)) == sorted([artifact["key"], artifact["manifest_key"]])
+        files = [file["key"] for file in record["outcome"]["files"].values()]
+        assert sorted(self.objects(record)) == sorted([*files, manifest_key(record)])
         self._verify(record)
 
     def _verify(self, record: Json) -> None:
-        artifact = record["artifact"]
-        body = self.body(record)
-        manifest = json.loads(
-            self.s3.get_object(Bucket=artifact["bucket"], Key=artifact["manifest_key"])["Body"].read()
-        )
+        manifest = json.loads(self._read(record, manifest_key(record)))
         assert manifest["attempt"] == record["attempt"]
-        assert hashlib.sha256(body).hexdigest() == manifest["sha256"] == artifact["sha256"]
-        assert len(body) == manifest["size_bytes"] == artifact["size_bytes"]
+        for name, file in record["outcome"]["files"].items():
+            body, entry = self._read(record, file["key"]), manifest.get("files", {ONE_FILE: manifest})[name]
+            assert hashlib.sha256(body).hexdigest() == entry["sha256"] == file["sha256"]
+            assert len(body) == entry["size_bytes"] == file["size_bytes"]
 
     # Interfering
 
@@ -294,7 +296,17 @@ class Hold:
 
 def prefix_of(run: Json) -> str:
     """Where all attempts of a run keep their objects."""
-    return f"{run['tenant']}/{'exports' if run['kind'] == 'export' else 'backups'}/{run['id']}/"
+    return f"{run['tenant']}/{KINDS[run['kind']].history}/{run['id']}/"
+
+
+def file_of(run: Json) -> Json:
+    """The file of a run that leaves one, as its record tells it."""
+    return run["outcome"]["files"][ONE_FILE]
+
+
+def manifest_key(run: Json) -> str:
+    """Where the manifest of its last attempt lies."""
+    return f"{prefix_of(run)}{run['attempt']}/manifest.json"
 
 
 def kill(pid: int, number: int = signal.SIGKILL) -> None:

@@ -73,7 +73,7 @@ def test_a_zombie_loses_and_nothing_of_it_remains(runs: Runs, operation: str, co
     held.reached()
     zombie.send_signal(signal.SIGSTOP)
     run = runs.reaches(run_id, "completed")
-    artifact = run["artifact"]
+    outcome = run["outcome"]
 
     zombie.send_signal(signal.SIGCONT)
     zombie.wait(20)
@@ -83,7 +83,7 @@ def test_a_zombie_loses_and_nothing_of_it_remains(runs: Runs, operation: str, co
     runs.tick()
     run = runs.ends(run_id, "completed")
     assert run["attempt"] == 2
-    assert run["artifact"] == artifact
+    assert run["outcome"] == outcome
     assert run["due_at"] == run["expires_at"]
 
 
@@ -99,7 +99,7 @@ def test_a_zombie_in_mid_dump_loses_and_nothing_of_it_remains(runs: Runs, holdin
 
     kill(worker, signal.SIGCONT)
 
-    assert runs.ends(run_id, "completed")["artifact"] == run["artifact"]
+    assert runs.ends(run_id, "completed")["outcome"] == run["outcome"]
 
 
 def test_a_worker_that_hangs_is_noticed_by_the_clock(runs: Runs, holding_dumps: Locking) -> None:

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
 
 from stowage.access.identity import Identity
 from stowage.access.limits import Limit
@@ -14,6 +13,7 @@ from stowage.basics.errors import BadRequestError, ConflictError, GoneError
 from stowage.basics.ids import new_run_id, rfc3339
 from stowage.runs.audit_notes import audit_note
 from stowage.runs.kinds import EXPORT_BACKUP
+from stowage.runs.manifest import bucket_of, read_manifest
 from stowage.runs.record import Run
 from stowage.runs.request import IdempotencyKey, request_run
 from stowage.runs.store import list_history, read_run
@@ -87,9 +87,7 @@ def list_backups(tenant: str, now: datetime, status: str | None, offset: int, li
 
 def read_backup(run: Run, now: datetime) -> BackupDetail:
     """One backup with its manifest, which is null as long as there is no file."""
-    manifest: dict[str, Any] | None = None
-    if run.artifact and not run.is_expired(now):
-        manifest = objects.read_json(run.artifact.bucket, run.artifact.manifest_key)
+    manifest = read_manifest(run) if run.outcome and not run.is_expired(now) else None
     return backup_detail(run, now, manifest)
 
 
@@ -103,16 +101,17 @@ def download_link(run: Run, identity: Identity, source_ip: str, now: datetime) -
 
     ConflictError where there is no file yet, or none came of it; GoneError where it has expired.
     """
-    if run.artifact is None:
+    file, bucket = run.file, bucket_of(run)
+    if file is None or bucket is None:
         raise ConflictError(f"The backup is {run.status}: there is no file.", "not_completed")
     if run.is_expired(now):
         raise GoneError("The backup has expired.", "expired")
     note = audit_note(run, "downloaded", identity.sub, now, {"source_ip": source_ip})
     table.put(note.item)
     return objects.signed_link(
-        run.artifact.bucket,
-        run.artifact.key,
-        file_name=run.artifact.file_name,
-        content_type=run.artifact.content_type,
+        bucket,
+        file.key,
+        file_name=file.file_name,
+        content_type=file.content_type,
         seconds=LINK_SECONDS,
     )

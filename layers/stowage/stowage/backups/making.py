@@ -10,7 +10,7 @@ from stowage.postgres.dumps.pg_dump import Dump, pg_dump_version
 from stowage.postgres.dumps.preflight import must_have_sessions, preflight
 from stowage.postgres.dumps.progress import DumpProgress
 from stowage.postgres.session.connection import DUMP, Connection, child_login, connect
-from stowage.runs.lane import Clock, Product, write_artifact
+from stowage.runs.attempt import Attempt, Product
 from stowage.runs.progress import Reporter
 from stowage.runs.record import Run
 from stowage.settings import settings
@@ -19,12 +19,14 @@ CONTENT_TYPES = {"sql": "application/sql", "tar": "application/x-tar", "custom":
 _LOOK_SECONDS = 0.4
 
 
-def make_backup(run: Run, reporter: Reporter, clock: Clock) -> None:
+def make_backup(attempt: Attempt) -> None:
     """Store the dump and its manifest. RunError, before anything is written, when the dump cannot succeed."""
-    write_artifact(run, open_product(run, reporter), reporter, clock)
+    source = open_dump(attempt.run, attempt.reporter)
+    attempt.store(product_of(attempt.run, source))
+    attempt.finish({"tables": source.contents.table_count})
 
 
-def open_product(run: Run, reporter: Reporter) -> Product:
+def open_dump(run: Run, reporter: Reporter) -> "SnapshotDump":
     """Check that the dump can succeed, then open it. RunError, before anything is written, when it cannot."""
     schema = run.spec["schema"]
     version = pg_dump_version(settings().pg_dump)
@@ -33,13 +35,16 @@ def open_product(run: Run, reporter: Reporter) -> Product:
     try:
         preflight(connection, schema, version)
         must_have_sessions(connection, lambda: connect(run.database, DUMP))
-        source = SnapshotDump(run, connection, version, reporter.moved)
+        return SnapshotDump(run, connection, version, reporter.moved)
     except BaseException:
         connection.close()
         raise
+
+
+def product_of(run: Run, source: "SnapshotDump") -> Product:
+    """The file that a dump becomes."""
     compress = run.spec["compress"]
     return Product(
-        bucket=settings().backups_bucket,
         object_name=run.spec["file_name"],
         file_name=run.spec["file_name"],
         content_type="application/gzip" if compress else CONTENT_TYPES[run.spec["format"]],
@@ -109,7 +114,12 @@ class SnapshotDump:
         self._reading.__exit__(None, None, None)
         self._connection.close()
 
+    @property
+    def contents(self) -> DumpContents:
+        """What the dump holds, once it is whole."""
+        assert self._contents is not None, "asked once it is whole"
+        return self._contents
+
     def describe(self) -> dict[str, Any]:
         """What the manifest tells of the schema."""
-        assert self._contents is not None, "described once it is whole"
-        return {"rows": self._contents.row_count, "contents": self._contents.model_dump()}
+        return {"rows": self.contents.row_count, "contents": self.contents.model_dump()}

@@ -125,20 +125,20 @@ class BackupPage(BaseModel):
 
 def job_result(run: Run, _now: datetime, _link: Callable[[str], str | None]) -> dict[str, Any]:
     """What the job of a backup tells."""
-    artifact = run.artifact
-    assert artifact is not None
+    file = run.file
+    assert file is not None, "there is an outcome"
     return {
         "backup_id": run.id,
-        "file_name": artifact.file_name,
-        "size_bytes": artifact.size_bytes,
-        "sha256": artifact.sha256,
+        "file_name": file.file_name,
+        "size_bytes": file.size_bytes,
+        "sha256": file.sha256,
         "download_path": f"/api/backup/{run.id}/download",
     }
 
 
 def backup(run: Run, now: datetime) -> Backup:
     """A run as a backup."""
-    artifact, expired = run.artifact, run.is_expired(now)
+    file, expired = run.file, run.is_expired(now)
     return Backup(
         id=run.id,
         job_id=run.id,
@@ -148,18 +148,18 @@ def backup(run: Run, now: datetime) -> Backup:
         compressed=run.spec["compress"],
         status="expired" if expired else run.status,
         trigger=run.trigger,
-        size_bytes=artifact.size_bytes if artifact else None,
-        sha256=artifact.sha256 if artifact else None,
+        size_bytes=file.size_bytes if file else None,
+        sha256=file.sha256 if file else None,
         file_name=run.spec["file_name"],
-        storage_key=artifact.key if artifact else None,
-        tables=artifact.tables if artifact else None,
-        rows=artifact.rows if artifact else None,
+        storage_key=file.key if file else None,
+        tables=run.outcome.facts.get("tables") if run.outcome else None,
+        rows=file.rows if file else None,
         duration_ms=run.duration_ms,
         created_at=run.created_at,
         completed_at=run.completed_at,
         expires_at=run.expires_at,
         verification=None,
-        destinations=[Destination(type="s3", status="stored", ref=artifact.key)] if artifact and not expired else [],
+        destinations=[Destination(type="s3", status="stored", ref=file.key)] if file and not expired else [],
     )
 
 

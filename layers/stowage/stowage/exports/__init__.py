@@ -27,7 +27,8 @@ from stowage.exports.records import (
 from stowage.runs.audit_notes import audit_note
 from stowage.runs.change import cancel_run, forget_run, must_own
 from stowage.runs.kinds import EXPORT
-from stowage.runs.record import FINAL, Run
+from stowage.runs.manifest import bucket_of
+from stowage.runs.record import FINAL, ONE_FILE, Run
 from stowage.runs.request import IdempotencyKey, request_run
 from stowage.runs.store import find_run, list_history, read_run, with_progress
 from stowage.settings import settings
@@ -184,15 +185,15 @@ def follow_link(token: str, source_ip: str, now: datetime) -> str:
     """
     link = read_token(token)
     run = find_run(link.tenant, link.run_id)
-    if run is None or run.artifact is None or run.expires_at != link.expires_at:
+    if run is None or run.outcome is None or run.expires_at != link.expires_at:
         raise no_link()
     if run.is_expired(now):
         raise GoneError("The file has expired; export again.", "expired")
     note = audit_note(run, "downloaded", f"link from {source_ip}", now)
     table.put(note.item)
-    file = run.artifact.files[link.file] if link.file else run.artifact
+    file = run.outcome.files[link.file or ONE_FILE]
     return signed_link(
-        run.artifact.bucket,
+        str(bucket_of(run)),
         file.key,
         file_name=file.file_name,
         content_type=file.content_type,

@@ -3,15 +3,14 @@
 from stowage.entities.filters import EVERYTHING, parse_filters
 from stowage.exports.formats import CONTENT_TYPES, EXTENSIONS, open_export
 from stowage.postgres.session.connection import APP, connect
-from stowage.runs.lane import Clock, Product, write_artifact
-from stowage.runs.progress import Reporter
+from stowage.runs.attempt import Attempt, Product
 from stowage.runs.record import Run
-from stowage.settings import settings
 
 
-def make_export(run: Run, reporter: Reporter, clock: Clock) -> None:
+def make_export(attempt: Attempt) -> None:
     """Store the export and its manifest."""
-    write_artifact(run, open_product(run), reporter, clock)
+    attempt.store(open_product(attempt.run))
+    attempt.finish({})
 
 
 def open_product(run: Run) -> Product:
@@ -33,7 +32,6 @@ def open_product(run: Run) -> Product:
         raise
     file_type = EVERYTHING if whole else spec["format"]
     return Product(
-        bucket=settings().exports_bucket,
         object_name=f"export.{EXTENSIONS[file_type]}",
         file_name=spec["filename"],
         content_type=CONTENT_TYPES[file_type],

@@ -106,7 +106,7 @@ def export_record(run: Run, percent: float, base_url: str | None, now: datetime)
         dataType=run.spec["dataType"],
         status=status,
         filename=run.spec["filename"],
-        recordCount=run.artifact.rows if run.artifact else None,
+        recordCount=run.file.rows if run.file else None,
         progress=100 if run.status == "completed" else percent,
         downloadUrl=download_url(run, base_url) if status == "completed" else None,
         expiresAt=run.expires_at,
@@ -125,14 +125,14 @@ def download_url(run: Run, base_url: str | None) -> str | None:
 
 def job_result(run: Run, now: datetime, _link: Callable[[str], str | None]) -> dict[str, Any]:
     """What the job of an export tells."""
-    artifact = run.artifact
-    assert artifact is not None
+    file = run.file
+    assert file is not None, "there is an outcome"
     return {
         "export_id": run.id,
-        "file_name": artifact.file_name,
-        "size_bytes": artifact.size_bytes,
-        "sha256": artifact.sha256,
-        "rows": artifact.rows,
+        "file_name": file.file_name,
+        "size_bytes": file.size_bytes,
+        "sha256": file.sha256,
+        "rows": file.rows,
         "expired": run.is_expired(now),
     }
 

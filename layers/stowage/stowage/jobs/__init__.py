@@ -10,12 +10,12 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel
 
 from stowage.access.links import Link, link_url
-from stowage.aws import objects
 from stowage.aws.table import Item
 from stowage.basics.errors import BadRequestError
 from stowage.basics.ids import is_run_id, rfc3339
 from stowage.runs.keeping import oldest_record
 from stowage.runs.kinds import result_of
+from stowage.runs.manifest import read_manifest
 from stowage.runs.record import ACTIVE_LIST, FINAL, UNFINISHED, Lane, Run, StageMoment
 from stowage.runs.store import newest_runs, stages_of, with_progress
 from stowage.settings import settings
@@ -149,12 +149,12 @@ def job(run: Run, now: datetime, progress: Item | None = None, base_url: str | N
 
 def _progress(run: Run, item: Item | None) -> JobProgress:
     if item is None:
-        artifact = run.artifact
+        left = run.outcome
         return JobProgress(
             stage=run.status,
             percent=100 if run.status == "completed" else 0,
-            bytes=artifact.size_bytes if artifact else 0,
-            rows=(artifact.rows or 0) if artifact else 0,
+            bytes=left.size_bytes if left else 0,
+            rows=(left.rows or 0) if left else 0,
             message=run.error.message if run.error else f"{run.status.capitalize()}.",
         )
     return JobProgress(
@@ -163,7 +163,7 @@ def _progress(run: Run, item: Item | None) -> JobProgress:
 
 
 def _result(run: Run, now: datetime, base_url: str | None) -> dict[str, Any] | None:
-    if run.artifact is None:
+    if run.outcome is None:
         return None
 
     def link(file: str) -> str | None:
@@ -223,9 +223,7 @@ def read_timeline(run: Run, now: datetime) -> Timeline:
         attempts.append(AttemptEntry(n=run.attempt, started_at=run.attempt_started_at, ended_at=None, error=None))
         stages += _entries(stages_of(run, progress), run.attempt)
         cost += _cost(run.lane, run.attempt_started_at, rfc3339(now))
-    manifest = None
-    if run.artifact and not run.is_expired(now):
-        manifest = objects.read_json(run.artifact.bucket, run.artifact.manifest_key)
+    manifest = read_manifest(run) if run.outcome and not run.is_expired(now) else None
     stages.sort(key=lambda entry: entry.at)
     return Timeline(stages=stages, attempts=attempts, manifest=manifest, cost_usd=round(cost, 6))
 
@@ -293,6 +291,6 @@ def _day(day: str, runs: list[Run]) -> Day:
         day=day,
         **outcomes,
         unfinished=sum(run.status in UNFINISHED for run in runs),
-        bytes=sum(run.artifact.size_bytes for run in runs if run.artifact),
+        bytes=sum(run.outcome.size_bytes for run in runs if run.outcome),
         median_ms=round(median(durations)) if durations else None,
     )

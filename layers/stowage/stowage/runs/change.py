@@ -3,12 +3,12 @@
 from datetime import datetime
 
 from stowage.access.identity import Identity
-from stowage.aws import objects, table
+from stowage.aws import table
 from stowage.aws.table import ConditionFailedError, Delete, Update, Write
 from stowage.basics.errors import ConflictError, ForbiddenError, UnavailableError
 from stowage.basics.ids import rfc3339
 from stowage.runs.audit_notes import audit_note
-from stowage.runs.manifest import bucket_of
+from stowage.runs.manifest import take_away
 from stowage.runs.record import FINAL, SWEEP_LIST, Run, StageMoment, cancelled, queue_place, waiting_list
 from stowage.runs.settle import SWEEP_AFTER
 from stowage.runs.store import lives_until, progress_key, read_run
@@ -104,6 +104,7 @@ def retry_run(run: Run, actor: str, now: datetime) -> Run:
                         "error",
                         "not_before",
                         "upload",
+                        "outcome",
                         "artifact",
                         "expires_at",
                         "expired_at",
@@ -133,7 +134,7 @@ def retry_run(run: Run, actor: str, now: datetime) -> Run:
 def forget_run(run: Run, actor: str, now: datetime) -> None:
     """Delete an ended run: its files, then its record. ConditionFailedError when somebody has started it anew."""
     for attempt in range(1, run.attempt + 1):
-        objects.delete_prefix(bucket_of(run), run.prefix(attempt))
+        take_away(run, attempt)
     table.transact(
         [
             Delete(run.pk, run.sk, when={"status": FINAL, "attempt": run.attempt}),

@@ -97,7 +97,7 @@ def _sweep(run: Run, now: datetime) -> None:
     if keeps:
         change_run(run, {"due_at": run.expires_at}, when=expected)
         return
-    if run.artifact is None:
+    if run.outcome is None:
         change_run(run, {}, remove=("due_list", "due_at"), when=expected)
         return
     pk, sk = progress_key(run.id)

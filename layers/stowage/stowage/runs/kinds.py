@@ -52,7 +52,7 @@ class RunKind:
     exclusive: bool
     """Whether its tenant has only one run at a time of all exclusive kinds."""
     work: str
-    """What it does in an attempt: `(run, reporter, clock) -> None`."""
+    """What it does in an attempt: `(attempt) -> None`."""
     estimator: str
     """How large a run will be: `(run) -> Estimate`."""
     result: str

@@ -55,6 +55,11 @@ class Reporter:
         except UnavailableError:
             return  # a busy table ends no dump of hours: the next report tells as much, and whether to stop
 
+    def watch_on(self) -> None:
+        """Report again what was seen last, so that nobody takes the attempt for dead."""
+        bytes_read, rows = self._seen
+        self.watch(bytes_read, 0, rows)
+
     def report(self, stage: str, message: str, *, bytes_read: int = 0, bytes_stored: int = 0, rows: int = 0) -> None:
         """Write the progress now. CancelledError when the run is to stop, FencedError when it is no longer ours."""
         self._last = time.monotonic()

@@ -10,7 +10,7 @@ writes on the condition that it is still the current one.
 from datetime import datetime
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from stowage.access.identity import Role
 from stowage.aws.table import Item
@@ -25,7 +25,7 @@ UNFINISHED: tuple[Status, ...] = ("pending", "running")
 
 
 class Failure(BaseModel):
-    """Why an attempt ended without an artifact."""
+    """Why an attempt did not end well."""
 
     code: str
     message: str
@@ -40,8 +40,8 @@ class StageMoment(BaseModel):
     at: str
 
 
-class Attempt(BaseModel):
-    """One execution that has ended, for the timeline: `outcome` is its own, whatever became of the run."""
+class PastAttempt(BaseModel):
+    """One attempt that has ended, for the timeline: `outcome` is its own, whatever became of the run."""
 
     n: int
     lane: Lane | None = None
@@ -52,35 +52,38 @@ class Attempt(BaseModel):
     stages: list[StageMoment] = Field(default_factory=list)
 
 
-class ArtifactFile(BaseModel):
-    """One of the files that a run left beside each other."""
+ONE_FILE = "file"
+"""The name of the file of a kind that leaves one."""
+
+
+class StoredFile(BaseModel):
+    """A file that a run left, as its manifest has it."""
 
     key: str
     file_name: str
     content_type: str
     size_bytes: int
-    rows: int
+    sha256: str = ""
+    """In hexadecimal; not kept of an import's files by versions before 0.2."""
+    rows: int | None = None
+    """None where they could not be counted."""
 
 
-class Artifact(BaseModel):
-    """The file that a run left, as its manifest has it; the first one where there are several.
+class Outcome(BaseModel):
+    """What a run left: files by name, and facts that its kind knows. A verified manifest tells it.
 
-    `partial`: it tells of a run that did not get to its end (an import that was stopped after some of its rows). `rows`
-    is None where they could not be counted.
+    With a `failure` the run did not come to a good end, and this tells what it did until then, or what it found.
     """
 
-    bucket: str
-    key: str
-    manifest_key: str
-    file_name: str
-    content_type: str
-    size_bytes: int
-    sha256: str
-    rows: int | None
-    tables: int | None = None
-    partial: bool = False
-    files: dict[str, ArtifactFile] = Field(default_factory=dict)
-    outcome: dict[str, Any] = Field(default_factory=dict)
+    files: dict[str, StoredFile] = Field(default_factory=dict)
+    rows: int | None = None
+    facts: dict[str, Any] = Field(default_factory=dict)
+    failure: Failure | None = None
+
+    @property
+    def size_bytes(self) -> int:
+        """The bytes of all files."""
+        return sum(file.size_bytes for file in self.files.values())
 
 
 class Estimate(BaseModel):
@@ -110,7 +113,7 @@ class Run(BaseModel):
     attempt: int = 0
     tries: int = 0
     """Attempts since the run was last started anew; `max_attempts` counts these."""
-    attempts: list[Attempt] = Field(default_factory=list)
+    attempts: list[PastAttempt] = Field(default_factory=list)
     earlier: list[StageMoment] = Field(default_factory=list)
     """How the run ended before it was started anew, and when it was."""
     not_before: str | None = None
@@ -119,11 +122,26 @@ class Run(BaseModel):
     estimate: Estimate | None = None
     upload: dict[str, str] | None = None
     error: Failure | None = None
-    artifact: Artifact | None = None
+    outcome: Outcome | None = None
     cancel_requested: bool = False
     expires_at: str | None = None
     expired_at: str | None = None
     due_list: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_an_older_version(cls, item: Any) -> Any:
+        """Records written before 0.2 have an `artifact`: one file or several, and the facts of imports as `outcome`."""
+        if not isinstance(item, dict) or not (artifact := item.get("artifact")):
+            return item
+        facts = artifact.get("outcome") or {"tables": artifact.get("tables")}
+        outcome = {"files": artifact.get("files") or {ONE_FILE: artifact}, "rows": artifact["rows"], "facts": facts}
+        return {"outcome": outcome, **item}
+
+    @property
+    def file(self) -> StoredFile | None:
+        """The file of a kind that leaves one, once it is there."""
+        return self.outcome.files.get(ONE_FILE) if self.outcome else None
 
     @property
     def pk(self) -> str:
@@ -164,7 +182,7 @@ class Run(BaseModel):
 
 
 def cancelled(run: Run) -> Failure:
-    """Why a run that was cancelled has no artifact."""
+    """Why a run that was cancelled did not end well."""
     return Failure(code="cancelled", message="The run was cancelled.", attempt=run.attempt)
 
 

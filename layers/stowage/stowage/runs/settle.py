@@ -16,13 +16,13 @@ from stowage.runs.audit_notes import audit_note
 from stowage.runs.dispatch import read_leases, release
 from stowage.runs.keeping import expires_at, record_until
 from stowage.runs.kinds import kind_of
-from stowage.runs.manifest import bucket_of, verified_artifact
+from stowage.runs.manifest import bucket_of, take_away, verified_outcome
 from stowage.runs.record import (
     SWEEP_LIST,
     UNFINISHED,
-    Artifact,
-    Attempt,
     Failure,
+    Outcome,
+    PastAttempt,
     Run,
     StageMoment,
     cancelled,
@@ -33,7 +33,7 @@ from stowage.runs.store import find_run, progress_key, stages_of
 from stowage.settings import settings
 
 SWEEP_AFTER = timedelta(minutes=15)
-"""When places of attempts without an artifact are swept a second time: a zombie may have written after the first."""
+"""When places of attempts that left nothing are swept a second time: a zombie may have written after the first."""
 
 _TRIES = 20
 
@@ -55,16 +55,16 @@ def settle(tenant: str, run_id: str, attempt: int, now: datetime, ending: Ending
         if run.due_list == waiting_list(run.database):
             return None
         dropped = run.cancel_requested and not kind_of(run.kind).ends_itself
-        artifact = None if dropped else verified_artifact(bucket_of(run), run)
-        failure = None if artifact and not artifact.partial else _failure(run, ending or Ending())
-        settled = _outcome(run, artifact, failure, stages_of(run), now)
+        outcome = None if dropped else verified_outcome(run)
+        failure = None if outcome and not outcome.failure else _failure(run, outcome, ending or Ending())
+        settled = _settled(run, outcome, failure, stages_of(run), now)
         try:
             table.transact(_writes(run, settled, failure, now))
         except ConditionFailedError:
             continue
         if settled.status == "pending":
             wake_later(run.database, retry_wait(run.tries))
-        if settled.artifact is None:
+        if settled.outcome is None:
             clean_up(run, run.attempt)
         return settled
     raise UnavailableError("The run changes too quickly; try again.", retry_after=1)
@@ -77,28 +77,29 @@ def retry_wait(tries: int) -> int:
 
 def clean_up(run: Run, attempt: int) -> None:
     """Take away everything of an attempt: an unfinished upload, objects."""
-    prefix = run.prefix(attempt)
-    objects.abort_uploads(bucket_of(run), prefix)
-    objects.delete_prefix(bucket_of(run), prefix)
+    bucket = bucket_of(run)
+    if bucket:
+        objects.abort_uploads(bucket, run.prefix(attempt))
+    take_away(run, attempt)
 
 
-def _outcome(
-    run: Run, artifact: Artifact | None, failure: Failure | None, stages: list[StageMoment], now: datetime
+def _settled(
+    run: Run, outcome: Outcome | None, failure: Failure | None, stages: list[StageMoment], now: datetime
 ) -> Run:
     ended = max(rfc3339(now), run.attempt_started_at or "")  # Plan may have begun after this call had
     changes: dict[str, object] = {"error": failure}
-    if artifact:
-        changes |= {"artifact": artifact, "expires_at": expires_at(run, now)}
-    if artifact and not failure:
+    if outcome:
+        changes |= {"outcome": outcome, "expires_at": expires_at(run, now)}
+    if outcome and not failure:
         changes |= {"status": "completed", "completed_at": ended, "error": None}
     elif run.cancel_requested:
         changes |= {"status": "cancelled", "completed_at": ended}
-    elif artifact is None and failure and failure.retryable and run.tries < settings().max_attempts:
+    elif outcome is None and failure and failure.retryable and run.tries < settings().max_attempts:
         changes |= {"status": "pending", "not_before": rfc3339(now + timedelta(seconds=retry_wait(run.tries)))}
     else:
         changes |= {"status": "failed", "completed_at": ended}
     settled = run.model_copy(update=changes)
-    entry = Attempt(
+    entry = PastAttempt(
         n=run.attempt,
         lane=run.lane,
         started_at=run.attempt_started_at,
@@ -110,12 +111,16 @@ def _outcome(
     return settled.model_copy(update={"attempts": [*run.attempts, entry]})
 
 
-def _failure(run: Run, ending: Ending) -> Failure:
-    """Why there is no artifact: what the lane wrote on the run, else what AWS says of the execution."""
+def _failure(run: Run, outcome: Outcome | None, ending: Ending) -> Failure:
+    """Why the attempt did not end well: what the lane wrote on the run, else what the manifest tells, else what AWS
+    says of the execution.
+    """
     if run.cancel_requested:
         return cancelled(run)
     if run.error and run.error.attempt == run.attempt:
         return run.error
+    if outcome and outcome.failure:
+        return outcome.failure
     for sign, code, message in (
         ("States.Timeout", "timed_out", "The run took longer than it may."),
         ("TIMED_OUT", "timed_out", "The run took longer than it may."),
@@ -133,7 +138,7 @@ def _failure(run: Run, ending: Ending) -> Failure:
 
 def _writes(run: Run, settled: Run, failure: Failure | None, now: datetime) -> list[Write]:
     record = settled.model_dump(
-        include={"status", "attempts", "error", "completed_at", "artifact", "expires_at", "not_before"},
+        include={"status", "attempts", "error", "completed_at", "outcome", "expires_at", "not_before"},
         exclude_none=True,
     )
     pk, sk = progress_key(run.id)
@@ -149,16 +154,18 @@ def _writes(run: Run, settled: Run, failure: Failure | None, now: datetime) -> l
         progress["stage"] = settled.status
         progress["message"] = failure.message if failure else "Done."
         after = {"attempts": run.tries, "error": failure.code if failure else None}
-        if settled.artifact:
+        if settled.outcome:
             if settled.status == "completed":
                 progress["percent"] = 100
             progress |= {
-                "rows": settled.artifact.rows,
-                "bytes": settled.artifact.size_bytes,
+                "rows": settled.outcome.rows or 0,
+                "bytes": settled.outcome.size_bytes,
                 "expires_at": settled.expires_at,
             }
             record["ttl"] = progress["ttl"] = record_until(settled, now)
-            after |= {"sha256": settled.artifact.sha256, "size_bytes": settled.artifact.size_bytes}
+            after |= {"size_bytes": settled.outcome.size_bytes} if settled.outcome.files else settled.outcome.facts
+            if settled.file:
+                after["sha256"] = settled.file.sha256
         writes.append(audit_note(run, settled.status, "stowage", now, after))
     expected = {
         "attempt": run.attempt,

@@ -152,7 +152,7 @@ class FileImportSpec(BaseModel):
 
 def job_result(run: Run, now: datetime, link: Callable[[str], str | None]) -> dict[str, Any]:
     """What the job of an import tells: its counts, and links to the files that tell what became of each row."""
-    artifact = run.artifact
-    assert artifact is not None
-    files = {name: link(name) for name in artifact.files}
-    return {"import_id": run.id, **artifact.outcome, "files": files, "expired": run.is_expired(now)}
+    outcome = run.outcome
+    assert outcome is not None, "a job without one has no result"
+    files = {name: link(name) for name in outcome.files}
+    return {"import_id": run.id, **outcome.facts, "files": files, "expired": run.is_expired(now)}

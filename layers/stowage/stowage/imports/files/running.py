@@ -12,9 +12,8 @@ from dataclasses import replace
 from typing import Any
 
 from stowage.aws.stored_files import open_stored
-from stowage.aws.uploads import MultipartUpload
 from stowage.basics.errors import CancelledError, RunError, StowageError
-from stowage.basics.ids import new_operation_id, rfc3339
+from stowage.basics.ids import new_operation_id
 from stowage.entities.declared import ENTITIES
 from stowage.imports.files.preparing import BATCH_BYTES, BATCH_ROWS, Batch, Prepared, Preparer
 from stowage.imports.files.reading import Place, Row, Rows, open_rows
@@ -23,7 +22,6 @@ from stowage.imports.files.results import RESULTS, Result, ResultFile, extension
 from stowage.imports.files.validating import row_types
 from stowage.imports.files.writing import write_batch
 from stowage.pipeline.threads import DaemonThreads
-from stowage.pipeline.transfer import transfer
 from stowage.postgres.edits.file_batches import (
     BatchOutcome,
     ImportSession,
@@ -34,9 +32,8 @@ from stowage.postgres.edits.file_batches import (
 )
 from stowage.postgres.edits.inserts import Author
 from stowage.postgres.session.connection import APP, connect
-from stowage.runs.lane import Clock
-from stowage.runs.manifest import write_manifest
-from stowage.runs.progress import FencedError, Reporter
+from stowage.runs.attempt import Attempt, Product
+from stowage.runs.progress import FencedError
 from stowage.runs.record import Estimate, Run
 from stowage.settings import settings
 
@@ -55,28 +52,30 @@ def estimate_run(run: Run) -> Estimate:
     return Estimate(rows=0, bytes=spec.size * UNPACKED[spec.type])
 
 
-def import_file(run: Run, reporter: Reporter, clock: Clock) -> None:
+def import_file(attempt: Attempt) -> None:
     """Import the file of a run, from where an earlier attempt has come to."""
-    connection = connect(run.database, APP)
+    connection = connect(attempt.run.database, APP)
     try:
-        attempt = _Attempt(run, reporter, clock, connection)
-        stopped = attempt.write_rows()
-        close_import(connection, run.id)
-        attempt.write_results(partial=stopped is not None)
+        work = _Import(attempt, connection)
+        stopped = work.write_rows()
+        close_import(connection, attempt.run.id)
+        work.store_results()
+        work.finish(stopped)
     finally:
         connection.close()
     if stopped:
         raise stopped
 
 
-class _Attempt:
-    """One attempt of one import."""
+class _Import:
+    """What one attempt of one import does."""
 
-    def __init__(self, run: Run, reporter: Reporter, clock: Clock, connection: Any) -> None:
-        self._run, self._reporter, self._clock, self._connection = run, reporter, clock, connection
+    def __init__(self, attempt: Attempt, connection: Any) -> None:
+        self._attempt, self._run, self._connection = attempt, attempt.run, connection
+        run = attempt.run
         self._spec = FileImportSpec.of(run.spec)
         self._entity = ENTITIES[self._spec.entity]
-        now = clock()
+        now = attempt.clock()
         author = Author(run.tenant, self._spec.schema_name, new_operation_id(now), run.requested_by, now)
         begun = begin_import(connection, run.id, run.attempt, author, self._entity, keep_days=KEEP_DAYS)
         if begun is None:
@@ -113,44 +112,24 @@ class _Attempt:
             for prepared in ahead:
                 batch = prepared.batch
                 if batch.rows:
-                    self._session.author = replace(self._session.author, at=self._clock())
+                    self._session.author = replace(self._session.author, at=self._attempt.clock())
                     outcome = write_batch(self._session, entity, spec.on_conflict, prepared)
                     self._progress = _advanced(self._progress, outcome, batch)
-                    self._reporter.watch(batch.read_bytes * UNPACKED[spec.type], 0, self._progress.rows)
+                    self._attempt.reporter.watch(batch.read_bytes * UNPACKED[spec.type], 0, self._progress.rows)
                 if batch.broken:
                     raise batch.broken
 
-    def write_results(self, *, partial: bool) -> None:
-        """Store the three files, then the manifest that lists them."""
-        files = {result: self._store(result) for result in RESULTS}
-        progress, first = self._progress, files["successful"]
-        write_manifest(
-            settings().exports_bucket,
-            self._run,
-            {
-                **first,
-                "created_at": rfc3339(self._clock()),
-                "format": self._spec.type,
-                "partial": partial,
-                "files": files,
-                "outcome": {
-                    "operation_id": progress.operation,
-                    "entity": self._entity.name,
-                    "total": progress.rows,
-                    "succeeded": progress.rows - progress.failed,
-                    "created": progress.created,
-                    "updated": progress.updated,
-                    "skipped": progress.skipped,
-                    "failed": progress.failed,
-                    "blank": self._blank,
-                },
-            },
-        )
+    def store_results(self) -> None:
+        """Store the three files that tell what became of the rows."""
+        for result in RESULTS:
+            source = self._result_file(result)
+            self._attempt.store(self._product(result, source))
+            self._blank += source.blank
 
-    def _store(self, result: Result) -> dict[str, Any]:
+    def _result_file(self, result: Result) -> ResultFile:
         spec, progress = self._spec, self._progress
         needless = result == "failed" and not progress.failed
-        source = ResultFile(
+        return ResultFile(
             result,
             spec,
             self._entity,
@@ -159,46 +138,39 @@ class _Attempt:
             iter(()) if needless else read_outcomes(self._connection, self._run.id),
             Place(progress.position, progress.line),
         )
-        content_type = CONTENT_TYPES[extension(spec)]
-        upload = MultipartUpload(
-            settings().exports_bucket,
-            self._run.prefix(self._run.attempt) + source.name,
-            self._run.id,
-            attempt=self._run.attempt,
-            content_type=content_type,
-            on_created=_found_by_its_prefix,
-        )
-        stored = transfer(source, upload, compress=None, watch=self._watch_results)
-        self._blank += source.blank
-        stem = spec.filename.rpartition(".")[0] or spec.filename
-        return {
-            "file_name": f"{stem}-{source.name}",
-            "key": stored.key,
-            "content_type": content_type,
-            "size_bytes": stored.size_bytes,
-            "sha256": stored.sha256,
-            "crc32": stored.crc32,
-            "source_bytes": stored.source_bytes,
-            "rows": stored.rows,
-        }
 
-    def _watch_results(self, *_: int) -> None:
-        """Stay alive; the rows are written, so a cancel comes too late to change what is told."""
-        try:
-            size = self._spec.size * UNPACKED[self._spec.type]
-            self._reporter.watch(size, 0, self._progress.rows)
-        except FencedError:
-            raise
-        except CancelledError:
-            return
+    def _product(self, result: Result, source: ResultFile) -> Product:
+        spec = self._spec
+        stem = spec.filename.rpartition(".")[0] or spec.filename
+        return Product(
+            name=result,
+            object_name=source.name,
+            file_name=f"{stem}-{source.name}",
+            content_type=CONTENT_TYPES[extension(spec)],
+            source=source,
+            manifest={"format": spec.type},
+        )
+
+    def finish(self, stopped: StowageError | None) -> None:
+        """Write the manifest; `stopped` is what ended the import before its file did."""
+        progress = self._progress
+        succeeded = progress.rows - progress.failed
+        facts = {
+            "operation_id": progress.operation,
+            "entity": self._entity.name,
+            "total": progress.rows,
+            "succeeded": succeeded,
+            "created": progress.created,
+            "updated": progress.updated,
+            "skipped": progress.skipped,
+            "failed": progress.failed,
+            "blank": self._blank,
+        }
+        self._attempt.finish(facts, rows=succeeded, failure=stopped)
 
     def _open(self) -> io.BufferedReader:
         spec = self._spec
         return open_stored(settings().uploads_bucket, spec.key, spec.etag, spec.size)
-
-
-def _found_by_its_prefix(_upload_id: str) -> None:
-    """Whoever cleans up after an attempt lists the uploads in its place."""
 
 
 class _Batches:

@@ -1,0 +1,148 @@
+"""One attempt of one run, as the work of its kind sees it: it stores files one by one, and its manifest ends it.
+
+The commit protocol: create the upload, its id kept on the run → parts → the source is whole → the attempt is still ours
+→ complete → manifest last. The run becomes `completed` afterwards, when `settle` has looked at the manifest.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from typing import Any
+
+from stowage.aws import table
+from stowage.aws.table import ConditionFailedError
+from stowage.aws.uploads import MultipartUpload
+from stowage.basics.errors import CancelledError, StowageError
+from stowage.pipeline.compress import Compressor
+from stowage.pipeline.source import Source
+from stowage.pipeline.transfer import transfer
+from stowage.runs.kinds import kind_of
+from stowage.runs.manifest import bucket_of, write_manifest
+from stowage.runs.progress import FencedError, Reporter
+from stowage.runs.record import ONE_FILE, Run
+
+type Clock = Callable[[], datetime]
+
+
+@dataclass(frozen=True)
+class Product:
+    """One file that an attempt is to store. `name` tells it from the run's other files, where there are several."""
+
+    object_name: str
+    file_name: str
+    content_type: str
+    source: Source
+    compress: Compressor | None = None
+    name: str = ONE_FILE
+    manifest: dict[str, Any] = field(default_factory=dict)
+    describe: Callable[[], dict[str, Any]] = dict
+    """Called once the source is whole: what else the manifest tells of the file (`contents`)."""
+
+
+class Attempt:
+    """An attempt that this process has claimed.
+
+    A run of a kind that ends itself is told to stop while it works; its files and its manifest are stored all the same.
+    """
+
+    def __init__(self, run: Run, reporter: Reporter, clock: Clock) -> None:
+        self.run, self.reporter, self.clock = run, reporter, clock
+        self._stops = not kind_of(run.kind).ends_itself
+        self._files: dict[str, dict[str, Any]] = {}
+        self._uploads: list[MultipartUpload] = []
+
+    def store(self, product: Product) -> None:
+        """Store one file. Raises what ended it, with nothing left but what `settle` takes away."""
+        run, bucket = self.run, bucket_of(self.run)
+        assert bucket is not None, "a kind that leaves files has a bucket"
+        upload = MultipartUpload(
+            bucket,
+            run.prefix(run.attempt) + product.object_name,
+            run.id,
+            attempt=run.attempt,
+            content_type=product.content_type,
+            on_created=lambda upload_id: _keep_upload(run, bucket, upload_id),
+        )
+        source = _Checked(product.source, lambda: self._report("storing", "Storing."))
+        stored = transfer(source, upload, compress=product.compress, watch=self._watch)
+        self._uploads.append(upload)
+        with self._undone_by_errors():
+            entry = asdict(stored) | {"file_name": product.file_name, "content_type": product.content_type}
+            self._files[product.name] = entry | product.manifest | product.describe()
+
+    def finish(self, facts: Mapping[str, Any], *, rows: int | None = None, failure: StowageError | None = None) -> None:
+        """Write the manifest: the files, and facts that the run's record keeps too (a few hundred bytes).
+
+        `rows` are those of the one file where they are not given. With a `failure` the run tells what it did, and does
+        not count as completed.
+        """
+        with self._undone_by_errors():
+            self._report("recording", "Writing the manifest.")
+        # From here on only `settle` takes the files away: whatever we are told, the manifest may be there and believed.
+        ended = {"code": failure.code, "message": failure.message} if failure else None
+        rows = self._files[ONE_FILE]["rows"] if rows is None else rows
+        write_manifest(self.run, self._files, self.clock(), rows=rows, facts=dict(facts), failure=ended)
+
+    def _watch(self, bytes_read: int, bytes_stored: int, rows: int) -> None:
+        if self._stops:
+            self.reporter.watch(bytes_read, bytes_stored, rows)
+        else:
+            self._report_though_cancelled(self.reporter.watch_on)
+
+    def _report(self, stage: str, message: str) -> None:
+        if self._stops:
+            self.reporter.report(stage, message)
+        else:
+            self._report_though_cancelled(lambda: self.reporter.report(stage, message))
+
+    def _report_though_cancelled(self, report: Callable[[], None]) -> None:
+        try:
+            report()
+        except FencedError:
+            raise
+        except CancelledError:
+            return
+
+    @contextmanager
+    def _undone_by_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except BaseException:
+            for upload in self._uploads:
+                upload.abort()
+            raise
+
+
+def _keep_upload(run: Run, bucket: str, upload_id: str) -> None:
+    try:
+        table.update(
+            run.pk,
+            run.sk,
+            {"upload": {"bucket": bucket, "upload_id": upload_id}},
+            when={"attempt": run.attempt, "status": "running"},
+        )
+    except ConditionFailedError:
+        raise FencedError("This attempt is no longer the run's current one.") from None
+
+
+class _Checked:
+    """A source that is whole only while the attempt is still the run's: `check` comes before the object is complete."""
+
+    rows = 0
+
+    def __init__(self, source: Source, check: Callable[[], None]) -> None:
+        self._source, self._check = source, check
+
+    def chunks(self) -> Iterator[bytes]:
+        for chunk in self._source.chunks():
+            self.rows = self._source.rows
+            yield chunk
+
+    def finish(self) -> None:
+        self._source.finish()
+        self.rows = self._source.rows
+        self._check()
+
+    def close(self) -> None:
+        self._source.close()
