@@ -7,9 +7,8 @@ from stowage.runs.settle import Ending, settle_execution
 
 
 @step
-def app(given: StepInput, now: datetime) -> dict[str, str | None]:
-    """Answer the run's state after its attempt: it may turn out complete, when only the lane's end was lost."""
+def app(given: StepInput, now: datetime) -> dict[str, str]:
+    """Answer the states of the execution's runs by id: one may turn out complete, when only the lane's end was lost."""
     failure = given.failure or {}
     ending = Ending(failure.get("Error", ""), failure.get("Cause", ""))
-    run = settle_execution(given.tenant, given.run_id, given.attempt, given.execution, now, ending)
-    return {"status": run.status if run else None}
+    return settle_execution(given.execution, given.member, now, ending)

@@ -7,7 +7,6 @@ from stowage.runs.settle import settle_execution
 
 
 @step
-def app(given: StepInput, now: datetime) -> dict[str, str | None]:
-    """Answer the run's state after its attempt."""
-    run = settle_execution(given.tenant, given.run_id, given.attempt, given.execution, now)
-    return {"status": run.status if run else None}
+def app(given: StepInput, now: datetime) -> dict[str, str]:
+    """Answer the states of the execution's runs by id."""
+    return settle_execution(given.execution, given.member, now)

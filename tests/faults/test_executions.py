@@ -89,6 +89,44 @@ def test_a_second_execution_of_an_attempt_has_no_say_over_it(runs: Runs, holding
     assert runs.ends(run_id, "completed")["attempt"] == 1
 
 
+def test_an_execution_that_ends_settles_every_run_it_speaks_for(runs: Runs) -> None:
+    """And the runs' earlier executions have no say any more, nor does one that cannot be found hold up the others."""
+    held = [runs.hold("ecs", "RunTask", delay=5) for _ in range(2)]
+    run_ids = [runs.backup("globex"), runs.backup("initech")]
+    for each in held:
+        each.reached()
+    name = f"batch-{uuid.uuid4()}"
+    members = [{"tenant": runs.record(each)["tenant"], "run_id": each, "attempt": 1} for each in run_ids]
+    unknown = {"tenant": "globex", "run_id": str(uuid.uuid4()), "attempt": 1}
+    item = {"pk": f"EXECUTION#{name}", "sk": "MEMBERS", "members": [unknown, *members]}
+    runs.dynamodb.put_item(TableName=runs.table, Item={key: encode(value) for key, value in item.items()})
+    for each in run_ids:
+        runs.change(each, execution=name)
+    detail = {"status": "TIMED_OUT", "name": name, "input": json.dumps(unknown), "cause": None}
+
+    runs.invoke("OnExecutionEndedFunction", {"detail": detail})
+
+    assert [len(runs.record(each)["attempts"]) for each in run_ids] == [1, 1]
+    for each in run_ids:
+        run = runs.ends(each, "completed")
+        assert (run["attempt"], run["execution"]) == (2, f"{each}-2")
+        assert run["attempts"][0]["error"] == "The run took longer than it may."
+
+
+@pytest.mark.parametrize("lost", ["execution", "members"])
+def test_a_run_that_the_version_before_had_launched_comes_to_its_end(runs: Runs, lost: str) -> None:
+    """Its record does not name its execution, and nothing else tells for whom the execution speaks."""
+    held = runs.hold("ecs", "RunTask", delay=1)
+    run_id = runs.backup()
+    held.reached()
+    key = {"pk": encode(f"EXECUTION#{run_id}-1"), "sk": encode("MEMBERS")}
+    runs.dynamodb.delete_item(TableName=runs.table, Key=key)
+    if lost == "execution":
+        runs.change(run_id, execution=None)
+
+    assert runs.ends(run_id, "completed")["attempt"] == 1
+
+
 def change_of(run: Json) -> Json:
     """A run's creation as the stream tells it."""
     asked = run | {"status": "pending", "attempt": 0, "tries": 0, "due_list": waiting_list(run["database"])}

@@ -141,6 +141,16 @@ def test_a_record_of_the_version_before_tells_the_same(kind: str) -> None:
     )
 
 
+def test_a_backup_whose_rows_could_not_be_counted_is_kept_as_one() -> None:
+    told = manifest("export_backup") | {"rows": None}
+    stored = outcome_of(told).model_dump(exclude_none=True)
+    run = Run.model_validate(record("export_backup", outcome=stored))
+    assert run.outcome is not None
+    assert run.file is not None
+    assert (run.outcome.rows, run.file.rows) == (None, None)
+    assert result_of("export_backup")(run, NOW, link) == RESULTS["export_backup"]
+
+
 def test_a_run_has_no_outcome_before_it_has_ended() -> None:
     run = Run.model_validate(record("export", status="running"))
     assert (run.outcome, run.file) == (None, None)

@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from stowage.entry.telemetry import logger
+from stowage.runs.executions import Member
 
 
 class StepInput(BaseModel):
@@ -17,6 +18,11 @@ class StepInput(BaseModel):
     attempt: int
     execution: str
     failure: dict[str, str] | None = None
+
+    @property
+    def member(self) -> Member:
+        """The attempt."""
+        return Member(self.tenant, self.run_id, self.attempt)
 
 
 type Step = Callable[[StepInput, datetime], dict[str, Any] | None]

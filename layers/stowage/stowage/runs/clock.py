@@ -15,7 +15,8 @@ from stowage.aws.table import ConditionFailedError, Update
 from stowage.basics.ids import rfc3339
 from stowage.notes import touch_old_notes
 from stowage.runs.audit_notes import audit_note
-from stowage.runs.dispatch import dispatch, free_lost_leases, start_attempt
+from stowage.runs.dispatch import dispatch, free_lost_leases
+from stowage.runs.executions import start_attempt
 from stowage.runs.record import ACTIVE_LIST, SWEEP_LIST, Run
 from stowage.runs.settle import Ending, clean_up, settle
 from stowage.runs.store import change_run, progress_key, read_progress
@@ -64,14 +65,15 @@ def tick(now: datetime) -> dict[str, int]:
 
 def _look_after(run: Run, now: datetime) -> None:
     """See whether the attempt's execution still lives, and the run still moves."""
-    status = execution_status(run.execution_name)
+    assert run.execution is not None, "what is launched has one"
+    status = execution_status(run.execution)
     if status is None:
         start_attempt(run)
     elif status != "RUNNING":
         settle(run.tenant, run.id, run.attempt, now, Ending(error=status))
         return
     elif _stale(run, now) or run.cancel_requested:
-        stop_execution(run.execution_name, "The run was cancelled." if run.cancel_requested else "No progress.")
+        stop_execution(run.execution, "The run was cancelled." if run.cancel_requested else "No progress.")
     change_run(
         run,
         {"due_at": rfc3339(now + LOOK_AGAIN)},

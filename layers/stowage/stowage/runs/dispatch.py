@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from stowage.aws import table
-from stowage.aws.executions import start_execution
 from stowage.aws.table import ABSENT, ConditionFailedError, Update, Write
 from stowage.basics.ids import rfc3339
+from stowage.runs.executions import member_of, name_of, start_attempt, write_members
 from stowage.runs.kinds import kind_of
 from stowage.runs.record import ACTIVE_LIST, UNFINISHED, Run, waiting_list
 from stowage.settings import settings
@@ -22,7 +22,7 @@ LAUNCH_GRACE = timedelta(seconds=60)
 
 _TRIES = 6
 _MOST_AT_ONCE = 40
-"""Runs launched by one transaction; DynamoDB takes 100 writes."""
+"""Runs launched by one transaction, two writes each; DynamoDB takes 100."""
 
 
 @dataclass(frozen=True)
@@ -138,30 +138,29 @@ def dispatch(database: str, now: datetime, just_written: Iterable[Run] = ()) -> 
         )[:_MOST_AT_ONCE]
         if not chosen:
             return launched
+        started = [_started(run) for run in chosen]
         try:
             table.transact(
-                [leases.write([*leases.held, *map(lease_of, chosen)]), *(_launch(run, now) for run in chosen)]
+                [
+                    leases.write([*leases.held, *map(lease_of, chosen)]),
+                    *(_launch(run, now) for run in started),
+                    *(write_members(str(run.execution), [member_of(run)], now) for run in started),
+                ]
             )
         except ConditionFailedError as error:
             unavailable |= {chosen[place - 1].id for place in error.failed if place > 0}
             continue
         failures: list[Exception] = []
-        for run in chosen:
-            run.attempt += 1
+        for run in started:
             try:
                 start_attempt(run)
             except Exception as error:
                 failures.append(error)
         if failures:
             raise ExceptionGroup("Not every launched run could be started; the clock starts the rest.", failures)
-        launched += chosen
+        launched += started
         unavailable |= {run.id for run in chosen}
     return launched
-
-
-def start_attempt(run: Run) -> None:
-    """Start the execution of a run's current attempt; once only, however often it is called."""
-    start_execution(run.execution_name, {"tenant": run.tenant, "run_id": run.id, "attempt": run.attempt})
 
 
 def release(leases: Leases, run_id: str) -> Write | None:
@@ -194,16 +193,23 @@ def _waiting(database: str, just_written: Iterable[Run]) -> list[Run]:
     return [*indexed, *(run for run in just_written if run.id not in known)]
 
 
+def _started(run: Run) -> Run:
+    """A waiting run, with its next attempt."""
+    attempt = run.attempt + 1
+    return run.model_copy(update={"attempt": attempt, "tries": run.tries + 1, "execution": name_of(run, attempt)})
+
+
 def _launch(run: Run, now: datetime) -> Update:
     return Update(
         run.pk,
         run.sk,
         {
-            "attempt": run.attempt + 1,
-            "tries": run.tries + 1,
+            "attempt": run.attempt,
+            "execution": run.execution,
+            "tries": run.tries,
             "due_list": ACTIVE_LIST,
             "due_at": rfc3339(now + LAUNCH_GRACE),
         },
         remove=("attempt_started_at",),
-        when={"status": "pending", "attempt": run.attempt, "due_list": waiting_list(run.database)},
+        when={"status": "pending", "attempt": run.attempt - 1, "due_list": waiting_list(run.database)},
     )

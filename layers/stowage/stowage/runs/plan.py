@@ -60,7 +60,7 @@ def lane_of(run: Run, estimate: Estimate, inline_max_bytes: int) -> Lane:
 
 def _start(run: Run, attempt: int, execution: str, now: datetime) -> Run:
     """Mark the attempt as running; again without harm, as a step may be delivered twice."""
-    if run.attempt != attempt or execution != run.execution_name:
+    if run.attempt != attempt or execution != run.execution:
         raise CancelledError("This execution is not the run's current attempt.")
     started = {
         "status": "running",

@@ -27,8 +27,8 @@ def react(changes: list[tuple[Item | None, Item | None]], now: datetime) -> dict
         elif run.status in FINAL and before and before.get("status") in UNFINISHED:
             waiting.setdefault(run.database, [])
         # The clock stops one that should end itself and does not.
-        if run.cancel_requested and run.status in UNFINISHED and not kind_of(run.kind).ends_itself:
-            stop_execution(run.execution_name, "The run was cancelled.")
+        if run.cancel_requested and run.execution and run.status in UNFINISHED and not kind_of(run.kind).ends_itself:
+            stop_execution(run.execution, "The run was cancelled.")
             stopped += 1
     launched = sum(len(dispatch(database, now, runs)) for database, runs in waiting.items())
     return {"launched": launched, "stopped": stopped}

@@ -4,7 +4,7 @@
        ↑________|  another attempt, after a wait
 
 `attempt` is the fencing number: it grows with every execution that is started, and whoever writes for an attempt
-writes on the condition that it is still the current one.
+writes on the condition that it is still the current one. `execution` names what carries it out.
 """
 
 from datetime import datetime
@@ -111,6 +111,8 @@ class Run(BaseModel):
     started_at: str | None = None
     completed_at: str | None = None
     attempt: int = 0
+    execution: str | None = None
+    """The execution that carries out the current attempt, perhaps beside those of other runs."""
     tries: int = 0
     """Attempts since the run was last started anew; `max_attempts` counts these."""
     attempts: list[PastAttempt] = Field(default_factory=list)
@@ -131,12 +133,18 @@ class Run(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _of_an_older_version(cls, item: Any) -> Any:
-        """Records written before 0.2 have an `artifact`: one file or several, and the facts of imports as `outcome`."""
-        if not isinstance(item, dict) or not (artifact := item.get("artifact")):
+        """Before 0.2 an execution was called `{id}-{attempt}`, which the record did not hold. What a run left was an
+        `artifact`: the fields of its one file, or `files`, and the facts of imports as `outcome`.
+        """
+        if not isinstance(item, dict):
             return item
-        facts = artifact.get("outcome") or {"tables": artifact.get("tables")}
-        outcome = {"files": artifact.get("files") or {ONE_FILE: artifact}, "rows": artifact["rows"], "facts": facts}
-        return {"outcome": outcome, **item}
+        if item.get("attempt") and not item.get("execution"):
+            item = {**item, "execution": f"{item['id']}-{item['attempt']}"}
+        if (artifact := item.get("artifact")) and not item.get("outcome"):
+            files = artifact.get("files") or {ONE_FILE: artifact}
+            facts = artifact.get("outcome") or {"tables": artifact.get("tables")}
+            item = {**item, "outcome": {"files": files, "rows": artifact.get("rows"), "facts": facts}}
+        return item
 
     @property
     def file(self) -> StoredFile | None:
@@ -152,11 +160,6 @@ class Run(BaseModel):
     def sk(self) -> str:
         """The sort key of the record."""
         return f"RUN#{self.id}"
-
-    @property
-    def execution_name(self) -> str:
-        """The name of the current attempt's execution: unique for ever, as a closed name is for 90 days."""
-        return f"{self.id}-{self.attempt}"
 
     @property
     def file_role(self) -> Role:

@@ -14,6 +14,7 @@ from stowage.basics.errors import UnavailableError
 from stowage.basics.ids import rfc3339
 from stowage.runs.audit_notes import audit_note
 from stowage.runs.dispatch import read_leases, release
+from stowage.runs.executions import Member, members_of
 from stowage.runs.keeping import expires_at, record_until
 from stowage.runs.kinds import kind_of
 from stowage.runs.manifest import bucket_of, take_away, verified_outcome
@@ -46,13 +47,17 @@ class Ending:
     cause: str = ""
 
 
-def settle(tenant: str, run_id: str, attempt: int, now: datetime, ending: Ending | None = None) -> Run | None:
-    """End an attempt. Returns the run as it is then, or None when it was not for us to end."""
+def settle(
+    tenant: str, run_id: str, attempt: int, now: datetime, ending: Ending | None = None, *, execution: str | None = None
+) -> Run | None:
+    """End an attempt; `execution` is the one that says so, None where the clock does. Returns the run as it is then, or
+    None when it was not for us to end.
+    """
     for _ in range(_TRIES):
         run = find_run(tenant, run_id)
         if run is None or run.attempt != attempt or run.status not in UNFINISHED:
             return None
-        if run.due_list == waiting_list(run.database):
+        if run.due_list == waiting_list(run.database) or execution not in (None, run.execution):
             return None
         dropped = run.cancel_requested and not kind_of(run.kind).ends_itself
         outcome = None if dropped else verified_outcome(run)
@@ -179,10 +184,22 @@ def _writes(run: Run, settled: Run, failure: Failure | None, now: datetime) -> l
     return [*writes, freed] if freed else writes
 
 
-def settle_execution(
-    tenant: str, run_id: str, attempt: int, execution: str, now: datetime, ending: Ending | None = None
-) -> Run | None:
-    """`settle`, for an execution that speaks for its attempt: one of another name, started by hand, has no say."""
-    if execution != f"{run_id}-{attempt}":
-        return None
-    return settle(tenant, run_id, attempt, now, ending)
+def settle_execution(execution: str, given: Member, now: datetime, ending: Ending | None = None) -> dict[str, str]:
+    """`settle` each attempt for which an execution speaks; the states of those runs by id.
+
+    `given` is the attempt that the execution's input names: executions started before 0.2 are known by it alone. An
+    execution that is not a run's own, started by hand, has no say over it. A run that cannot be settled holds up no
+    other.
+    """
+    settled: dict[str, str] = {}
+    failures: list[Exception] = []
+    for member in members_of(execution) or [given]:
+        try:
+            run = settle(member.tenant, member.run_id, member.attempt, now, ending, execution=execution)
+        except Exception as error:
+            failures.append(error)
+        else:
+            settled |= {run.id: run.status} if run else {}
+    if failures:
+        raise failures[0] if len(failures) == 1 else ExceptionGroup("Not every run could be settled.", failures)
+    return settled
