@@ -1,6 +1,6 @@
 # Every command sets up what it needs first; only a changed lock file makes it do so again.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test bench check format build lock clean
+.PHONY: help setup demo up test bench check format openapi build lock clean
 unexport PYTHONDONTWRITEBYTECODE
 
 PYTHON := .venv/bin/python
@@ -43,6 +43,9 @@ check: $(READY) $(SAM_READY) ## Format, lint, types, template.
 format: $(READY) ## Format the code.
 	@$(PYTHON) -m ruff check --select I --fix --quiet $(CODE)
 	@$(PYTHON) -m ruff format $(CODE)
+
+openapi: $(READY) ## Write the API's document from the template and the handlers.
+	@$(PYTHON) -m local.openapi
 
 build: $(READY) $(SAM_READY) ## Build what `sam deploy` uploads, without a container.
 	@$(WITH_SAM) build

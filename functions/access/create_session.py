@@ -6,10 +6,9 @@ from pydantic import BaseModel
 
 from stowage.access.identity import Role
 from stowage.basics.ids import rfc3339
+from stowage.entry.answers import Answer
 from stowage.entry.auth import COOKIE, identify
 from stowage.entry.http import Body, Visitor, http_app, json_response
-
-app = http_app(None)
 
 
 class SessionRequest(Body):
@@ -25,6 +24,9 @@ class Session(BaseModel):
     role: Role
     tenants: list[str]
     expiresAt: str
+
+
+app = http_app(None, answers=(Answer(200, Session, ("Set-Cookie",)),), refuses=(401,))
 
 
 @app.post("/api/session")

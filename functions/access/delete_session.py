@@ -3,10 +3,11 @@
 from aws_lambda_powertools.event_handler import Response
 from aws_lambda_powertools.shared.cookies import Cookie, SameSite
 
+from stowage.entry.answers import Answer
 from stowage.entry.auth import COOKIE
 from stowage.entry.http import http_app
 
-app = http_app(None)
+app = http_app(None, answers=(Answer(204, None, ("Set-Cookie",)),))
 
 
 @app.delete("/api/session")

@@ -15,7 +15,7 @@ class TenantEntry(BaseModel):
     name: str
 
 
-class Answer(BaseModel):
+class TenantList(BaseModel):
     """The envelope of the v1 routes."""
 
     success: bool
@@ -23,6 +23,6 @@ class Answer(BaseModel):
 
 
 @app.get("/api/v1/tenants")
-def list_tenants(caller: Caller) -> Answer:
+def list_tenants(caller: Caller) -> TenantList:
     """List the tenants that the token names and that exist."""
-    return Answer(success=True, data=[TenantEntry(id=t.id, slug=t.slug, name=t.name) for t in caller.tenants()])
+    return TenantList(success=True, data=[TenantEntry(id=t.id, slug=t.slug, name=t.name) for t in caller.tenants()])

@@ -5,9 +5,15 @@ from aws_lambda_powertools.event_handler import Response
 from stowage import backups
 from stowage.backups.limits import limits_of
 from stowage.backups.records import BackupCreated, BackupRequest
+from stowage.entry.answers import Answer
 from stowage.entry.http import Caller, Data, http_app, json_response
 
-app = http_app("admin", limits=lambda caller: limits_of(caller.source_ip))
+app = http_app(
+    "admin",
+    limits=lambda caller: limits_of(caller.source_ip),
+    answers=(Answer(202, Data[BackupCreated], ("Location", "Retry-After")),),
+    reads=("X-Tenant-Id", "Idempotency-Key"),
+)
 
 
 @app.post("/api/backup/export")

@@ -3,10 +3,11 @@
 from aws_lambda_powertools.event_handler import Response
 
 from stowage import backups
+from stowage.entry.answers import Answer
 from stowage.entry.http import Caller, Id, http_app
 from stowage.runs.store import tenant_of
 
-app = http_app("admin")
+app = http_app("admin", answers=(Answer(302, None, ("Location", "Cache-Control")),), refuses=(409, 410))
 
 
 @app.get("/api/backup/<backup_id>/download")

@@ -4,7 +4,7 @@ from stowage.backups.estimating import BackupEstimate, estimate_backup
 from stowage.backups.records import BackupRequest
 from stowage.entry.http import Caller, Data, http_app
 
-app = http_app("admin")
+app = http_app("admin", refuses=(409,), reads=("X-Tenant-Id",))
 
 
 @app.post("/api/backup/estimate")

@@ -8,7 +8,7 @@ from stowage import backups
 from stowage.backups.records import BackupPage
 from stowage.entry.http import Caller, WholeNumber, http_app
 
-app = http_app()
+app = http_app(reads=("X-Tenant-Id",))
 
 
 @app.get("/api/backup")

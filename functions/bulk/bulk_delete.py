@@ -4,9 +4,15 @@ from aws_lambda_powertools.event_handler import Response
 
 from stowage import bulk
 from stowage.bulk.requests import DeleteRequest
+from stowage.bulk.results import BulkOperationResult
+from stowage.entry.answers import Answer
 from stowage.entry.http import Caller, http_app
 
-app = http_app("operator")
+app = http_app(
+    "operator",
+    answers=(Answer(200, BulkOperationResult), Answer(207, BulkOperationResult)),
+    reads=("Idempotency-Key",),
+)
 
 
 @app.post("/api/guilds/<guild_id>/bulk/delete")

@@ -3,10 +3,11 @@
 from aws_lambda_powertools.event_handler import Response
 
 from stowage import exports
+from stowage.entry.answers import Answer
 from stowage.entry.http import Caller, Id, http_app, json_response
 from stowage.exports.records import ExportRecord
 
-app = http_app("operator")
+app = http_app("operator", answers=(Answer(202, ExportRecord),), refuses=(409,))
 
 
 @app.post("/api/guilds/<guild_id>/exports/<export_id>/cancel")

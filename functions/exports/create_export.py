@@ -4,10 +4,16 @@ from aws_lambda_powertools.event_handler import Response
 
 from stowage import exports
 from stowage.basics.ids import encode_id
+from stowage.entry.answers import Answer
 from stowage.entry.http import Caller, http_app, json_response
 from stowage.exports.records import CreatedExport, ExportRequest
 
-app = http_app("operator", limits=lambda caller: exports.limits_of(caller.tenant_id, caller.sub))
+app = http_app(
+    "operator",
+    limits=lambda caller: exports.limits_of(caller.tenant_id, caller.sub),
+    answers=(Answer(202, CreatedExport, ("Location", "Retry-After")),),
+    reads=("Idempotency-Key",),
+)
 
 
 @app.post("/api/guilds/<guild_id>/exports")

@@ -5,10 +5,10 @@ from pydantic import BaseModel
 from stowage import exports
 from stowage.entry.http import Caller, Id, http_app
 
-app = http_app("operator")
+app = http_app("operator", refuses=(409,))
 
 
-class Deleted(BaseModel):
+class DeletedExport(BaseModel):
     """What was deleted."""
 
     success: bool
@@ -16,6 +16,8 @@ class Deleted(BaseModel):
 
 
 @app.delete("/api/guilds/<guild_id>/exports/<export_id>")
-def delete_export(caller: Caller, export_id: Id) -> Deleted:
+def delete_export(caller: Caller, export_id: Id) -> DeletedExport:
     """Delete an ended export; its links die with it."""
-    return Deleted(success=True, id=exports.delete_export(caller.tenant_id, caller.identity, export_id, caller.now))
+    return DeletedExport(
+        success=True, id=exports.delete_export(caller.tenant_id, caller.identity, export_id, caller.now)
+    )

@@ -3,9 +3,10 @@
 from aws_lambda_powertools.event_handler import Response
 
 from stowage import exports
+from stowage.entry.answers import Answer
 from stowage.entry.http import Visitor, http_app
 
-app = http_app(None)
+app = http_app(None, answers=(Answer(302, None, ("Location", "Cache-Control")),), refuses=(410,))
 
 
 @app.get("/api/downloads/<token>")

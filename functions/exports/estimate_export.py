@@ -4,7 +4,7 @@ from stowage.entry.http import Caller, http_app
 from stowage.exports.estimating import ExportEstimate, estimate_export
 from stowage.exports.records import ExportRequest
 
-app = http_app("operator")
+app = http_app("operator", refuses=(409,))
 
 
 @app.post("/api/guilds/<guild_id>/exports/estimate")

@@ -5,6 +5,7 @@ from typing import Annotated
 from aws_lambda_powertools.event_handler import Response
 from aws_lambda_powertools.event_handler.openapi.params import Query
 
+from stowage.entry.answers import Answer
 from stowage.entry.http import Caller, Id, WholeNumber, http_app
 from stowage.exports.progress import (
     ExportProgress,
@@ -16,7 +17,15 @@ from stowage.exports.progress import (
     wait_for_change,
 )
 
-app = http_app()
+app = http_app(
+    answers=(
+        Answer(200, ExportProgress, ("ETag", "Cache-Control")),
+        Answer(200, str, ("Cache-Control",), "text/event-stream"),
+        Answer(204),
+        Answer(304, None, ("ETag", "Cache-Control")),
+    ),
+    reads=("If-None-Match", "Last-Event-ID"),
+)
 
 
 @app.get("/api/guilds/<guild_id>/exports/<export_id>/progress")

@@ -3,11 +3,15 @@
 from aws_lambda_powertools.event_handler import Response
 
 from stowage.entities.declared import entity_at
+from stowage.entry.answers import Answer
 from stowage.entry.http import Caller, RawBody, http_app
 from stowage.imports.items import import_items
 from stowage.records.requests import WriteRequest
+from stowage.records.shapes import RecordImport, RecordImportAnswer
 
-app = http_app("operator")
+app = http_app(
+    "operator", answers=(Answer(201, RecordImportAnswer),), reads=("X-Tenant-Id", "Idempotency-Key"), body=RecordImport
+)
 
 
 @app.post("/api/v1/import/<entity>")

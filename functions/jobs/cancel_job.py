@@ -3,11 +3,12 @@
 from aws_lambda_powertools.event_handler import Response
 
 from stowage import jobs
+from stowage.entry.answers import Answer
 from stowage.entry.http import Caller, Data, Id, http_app, json_response
 from stowage.runs.change import cancel_run, must_own
 from stowage.runs.store import read_run, tenant_of
 
-app = http_app("operator")
+app = http_app("operator", answers=(Answer(202, Data[jobs.Job]),), refuses=(409,))
 
 
 @app.post("/api/jobs/<job_id>/cancel")

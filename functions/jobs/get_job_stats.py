@@ -7,7 +7,7 @@ from aws_lambda_powertools.event_handler.openapi.params import Query
 from stowage import jobs
 from stowage.entry.http import Caller, Data, WholeNumber, http_app
 
-app = http_app()
+app = http_app(reads=("X-Tenant-Id",))
 
 
 @app.get("/api/jobs/stats")

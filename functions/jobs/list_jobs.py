@@ -8,10 +8,10 @@ from pydantic import BaseModel
 from stowage import jobs
 from stowage.entry.http import Caller, WholeNumber, http_app
 
-app = http_app()
+app = http_app(reads=("X-Tenant-Id",))
 
 
-class Answer(BaseModel):
+class JobPage(BaseModel):
     """A page of jobs; `next_cursor` is null on the last."""
 
     data: list[jobs.Job]
@@ -27,7 +27,7 @@ def list_jobs(
     since: jobs.Since | None = None,
     cursor: str | None = None,
     limit: Annotated[WholeNumber, Query(ge=1, le=100)] = 20,
-) -> Answer:
+) -> JobPage:
     """Show a page of runs of one tenant, or of all that the caller may see."""
     found, next_cursor = jobs.list_jobs(
         caller.tenant_ids(project_id),
@@ -39,4 +39,4 @@ def list_jobs(
         limit=limit,
         base_url=caller.base_url if caller.identity.may("operator") else None,
     )
-    return Answer(data=found, next_cursor=next_cursor)
+    return JobPage(data=found, next_cursor=next_cursor)

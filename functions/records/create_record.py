@@ -4,11 +4,18 @@ from aws_lambda_powertools.event_handler import Response
 
 from stowage import records
 from stowage.entities.declared import entity_at
+from stowage.entry.answers import Answer
 from stowage.entry.http import Caller, RawBody, http_app
 from stowage.records.answers import data_of, etag, id_of
 from stowage.records.requests import WriteRequest
+from stowage.records.shapes import NewRecord, RecordAnswer
 
-app = http_app("operator")
+app = http_app(
+    "operator",
+    answers=(Answer(201, RecordAnswer, ("Location", "ETag")),),
+    reads=("X-Tenant-Id", "Idempotency-Key"),
+    body=NewRecord,
+)
 
 
 @app.post("/api/v1/<entity>")

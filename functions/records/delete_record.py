@@ -8,7 +8,7 @@ from stowage.entities.declared import entity_at
 from stowage.entry.http import Caller, http_app
 from stowage.records.deleting import delete_record
 
-app = http_app("operator")
+app = http_app("operator", refuses=(409,), reads=("X-Tenant-Id", "If-Match"))
 
 
 class DeletedId(BaseModel):
@@ -17,7 +17,7 @@ class DeletedId(BaseModel):
     id: str
 
 
-class Deleted(BaseModel):
+class DeletedRecord(BaseModel):
     """A record is in the trash."""
 
     success: bool = True
@@ -25,9 +25,9 @@ class Deleted(BaseModel):
 
 
 @app.delete("/api/v1/<entity>/<id>")
-def delete(caller: Caller, entity: str, id: str) -> Deleted:
+def delete(caller: Caller, entity: str, id: str) -> DeletedRecord:
     """Delete a record if it still is what `If-Match` says; what belongs to it goes along."""
     declared = entity_at(entity)
     raw = records.clean_id(id)
     delete_record(caller.tenant_named(None), declared, raw, caller.sub, caller.now, caller.headers.get("if-match"))
-    return Deleted(data=DeletedId(id=encode_id(raw)))
+    return DeletedRecord(data=DeletedId(id=encode_id(raw)))

@@ -3,10 +3,16 @@
 from aws_lambda_powertools.event_handler import Response
 
 from stowage.entities.declared import entity_at
+from stowage.entry.answers import Answer
 from stowage.entry.http import Caller, http_app
 from stowage.records.deleting import RecordIds, bulk_delete
+from stowage.records.shapes import DeletedRecordsAnswer
 
-app = http_app("operator")
+app = http_app(
+    "operator",
+    answers=(Answer(200, DeletedRecordsAnswer), Answer(207, DeletedRecordsAnswer)),
+    reads=("X-Tenant-Id", "Idempotency-Key"),
+)
 
 
 @app.post("/api/v1/bulk/<entity>/delete")

@@ -4,10 +4,19 @@ from aws_lambda_powertools.event_handler import Response
 
 from stowage import records
 from stowage.entities.declared import entity_at
+from stowage.entry.answers import Answer
 from stowage.entry.http import Caller, http_app
 from stowage.records.answers import envelope, etag, is_known
+from stowage.records.shapes import RecordAnswer
 
-app = http_app()
+app = http_app(
+    answers=(
+        Answer(200, RecordAnswer, ("ETag", "Cache-Control")),
+        Answer(304, None, ("ETag", "Cache-Control")),
+    ),
+    refuses=(413,),
+    reads=("X-Tenant-Id", "If-None-Match"),
+)
 
 
 @app.get("/api/v1/<entity>/<id>")

@@ -4,11 +4,19 @@ from aws_lambda_powertools.event_handler import Response
 
 from stowage import records
 from stowage.entities.declared import entity_at
+from stowage.entry.answers import Answer
 from stowage.entry.http import Caller, RawBody, http_app
 from stowage.records.answers import envelope, etag
 from stowage.records.requests import WriteRequest
+from stowage.records.shapes import ChangedRecord, RecordAnswer
 
-app = http_app("operator")
+app = http_app(
+    "operator",
+    answers=(Answer(200, RecordAnswer, ("ETag",)),),
+    refuses=(409,),
+    reads=("X-Tenant-Id", "If-Match"),
+    body=ChangedRecord,
+)
 
 
 @app.patch("/api/v1/<entity>/<id>")

@@ -4,10 +4,17 @@ from aws_lambda_powertools.event_handler import Response
 
 from stowage import records
 from stowage.entities.declared import entity_at
+from stowage.entry.answers import Answer
 from stowage.entry.http import Caller, RawBody, http_app
 from stowage.records.requests import WriteRequest
+from stowage.records.shapes import RecordUpdates, RecordUpdatesAnswer
 
-app = http_app("operator")
+app = http_app(
+    "operator",
+    answers=(Answer(200, RecordUpdatesAnswer), Answer(207, RecordUpdatesAnswer)),
+    reads=("X-Tenant-Id", "Idempotency-Key"),
+    body=RecordUpdates,
+)
 
 
 @app.patch("/api/v1/bulk/<entity>")

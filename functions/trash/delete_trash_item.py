@@ -10,10 +10,10 @@ from stowage.entry.http import Caller, http_app
 from stowage.trash.deleting import delete_item
 from stowage.trash.items import ItemId
 
-app = http_app("admin")
+app = http_app("admin", refuses=(409, 410))
 
 
-class Deleted(BaseModel):
+class PurgedItem(BaseModel):
     """What was deleted."""
 
     success: bool
@@ -23,7 +23,7 @@ class Deleted(BaseModel):
 @app.delete("/api/guilds/<guild_id>/trash/<item_id>")
 def delete_trash_item(
     caller: Caller, item_id: ItemId, data_type: Annotated[str | None, Query(alias="dataType")] = None
-) -> Deleted:
+) -> PurgedItem:
     """Delete a record of the trash for good, with what went along."""
     deleted = delete_item(caller.tenant, caller.sub, item_id, data_type, caller.now)
-    return Deleted(success=True, id=encode_id(deleted))
+    return PurgedItem(success=True, id=encode_id(deleted))

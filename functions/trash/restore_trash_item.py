@@ -5,11 +5,12 @@ from typing import Annotated
 from aws_lambda_powertools.event_handler import Response
 from aws_lambda_powertools.event_handler.openapi.params import Body
 
+from stowage.entry.answers import Answer
 from stowage.entry.http import Caller, http_app
-from stowage.trash.items import ItemId, RestoreRequest
+from stowage.trash.items import ItemId, RestoredItem, RestoreRequest
 from stowage.trash.restoring import restore_item
 
-app = http_app("operator")
+app = http_app("operator", answers=(Answer(200, RestoredItem),), refuses=(410,), reads=("Idempotency-Key",))
 
 
 @app.post("/api/guilds/<guild_id>/trash/<item_id>")

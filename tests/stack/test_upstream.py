@@ -21,8 +21,8 @@ import jwt
 import pytest
 
 from local.configuration import ACCOUNT, REGION
-from service.refuse_unknown_route import ROUTES
 from stowage.basics.ids import is_emitted
+from stowage.entry.routes import ROUTES
 from tests.conftest import Api, LocalStack, RunningStack, free_ports, make_home
 from tests.stack.backend import BASE, JSON, Answer, Backend, Headers, Raw, Received, Stream, silence
 from tests.stack.open_front import open_front
@@ -30,7 +30,7 @@ from tests.stack.route_surface import completed_export, ended_job, start_backup
 
 type Json = Any
 MOUNTS = ("/api/guilds/", "/api/v1/guilds/")
-LINES = [line for line in ROUTES.split("\n") if line]
+LINES = [*ROUTES]
 DASHBOARD = [line for line in LINES if line.split()[1].startswith(MOUNTS)]
 """Every route of the dashboards: tests/structure holds this list against the template."""
 CHANGING = [line for line in DASHBOARD if not line.startswith("GET ")]

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from service.refuse_unknown_route import ROUTES
 from stowage.entry.step import StepInput
 from tests.structure.deployed_template import functions, source
 from tests.structure.fresh_python import run_python
@@ -116,20 +115,10 @@ def test_a_steps_sample_event_is_what_the_state_machine_gives(path: Path) -> Non
     assert given.execution == f"{given.run_id}-{given.attempt}"
 
 
-def test_the_list_of_routes_for_404_and_405_is_the_templates() -> None:
-    listed = [line for line in ROUTES.split("\n") if line]
-    known = {route for function in ROUTED for route in routes_of(function)}
-    missing, left_over = sorted(known - set(listed)), sorted(set(listed) - known)
-    assert not missing, "add to functions/service/refuse_unknown_route.py:\n" + "\n".join(missing)
-    assert not left_over, "take out of functions/service/refuse_unknown_route.py:\n" + "\n".join(left_over)
-    assert len(listed) == len(set(listed))
-
-
 @pytest.mark.parametrize("path", handler_files(), ids=relative)
 def test_a_handler_file_is_short_and_says_what_it_answers(path: Path) -> None:
     text = path.read_text()
-    table = ROUTES.count("\n") if path.stem == "refuse_unknown_route" else 0
-    assert FEWEST_LINES <= len(text.splitlines()) - table <= MOST_LINES
+    assert FEWEST_LINES <= len(text.splitlines()) <= MOST_LINES
     assert ast.get_docstring(ast.parse(text))
 
 

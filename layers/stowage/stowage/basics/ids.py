@@ -11,6 +11,8 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from datetime import UTC, datetime
 from uuid import UUID
 
+LONGEST_ID_BYTES = 1000
+"""Of a record made through the API, raw."""
 _PLAIN = re.compile(r"(?!\.{1,2}\Z)[A-Za-z0-9._-]+")
 
 

@@ -42,6 +42,7 @@ from stowage.basics.errors import (
     UnsupportedTypeError,
 )
 from stowage.basics.ids import decode_id, is_emitted
+from stowage.entry.answers import Answer, Description, Refusal
 from stowage.entry.auth import identify, token_for_backend, token_of
 from stowage.entry.telemetry import logger
 from stowage.settings import settings
@@ -170,7 +171,9 @@ type Limits = Callable[[CallerContext], list[Limit]]
 class Operation(APIGatewayHttpResolver):
     """One operation behind one or more routes; `role` None lets everybody in."""
 
-    def __init__(self, role: Role | None, *, open_query: bool = False, limits: Limits | None = None) -> None:
+    def __init__(
+        self, role: Role | None, description: Description, *, open_query: bool = False, limits: Limits | None = None
+    ) -> None:
         super().__init__(
             enable_validation=True,
             response_validation_error_http_code=500,
@@ -178,6 +181,7 @@ class Operation(APIGatewayHttpResolver):
             json_body_deserializer=_read_json,
         )
         self.role = role
+        self.description = description
         self.open_query = open_query
         self.limits = limits
         # Powertools answers these two itself, in a shape of its own, unless somebody else does.
@@ -246,13 +250,23 @@ class Operation(APIGatewayHttpResolver):
             )
 
 
-def http_app(role: Role | None = "viewer", *, open_query: bool = False, limits: Limits | None = None) -> Operation:
+def http_app(
+    role: Role | None = "viewer",
+    *,
+    open_query: bool = False,
+    limits: Limits | None = None,
+    answers: tuple[Answer, ...] = (),
+    refuses: tuple[int, ...] = (),
+    reads: tuple[str, ...] = (),
+    body: Any = None,
+    query: dict[str, Any] | None = None,
+) -> Operation:
     """A handler for one operation that callers of this role or a higher one may use; None: everybody, unknown.
 
     `open_query`: the operation reads the query (`Query`) and refuses what it does not know itself. `limits`: the rate
-    limits that its answers tell of.
+    limits that its answers tell of. The others describe the operation (`Description`).
     """
-    return Operation(role, open_query=open_query, limits=limits)
+    return Operation(role, Description(answers, refuses, reads, body, query), open_query=open_query, limits=limits)
 
 
 def _current_caller(request: Request) -> CallerContext:
@@ -488,7 +502,7 @@ def error_answer(error: Exception, request_id: str) -> dict[str, Any]:
 
 
 def _refusal(error: StowageError, status: int, request_id: str) -> dict[str, Any]:
-    body: dict[str, Any] = {
+    body: Refusal = {
         "success": False,
         "error": _shortened(error.message),
         "message": _shortened(error.message),

@@ -14,14 +14,13 @@ from pydantic import AfterValidator, ConfigDict, StringConstraints, TypeAdapter,
 from pydantic import Field as Constraint
 from pydantic.fields import FieldInfo
 
-from stowage.basics.ids import decode_id
+from stowage.basics.ids import LONGEST_ID_BYTES, decode_id
 from stowage.basics.moments import Moment
 from stowage.entities.declaration import Entity
 
 MOST_ITEMS = 10_000
 KEPT_BY_US = ("createdAt", "updatedAt", "deletedAt", "deletedBy", "purgeAt", "deletedOperation", "deletedWith")
 """Fields that no client writes."""
-LONGEST_ID_BYTES = 1000
 
 type Item = dict[str, Any]
 """The fields of a record that were given, by the names of their columns, ids raw."""
