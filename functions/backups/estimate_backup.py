@@ -10,4 +10,4 @@ app = http_app("admin", refuses=(409,), reads=("X-Tenant-Id",))
 @app.post("/api/backup/estimate")
 def estimate(caller: Caller, request: BackupRequest) -> Data[BackupEstimate]:
     """Read the catalog, without starting anything."""
-    return Data(data=estimate_backup(caller.tenant_named(request.project_id), request))
+    return Data(data=estimate_backup(caller.tenant_named(request.project_id), caller.identity, request))

@@ -7,6 +7,7 @@ from stowage.bulk.requests import DeleteRequest
 from stowage.bulk.results import BulkOperationResult
 from stowage.entry.answers import Answer
 from stowage.entry.http import Caller, http_app
+from stowage.postgres.session.edit import Edit
 
 app = http_app(
     "operator",
@@ -18,5 +19,5 @@ app = http_app(
 @app.post("/api/guilds/<guild_id>/bulk/delete")
 def bulk_delete(caller: Caller, request: DeleteRequest) -> Response[str]:
     """Delete up to 10,000 accounts or posts, with a result for each; an account's posts go along."""
-    answer = bulk.bulk_delete(caller.tenant, caller.sub, request, caller.now, caller.idempotency_key)
+    answer = bulk.bulk_delete(Edit.by(caller, caller.tenant), request)
     return Response(answer.status, "application/json", answer.body)

@@ -7,6 +7,7 @@ from stowage.bulk.requests import ReassignRequest
 from stowage.bulk.results import BulkOperationResult
 from stowage.entry.answers import Answer
 from stowage.entry.http import Caller, http_app
+from stowage.postgres.session.edit import Edit
 
 app = http_app(
     "operator",
@@ -18,5 +19,5 @@ app = http_app(
 @app.post("/api/guilds/<guild_id>/bulk/reassign")
 def bulk_reassign(caller: Caller, request: ReassignRequest) -> Response[str]:
     """Give up to 10,000 accounts a brand and one of its groups, or none, with a result for each."""
-    answer = bulk.bulk_reassign(caller.tenant, caller.sub, request, caller.now, caller.idempotency_key)
+    answer = bulk.bulk_reassign(Edit.by(caller, caller.tenant), request)
     return Response(answer.status, "application/json", answer.body)

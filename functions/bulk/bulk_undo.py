@@ -7,6 +7,7 @@ from stowage.bulk.requests import UndoRequest
 from stowage.bulk.results import BulkOperationResult
 from stowage.entry.answers import Answer
 from stowage.entry.http import Caller, http_app
+from stowage.postgres.session.edit import Edit
 
 app = http_app(
     "operator",
@@ -18,5 +19,5 @@ app = http_app(
 @app.post("/api/guilds/<guild_id>/bulk/undo")
 def bulk_undo(caller: Caller, request: UndoRequest) -> Response[str]:
     """Put back what the operation changed, but for what was edited since; once."""
-    answer = bulk.bulk_undo(caller.tenant, caller.sub, request, caller.now, caller.idempotency_key)
+    answer = bulk.bulk_undo(Edit.by(caller, caller.tenant), request)
     return Response(answer.status, "application/json", answer.body)

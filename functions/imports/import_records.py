@@ -6,7 +6,7 @@ from stowage.entities.declared import entity_at
 from stowage.entry.answers import Answer
 from stowage.entry.http import Caller, RawBody, http_app
 from stowage.imports.items import import_items
-from stowage.records.requests import WriteRequest
+from stowage.postgres.session.edit import Edit
 from stowage.records.shapes import RecordImport, RecordImportAnswer
 
 app = http_app(
@@ -18,7 +18,5 @@ app = http_app(
 def import_records(caller: Caller, entity: str, body: RawBody) -> Response[str]:
     """Save the items of the body in one transaction."""
     declared = entity_at(entity)
-    tenant = caller.tenant_named(None)
-    request = WriteRequest(tenant, caller.sub, caller.now, body, f"POST import/{entity}", caller.idempotency_key)
-    answer = import_items(request, declared)
+    answer = import_items(Edit.by(caller, caller.tenant_named(None)), declared, body)
     return Response(answer.status, "application/json", answer.body)

@@ -6,8 +6,8 @@ from stowage import records
 from stowage.entities.declared import entity_at
 from stowage.entry.answers import Answer
 from stowage.entry.http import Caller, RawBody, http_app
+from stowage.postgres.session.edit import Edit
 from stowage.records.answers import data_of, etag, id_of
-from stowage.records.requests import WriteRequest
 from stowage.records.shapes import NewRecord, RecordAnswer
 
 app = http_app(
@@ -22,9 +22,7 @@ app = http_app(
 def create_record(caller: Caller, entity: str, body: RawBody) -> Response[str]:
     """Make one record; its id may be given."""
     declared = entity_at(entity)
-    tenant = caller.tenant_named(None)
-    request = WriteRequest(tenant, caller.sub, caller.now, body, f"POST {entity}", caller.idempotency_key)
-    answer = records.create_record(request, declared)
+    answer = records.create_record(Edit.by(caller, caller.tenant_named(None)), declared, body)
     record = data_of(answer.body)
     headers = {"Location": f"/api/v1/{entity}/{id_of(record)}", "ETag": etag(record)}
     return Response(answer.status, "application/json", answer.body, headers)

@@ -6,6 +6,7 @@ from stowage import records
 from stowage.basics.ids import encode_id
 from stowage.entities.declared import entity_at
 from stowage.entry.http import Caller, http_app
+from stowage.postgres.session.edit import Edit
 from stowage.records.deleting import delete_record
 
 app = http_app("operator", refuses=(409,), reads=("X-Tenant-Id", "If-Match"))
@@ -29,5 +30,5 @@ def delete(caller: Caller, entity: str, id: str) -> DeletedRecord:
     """Delete a record if it still is what `If-Match` says; what belongs to it goes along."""
     declared = entity_at(entity)
     raw = records.clean_id(id)
-    delete_record(caller.tenant_named(None), declared, raw, caller.sub, caller.now, caller.headers.get("if-match"))
+    delete_record(Edit.by(caller, caller.tenant_named(None)), declared, raw, caller.headers.get("if-match"))
     return DeletedRecord(data=DeletedId(id=encode_id(raw)))

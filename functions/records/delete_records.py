@@ -5,6 +5,7 @@ from aws_lambda_powertools.event_handler import Response
 from stowage.entities.declared import entity_at
 from stowage.entry.answers import Answer
 from stowage.entry.http import Caller, http_app
+from stowage.postgres.session.edit import Edit
 from stowage.records.deleting import RecordIds, bulk_delete
 from stowage.records.shapes import DeletedRecordsAnswer
 
@@ -19,6 +20,5 @@ app = http_app(
 def delete_records(caller: Caller, entity: str, request: RecordIds) -> Response[str]:
     """Delete what can be deleted and tell of each what could not."""
     declared = entity_at(entity)
-    tenant = caller.tenant_named(None)
-    answer = bulk_delete(tenant, declared, request, caller.sub, caller.now, caller.idempotency_key)
+    answer = bulk_delete(Edit.by(caller, caller.tenant_named(None)), declared, request)
     return Response(answer.status, "application/json", answer.body)

@@ -6,8 +6,8 @@ from stowage import records
 from stowage.entities.declared import entity_at
 from stowage.entry.answers import Answer
 from stowage.entry.http import Caller, RawBody, http_app
+from stowage.postgres.session.edit import Edit
 from stowage.records.answers import envelope, etag
-from stowage.records.requests import WriteRequest
 from stowage.records.shapes import ChangedRecord, RecordAnswer
 
 app = http_app(
@@ -23,6 +23,6 @@ app = http_app(
 def update_record(caller: Caller, entity: str, id: str, body: RawBody) -> Response[str]:
     """Change the fields that the body names, if the record still is what `If-Match` says."""
     declared = entity_at(entity)
-    request = WriteRequest(caller.tenant_named(None), caller.sub, caller.now, body, f"PATCH {entity}")
-    record = records.change_record(request, declared, records.clean_id(id), caller.headers.get("if-match"))
+    edit, if_match = Edit.by(caller, caller.tenant_named(None)), caller.headers.get("if-match")
+    record = records.change_record(edit, declared, records.clean_id(id), body, if_match)
     return Response(200, "application/json", envelope(record), {"ETag": etag(record)})

@@ -6,7 +6,7 @@ from stowage import records
 from stowage.entities.declared import entity_at
 from stowage.entry.answers import Answer
 from stowage.entry.http import Caller, RawBody, http_app
-from stowage.records.requests import WriteRequest
+from stowage.postgres.session.edit import Edit
 from stowage.records.shapes import RecordUpdates, RecordUpdatesAnswer
 
 app = http_app(
@@ -21,7 +21,5 @@ app = http_app(
 def update_records(caller: Caller, entity: str, body: RawBody) -> Response[str]:
     """Change what can be changed and tell of each what could not."""
     declared = entity_at(entity)
-    tenant = caller.tenant_named(None)
-    request = WriteRequest(tenant, caller.sub, caller.now, body, f"PATCH bulk/{entity}", caller.idempotency_key)
-    answer = records.change_records(request, declared)
+    answer = records.change_records(Edit.by(caller, caller.tenant_named(None)), declared, body)
     return Response(answer.status, "application/json", answer.body)

@@ -7,6 +7,7 @@ from pydantic import BaseModel
 
 from stowage.basics.ids import encode_id
 from stowage.entry.http import Caller, http_app
+from stowage.postgres.session.edit import Edit
 from stowage.trash.deleting import delete_item
 from stowage.trash.items import ItemId
 
@@ -25,5 +26,5 @@ def delete_trash_item(
     caller: Caller, item_id: ItemId, data_type: Annotated[str | None, Query(alias="dataType")] = None
 ) -> PurgedItem:
     """Delete a record of the trash for good, with what went along."""
-    deleted = delete_item(caller.tenant, caller.sub, item_id, data_type, caller.now)
+    deleted = delete_item(Edit.by(caller, caller.tenant), item_id, data_type)
     return PurgedItem(success=True, id=encode_id(deleted))

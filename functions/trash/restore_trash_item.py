@@ -7,6 +7,7 @@ from aws_lambda_powertools.event_handler.openapi.params import Body
 
 from stowage.entry.answers import Answer
 from stowage.entry.http import Caller, http_app
+from stowage.postgres.session.edit import Edit
 from stowage.trash.items import ItemId, RestoredItem, RestoreRequest
 from stowage.trash.restoring import restore_item
 
@@ -19,7 +20,5 @@ def restore_trash_item(
     caller: Caller, item_id: ItemId, request: Annotated[RestoreRequest | None, Body()] = None
 ) -> Response[str]:
     """Restore a record with what went along; `rename` where its name is taken by now."""
-    answer = restore_item(
-        caller.tenant, caller.sub, item_id, request or RestoreRequest(), caller.now, caller.idempotency_key
-    )
+    answer = restore_item(Edit.by(caller, caller.tenant), item_id, request or RestoreRequest())
     return Response(answer.status, "application/json", answer.body)

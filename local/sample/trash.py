@@ -5,6 +5,7 @@ differ from one load to another.
 """
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import psycopg
 from psycopg import sql
@@ -47,7 +48,7 @@ def fill_trash(connection: psycopg.Connection, tenant: str) -> None:
         operation, at = f"op_sample_{entity}", today - timedelta(days=days)
         given = {"at": at, "purge_at": at + _KEPT, "actor": _ACTOR, "operation": operation}
         changes = [
-            Change(operation, table, row_id, "deleted", before, after, _ACTOR, at)
+            Change(operation, table, row_id, "deleted", _changed(before, after), after, _ACTOR, at)
             for table, chosen in choices
             for row_id, before, after in connection.execute(
                 _DELETE.format(table=sql.Identifier(table), chosen=chosen), given
@@ -58,6 +59,10 @@ def fill_trash(connection: psycopg.Connection, tenant: str) -> None:
             summary = {"kind": "delete", "total": total, "succeeded": total, "failed": 0}
             changes.insert(0, Change(operation, entity, operation, "operation", None, summary, _ACTOR, at))
             _journal(connection, tenant, changes)
+
+
+def _changed(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
+    return {column: value for column, value in before.items() if after[column] != value}
 
 
 def _journal(connection: psycopg.Connection, tenant: str, changes: list[Change]) -> None:

@@ -242,15 +242,15 @@ def through_a_proxy(office: Office, monkeypatch: pytest.MonkeyPatch) -> Iterator
 def test_a_commit_whose_answer_is_lost_is_told_by_the_repeated_request(
     office: Office, through_a_proxy: CuttingProxy
 ) -> None:
-    request, now = DeleteRequest(ids=["a", "nobody"], dataType="accounts"), datetime.now(UTC)
+    request, edit = DeleteRequest(ids=["a", "nobody"], dataType="accounts"), office.edit(datetime.now(UTC), "once")
     through_a_proxy.cutting = True
     with pytest.raises(UnavailableError) as caught:
-        bulk_delete(office.tenant, "me", request, now, "once")
+        bulk_delete(edit, request)
     assert caught.value.code == "outcome_unknown"
     assert office.live("accounts") == {"b"}, "it was made all the same"
 
     through_a_proxy.cutting = False
-    again = bulk_delete(office.tenant, "me", request, now, "once")
+    again = bulk_delete(edit, request)
     assert again.status == 207
     assert '"id":"a","status":"success"' in again.body, "the kept answer, not `already_deleted`"
     assert len(office.journal(again.body[16:].partition('"')[0])) == 3

@@ -8,6 +8,7 @@ from typing import Any
 import psycopg
 from psycopg.rows import dict_row
 
+from stowage.entities.declared import ENTITIES
 from tests.stack.office import Office
 
 _STEPS = {
@@ -71,12 +72,26 @@ def _as_time(column: str, value: Any) -> Any:
     return datetime.fromisoformat(value) if column.endswith("_at") and value is not None else value
 
 
+def holds_what_it_should(entry: Entry) -> None:
+    """Behind a change stands the whole record, before it what changed and nothing else; a purge blanks both."""
+    before, after = entry["before"] or {}, entry["after"] or {}
+    if entry["type"] not in ("created", "updated", "deleted", "restored") or "$sha256" in before | after:
+        return
+    assert after.keys() >= {field.column for field in ENTITIES[entry["entity"]].fields}, entry
+    assert after.keys() >= before.keys(), entry
+    assert bool(before) == (entry["type"] != "created"), entry
+    assert not [column for column, value in before.items() if after[column] == value], entry
+
+
 def adds_up(office: Office) -> None:
     """The journal has no gap, each entry follows from those before, and the records are as it says."""
     assert office.is_gapless()
     with psycopg.connect(office.app_url, autocommit=True, row_factory=dict_row) as connection:
-        entries = connection.execute("SELECT * FROM stowage.changes WHERE tenant = %s ORDER BY seq", (office.id,))
-        story = read_story(entries)
+        query = "SELECT * FROM stowage.changes WHERE tenant = %s ORDER BY seq"
+        entries = connection.execute(query, (office.id,)).fetchall()
+    for entry in entries:
+        holds_what_it_should(entry)
+    story = read_story(entries)
     rows = {(table, row_id): row for table in ("accounts", "posts") for row_id, row in office.rows(table).items()}
     for key, told in story.items():
         row = rows.get(key)

@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 from unittest import mock
 from uuid import uuid4
@@ -13,9 +14,11 @@ import jwt
 import psycopg
 from psycopg import sql
 
+from stowage.access.identity import Role
 from stowage.aws.clients import dynamodb
 from stowage.postgres.schema.migrations import create_tenant
 from stowage.postgres.session.connection import _kept
+from stowage.postgres.session.edit import Edit
 from stowage.settings import settings
 from stowage.tenants import Tenant
 from tests.conftest import Api, RunningStack
@@ -130,6 +133,10 @@ class Office:
     def tenant(self) -> Tenant:
         """The tenant as the use cases know it."""
         return Tenant(self.id, self.id, "An office")
+
+    def edit(self, at: datetime, key: str | None = None, role: Role = "admin") -> Edit:
+        """An operation of the test's own, for use cases that are called in this process."""
+        return Edit(self.tenant, "me", role, at, key)
 
     def close(self) -> None:
         for api in self.callers:

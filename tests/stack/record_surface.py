@@ -16,6 +16,7 @@ from psycopg.rows import dict_row
 
 from local.sample.rows import Sizes
 from local.sample.tenants import SampleTenant, is_registered, make
+from stowage.aws.clients import dynamodb
 from stowage.postgres.session.connection import _kept
 from stowage.settings import settings
 from stowage.tenants import Tenant
@@ -140,14 +141,21 @@ def in_this_process(stack: RunningStack) -> Iterator[Tenant]:
         "STOWAGE_EXPORTS_BUCKET": resources["ExportsBucket"],
         "STOWAGE_BACKUPS_BUCKET": resources["BackupsBucket"],
         "STOWAGE_DATABASE_URL": stack.database_url.replace("//stowage_master@", "//"),
+        "AWS_ENDPOINT_URL": stack.aws_url,
+        "AWS_ACCESS_KEY_ID": "local",
+        "AWS_SECRET_ACCESS_KEY": "local",
+        "AWS_DEFAULT_REGION": "us-east-1",
     }
     settings.cache_clear()
+    dynamodb.cache_clear()
     try:
         yield Tenant(SLUG, SLUG, "Records")
     finally:
         for connection in _kept.values():
             connection.close()
         _kept.clear()
+        dynamodb().close()
+        dynamodb.cache_clear()
         os.environ.clear()
         os.environ.update(before)
         settings.cache_clear()

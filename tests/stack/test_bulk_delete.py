@@ -8,7 +8,7 @@ import requests
 
 from stowage.basics.ids import encode_id
 from tests.conftest import RunningStack
-from tests.stack.office import Office, codes, open_office, refusal
+from tests.stack.office import TRASH, Office, codes, open_office, refusal
 
 URL = "https://x.example/p/1?a=b&c=%2F#d"
 
@@ -53,6 +53,9 @@ def test_the_journal_has_an_entry_for_each_record_and_one_for_the_operation(offi
         ("accounts", "operation"),
     ]
     assert entries[0]["before"] == dict.fromkeys(("deleted_at", "deleted_by", "purge_at", "deleted_operation"))
+    assert entries[1]["before"] == dict.fromkeys(TRASH)
+    assert entries[0]["after"] == office.rows("accounts")["a"], "the whole record, and that it is in the trash"
+    assert entries[1]["after"] == office.rows("posts")["p"]
     assert {entry["actor"] for entry in entries} == {f"operator@{office.id}"}
     assert entries[2]["after"] == {
         "kind": "delete",

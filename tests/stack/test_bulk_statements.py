@@ -15,17 +15,15 @@ import psycopg
 import pytest
 from pydantic_core import to_json
 
-from stowage.basics.ids import new_operation_id
 from stowage.bulk import bulk_delete, bulk_reassign, bulk_undo
 from stowage.bulk.requests import DeleteRequest, ReassignRequest, UndoRequest
 from stowage.entities.declared import ENTITIES
 from stowage.imports.items import import_items
 from stowage.postgres.edits.deletes import delete_records
-from stowage.postgres.edits.locks import Outcome, Stamp
+from stowage.postgres.edits.locks import Outcome
 from stowage.postgres.session.idempotency import KeptAnswer
 from stowage.records import change_records, deleting
 from stowage.records.deleting import RecordIds
-from stowage.records.requests import WriteRequest
 from tests.stack.office import Json, Office, codes, in_process
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -75,30 +73,29 @@ class Counting:
 
     def reassign(self, ids: list[str], key: str, status: int = 200) -> Json:
         request = ReassignRequest(ids=ids, targetBrandId="brd_2", targetGroupId="grp_2")
-        return self.note("reassign", partial(bulk_reassign, self.office.tenant, "me", request, NOW, key), status)
+        return self.note("reassign", partial(bulk_reassign, self.office.edit(NOW, key), request), status)
 
     def delete(self, entity: Literal["accounts", "posts"], ids: list[str], status: int = 200) -> Json:
         request = DeleteRequest(ids=ids, dataType=entity)
-        work = partial(bulk_delete, self.office.tenant, "me", request, NOW, None)
+        work = partial(bulk_delete, self.office.edit(NOW), request)
         return self.note(f"delete {entity}", work, status)
 
     def delete_records(self, entity: str, ids: list[str], status: int = 200) -> Json:
         request, declared = RecordIds(ids=ids), ENTITIES[entity]
-        work = partial(deleting.bulk_delete, self.office.tenant, declared, request, "me", NOW, None)
+        work = partial(deleting.bulk_delete, self.office.edit(NOW), declared, request)
         return self.note(f"delete {entity}", work, status)
 
     def update(self, updates: list[Json], status: int = 200) -> Json:
-        request = WriteRequest(self.office.tenant, "me", NOW, to_json({"updates": updates}), "PATCH bulk/accounts")
-        return self.note("update", partial(change_records, request, ENTITIES["accounts"]), status)
+        body = to_json({"updates": updates})
+        return self.note("update", partial(change_records, self.office.edit(NOW), ENTITIES["accounts"], body), status)
 
     def make(self, items: list[Json]) -> Json:
         body = to_json({"items": items})
-        request = WriteRequest(self.office.tenant, "me", NOW, body, "POST import/accounts")
-        return self.note("import", partial(import_items, request, ENTITIES["accounts"]), 201)
+        return self.note("import", partial(import_items, self.office.edit(NOW), ENTITIES["accounts"], body), 201)
 
     def undo(self, what: str, done: Json, status: int = 200) -> Json:
         request = UndoRequest(operationId=done["operationId"])
-        return self.note(f"undo {what}", partial(bulk_undo, self.office.tenant, "me", request, NOW, None), status)
+        return self.note(f"undo {what}", partial(bulk_undo, self.office.edit(NOW), request), status)
 
 
 def test_the_number_of_statements_does_not_depend_on_the_number_of_ids(office: Office, statements: list[str]) -> None:
@@ -203,7 +200,7 @@ def test_what_comes_back_is_not_looked_for_anew_for_each_record(
     operation = office.delete(*accounts)["operationId"]
     with in_process(office.stack):
         monkeypatch.setattr(psycopg.Connection, "execute", explain)
-        undone = bulk_undo(office.tenant, "me", UndoRequest(operationId=operation), NOW, None)
+        undone = bulk_undo(office.edit(NOW), UndoRequest(operationId=operation))
         monkeypatch.undo()
     assert undone.status == 200
     (plan,) = plans
@@ -211,9 +208,9 @@ def test_what_comes_back_is_not_looked_for_anew_for_each_record(
 
 
 def delete(app: psycopg.Connection, office: Office, entity: str, *ids: str, most: int = 100) -> Outcome:
-    stamp = Stamp(new_operation_id(NOW), "me", NOW, NOW + timedelta(days=30))
+    purge_at = NOW + timedelta(days=30)
     with app.transaction():
-        return delete_records(app, office.tenant, ENTITIES[entity], ids, stamp, most_children=most)
+        return delete_records(app, office.edit(NOW), ENTITIES[entity], ids, purge_at, most_children=most)
 
 
 def test_what_would_take_too_much_along_stays(office: Office, app: psycopg.Connection) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from stowage.basics.ids import encode_id
 from tests.conftest import RunningStack
-from tests.stack.office import Office, codes, open_office, refusal
+from tests.stack.office import TRASH, Office, codes, open_office, refusal
 
 URL = "https://x.example/p?a=1/2"
 
@@ -37,6 +37,8 @@ def test_accounts_are_given_the_brand_and_the_group(office: Office) -> None:
         "group_id": "grp_1",
         "updated_at": "2024-05-06T07:08:09.123456+00:00",
     }
+    whole = {name: value for name, value in office.rows("accounts")["b"].items() if name not in TRASH}
+    assert first["after"] == whole, "of the first that the request names"
 
 
 def test_without_a_group_the_accounts_are_in_none(office: Office) -> None:

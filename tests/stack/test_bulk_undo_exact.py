@@ -184,7 +184,7 @@ def test_an_operation_of_very_many_changes_is_undone_by_several_requests(
     with in_process(office.stack):
 
         def undo(key: str | None = None) -> Json:
-            kept = bulk_undo(office.tenant, "me", UndoRequest(operationId=operation), NOW, key)
+            kept = bulk_undo(office.edit(NOW, key), UndoRequest(operationId=operation))
             assert kept.status == 207
             return json.loads(kept.body)
 
@@ -219,10 +219,10 @@ def test_a_large_operation_of_which_nothing_went_back_may_be_undone_once_more(
     request = UndoRequest(operationId=operation)
     with in_process(office.stack):
         for _ in range(2):
-            assert bulk_undo(office.tenant, "me", request, NOW, None).status == 207
+            assert bulk_undo(office.edit(NOW), request).status == 207
         assert not is_undone(office, operation)
         office.run("UPDATE tasks SET title = 'made' WHERE id = 'c'")
-        told = [json.loads(bulk_undo(office.tenant, "me", request, NOW, None).body) for _ in range(2)]
+        told = [json.loads(bulk_undo(office.edit(NOW), request).body) for _ in range(2)]
     assert [each.pop("remaining", None) for each in told] == [1, None]
     assert [codes(each) for each in told] == [{"b": "changed_since", "c": None}, {"a": "changed_since"}]
     assert is_undone(office, operation)

@@ -13,7 +13,6 @@ from stowage.bulk import bulk_undo
 from stowage.bulk.requests import UndoRequest
 from stowage.entities.declared import ENTITIES
 from stowage.records import change_records
-from stowage.records.requests import WriteRequest
 from tests.stack.file_import_surface import imported, ndjson_file
 from tests.stack.office import Json, Office, codes, in_process
 
@@ -84,7 +83,7 @@ def expect(entries: list[Json], before: Json, left: Json, now: Json) -> tuple[di
     rows = dict(now)
     for record_id in dict.fromkeys(entry["id"] for entry in entries):
         old, row = before.get(record_id), left[record_id]
-        told = {column for entry in entries if entry["id"] == record_id for column in entry["after"]}
+        told = {column for entry in entries if entry["id"] == record_id for column in entry["before"] or entry["after"]}
         touched = [column for column in COLUMNS if column in told]
         assert all(column in touched for column in COLUMNS if old and old[column] != row[column])
         if any(now[record_id][column] != row[column] for column in touched):
@@ -114,7 +113,7 @@ def expect(entries: list[Json], before: Json, left: Json, now: Json) -> tuple[di
 def undo_and_compare(office: Office, operation: str, before: Json, left: Json, now: Json) -> None:
     entries = [entry for entry in office.journal(operation) if entry["type"] in ("created", "updated")]
     answers, rows = expect(entries, before, left, now)
-    kept = bulk_undo(office.tenant, "me", UndoRequest(operationId=operation), NOW, None)
+    kept = bulk_undo(office.edit(NOW), UndoRequest(operationId=operation))
     assert codes(json.loads(kept.body)) == answers
     after = office.rows("accounts")
     assert {record_id: row if row["deleted_at"] is None else None for record_id, row in after.items()} == rows
@@ -124,8 +123,8 @@ def undo_and_compare(office: Office, operation: str, before: Json, left: Json, n
 def update(office: Office, random: Random) -> str:
     updates: list[Json] = [{"id": f"a{n}", **some_fields(random)} for n in random.sample(range(10), 7)]
     at = NOW - timedelta(minutes=1)
-    request = WriteRequest(office.tenant, "me", at, to_json({"updates": updates}), "PATCH bulk/accounts")
-    return str(json.loads(change_records(request, ENTITIES["accounts"]).body)["data"]["operationId"])
+    kept = change_records(office.edit(at), ENTITIES["accounts"], to_json({"updates": updates}))
+    return str(json.loads(kept.body)["data"]["operationId"])
 
 
 def from_file(office: Office, random: Random) -> str:

@@ -18,7 +18,7 @@ from pydantic_core import to_json
 from stowage.basics.ids import encode_id
 from stowage.entities.declared import ENTITIES
 from stowage.imports.items import import_items
-from stowage.records.requests import WriteRequest
+from stowage.postgres.session.edit import Edit
 from tests.conftest import RunningStack
 from tests.stack.record_surface import (
     RecordApi,
@@ -333,13 +333,13 @@ def test_ten_thousand_items_take_as_many_statements_as_ten(
             for item in items[::2]:
                 item["brandId"] = "nothing"
         body = to_json({"items": items, "options": SKIP})
-        request = WriteRequest(tenant, "rae", datetime.now(UTC), body, "POST import/accounts", str(uuid4()))
-        sent.append(statements(lambda: import_items(request, ENTITIES["accounts"]), tmp_path))
+        edit = Edit(tenant, "rae", "operator", datetime.now(UTC), str(uuid4()))
+        sent.append(statements(lambda: import_items(edit, ENTITIES["accounts"], body), tmp_path))
 
     sent: list[int] = []
     with in_this_process(stack) as tenant:
-        warm = WriteRequest(tenant, "rae", datetime.now(UTC), b'{"items": [{"title": "warm"}]}', "POST import/tasks")
-        import_items(warm, ENTITIES["tasks"])
+        warm = Edit(tenant, "rae", "operator", datetime.now(UTC))
+        import_items(warm, ENTITIES["tasks"], b'{"items": [{"title": "warm"}]}')
         run(10)
         run(10_000)
     assert sent[0] == sent[1]

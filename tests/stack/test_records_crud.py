@@ -246,8 +246,9 @@ def test_the_journal_has_what_changed_before_and_after(records: RecordApi) -> No
         "id", "title", "description", "status", "priority", "assignee", "created_at", "updated_at"
     }  # fmt: skip
     assert updated["type"] == "updated"
-    assert updated["before"].pop("updated_at") < updated["after"].pop("updated_at")
-    assert (updated["before"], updated["after"]) == ({"description": "y"}, {"description": None})
+    assert updated["before"]["updated_at"] < updated["after"]["updated_at"]
+    assert updated["before"] == {"description": "y", "updated_at": created["after"]["updated_at"]}
+    assert updated["after"] == created["after"] | {"description": None, "updated_at": updated["after"]["updated_at"]}
     assert updated["operation"] != created["operation"]
 
 

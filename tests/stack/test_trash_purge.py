@@ -13,10 +13,9 @@ import pytest
 import requests
 
 from stowage.basics.errors import UnavailableError
-from stowage.basics.ids import new_operation_id
 from stowage.entities.declared import ENTITIES
-from stowage.postgres.edits.locks import Stamp
 from stowage.postgres.session.connection import PURGE, borrowed
+from stowage.postgres.session.edit import Edit
 from stowage.postgres.trash.lists import recount_trash
 from stowage.postgres.trash.purge import append_event, purge_records
 from stowage.trash.deleting import delete_item
@@ -148,7 +147,7 @@ def test_what_the_products_own_sql_takes_back_amid_its_purge_loses_no_more(offic
     now = datetime.now(UTC)
     clock = iter([0.0, 1.0, 2.0, *(99.0 for _ in range(9))])
     with pytest.raises(UnavailableError):
-        delete_item(office.tenant, "me", "a", "accounts", now, partial(next, clock))
+        delete_item(office.edit(now), "a", "accounts", partial(next, clock))
     office.run("UPDATE accounts SET deleted_at = NULL, purge_at = NULL")
     assert purge(office, now + LATER) == (0, True)
     assert office.live("accounts") == {"a"}
@@ -173,7 +172,7 @@ def test_an_admin_who_is_short_of_time_repeats_and_goes_on(office: Office) -> No
     for left in (1_500, 500):
         clock = iter([0.0, 1.0, 2.0, *(99.0 for _ in range(9))])
         with pytest.raises(UnavailableError) as told:
-            delete_item(office.tenant, "me", "a", "accounts", now, partial(next, clock))
+            delete_item(office.edit(now), "a", "accounts", partial(next, clock))
         assert (told.value.code, told.value.status, told.value.retry_after) == ("purge_unfinished", 503, 1)
         assert set(office.rows("accounts")) == {"a"}
         assert len(office.rows("posts")) == left
@@ -197,7 +196,7 @@ def test_the_daily_purge_ends_what_an_admin_began_whenever_it_would_be_due(offic
     now = datetime.now(UTC)
     clock = iter([0.0, 1.0, *(99.0 for _ in range(99))])
     with pytest.raises(UnavailableError):
-        delete_item(office.tenant, "me", "a", "accounts", now, partial(next, clock))
+        delete_item(office.edit(now), "a", "accounts", partial(next, clock))
     assert purge(office, now) == (1_501, True)
     assert office.rows("accounts") == office.rows("posts") == {}
 
@@ -460,7 +459,7 @@ def test_two_purges_that_end_at_once_tell_once(office: Office) -> None:
     def tell(connection: psycopg.Connection) -> None:
         with connection.transaction():
             recount_trash(connection, office.tenant, [])
-            told.append(append_event(connection, office.id, Stamp(new_operation_id(now), "stowage", now, now)))
+            told.append(append_event(connection, Edit(office.tenant, "stowage", "admin", now)))
 
     with psycopg.connect(office.app_url, autocommit=True) as one, psycopg.connect(office.app_url) as other:
         purge_records_of(office, "a", now + LATER)
@@ -468,7 +467,7 @@ def test_two_purges_that_end_at_once_tell_once(office: Office) -> None:
         with ThreadPoolExecutor(1) as pool:
             second = pool.submit(tell, one)
             wait_until(lambda: blocked(office, one.info.backend_pid))
-            told.append(append_event(other, office.id, Stamp(new_operation_id(now), "stowage", now, now)))
+            told.append(append_event(other, Edit(office.tenant, "stowage", "admin", now)))
             other.commit()
             second.result(20)
     assert told == [{"accounts": 1}, {}]
@@ -477,8 +476,8 @@ def test_two_purges_that_end_at_once_tell_once(office: Office) -> None:
 
 def purge_records_of(office: Office, record_id: str, at: datetime) -> None:
     with borrowed("main", PURGE) as connection, connection.transaction():
-        stamp = Stamp(new_operation_id(at), "stowage", at, at)
-        purge_records(connection, office.tenant, ENTITIES["accounts"], [record_id], stamp, only_due=True)
+        edit = Edit(office.tenant, "stowage", "admin", at)
+        purge_records(connection, edit, ENTITIES["accounts"], [record_id], only_due=True)
 
 
 def blocked(office: Office, pid: int) -> bool:

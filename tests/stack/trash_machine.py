@@ -23,17 +23,17 @@ from stowage.bulk.requests import DeleteRequest, ReassignRequest, UndoRequest
 from stowage.entities.declared import ENTITIES
 from stowage.imports.items import import_items
 from stowage.postgres.session.connection import _kept
+from stowage.postgres.session.edit import Edit
 from stowage.postgres.session.idempotency import KeptAnswer
 from stowage.records import change_record, change_records
 from stowage.records.deleting import RecordIds, delete_record
 from stowage.records.deleting import bulk_delete as bulk_delete_records
-from stowage.records.requests import WriteRequest
 from stowage.trash.deleting import delete_item
 from stowage.trash.items import RestoreRequest
 from stowage.trash.listing import read_trash
 from stowage.trash.purging import purge_tenant
 from stowage.trash.restoring import restore_item
-from tests.stack.journal_story import read_story
+from tests.stack.journal_story import holds_what_it_should, read_story
 from tests.stack.office import Office
 from tests.stack.trash_model import DAY, FIELDS, GROUPS, Change, Done, Model, Record, Values
 
@@ -82,7 +82,7 @@ SELECT id, url, account_id, NULL, NULL, caption, deleted_operation, deleted_with
 FROM {schema}.posts
 """
 JOURNAL: LiteralString = """
-SELECT seq, entity, id, type, operation FROM stowage.changes WHERE tenant = %s AND seq > %s ORDER BY seq
+SELECT seq, entity, id, type, operation, before, after FROM stowage.changes WHERE tenant = %s AND seq > %s ORDER BY seq
 """
 LAST: LiteralString = "SELECT coalesce(max(seq), 0) FROM stowage.changes WHERE tenant = %s"
 
@@ -158,9 +158,8 @@ class Trash(RuleBasedStateMachine):
         assert answer.status in (201, 207 if body.get("failed") else 200)
         return body
 
-    def written(self, route: str, body: dict[str, Any]) -> WriteRequest:
-        raw = json.dumps(body).encode()
-        return WriteRequest(self.tenant, "me", self.now, raw, route, self.new_id())
+    def by_me(self) -> Edit:
+        return Edit(self.tenant, "me", "admin", self.now, self.new_id())
 
     def remember(self, done: Done) -> None:
         if done.changes:
@@ -253,12 +252,12 @@ class Trash(RuleBasedStateMachine):
         codes: list[str | None]
         if route == "dashboard":
             request = DeleteRequest(ids=ids, dataType=kind)  # type: ignore[arg-type]
-            body = self.ask(bulk_delete, self.tenant, "me", request, self.now, self.new_id())
+            body = self.ask(bulk_delete, self.by_me(), request)
             assert [result["id"] for result in body["results"]] == ids
             codes = [result.get("code") for result in body["results"]]
         else:
             given = RecordIds(ids=ids)
-            body = self.ask(bulk_delete_records, self.tenant, ENTITIES[kind], given, "me", self.now, self.new_id())
+            body = self.ask(bulk_delete_records, self.by_me(), ENTITIES[kind], given)
             failures = {failure["id"]: failure["code"] for failure in body.get("failures", [])}
             codes = [failures.get(record_id) for record_id in ids]
         done = Done(body["operationId"], "delete", kind)
@@ -270,7 +269,7 @@ class Trash(RuleBasedStateMachine):
 
     def delete_one(self, kind: str, record_id: str) -> None:
         """Delete a record by itself, which nobody can undo but by restoring it."""
-        _, code = self.attempt(delete_record, self.tenant, ENTITIES[kind], record_id, "me", self.now, None)
+        _, code = self.attempt(delete_record, self.by_me(), ENTITIES[kind], record_id, None)
         assert code == ("record_not_found" if self.model.delete_failure(record_id) else None)
         if code is None:
             ((operation,),) = self.office.run(f"SELECT deleted_operation FROM {kind} WHERE id = %s", record_id)
@@ -282,7 +281,7 @@ class Trash(RuleBasedStateMachine):
             return
         target: Values = {"brand": GROUPS.get(place or "grp_1"), "group": place}
         request = ReassignRequest(ids=ids, targetBrandId=str(target["brand"]), targetGroupId=place)
-        body = self.ask(bulk_reassign, self.tenant, "me", request, self.now, self.new_id())
+        body = self.ask(bulk_reassign, self.by_me(), request)
         done = Done(body["operationId"], "reassign", "accounts")
         for record_id, result in zip(ids, body["results"], strict=True):
             assert (result["id"], result.get("code")) == (record_id, self.model.delete_failure(record_id))
@@ -298,9 +297,9 @@ class Trash(RuleBasedStateMachine):
             return
         wanted = {record_id: self.values(kind, data.draw(CHANGES)) for record_id in ids}
         updates = [{"id": record_id} | self.sent(kind, values) for record_id, values in wanted.items()]
-        request = self.written(f"PATCH bulk/{kind}", {"updates": updates})
+        request = json.dumps({"updates": updates}).encode()
         possible = [self.update_failures(record_id, wanted) for record_id in ids]
-        body = self.ask(change_records, request, ENTITIES[kind])
+        body = self.ask(change_records, self.by_me(), ENTITIES[kind], request)
         failures = {failure["index"]: failure["code"] for failure in body["failures"]}
         assert body["updated"] == len(ids) - len(failures) == len(body["items"])
         done = Done(body["operationId"], "update", kind)
@@ -327,8 +326,8 @@ class Trash(RuleBasedStateMachine):
     def update_one(self, number: int, kind: str, given: dict[str, Any]) -> None:
         """Change a record by itself."""
         values, record_id = self.values(kind, given), self.pick_one(number, kind)
-        request = self.written(f"PATCH {kind}", self.sent(kind, values))
-        _, code = self.attempt(change_record, request, ENTITIES[kind], record_id, None)
+        body = json.dumps(self.sent(kind, values)).encode()
+        _, code = self.attempt(change_record, self.by_me(), ENTITIES[kind], record_id, body, None)
         names = {"not_found": "record_not_found", "invalid": "invalid_request"}
         expected = {names.get(code, code) for code in self.model.update_failure(record_id, values)}
         assert code in (expected or {None})
@@ -349,15 +348,15 @@ class Trash(RuleBasedStateMachine):
             if item is not None and each["id"] is not None:
                 body["id"] = item.id
         options = {"skipInvalid": skips, "returnFailures": True}
-        request = self.written(f"POST import/{kind}", {"items": sent, "options": options})
+        request = json.dumps({"items": sent, "options": options}).encode()
         failures = self.model.import_failures(items)
         if any(failures) and not skips:
             with pytest.raises(BadRequestError) as refusal:
-                import_items(request, ENTITIES[kind])
+                import_items(self.by_me(), ENTITIES[kind], request)
             named = {detail["field"].partition("]")[0] for detail in refusal.value.details or []}
             assert named == {f"items[{index}" for index, codes in enumerate(failures) if codes}
             return
-        body = self.ask(import_items, request, ENTITIES[kind])
+        body = self.ask(import_items, self.by_me(), ENTITIES[kind], request)
         found = {failure["index"]: failure["code"] for failure in body["failures"]}
         assert found.keys() == {index for index, codes in enumerate(failures) if codes}
         assert all(code in failures[index] for index, code in found.items())
@@ -392,7 +391,7 @@ class Trash(RuleBasedStateMachine):
         done = self.model.done[-1 - number % len(self.model.done)]
         if meanwhile:
             self.edit_one(done.entity, done.changes[number % len(done.changes)].id, meanwhile)
-        given = (self.tenant, "me", UndoRequest(operationId=done.id), self.now, self.new_id())
+        given = (self.by_me(), UndoRequest(operationId=done.id))
         if done.undone:
             assert self.attempt(bulk_undo, *given) == (None, "already_undone")
             return
@@ -421,7 +420,7 @@ class Trash(RuleBasedStateMachine):
             elif expected is None and clashes and not rename:
                 expected = "conflict"
             request = RestoreRequest(onConflict="rename" if rename else "fail")
-            given = (self.tenant, "me", record_id, request, self.now, self.new_id())
+            given = (self.by_me(), record_id, request)
             kept, code = self.attempt(restore_item, *given)
             assert code == expected
             if code is not None:
@@ -451,7 +450,7 @@ class Trash(RuleBasedStateMachine):
     @rule(number=NUMBERS, kind=KINDS)
     def delete_for_good(self, number: int, kind: str) -> None:
         for record_id in self.pick([number], kind):
-            _, code = self.attempt(delete_item, self.tenant, "me", record_id, kind, self.now)
+            _, code = self.attempt(delete_item, self.by_me(), record_id, kind)
             assert code == self.trash_failure(record_id)
             if code is None:
                 self.model.purge(record_id)
@@ -501,6 +500,9 @@ class Trash(RuleBasedStateMachine):
         with self.journal.cursor(row_factory=dict_row) as cursor:
             entries = cursor.execute(JOURNAL, (self.office.id, self.began)).fetchall()
         assert [entry["seq"] for entry in entries] == list(range(self.began + 1, self.began + 1 + len(entries)))
+        for entry in entries:
+            holds_what_it_should(entry)
+            del entry["before"], entry["after"]  # the adopter's own SQL comes between them
         told = [entry for entry in entries if entry["id"] not in self.meddled]
         for (_, record_id), end in read_story(told).items():
             is_there = "trash" if self.model.is_in_trash(record_id) else "live"

@@ -20,9 +20,11 @@ class Table:
         self.bad, self.known = {*bad, *known}, set(known)
         self.rows: list[int] = []
         self.tries = 0
+        self.are_all: list[bool] = []
 
-    def write(self, records: Numbered[str]) -> Refused | None:
+    def write(self, records: Numbered[str], are_all: bool) -> Refused | None:
         self.tries += 1
+        self.are_all.append(are_all)
         if any(index in self.bad for index, _ in records):
             return Refused("P0001")
         self.rows += [index for index, _ in records]
@@ -55,7 +57,7 @@ def test_what_cannot_be_judged_together_is_judged_apart() -> None:
 
 def test_numbers_that_a_refusal_names_are_left_out_at_once() -> None:
     answers = [Refused("23505", (1, 3)), None]
-    found = write_what_can_be([(n, "record") for n in (10, 20, 30)], lambda _: answers.pop(0), lambda _: {})
+    found = write_what_can_be([(n, "record") for n in (10, 20, 30)], lambda *_: answers.pop(0), lambda _: {})
     assert [(index, failure.code) for index, (failure,) in found.items()] == [(10, "conflict"), (30, "conflict")]
     assert not answers
 

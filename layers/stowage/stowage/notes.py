@@ -34,6 +34,7 @@ def append_audit(notes: list[Item]) -> int:
     from stowage.postgres.journal.audit_entries import append_noted
     from stowage.postgres.journal.changes import Change
     from stowage.postgres.session.connection import APP, borrowed
+    from stowage.postgres.session.marks import mark_dirty
 
     by_place: dict[tuple[str, str], list[Item]] = defaultdict(list)
     for note in notes:
@@ -60,6 +61,7 @@ def append_audit(notes: list[Item]) -> int:
                     kind, _, event = note["type"].partition(".")
                     if note["sk"] not in dead and event in FINAL and (when_ended := when_ended_of(kind)):
                         when_ended(connection, note["subject"])
+            mark_dirty(tenant, database, parse_rfc3339(its_notes[-1]["at"]))
         except Exception:
             logger.exception("audit entries wait", tenant=tenant, database=database, notes=len(its_notes))
             continue

@@ -1,8 +1,13 @@
 """A caller, as whoever checked the token knows them."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import wraps
+from inspect import signature
 from typing import Literal
+
+from stowage.basics.errors import ForbiddenError
 
 type Role = Literal["viewer", "operator", "admin"]
 
@@ -29,3 +34,32 @@ class Identity:
     def may(self, role: Role) -> bool:
         """Whether the caller's role is this one or more."""
         return ROLES.index(self.role) >= ROLES.index(role)
+
+
+def refuse_below(held: Role, wanted: Role) -> None:
+    """ForbiddenError where the role that somebody has is less than the one that is wanted."""
+    if ROLES.index(held) < ROLES.index(wanted):
+        raise ForbiddenError(f"This needs the role {wanted}; yours is {held}.", "role_too_low")
+
+
+def for_role[**P, R](role: Role) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Make a use case refuse whoever has less than that role, whichever entry calls it: ForbiddenError.
+
+    Its parameter `edit` or `identity` has the role of whoever asks.
+    """
+
+    def decorate(use_case: Callable[P, R]) -> Callable[P, R]:
+        names = list(signature(use_case).parameters)
+        name = next(name for name in names if name in ("edit", "identity"))
+        place = names.index(name)
+
+        @wraps(use_case)
+        def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
+            asking = args[place] if place < len(args) else kwargs[name]
+            refuse_below(asking.role, role)  # type: ignore[attr-defined]
+            return use_case(*args, **kwargs)
+
+        guarded.__dict__["role"] = role
+        return guarded
+
+    return decorate

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from stowage.access.identity import Identity
+from stowage.access.idempotency import IdempotencyKey
+from stowage.access.identity import Identity, for_role
 from stowage.access.limits import Limit
 from stowage.aws import objects, table
 from stowage.aws.table import Above, UpTo
@@ -15,7 +16,7 @@ from stowage.runs.audit_notes import audit_note
 from stowage.runs.kinds import EXPORT_BACKUP
 from stowage.runs.manifest import bucket_of, read_manifest
 from stowage.runs.record import Run
-from stowage.runs.request import IdempotencyKey, request_run
+from stowage.runs.request import request_run
 from stowage.runs.store import list_history, read_run
 from stowage.tenants import Tenant
 
@@ -23,6 +24,7 @@ LINK_SECONDS = 15 * 60
 EXTENSIONS = {"sql": "sql", "tar": "tar", "custom": "dump"}
 
 
+@for_role("admin")
 def create_backup(
     tenant: Tenant,
     identity: Identity,
@@ -52,7 +54,7 @@ def create_backup(
         requested_by=identity.sub,
         created_at=rfc3339(now),
     )
-    once = key and IdempotencyKey(tenant.id, identity.sub, "create_backup", key, request.model_dump(mode="json"))
+    once = IdempotencyKey.of(tenant.id, identity.sub, "create_backup", key, request.model_dump(mode="json"))
     created = BackupCreated(job_id=run.id, status="pending", project_id=tenant.id, created_at=run.created_at)
     made = request_run(run, now, created.model_dump, key=once or None, limits=limits, limit_message=TOO_MANY)
     return BackupCreated.model_validate(made)
@@ -96,6 +98,7 @@ def find_backup(tenant: str, backup_id: str) -> Run:
     return read_run(tenant, backup_id, EXPORT_BACKUP.history)
 
 
+@for_role("admin")
 def download_link(run: Run, identity: Identity, source_ip: str, now: datetime) -> str:
     """A storage link to a backup's file, good for 15 minutes; audited.
 

@@ -2,6 +2,7 @@
 
 from pydantic import BaseModel
 
+from stowage.access.identity import Identity, for_role
 from stowage.backups import must_be_configured
 from stowage.backups.records import BackupRequest
 from stowage.basics.errors import UnavailableError
@@ -29,7 +30,8 @@ class BackupEstimate(BaseModel):
     seconds: float
 
 
-def estimate_backup(tenant: Tenant, request: BackupRequest) -> BackupEstimate:
+@for_role("admin")
+def estimate_backup(tenant: Tenant, identity: Identity, request: BackupRequest) -> BackupEstimate:  # noqa: ARG001
     """Estimate a backup without starting it; BadRequestError as for the backup itself, UnavailableError where a table
     stays locked.
     """

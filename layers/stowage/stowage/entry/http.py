@@ -27,7 +27,7 @@ from aws_lambda_powertools.event_handler.openapi.exceptions import (
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict
 from pydantic_core import from_json
 
-from stowage.access.identity import EVERY_TENANT, Identity, Role
+from stowage.access.identity import EVERY_TENANT, Identity, Role, refuse_below
 from stowage.access.limits import Limit, limit_headers
 from stowage.basics.complaints import field_name, message, refusal
 from stowage.basics.errors import (
@@ -152,8 +152,7 @@ class CallerContext(VisitorContext):
 
     def must(self, role: Role) -> None:
         """ForbiddenError below that role."""
-        if not self.identity.may(role):
-            raise ForbiddenError(f"This needs the role {role}; yours is {self.identity.role}.", "role_too_low")
+        refuse_below(self.identity.role, role)
 
     @property
     def idempotency_key(self) -> str | None:

@@ -4,7 +4,8 @@ import json
 from datetime import datetime
 from typing import Any
 
-from stowage.access.identity import Identity
+from stowage.access.idempotency import IdempotencyKey
+from stowage.access.identity import Identity, for_role
 from stowage.access.limits import DAY, Limit
 from stowage.access.links import no_link, read_token
 from stowage.aws import table
@@ -29,7 +30,7 @@ from stowage.runs.change import cancel_run, forget_run, must_own
 from stowage.runs.kinds import EXPORT
 from stowage.runs.manifest import bucket_of
 from stowage.runs.record import FINAL, ONE_FILE, Run
-from stowage.runs.request import IdempotencyKey, request_run
+from stowage.runs.request import request_run
 from stowage.runs.store import find_run, list_history, read_run, with_progress
 from stowage.settings import settings
 from stowage.tenants import Tenant
@@ -40,6 +41,7 @@ LINK_SECONDS = 300
 """How long storage's own link works: it is signed at the moment it is followed."""
 
 
+@for_role("operator")
 def create_export(
     tenant: Tenant,
     identity: Identity,
@@ -65,7 +67,7 @@ def create_export(
     )
     must_fetch(run, identity)
     [limit] = limits_of(tenant.id, identity.sub, request)
-    once = key and IdempotencyKey(tenant.id, identity.sub, "create_export", key, request.model_dump(mode="json"))
+    once = IdempotencyKey.of(tenant.id, identity.sub, "create_export", key, request.model_dump(mode="json"))
 
     def answer() -> dict[str, Any]:
         quota = read_quota(tenant.id, identity.sub, now)
@@ -158,6 +160,7 @@ def show(run: Run, identity: Identity, now: datetime, base_url: str) -> ExportRe
     return export_record(run, percent, base_url if identity.may(run.file_role) else None, now)
 
 
+@for_role("operator")
 def cancel_export(tenant: str, identity: Identity, export_id: str, now: datetime, base_url: str) -> ExportRecord:
     """Stop an export; ConflictError `already_finished`."""
     run = read_run(tenant, export_id, EXPORT.history)
@@ -165,6 +168,7 @@ def cancel_export(tenant: str, identity: Identity, export_id: str, now: datetime
     return show(cancel_run(run, identity.sub, now), identity, now, base_url)
 
 
+@for_role("operator")
 def delete_export(tenant: str, identity: Identity, export_id: str, now: datetime) -> str:
     """Take away an export's file and record; ConflictError while it runs."""
     run = read_run(tenant, export_id, EXPORT.history)

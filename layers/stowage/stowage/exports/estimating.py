@@ -2,7 +2,7 @@
 
 from pydantic import BaseModel
 
-from stowage.access.identity import Identity
+from stowage.access.identity import Identity, for_role
 from stowage.entities.filters import EVERYTHING, parse_filters
 from stowage.exports import check_request, must_fetch
 from stowage.exports.formats import estimate
@@ -28,6 +28,7 @@ class ExportEstimate(BaseModel):
     seconds: float
 
 
+@for_role("operator")
 def estimate_export(tenant: Tenant, identity: Identity, request: ExportRequest) -> ExportEstimate:
     """Estimate a request without starting it; BadRequestError and ForbiddenError as for the export itself."""
     spec: dict[str, object] = {

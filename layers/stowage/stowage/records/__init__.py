@@ -5,29 +5,28 @@ from typing import Any
 
 from pydantic_core import to_json
 
+from stowage.access.identity import for_role
 from stowage.basics.errors import BadRequestError, Detail, NotFoundError, PreconditionFailedError
-from stowage.basics.ids import decode_id, new_operation_id, new_record_ids
+from stowage.basics.ids import decode_id, new_record_ids
 from stowage.basics.paging import paginate
 from stowage.basics.sizes import is_deliverable
 from stowage.entities.declaration import Entity
-from stowage.postgres.edits.inserts import Author, insert_problems, insert_records
+from stowage.postgres.edits.inserts import insert_problems, insert_records
 from stowage.postgres.edits.updates import Update, lock_followed, lock_records, update_problems, update_records
-from stowage.postgres.journal.changes import append_changes
-from stowage.postgres.journal.operations import summary
 from stowage.postgres.reads.cut_ids import refuse_cut_id
 from stowage.postgres.reads.records import read_page
 from stowage.postgres.reads.records import read_record as read_row
 from stowage.postgres.session.connection import Connection
-from stowage.postgres.session.idempotency import KeptAnswer, keep, replayed
+from stowage.postgres.session.edit import Edit
+from stowage.postgres.session.idempotency import KeptAnswer
 from stowage.postgres.session.savepoints import Refused
-from stowage.postgres.session.transactions import look, transact
+from stowage.postgres.session.transactions import look
 from stowage.records.answers import envelope, etag, fits, names, whole
 from stowage.records.bodies import Items, read_body, read_items
 from stowage.records.failures import IN_THE_WAY, NOT_FOUND, Failure, explain, explain_refusal, invalid, single
 from stowage.records.models import changed_record, changed_records, defaults_of, new_record
 from stowage.records.queries import parse_query
-from stowage.records.requests import WriteRequest
-from stowage.records.splitting import Found, Numbered, write_what_can_be
+from stowage.records.splitting import Found, Numbered, Told, Writing
 from stowage.tenants import Tenant
 
 
@@ -71,120 +70,102 @@ def _not_found(entity: Entity) -> NotFoundError:
     return NotFoundError(f"There is no such {entity.singular}.", "record_not_found")
 
 
-def create_record(request: WriteRequest, entity: Entity) -> KeptAnswer:
+@for_role("operator")
+def create_record(edit: Edit, entity: Entity, body: bytes) -> KeptAnswer:
     """Make one record; 201 with the record. ConflictError, BadRequestError or TooLargeError where it cannot be."""
-    item = read_body(new_record(entity), request.body)
-    (record_id,) = new_record_ids(entity.id_prefix, 1, request.now)
+    item = read_body(new_record(entity), body)
+    (record_id,) = new_record_ids(entity.id_prefix, 1, edit.at)
     row = {"id": record_id, **defaults_of(entity), **item}
 
     def work(connection: Connection) -> KeptAnswer:
-        if kept := replayed(connection, request.key):
-            return kept
-        author = request.author(new_operation_id(request.now))
-        inserted = insert_records(connection, author, entity, [row])
+        inserted = insert_records(connection, edit, entity, [row])
         if isinstance(inserted, Refused):
-            problems = insert_problems(connection, author.schema, entity, [row]) or []
+            problems = insert_problems(connection, edit.schema, entity, [row]) or []
             raise single([explain(entity, problem) for problem in problems] or [explain_refusal(inserted)])
-        answer = KeptAnswer(201, envelope(whole(inserted)))
-        keep(connection, request.key, answer.status, answer.body)
-        return answer
+        return KeptAnswer(201, envelope(whole(inserted)))
 
-    return transact(request.tenant.database, work)
+    return edit.answer_once(f"POST {entity.name}", body, work)
 
 
-def change_record(request: WriteRequest, entity: Entity, record_id: str, if_match: str | None) -> str:
+@for_role("operator")
+def change_record(edit: Edit, entity: Entity, record_id: str, body: bytes, if_match: str | None) -> str:
     """Change the fields that a body names; the record's JSON as it is now.
 
     NotFoundError; BadRequestError `encode_id` as `refuse_cut_id`; PreconditionFailedError where `if_match` names
     another state; ConflictError, BadRequestError or TooLargeError where the record cannot be so.
     """
-    item = read_body(changed_record(entity), request.body)
+    item = read_body(changed_record(entity), body)
     updates = [{"id": record_id, **item}]
 
     def work(connection: Connection) -> str:
-        author = request.author(new_operation_id(request.now))
-        refuse_cut_id(connection, author.schema, [entity], record_id)
+        refuse_cut_id(connection, edit.schema, [entity], record_id)
         if if_match is not None:
-            present = read_row(connection, author.schema, entity, record_id, lock=True)
+            present = read_row(connection, edit.schema, entity, record_id, lock=True)
             if present is None:
                 raise _not_found(entity)
             if not names(if_match, etag(present)):
                 raise PreconditionFailedError("The record has changed since; read it again.")
-        lock_followed(connection, author.schema, entity, updates)
-        updated = update_records(connection, author, entity, updates)
+        lock_followed(connection, edit.schema, entity, updates)
+        updated = update_records(connection, edit, entity, updates)
         if not isinstance(updated, Refused) and not updated.missing:
             return whole(updated.records)
-        problems, lost = update_problems(connection, author.schema, entity, updates)
+        problems, lost = update_problems(connection, edit.schema, entity, updates)
         if lost:
             raise _not_found(entity)
         unknown = explain_refusal(updated) if isinstance(updated, Refused) else IN_THE_WAY
         raise single([explain(entity, problem) for problem in problems or []] or [unknown])
 
-    return transact(request.tenant.database, work)
+    return edit.run(work)
 
 
-def change_records(request: WriteRequest, entity: Entity) -> KeptAnswer:
+@for_role("operator")
+def change_records(edit: Edit, entity: Entity, body: bytes) -> KeptAnswer:
     """Change up to 10,000 records, each its own fields; 200, or 207 where any was not changed.
 
     BadRequestError for a body that is none, an item without an id, an id that is there twice.
     """
-    items = read_items(changed_records(entity), request.body, "updates", required=("id",))
+    items = read_items(changed_records(entity), body, "updates", required=("id",))
     _refuse_duplicates(items)
     updates = items.valid
     failures = {index: invalid(complaints) for index, complaints in items.invalid.items()}
 
     def work(connection: Connection) -> KeptAnswer:
-        if kept := replayed(connection, request.key):
-            return kept
-        author = request.author(new_operation_id(request.now))
-        lock_followed(connection, author.schema, entity, [update for _, update in updates])
-        records, found = _Changing(connection, author, entity, items.total).change(updates)
-        answer = _answer(author.operation, records, updates, failures | found, items)
-        keep(connection, request.key, answer.status, answer.body)
-        return answer
+        lock_followed(connection, edit.schema, entity, [update for _, update in updates])
+        changing = _Changing(connection, edit, entity, "update", items.total)
+        found = {index: complaints[0] for index, complaints in changing.write(updates).items()}
+        return _answer(edit.operation, ",".join(filter(None, changing.changed)), updates, failures | found, items)
 
-    return transact(request.tenant.database, work)
+    return edit.answer_once(f"PATCH bulk/{entity.name}", body, work)
 
 
-class _Changing:
-    """The updates of one request on their way into the table."""
+class _Changing(Writing[Update]):
+    """Updates; `changed` is the JSON of the records that are changed."""
 
-    def __init__(self, connection: Connection, author: Author, entity: Entity, total: int) -> None:
-        self._connection, self._author, self._entity, self._total = connection, author, entity, total
-        self._changed: list[str] = []
-        self._left: Found = {}
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
+        self.changed: list[str] = []
 
-    def change(self, updates: Numbered[Update]) -> tuple[str, dict[int, Failure]]:
-        """The JSON of the records that were changed, and why the others were not, by index."""
-        found = write_what_can_be(updates, self._write, self._judge) | self._left
-        author, changed = self._author, len(updates) - len(found)
-        whole = summary(
-            author.operation, "update", self._entity.name, author.actor, author.at, total=self._total, succeeded=changed
-        )
-        append_changes(self._connection, author.tenant, [whole])
-        return ",".join(filter(None, self._changed)), {index: failures[0] for index, failures in found.items()}
-
-    def _write(self, updates: Numbered[Update]) -> Refused | None:
-        updated = update_records(self._connection, self._author, self._entity, [update for _, update in updates])
+    def save(self, records: Numbered[Update], told: Told | None, places: list[int] | None) -> Refused | None:
+        updates = [update for _, update in records]
+        updated = update_records(self.connection, self.edit, self.entity, updates, told, places=places)
         if isinstance(updated, Refused):
             return updated
-        self._changed.append(updated.records)
-        if left := [updates[n - 1] for n in updated.missing]:
-            self._left |= {index: [IN_THE_WAY] for index, _ in left} | (self._why(left) or {})
+        self.changed.append(updated.records)
+        if left := [records[n - 1] for n in updated.missing]:
+            self.left |= {index: [IN_THE_WAY] for index, _ in left} | (self._why(left) or {})
         return None
 
-    def _judge(self, updates: Numbered[Update]) -> Found | None:
+    def judge(self, records: Numbered[Update]) -> Found | None:
         # Parts do not lock in the order in which everybody does.
-        lock_records(self._connection, self._author.schema, self._entity, [update for _, update in updates])
-        return self._why(updates)
+        lock_records(self.connection, self.edit.schema, self.entity, [update for _, update in records])
+        return self._why(records)
 
-    def _why(self, updates: Numbered[Update]) -> Found | None:
-        problems, lost = update_problems(
-            self._connection, self._author.schema, self._entity, [update for _, update in updates]
-        )
-        found: Found = {updates[n - 1][0]: [NOT_FOUND] for n in lost}
+    def _why(self, records: Numbered[Update]) -> Found | None:
+        updates = [update for _, update in records]
+        problems, lost = update_problems(self.connection, self.edit.schema, self.entity, updates)
+        found: Found = {records[n - 1][0]: [NOT_FOUND] for n in lost}
         for problem in problems or []:
-            found.setdefault(updates[problem.n - 1][0], []).append(explain(self._entity, problem))
+            found.setdefault(records[problem.n - 1][0], []).append(explain(self.entity, problem))
         return None if problems is None and not lost else found
 
 

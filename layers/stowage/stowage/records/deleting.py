@@ -1,11 +1,11 @@
 """Records to the trash: one, or many with an answer for each that stays (CONTRACT §3)."""
 
-from datetime import datetime
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 from pydantic_core import to_json
 
+from stowage.access.identity import for_role
 from stowage.basics.errors import ConflictError, NotFoundError, PreconditionFailedError
 from stowage.basics.ids import decode_id
 from stowage.basics.sizes import is_deliverable
@@ -16,10 +16,9 @@ from stowage.entities.declaration import Entity
 from stowage.postgres.reads.cut_ids import refuse_cut_id
 from stowage.postgres.reads.records import read_record
 from stowage.postgres.session.connection import Connection
-from stowage.postgres.session.idempotency import IdempotencyKey, KeptAnswer, keep, replayed
-from stowage.postgres.session.transactions import transact
+from stowage.postgres.session.edit import Edit
+from stowage.postgres.session.idempotency import KeptAnswer
 from stowage.records.answers import envelope, etag, names
-from stowage.tenants import Tenant
 
 _ABSENT = ("not_found", "already_deleted")
 
@@ -32,9 +31,8 @@ class RecordIds(BaseModel):
     ids: Ids
 
 
-def delete_record(
-    tenant: Tenant, entity: Entity, record_id: str, actor: str, now: datetime, if_match: str | None
-) -> None:
+@for_role("operator")
+def delete_record(edit: Edit, entity: Entity, record_id: str, if_match: str | None) -> None:
     """Move one record to the trash, with what goes along.
 
     NotFoundError; BadRequestError `encode_id` as `refuse_cut_id`; PreconditionFailedError where `if_match` names
@@ -42,36 +40,29 @@ def delete_record(
     """
 
     def work(connection: Connection) -> None:
-        refuse_cut_id(connection, tenant.schema, [entity], record_id)
+        refuse_cut_id(connection, edit.schema, [entity], record_id)
         if if_match is not None:
-            present = read_record(connection, tenant.schema, entity, record_id, lock=True)
+            present = read_record(connection, edit.schema, entity, record_id, lock=True)
             if present is not None and not names(if_match, etag(present)):
                 raise PreconditionFailedError("The record has changed since; read it again.")
-        (code,) = delete_records(connection, tenant, entity, [record_id], actor, now, kind=None).codes
+        (code,) = delete_records(connection, edit, entity, [record_id], kind=None).codes
         if code in _ABSENT:
             raise NotFoundError(f"There is no such {entity.singular}.", "record_not_found")
         if code is not None:
             raise ConflictError(explain(code, entity), code)
 
-    transact(tenant.database, work)
+    edit.run(work)
 
 
-def bulk_delete(
-    tenant: Tenant, entity: Entity, request: RecordIds, actor: str, now: datetime, key: str | None
-) -> KeptAnswer:
+@for_role("operator")
+def bulk_delete(edit: Edit, entity: Entity, request: RecordIds) -> KeptAnswer:
     """Move up to 10,000 records to the trash; 200, or 207 where any stays."""
-    once = IdempotencyKey.of(tenant.id, actor, f"POST bulk/{entity.name}/delete", key, request)
     ids = [decode_id(given) for given in request.ids]
 
     def work(connection: Connection) -> KeptAnswer:
-        if kept := replayed(connection, once):
-            return kept
-        deleted = delete_records(connection, tenant, entity, ids, actor, now)
-        made = _answer(entity, request.ids, deleted.operation, deleted.codes)
-        keep(connection, once, made.status, made.body)
-        return made
+        return _answer(entity, request.ids, edit.operation, delete_records(connection, edit, entity, ids).codes)
 
-    return transact(tenant.database, work)
+    return edit.answer_once(f"POST bulk/{entity.name}/delete", request.model_dump_json().encode(), work)
 
 
 def _answer(entity: Entity, given: list[str], operation: str, codes: list[str | None]) -> KeptAnswer:

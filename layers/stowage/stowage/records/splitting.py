@@ -7,8 +7,15 @@ records refused, not with those that are good.
 """
 
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from typing import Any
 
+from stowage.entities.declaration import Entity
+from stowage.postgres.journal.changes import append_staged, prepare_staging
+from stowage.postgres.journal.operations import Kind
+from stowage.postgres.session.connection import Connection
+from stowage.postgres.session.edit import Edit
 from stowage.postgres.session.savepoints import Refused
 from stowage.records.failures import IN_THE_WAY, NOT_TRIED, Failure, explain_refusal
 
@@ -20,18 +27,25 @@ _PARTS = 4
 type Numbered[R] = Sequence[tuple[int, R]]
 """Records, each with its index in the request."""
 
+type Told = dict[str, Any]
+"""What an operation's summary in the journal says."""
+
 type Found = dict[int, list[Failure]]
 """Why records cannot be saved, by index."""
 
 
 def write_what_can_be[R](
-    records: Numbered[R], write: Callable[[Numbered[R]], Refused | None], judge: Callable[[Numbered[R]], Found | None]
+    records: Numbered[R],
+    write: Callable[[Numbered[R], bool], Refused | None],
+    judge: Callable[[Numbered[R]], Found | None],
 ) -> Found:
     """Write records, and say of those that could not be written why.
 
-    `write` takes all that it is given or leaves nothing of them and says why. `judge` gives what is known to be wrong
-    with which; None where that cannot be found out while they are together.
+    `write` takes all that it is given or leaves nothing of them and says why; it is also told whether they are all that
+    will be written. `judge` gives what is known to be wrong with which; None where that cannot be found out while they
+    are together.
     """
+    has_written = False
     failures: Found = {}
     pending = [(records, True)]
     ends: float | None = None
@@ -42,8 +56,9 @@ def write_what_can_be[R](
         if ends is not None and time.monotonic() > ends:
             failures |= {index: [NOT_TRIED] for index, _ in part}
             continue
-        refused = write(part)
+        refused = write(part, not pending and not has_written)
         if refused is None:
+            has_written = True
             continue
         known = judge(part) if asks else {}
         found = known or {part[n - 1][0]: [IN_THE_WAY] for n in refused.numbers}
@@ -58,3 +73,50 @@ def write_what_can_be[R](
             starts = range(0, len(part), size)
             pending += [(part[start : start + size], known is None) for start in reversed(starts)]
     return failures
+
+
+class Writing[R](ABC):
+    """The records of a request on their way into the table, as one operation of the journal.
+
+    Where the database takes them together, one statement writes them with their entries. Else they go in parts whose
+    entries wait until the last statement appends them all, so that the tenant's other writers do not wait meanwhile.
+    """
+
+    def __init__(self, connection: Connection, edit: Edit, entity: Entity, kind: Kind, total: int) -> None:
+        self.connection, self.edit, self.entity = connection, edit, entity
+        self._kind, self._total = kind, total
+        self._is_told = False
+        self.left: Found = {}
+        """Why some of the records that were written together were left out after all."""
+
+    @abstractmethod
+    def save(self, records: Numbered[R], told: Told | None, places: list[int] | None) -> Refused | None:
+        """Write all of these or none: with the summary that is told, or their entries staged in these places."""
+
+    @abstractmethod
+    def judge(self, records: Numbered[R]) -> Found | None:
+        """As in `write_what_can_be`."""
+
+    def write(self, records: Numbered[R]) -> Found:
+        """Write what can be written; why the rest could not be, by index."""
+        found = write_what_can_be(records, self._save, self.judge) | self.left
+        if not self._is_told:
+            prepare_staging(self.connection)
+            append_staged(self.connection, self.edit, self.entity.name, self._told(len(records) - len(found)))
+        return found
+
+    def _save(self, records: Numbered[R], are_all: bool) -> Refused | None:
+        if not are_all:
+            prepare_staging(self.connection)
+            return self.save(records, None, [index for index, _ in records])
+        refused = self.save(records, self._told(len(records)), None)
+        self._is_told = refused is None
+        return refused
+
+    def _told(self, succeeded: int) -> Told:
+        return {
+            "kind": self._kind,
+            "total": self._total,
+            "succeeded": succeeded,
+            "failed": self._total - succeeded,
+        }

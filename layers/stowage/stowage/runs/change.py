@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from stowage.access.identity import Identity
+from stowage.access.identity import Identity, for_role
 from stowage.aws import table
 from stowage.aws.table import ConditionFailedError, Delete, Update, Write
 from stowage.basics.errors import ConflictError, ForbiddenError, UnavailableError
@@ -16,6 +16,7 @@ from stowage.runs.store import lives_until, progress_key, read_run
 _TRIES = 5
 
 
+@for_role("operator")
 def must_own(run: Run, identity: Identity) -> None:
     """ForbiddenError where an operator reaches for somebody else's run; admins may any."""
     if run.requested_by != identity.sub and not identity.may("admin"):

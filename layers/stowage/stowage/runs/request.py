@@ -7,10 +7,10 @@ in which the first request is in flight.
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from stowage.access.idempotency import IdempotencyKey
 from stowage.access.limits import Limit
 from stowage.aws import table
 from stowage.aws.table import Below, ConditionFailedError, Put, Write
@@ -22,46 +22,37 @@ from stowage.runs.store import create_run
 KEYS_LIVE = timedelta(hours=24)
 
 
-@dataclass(frozen=True)
-class IdempotencyKey:
-    """A caller's key for one operation on a tenant, with the body it came with."""
+def kept_answer(key: IdempotencyKey, now: datetime) -> dict[str, Any] | None:
+    """The first answer, if this key was used within a day; ConflictError when it came with another body."""
+    item = table.get(*_item_key(key))
+    if item is None or item["expires_at"] <= rfc3339(now):
+        return None
+    if item["body"] != key.body_sha256.hex():
+        raise ConflictError("This Idempotency-Key was used with another request.", "idempotency_mismatch")
+    answer: dict[str, Any] = json.loads(item["answer"])
+    return answer
 
-    tenant: str
-    sub: str
-    operation: str
-    key: str
-    body: dict[str, Any]
 
-    @property
-    def item_key(self) -> tuple[str, str]:
-        """Where the first answer is kept."""
-        return f"T#{self.tenant}", "ONCE#" + _digest([self.sub, self.operation, self.key])
+def keep_answer(key: IdempotencyKey, answer: dict[str, Any], now: datetime) -> Put:
+    """The write that keeps the first answer, refused when there is one that still lives."""
+    pk, sk = _item_key(key)
+    expires = now + KEYS_LIVE
+    return Put(
+        {
+            "pk": pk,
+            "sk": sk,
+            "body": key.body_sha256.hex(),
+            "answer": json.dumps(answer),
+            "expires_at": rfc3339(expires),
+            "ttl": int(expires.timestamp()),
+        },
+        when={"expires_at": Below(rfc3339(now))},
+    )
 
-    def kept_answer(self, now: datetime) -> dict[str, Any] | None:
-        """The first answer, if this key was used within a day; ConflictError when it came with another body."""
-        item = table.get(*self.item_key)
-        if item is None or item["expires_at"] <= rfc3339(now):
-            return None
-        if item["body"] != _digest(self.body):
-            raise ConflictError("This Idempotency-Key was used with another request.", "idempotency_mismatch")
-        answer: dict[str, Any] = json.loads(item["answer"])
-        return answer
 
-    def keep(self, answer: dict[str, Any], now: datetime) -> Put:
-        """The write that keeps the first answer, refused when there is one that still lives."""
-        pk, sk = self.item_key
-        expires = now + KEYS_LIVE
-        return Put(
-            {
-                "pk": pk,
-                "sk": sk,
-                "body": _digest(self.body),
-                "answer": json.dumps(answer),
-                "expires_at": rfc3339(expires),
-                "ttl": int(expires.timestamp()),
-            },
-            when={"expires_at": Below(rfc3339(now))},
-        )
+def _item_key(key: IdempotencyKey) -> tuple[str, str]:
+    named = json.dumps([key.caller, key.route, key.key])
+    return f"T#{key.tenant}", "ONCE#" + hashlib.sha256(named.encode()).hexdigest()
 
 
 def request_run(
@@ -77,23 +68,19 @@ def request_run(
 
     RateLimitedError when one of the limits is used up. Only what makes a run counts: no repetition, no refusal.
     """
-    if key and (kept := key.kept_answer(now)):
+    if key and (kept := kept_answer(key, now)):
         return kept
     made = answer()
     writes: list[Write] = [limit.take(now) for limit in limits]
     if key:
-        writes.append(key.keep(made, now))
+        writes.append(keep_answer(key, made, now))
     try:
         create_run(run, now, writes)
     except ConditionFailedError as error:
-        if key and (kept := key.kept_answer(now)):
+        if key and (kept := kept_answer(key, now)):
             return kept
         for place, limit in enumerate(limits):
             if place in error.failed:
                 raise limit.refusal(limit_message, now) from None
         raise UnavailableError("Two requests at once; send this one again.", retry_after=1) from error
     return made
-
-
-def _digest(value: object) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()

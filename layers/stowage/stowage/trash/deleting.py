@@ -3,19 +3,19 @@
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from datetime import datetime
+from dataclasses import replace
 from typing import NoReturn
 
+from stowage.access.identity import for_role
 from stowage.basics.errors import ConflictError, GoneError, UnavailableError
-from stowage.basics.ids import new_operation_id
 from stowage.entities.declaration import Entity
-from stowage.postgres.edits.locks import Stamp
 from stowage.postgres.session.connection import PURGE, Connection
+from stowage.postgres.session.edit import Edit
 from stowage.postgres.session.transactions import transact
 from stowage.postgres.trash.purge import purge_records
 from stowage.postgres.trash.purge_due import fits_one_batch
 from stowage.tenants import Tenant
-from stowage.trash.batches import Purge, purge_large
+from stowage.trash.batches import purge_large
 from stowage.trash.items import locate, refuse_cut
 
 BUDGET_SECONDS = 18.0
@@ -24,14 +24,8 @@ BATCH_SECONDS = 8.0
 """None takes longer, so that the last one ends within the function's 29 s."""
 
 
-def delete_item(
-    tenant: Tenant,
-    actor: str,
-    record_id: str,
-    data_type: str | None,
-    now: datetime,
-    clock: Callable[[], float] = time.monotonic,
-) -> str:
+@for_role("admin")
+def delete_item(edit: Edit, record_id: str, data_type: str | None, clock: Callable[[], float] = time.monotonic) -> str:
     """Delete a record (raw id) of the trash for good; its id.
 
     NotFoundError, GoneError, BadRequestError as `locate` and `refuse_cut`; ConflictError `has_children` while others
@@ -39,23 +33,22 @@ def delete_item(
     where the time is not enough for all of them, and the same request again goes on.
     """
     deadline = clock() + BUDGET_SECONDS
+    edit, tenant = replace(edit, login=PURGE, seconds=BATCH_SECONDS), edit.tenant
 
     def work(connection: Connection) -> tuple[Entity, bool]:
         refuse_cut(connection, tenant, record_id, data_type)
         declared = locate(connection, tenant, record_id, data_type, purging=True)
         if not fits_one_batch(connection, tenant.schema, declared, record_id):
             return declared, False
-        stamp = Stamp(new_operation_id(now), actor, now, now)
-        purged = purge_records(connection, tenant, declared, [record_id], stamp, only_due=False)
+        purged = purge_records(connection, edit, declared, [record_id], only_due=False)
         if not purged.count:
             _raise_why(connection, tenant, declared, record_id)
         return declared, True
 
-    declared, gone = transact(tenant.database, work, role=PURGE, seconds=BATCH_SECONDS)
+    declared, gone = edit.run(work)
     if gone:
         return record_id
-    purge = Purge(tenant, actor, now, lambda: clock() < deadline, BATCH_SECONDS)
-    _, finished = purge_large(purge, declared, record_id, only_due=False)
+    _, finished = purge_large(edit, declared, record_id, lambda: clock() < deadline, only_due=False)
     if not finished:
         raise UnavailableError(
             f"So much belongs to this {declared.singular} that not all of it has gone yet; "

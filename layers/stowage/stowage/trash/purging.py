@@ -4,21 +4,22 @@ from where the last call stopped.
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 
 from stowage.aws import table
-from stowage.basics.ids import new_operation_id, rfc3339
+from stowage.basics.ids import rfc3339
 from stowage.entities.declaration import Entity
 from stowage.entities.declared import ENTITIES
-from stowage.postgres.edits.locks import Stamp
 from stowage.postgres.session.connection import APP, PURGE, Connection
+from stowage.postgres.session.edit import Edit
 from stowage.postgres.session.transactions import transact
 from stowage.postgres.trash.lists import list_orphans, recount_trash
 from stowage.postgres.trash.purge import append_event, forget_changes, sweep_answers
 from stowage.postgres.trash.purge_due import Batch, due_for_purge, in_order
 from stowage.tenants import Tenant, list_tenants
-from stowage.trash.batches import Purge, purge_next
+from stowage.trash.batches import purge_next
 from stowage.trash.due import PATIENCE, PURGE_ITEM, next_purge
 from stowage.trash.retention import forget_time
 
@@ -79,21 +80,23 @@ def purge_tenant(tenant: Tenant, now: datetime, has_time: Callable[[], bool]) ->
     The call that finds nothing more appends the event for all of them.
     """
     total = 0
-    purge = Purge(tenant, ACTOR, now, has_time, BATCH_SECONDS)
+    edit = Edit(tenant, ACTOR, "admin", now, login=PURGE, seconds=BATCH_SECONDS)
     for declared in in_order():
         find = partial(_find_due, tenant, declared, now)
-        count, finished = purge_next(purge, declared, find, only_due=True)
+        count, finished = purge_next(edit, declared, find, has_time, only_due=True)
         total += count
         if not finished:
             return total, False
+
+    closing = replace(edit.anew(), login=APP)
 
     def close(connection: Connection) -> None:
         sweep_answers(connection)
         list_orphans(connection, tenant.schema)
         recount_trash(connection, tenant, [each for each in ENTITIES.values() if each.soft_delete])
-        append_event(connection, tenant.id, Stamp(new_operation_id(now), ACTOR, now, now))
+        append_event(connection, closing)
 
-    transact(tenant.database, close, role=APP, seconds=BATCH_SECONDS)
+    closing.run(close)
     return total, True
 
 

@@ -2,58 +2,51 @@
 
 import json
 from collections.abc import Sequence
-from datetime import datetime
 
+from stowage.access.identity import for_role
 from stowage.basics.errors import ConflictError, Detail
-from stowage.basics.ids import new_operation_id
 from stowage.entities.declaration import Entity
 from stowage.entities.declared import ENTITIES
-from stowage.postgres.edits.locks import Stamp
 from stowage.postgres.journal.changes import append_changes
 from stowage.postgres.journal.operations import summary
 from stowage.postgres.session.connection import Connection
-from stowage.postgres.session.idempotency import IdempotencyKey, KeptAnswer, keep, replayed
-from stowage.postgres.session.transactions import retry_unique, transact
+from stowage.postgres.session.edit import Edit
+from stowage.postgres.session.idempotency import KeptAnswer
+from stowage.postgres.session.transactions import retry_unique
 from stowage.postgres.trash.finds import Clash, find_clashes, parents_in_trash, read_name, read_trashed
 from stowage.postgres.trash.restores import lock_for_restoring, restore_records
 from stowage.tenants import Tenant
 from stowage.trash.items import RestoreRequest, locate, refuse_cut, show_item
-from stowage.trash.retention import purge_time
 
 
-def restore_item(
-    tenant: Tenant, actor: str, record_id: str, request: RestoreRequest, now: datetime, key: str | None
-) -> KeptAnswer:
+@for_role("operator")
+def restore_item(edit: Edit, record_id: str, request: RestoreRequest) -> KeptAnswer:
     """Take a record (raw id) out of the trash; 200 with the item.
 
     NotFoundError, GoneError, BadRequestError as `locate` and `refuse_cut`; ConflictError `parent_in_trash`, or
     `conflict` with what stands in the way, unless `onConflict` is `rename` and another name helps.
     """
-    once = IdempotencyKey.of(tenant.id, actor, f"POST trash/{record_id}", key, request)
+    tenant, schema = edit.tenant, edit.schema
 
     def work(connection: Connection) -> KeptAnswer:
-        if kept := replayed(connection, once):
-            return kept
         refuse_cut(connection, tenant, record_id, request.dataType)
         declared = locate(connection, tenant, record_id, request.dataType)
-        lock_for_restoring(connection, tenant.schema, declared, [record_id])
-        row = read_trashed(connection, tenant.schema, declared, record_id)
+        lock_for_restoring(connection, schema, declared, [record_id])
+        row = read_trashed(connection, schema, declared, record_id)
         if row is None:  # somebody was faster
             return _raise_where_it_is(connection, tenant, record_id, declared)
         rename = request.onConflict == "rename"
         _refuse(connection, tenant, declared, record_id, rename=rename)
-        stamp = Stamp(new_operation_id(now), actor, now, purge_time(tenant, now))
-        came = restore_records(connection, tenant, declared, [record_id], stamp, rename=rename)
+        came = restore_records(connection, edit, declared, [record_id], rename=rename)
         told = {"cascaded": came} if came else {}
-        line = summary(stamp.operation, "restore", declared.name, actor, now, total=1, succeeded=1, **told)
+        line = summary(edit.operation, "restore", declared.name, edit.actor, edit.at, total=1, succeeded=1, **told)
         append_changes(connection, tenant.id, [line])
-        item = show_item(row, now)
-        item["name"] = read_name(connection, tenant.schema, declared, record_id)
-        made = KeptAnswer(200, json.dumps({"item": item}, ensure_ascii=False, separators=(",", ":")))
-        keep(connection, once, made.status, made.body)
-        return made
+        item = show_item(row, edit.at)
+        item["name"] = read_name(connection, schema, declared, record_id)
+        return KeptAnswer(200, json.dumps({"item": item}, ensure_ascii=False, separators=(",", ":")))
 
-    return transact(tenant.database, work, again_on=retry_unique)
+    body = request.model_dump_json().encode()
+    return edit.answer_once(f"POST trash/{record_id}", body, work, again_on=retry_unique)
 
 
 def _raise_where_it_is(connection: Connection, tenant: Tenant, record_id: str, declared: Entity) -> KeptAnswer:

@@ -8,7 +8,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from stowage import jobs
-from stowage.access.identity import Identity
+from stowage.access.idempotency import IdempotencyKey
+from stowage.access.identity import Identity, for_role
 from stowage.aws import objects, table
 from stowage.aws.table import ABSENT, ConditionFailedError, Put, Update, Write
 from stowage.basics.errors import BadRequestError, ConflictError, Detail
@@ -18,7 +19,7 @@ from stowage.entities.declared import entity_at
 from stowage.imports.files.records import FileImportCreated, FileImportRequest, FileImportSpec, UploadForm
 from stowage.runs.kinds import IMPORT
 from stowage.runs.record import Run
-from stowage.runs.request import IdempotencyKey
+from stowage.runs.request import keep_answer, kept_answer
 from stowage.runs.store import create_run
 from stowage.settings import settings
 from stowage.tenants import Tenant
@@ -33,6 +34,7 @@ WAITS = timedelta(days=7)
 """How long an import waits for its file; the bucket keeps files a day longer."""
 
 
+@for_role("operator")
 def create_file_import(
     tenant: Tenant, identity: Identity, entity_name: str, request: FileImportRequest, now: datetime, *, key: str | None
 ) -> FileImportCreated:
@@ -44,8 +46,8 @@ def create_file_import(
     check_mapping(entity, request.mapping or {})
     import_id = new_run_id(now)
     body = {"entity": entity.name, **request.model_dump(mode="json")}
-    once = IdempotencyKey(tenant.id, identity.sub, "create_file_import", key, body) if key else None
-    if once and (kept := once.kept_answer(now)):
+    once = IdempotencyKey.of(tenant.id, identity.sub, "create_file_import", key, body)
+    if once and (kept := kept_answer(once, now)):
         import_id = kept["id"]
     else:
         item = {
@@ -67,11 +69,11 @@ def create_file_import(
         }
         writes: list[Write] = [Put(item, when={"pk": ABSENT})]
         if once:
-            writes.append(once.keep({"id": import_id}, now))
+            writes.append(keep_answer(once, {"id": import_id}, now))
         try:
             table.transact(writes)
         except ConditionFailedError:
-            kept = once.kept_answer(now) if once else None
+            kept = kept_answer(once, now) if once else None
             if kept is None:
                 raise
             import_id = kept["id"]
@@ -112,6 +114,7 @@ def find_upload(import_id: str) -> dict[str, Any] | None:
     return table.get(f"IMPORT#{import_id}", "UPLOAD") if is_run_id(import_id) else None
 
 
+@for_role("operator")
 def start_file_import(
     asked: dict[str, Any], import_id: str, identity: Identity, now: datetime, *, key: str | None
 ) -> dict[str, Any]:
@@ -120,8 +123,8 @@ def start_file_import(
     ConflictError `nothing_uploaded` or `already_started`, BadRequestError `empty_file`.
     """
     tenant = str(asked["tenant"])
-    once = IdempotencyKey(tenant, identity.sub, "start_file_import", key, {"id": import_id}) if key else None
-    if once and (kept := once.kept_answer(now)):
+    once = IdempotencyKey.of(tenant, identity.sub, "start_file_import", key, {"id": import_id})
+    if once and (kept := kept_answer(once, now)):
         return kept
     if "started_at" in asked:
         raise _already_started()
@@ -159,11 +162,11 @@ def start_file_import(
     started = {"started_at": rfc3339(now)}
     writes: list[Write] = [Update(f"IMPORT#{import_id}", "UPLOAD", started, when={"started_at": ABSENT})]
     if once:
-        writes.append(once.keep(answer, now))
+        writes.append(keep_answer(once, answer, now))
     try:
         create_run(run, now, writes)
     except ConditionFailedError:
-        if once and (kept := once.kept_answer(now)):
+        if once and (kept := kept_answer(once, now)):
             return kept
         raise _already_started() from None
     return answer

@@ -23,6 +23,7 @@ from stowage.imports.files.reading import Layout
 from stowage.imports.files.reading.lines import ENCODINGS, codec_of
 from stowage.imports.files.reading.rows import MOST_COLUMNS
 from stowage.runs.record import Run
+from stowage.tenants import Tenant
 
 type FileType = Literal["csv", "ndjson", "xlsx"]
 type OnConflict = Literal["fail", "skip", "update"]
@@ -148,6 +149,10 @@ class FileImportSpec(BaseModel):
     def of(cls, spec: dict[str, Any]) -> "FileImportSpec":
         """The spec of a run."""
         return cls.model_validate(spec)
+
+    def tenant(self, tenant_id: str, database: str) -> Tenant:
+        """The tenant as it was when the import was asked for."""
+        return Tenant(tenant_id, self.schema_name.removeprefix("tenant_"), tenant_id, database)
 
 
 def job_result(run: Run, now: datetime, link: Callable[[str], str | None]) -> dict[str, Any]:

@@ -13,7 +13,6 @@ from typing import Any
 
 from stowage.aws.stored_files import open_stored
 from stowage.basics.errors import CancelledError, RunError, StowageError
-from stowage.basics.ids import new_operation_id
 from stowage.entities.declared import ENTITIES
 from stowage.imports.files.preparing import BATCH_BYTES, BATCH_ROWS, Batch, Prepared, Preparer
 from stowage.imports.files.reading import Place, Row, Rows, open_rows
@@ -30,8 +29,9 @@ from stowage.postgres.edits.file_batches import (
     close_import,
     read_outcomes,
 )
-from stowage.postgres.edits.inserts import Author
 from stowage.postgres.session.connection import APP, connect
+from stowage.postgres.session.edit import Edit
+from stowage.postgres.session.marks import mark_dirty
 from stowage.runs.attempt import Attempt, Product
 from stowage.runs.progress import FencedError
 from stowage.runs.record import Estimate, Run
@@ -59,6 +59,7 @@ def import_file(attempt: Attempt) -> None:
         work = _Import(attempt, connection)
         stopped = work.write_rows()
         close_import(connection, attempt.run.id)
+        mark_dirty(attempt.run.tenant, attempt.run.database, attempt.clock())
         work.store_results()
         work.finish(stopped)
     finally:
@@ -76,15 +77,15 @@ class _Import:
         self._spec = FileImportSpec.of(run.spec)
         self._entity = ENTITIES[self._spec.entity]
         now = attempt.clock()
-        author = Author(run.tenant, self._spec.schema_name, new_operation_id(now), run.requested_by, now)
-        begun = begin_import(connection, run.id, run.attempt, author, self._entity, keep_days=KEEP_DAYS)
+        # Who asked for the import was an operator then.
+        edit = Edit(self._spec.tenant(run.tenant, run.database), run.requested_by, "operator", now)
+        begun = begin_import(connection, run.id, run.attempt, edit, self._entity, keep_days=KEEP_DAYS)
         if begun is None:
             raise FencedError("This attempt is no longer the run's current one.")
         self._progress = begun
         self._blank = 0
-        self._session = ImportSession(
-            connection, replace(author, operation=begun.operation), self._entity, run.id, run.attempt
-        )
+        edit = replace(edit, operation=begun.operation)
+        self._session = ImportSession(connection, edit, self._entity, run.id, run.attempt)
 
     def write_rows(self) -> StowageError | None:
         """Write every row that is not written yet; what stopped us for good after some were, or None."""
@@ -112,7 +113,7 @@ class _Import:
             for prepared in ahead:
                 batch = prepared.batch
                 if batch.rows:
-                    self._session.author = replace(self._session.author, at=self._attempt.clock())
+                    self._session.edit = replace(self._session.edit, at=self._attempt.clock())
                     outcome = write_batch(self._session, entity, spec.on_conflict, prepared)
                     self._progress = _advanced(self._progress, outcome, batch)
                     self._attempt.reporter.watch(batch.read_bytes * UNPACKED[spec.type], 0, self._progress.rows)

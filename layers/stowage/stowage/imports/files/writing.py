@@ -49,8 +49,8 @@ class _BatchWriting:
                 self._load(list(prepared.records), prepared.text)
             if self._on_conflict == "update" and prepared.lacks_ids and self._entity.unique:
                 session.find_ids(self._entity.unique[0])
-            for place, part in enumerate(prepared.parts):
-                self._write_part([number for number in part if number not in self._failures], is_first=place == 0)
+            for part in prepared.parts:
+                self._write_part([number for number in part if number not in self._failures])
             batch = prepared.batch
             outcome = BatchOutcome(
                 batch.first_row,
@@ -72,11 +72,9 @@ class _BatchWriting:
         for half in (rows[:middle], rows[middle:]):
             self._load(half, self._prepared.text_of(half))
 
-    def _write_part(self, part: list[int], *, is_first: bool) -> None:
+    def _write_part(self, part: list[int]) -> None:
         there = self._session.existing(part) if part and self._on_conflict == "update" else {}
         self._insert([number for number in part if number not in there])
-        if there and not is_first:
-            self._session.journal_inserted()  # this part may update records that an earlier part created
         updates: dict[str, int] = {}
         for number, record_id in there.items():
             if record_id in updates:
@@ -128,7 +126,7 @@ class _BatchWriting:
             return
         updates = [self._changes(record_id, number) for record_id, number in numbers.items()]
         rows = list(numbers.values())
-        updated = self._session.update(updates)
+        updated = self._session.update(updates, rows)
         if isinstance(updated, Refused):
             ids = {number: record_id for record_id, number in numbers.items()}
             self._one_by_one(

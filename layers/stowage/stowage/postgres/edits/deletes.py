@@ -1,15 +1,19 @@
 """Deletes: many records to the trash by a few statements, however many, with what goes along."""
 
 from collections.abc import Sequence
+from datetime import datetime
+from typing import LiteralString
 
 import psycopg
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
 from stowage.entities.declaration import Entity
-from stowage.postgres.edits.locks import Outcome, Stamp, lock_children, lock_records
+from stowage.postgres.edits.locks import Outcome, lock_children, lock_records
+from stowage.postgres.journal.changes import Lines, Summary, journalled
+from stowage.postgres.journal.images import TRASH, whole_image
+from stowage.postgres.session.edit import Edit
 from stowage.postgres.tables.relations import has_children, outside_trash, table_of, text_array
-from stowage.tenants import Tenant
 
 _JUDGE = sql.SQL("""
 WITH found AS (
@@ -73,41 +77,17 @@ def _judge(
 
 
 _DELETE = sql.SQL("""
-WITH image AS MATERIALIZED (
-    SELECT jsonb_build_object(
-               'deleted_at', NULL, 'deleted_by', NULL, 'purge_at', NULL, 'deleted_operation', NULL
-           ) AS before,
-           jsonb_build_object(
-               'deleted_at', %(at)s::timestamptz, 'deleted_by', %(actor)s::text,
-               'purge_at', %(purge_at)s::timestamptz, 'deleted_operation', %(operation)s::text
-           ) AS after
-),
-changed AS (
+WITH changed AS (
     UPDATE {table} AS record
     SET deleted_at = %(at)s, deleted_by = %(actor)s, purge_at = %(purge_at)s, deleted_operation = %(operation)s,
         deleted_with = NULL
     WHERE record.id = ANY(%(ids)s::text[]) AND record.deleted_at IS NULL
-    RETURNING record.id
+    RETURNING record.id, {image} AS after
 ),
-{cascades}
-lines AS (
-    SELECT 0 AS part, n, %(entity)s::text AS entity, id, before, after
-    FROM changed JOIN unnest(%(ids)s::text[]) WITH ORDINALITY AS asked (id, n) USING (id), image
-    {cascaded_lines}
-),
-taken AS MATERIALIZED (
-    SELECT stowage.take_seqs(%(tenant)s, (SELECT count(*) FROM lines) + {summaries}) AS base
-),
+{cascades}{journal},
 counted AS (
     UPDATE stowage.trash_counts SET listed = listed + (SELECT count(*) FROM changed)
-    FROM taken WHERE tenant = %(tenant)s AND entity = %(entity)s AND taken.base >= 0
-),
-written AS (
-    INSERT INTO stowage.changes (tenant, seq, operation, entity, id, type, before, after, actor, at)
-    SELECT %(tenant)s, taken.base + row_number() OVER (ORDER BY part, n, id), %(operation)s, entity, id,
-           'deleted', before, after, %(actor)s, %(at)s
-    FROM taken, lines
-    {summary}
+    FROM stw_base WHERE tenant = %(tenant)s AND entity = %(entity)s AND stw_base.base >= 0
 )
 SELECT {counts}
 """)
@@ -118,103 +98,99 @@ _CASCADE = sql.SQL("""
     SET deleted_at = %(at)s, deleted_by = %(actor)s, purge_at = %(purge_at)s, deleted_operation = %(operation)s,
         deleted_with = record.{column}
     WHERE record.{column} = ANY(%(ids)s::text[]) AND record.deleted_at IS NULL
-    RETURNING record.id, record.{column} AS parent
+    RETURNING record.id, {image} AS after
 ),
 """)
 
-_CASCADED_LINES = sql.SQL("""
-    UNION ALL
-    SELECT {part}, 0, {entity}, id, before || jsonb_build_object('deleted_with', NULL),
-           after || jsonb_build_object('deleted_with', parent)
-    FROM {name}, image
-""")
+_ASKED = sql.SQL("changed JOIN unnest(%(ids)s::text[]) WITH ORDINALITY AS asked (id, n) USING (id)")
 
-_SUMMARY = sql.SQL("""
-    UNION ALL
-    SELECT %(tenant)s, taken.base + (SELECT count(*) FROM lines) + 1, %(operation)s, %(entity)s, %(operation)s,
-           'operation', NULL, %(told)s{cascaded}, %(actor)s, %(at)s
-    FROM taken
-""")
+# What changed of a record that went by itself, and of one that went along.
+_BEFORE: LiteralString = """
+'{"deleted_at": null, "deleted_by": null, "purge_at": null, "deleted_operation": null}'::jsonb
+"""
+_BEFORE_ALONG: LiteralString = """
+'{"deleted_at": null, "deleted_by": null, "purge_at": null, "deleted_operation": null, "deleted_with": null}'::jsonb
+"""
+_CASCADED = sql.SQL(" || jsonb_build_object('cascaded', jsonb_build_object({}))")
 
 
 def delete_records(
     connection: psycopg.Connection,
-    tenant: Tenant,
+    edit: Edit,
     declared: Entity,
     ids: Sequence[str],
-    stamp: Stamp,
+    purge_at: datetime,
     *,
     most_children: int,
     kind: str | None = "delete",
     **told: object,
 ) -> Outcome:
-    """Move records to the trash with what goes with them, journalled under one operation.
+    """Move records to the trash with what goes with them, journalled under one operation; at `purge_at` they go for
+    good.
 
     Codes: `not_found`, `already_deleted`, `has_children` (records outside the trash that refer to it and stay),
     `too_large` (with the children of those before it in the request, more than `most_children`). The summary is of
     that kind and with what else is told; kind None: none is written. Four statements, five where children come along.
     """
-    outcome = lock_records(connection, tenant.schema, declared, ids)
+    outcome = lock_records(connection, edit.schema, declared, ids)
     places = [place for place, code in enumerate(outcome.codes) if code is None]
-    refused = _judge(connection, tenant.schema, declared, [ids[place] for place in places], most_children)
+    refused = _judge(connection, edit.schema, declared, [ids[place] for place in places], most_children)
     for n, code in refused.items():
         outcome.codes[places[n]] = code
-    return delete_locked(connection, tenant, declared, ids, outcome, stamp, kind=kind, **told)
+    return delete_locked(connection, edit, declared, ids, outcome, purge_at, kind=kind, **told)
 
 
 def delete_locked(
     connection: psycopg.Connection,
-    tenant: Tenant,
+    edit: Edit,
     declared: Entity,
     ids: Sequence[str],
     outcome: Outcome,
-    stamp: Stamp,
+    purge_at: datetime,
     *,
     kind: str | None,
     **told: object,
 ) -> Outcome:
     """Move those of the locked records to the trash that have no code yet; `outcome` with what came along."""
     good = [record_id for record_id, code in zip(ids, outcome.codes, strict=True) if code is None]
-    lock_children(connection, tenant.schema, declared, good, sql.SQL("deleted_at IS NULL"))
+    lock_children(connection, edit.schema, declared, good, sql.SQL("deleted_at IS NULL"))
     cascades = [
-        (sql.Identifier(f"cascaded_{n}"), child, reference)
-        for n, (child, reference) in enumerate(declared.children("cascade"))
+        (f"cascaded_{n}", child, reference) for n, (child, reference) in enumerate(declared.children("cascade"))
     ]
-    counts = [sql.SQL("(SELECT count(*) FROM {})").format(name) for name, _, _ in cascades]
-    cascaded = sql.SQL(" || jsonb_build_object('cascaded', jsonb_build_object({}))").format(
+    counts = [sql.SQL("(SELECT count(*) FROM {})").format(sql.Identifier(name)) for name, _, _ in cascades]
+    cascaded = _CASCADED.format(
         sql.SQL(", ").join(
             sql.SQL("{}, {}").format(sql.Literal(child.name), count)
             for (_, child, _), count in zip(cascades, counts, strict=True)
         )
     )
+    summary = Summary(declared.name, sql.SQL("%(told)s") + (cascaded if cascades else sql.SQL("")))
     statement = _DELETE.format(
-        table=table_of(tenant.schema, declared),
+        table=table_of(edit.schema, declared),
+        image=whole_image(declared, "record", TRASH),
         cascades=sql.SQL("").join(
             _CASCADE.format(
-                name=name,
-                table=table_of(tenant.schema, child),
+                name=sql.Identifier(name),
+                table=table_of(edit.schema, child),
                 column=sql.Identifier(child.column(reference.field)),
+                image=whole_image(child, "record", TRASH),
             )
             for name, child, reference in cascades
         ),
-        cascaded_lines=sql.SQL("").join(
-            _CASCADED_LINES.format(part=sql.Literal(part), entity=sql.Literal(child.name), name=name)
-            for part, (name, child, _) in enumerate(cascades, 1)
+        journal=journalled(
+            Lines("changed", declared.name, "deleted", source=_ASKED, before=_BEFORE),
+            *(Lines(name, child.name, "deleted", n=None, before=_BEFORE_ALONG) for name, child, _ in cascades),
+            summary=summary if kind else None,
         ),
-        summaries=sql.Literal(1 if kind else 0),
-        summary=_SUMMARY.format(cascaded=cascaded if cascades else sql.SQL("")) if kind else sql.SQL(""),
         counts=sql.SQL(", ").join(counts) if counts else sql.SQL("NULL"),
     )
     row = connection.execute(
         statement,
         {
+            **edit.given,
             "ids": text_array(good),
-            "tenant": tenant.id,
             "entity": declared.name,
-            "operation": stamp.operation,
-            "actor": stamp.actor,
-            "at": stamp.at,
-            "purge_at": stamp.purge_at,
+            "purge_at": purge_at,
             "told": Jsonb({"kind": kind} | outcome.counts | told),
         },
     ).fetchone()

@@ -16,9 +16,13 @@ from psycopg.types.json import Jsonb
 
 from stowage.basics.errors import RunError, TransientRunError, UnavailableError
 from stowage.entities.declaration import Entity
-from stowage.postgres.edits.inserts import Author
 from stowage.postgres.edits.rules import Problem, column_of, find_problems, has_parent, parent_cte, parents_of
 from stowage.postgres.edits.updates import Update, Updated, update_problems, update_records
+from stowage.postgres.journal.changes import Lines, append_changes, append_staged, prepare_staging, staged
+from stowage.postgres.journal.images import whole_image
+from stowage.postgres.journal.operations import summary
+from stowage.postgres.session.edit import Edit
+from stowage.postgres.session.marks import mark_dirty
 from stowage.postgres.session.row_security import is_row_security, told_of
 from stowage.postgres.session.savepoints import Refused, refusal, tried
 from stowage.postgres.tables.relations import outside_trash, table_of
@@ -75,42 +79,25 @@ DELETE FROM stowage.file_imports WHERE id IN (
 
 
 def begin_import(
-    connection: psycopg.Connection, import_id: str, attempt: int, author: Author, entity: Entity, *, keep_days: int
+    connection: psycopg.Connection, import_id: str, attempt: int, edit: Edit, entity: Entity, *, keep_days: int
 ) -> Progress | None:
     """Take an import for this attempt; how far it is, or None where a later attempt has it.
 
     An import whose operation was summed up already, because it was cancelled or failed for good, goes on under the
-    author's new one. Imports begun more than `keep_days` days ago are forgotten by the way.
+    edit's new one. Imports begun more than `keep_days` days ago are forgotten by the way.
     """
     with connection.cursor(row_factory=class_row(Progress)) as cursor:
         begun = cursor.execute(
             _BEGIN,
-            {
-                "id": import_id,
-                "tenant": author.tenant,
-                "entity": entity.name,
-                "actor": author.actor,
-                "operation": author.operation,
-                "attempt": attempt,
-            },
+            {**edit.given, "id": import_id, "entity": entity.name, "attempt": attempt},
         ).fetchone()
     connection.execute(_FORGET_OLD, {"days": keep_days})
     return begun
 
 
 _CLOSE: LiteralString = """
-WITH closed AS (
-    UPDATE stowage.file_imports SET closed_at = now() WHERE id = %(id)s AND closed_at IS NULL
-    RETURNING *, rows - operation_began_at_row AS total, failed - operation_failed AS lost
-),
-taken AS MATERIALIZED (
-    SELECT stowage.take_seqs(tenant, 1) AS base, * FROM closed WHERE total > 0
-)
-INSERT INTO stowage.changes (tenant, seq, operation, entity, id, type, before, after, actor, at)
-SELECT tenant, base + 1, operation, entity, operation, 'operation', NULL,
-       jsonb_build_object('kind', 'import', 'total', total, 'succeeded', total - lost, 'failed', lost, 'job', id),
-       actor, now()
-FROM taken
+UPDATE stowage.file_imports SET closed_at = now() WHERE id = %(id)s AND closed_at IS NULL
+RETURNING tenant, operation, entity, actor, closed_at, rows - operation_began_at_row, failed - operation_failed
 """
 
 
@@ -119,7 +106,16 @@ def close_import(connection: psycopg.Connection, import_id: str) -> None:
 
     One that has written nothing is no operation.
     """
-    connection.execute(_CLOSE, {"id": import_id})
+    with connection.transaction():
+        closed = connection.execute(_CLOSE, {"id": import_id}).fetchone()
+        if closed is None:
+            return
+        tenant, operation, entity, actor, at, total, failed = closed
+        if total:
+            whole = summary(
+                operation, "import", entity, actor, at, total=total, succeeded=total - failed, job=import_id
+            )
+            append_changes(connection, tenant, [whole])
 
 
 _OUTCOMES: LiteralString = """
@@ -147,23 +143,20 @@ SET jit = off
 """
 _ROWS_TABLE = sql.SQL("""
 CREATE TEMPORARY TABLE import_rows ON COMMIT DELETE ROWS AS
-SELECT 0::bigint AS n, {columns} FROM {table} WITH NO DATA
+SELECT 0::bigint AS stw_n, {columns} FROM {table} WITH NO DATA
 """)
-_CHANGES_TABLE: LiteralString = """
-CREATE TEMPORARY TABLE import_changes (n bigint, id text, after jsonb) ON COMMIT DELETE ROWS
-"""
 _DEFAULT = sql.SQL("ALTER TABLE pg_temp.import_rows ALTER COLUMN {} SET DEFAULT {}")
 
 
 class ImportSession:
-    """One attempt's connection, which becomes its own. `author` is who the journal names, and when."""
+    """One attempt's connection, which becomes its own. `edit` is who the journal names, and when."""
 
     def __init__(
-        self, connection: psycopg.Connection, author: Author, entity: Entity, import_id: str, attempt: int
+        self, connection: psycopg.Connection, edit: Edit, entity: Entity, import_id: str, attempt: int
     ) -> None:
-        self._connection, self.author, self._entity = connection, author, entity
+        self._connection, self.edit, self._entity = connection, edit, entity
         self._import_id, self._attempt = import_id, attempt
-        self._table = table_of(author.schema, entity)
+        self._table = table_of(edit.schema, entity)
         self._columns = [field.column for field in entity.fields]
 
     def prepare(self, defaults: dict[str, Any]) -> None:
@@ -172,7 +165,7 @@ class ImportSession:
             self._connection.execute(_PREPARE)
             columns = sql.SQL(", ").join(map(sql.Identifier, self._columns))
             self._connection.execute(_ROWS_TABLE.format(columns=columns, table=self._table))
-            self._connection.execute(_CHANGES_TABLE)
+            prepare_staging(self._connection)
             for column, value in defaults.items():
                 if value is not None:
                     self._connection.execute(_DEFAULT.format(sql.Identifier(column), sql.Literal(value)))
@@ -194,17 +187,19 @@ class ImportSession:
     @contextmanager
     def batch(self) -> Iterator[None]:
         """One batch's transaction, for as long as this attempt is the import's; TransientRunError where it is not."""
+        tenant = self.edit.tenant
         with self.errors(), self._connection.transaction():
             if self._connection.execute(_FENCE, {"id": self._import_id, "attempt": self._attempt}).fetchone() is None:
                 raise TransientRunError("Another attempt has taken over.", "superseded")
             yield
+            mark_dirty(tenant.id, tenant.database, self.edit.at)
 
     def load(self, columns: Sequence[str], text: str) -> Refused | None:
         """COPY rows into the temporary table: CSV of `n`, `id` and these columns. All of them, or why none.
 
         `n` counts from 1, and is negative where the row came without an id and got one from us.
         """
-        names = sql.SQL(", ").join(map(sql.Identifier, ("n", "id", *columns)))
+        names = sql.SQL(", ").join(map(sql.Identifier, ("stw_n", "id", *columns)))
         try:
             with self._connection.transaction(), self._connection.cursor().copy(_COPY.format(names)) as copy:
                 copy.write(text)
@@ -241,7 +236,7 @@ class ImportSession:
             table=self._table,
             parents=sql.SQL("").join(
                 sql.SQL("{},\n").format(
-                    parent_cte(self.author.schema, parent, wanted.format(sql.Identifier(parent.column)))
+                    parent_cte(self.edit.schema, parent, wanted.format(sql.Identifier(parent.column)))
                 )
                 for parent in parents
             ),
@@ -249,32 +244,30 @@ class ImportSession:
             given=sql.SQL(", ").join(column_of(part, column) for column in own),
             sound=_all([has_parent(parent, part) for parent in parents]),
             order=sql.SQL(", ").join(sql.SQL('{}::text COLLATE "C"').format(column_of(part, column)) for column in key),
-            every=sql.SQL(", ").join(sql.Identifier("made", column) for column in self._columns),
-            image=sql.SQL(", ").join(
-                pair for column in self._columns for pair in (sql.Literal(column), sql.Identifier("inserted", column))
-            ),
+            image=whole_image(entity, "made"),
+            journal=staged(_lines(entity)),
         )
-        row = tried(self._connection, statement, {"rows": list(rows), "at": self.author.at})
+        row = tried(self._connection, statement, {**self.edit.given, "rows": list(rows)})
         return row if isinstance(row, Refused) else list(row[0] or [])
 
     def insert_problems(self, rows: Sequence[int]) -> list[Problem]:
         """Why rows cannot be inserted, each by itself."""
         candidates = _CANDIDATES.format(table=self._table)
         found = find_problems(
-            self._connection, self.author.schema, self._entity, candidates, {"rows": list(rows)}, existing=False
+            self._connection, self.edit.schema, self._entity, candidates, {"rows": list(rows)}, existing=False
         )
         return found or []
 
-    def update(self, updates: Sequence[Update]) -> Updated | Refused:
-        """Change records and journal what changed (`stowage.postgres.edits.updates`), or why Postgres took none."""
-        return update_records(self._connection, self.author, self._entity, updates)
+    def update(self, updates: Sequence[Update], rows: Sequence[int]) -> Updated | Refused:
+        """Change records and stage their journal (`stowage.postgres.edits.updates`), or why Postgres took none."""
+        return update_records(self._connection, self.edit, self._entity, updates, places=rows)
 
     def update_problems(self, updates: Sequence[Update]) -> list[Problem]:
         """Why updates cannot be made, each by itself, counted from 1."""
-        return update_problems(self._connection, self.author.schema, self._entity, updates)[0] or []
+        return update_problems(self._connection, self.edit.schema, self._entity, updates)[0] or []
 
     def finish_batch(self, outcome: BatchOutcome, position: int, line: int) -> None:
-        """Write down how far the import is, then the journal of what was inserted; the last statements."""
+        """Write down how far the import is, then what was staged for the journal; the last statements."""
         self._connection.execute(
             _ADVANCE,
             {
@@ -291,21 +284,8 @@ class ImportSession:
                 "failures": Jsonb(outcome.failures),
             },
         )
-        if outcome.count("c"):
-            self.journal_inserted()
-
-    def journal_inserted(self) -> None:
-        """Write the staged journal of what was inserted: before the batch changes any of it, else last."""
-        self._connection.execute(
-            _JOURNAL,
-            {
-                "tenant": self.author.tenant,
-                "operation": self.author.operation,
-                "entity": self._entity.name,
-                "actor": self.author.actor,
-                "at": self.author.at,
-            },
-        )
+        if outcome.count("c") or outcome.count("u"):
+            append_staged(self._connection, self.edit, self._entity.name)
 
 
 _FENCE: LiteralString = """
@@ -316,37 +296,46 @@ _COPY = sql.SQL("COPY pg_temp.import_rows ({}) FROM STDIN (FORMAT csv)")
 
 _FIND_IDS = sql.SQL("""
 UPDATE pg_temp.import_rows SET id = found.id FROM {table} AS found
-WHERE import_rows.n < 0 AND {equal} AND {live}
+WHERE import_rows.stw_n < 0 AND {equal} AND {live}
 """)
 
 _EXISTING = sql.SQL("""
-SELECT abs(n), found.id FROM pg_temp.import_rows JOIN {table} AS found USING (id)
-WHERE abs(n) = ANY(%(rows)s) AND {live}
+SELECT abs(stw_n), found.id FROM pg_temp.import_rows JOIN {table} AS found USING (id)
+WHERE abs(stw_n) = ANY(%(rows)s) AND {live}
 """)
 
 _INSERT = sql.SQL("""
 WITH part AS MATERIALIZED (
-    SELECT * FROM pg_temp.import_rows WHERE abs(n) = ANY(%(rows)s)
+    SELECT * FROM pg_temp.import_rows WHERE abs(stw_n) = ANY(%(rows)s)
 ),
 {parents}inserted AS (
     INSERT INTO {table} AS made ({columns}, created_at, updated_at)
     SELECT {given}, coalesce(part.created_at, %(at)s), coalesce(part.updated_at, part.created_at, %(at)s)
     FROM part WHERE {sound} ORDER BY {order}
     ON CONFLICT DO NOTHING
-    RETURNING {every}
+    RETURNING made.id, {image} AS after
 ),
-staged AS (
-    INSERT INTO pg_temp.import_changes (n, id, after)
-    SELECT abs(n), inserted.id, jsonb_build_object({image}) FROM inserted JOIN part USING (id)
-)
-SELECT array_agg(abs(n) ORDER BY abs(n)) FILTER (WHERE inserted.id IS NULL) FROM part LEFT JOIN inserted USING (id)
+{journal}
+SELECT array_agg(abs(stw_n) ORDER BY abs(stw_n)) FILTER (WHERE inserted.id IS NULL)
+FROM part LEFT JOIN inserted ON inserted.id = part.id
 """)
+
+
+def _lines(entity: Entity) -> Lines:
+    return Lines(
+        "inserted",
+        entity.name,
+        "created",
+        source=sql.SQL("inserted JOIN (SELECT id, abs(stw_n) AS n FROM part) AS stw_part USING (id)"),
+        before="NULL::jsonb",
+    )
+
 
 _CANDIDATES = sql.SQL("""
 candidates AS MATERIALIZED (
-    SELECT item.*, abs(given.n) AS n
-    FROM pg_temp.import_rows AS given, jsonb_populate_record(NULL::{table}, to_jsonb(given)) AS item
-    WHERE abs(given.n) = ANY(%(rows)s)
+    SELECT stw_item.*, abs(stw_given.stw_n) AS stw_n
+    FROM pg_temp.import_rows AS stw_given, jsonb_populate_record(NULL::{table}, to_jsonb(stw_given.*)) AS stw_item
+    WHERE abs(stw_given.stw_n) = ANY(%(rows)s)
 )""")
 
 _ADVANCE: LiteralString = """
@@ -358,17 +347,6 @@ WITH advanced AS (
 )
 INSERT INTO stowage.file_import_batches (import, first_row, outcomes, failures)
 VALUES (%(id)s, %(first_row)s, %(outcomes)s, %(failures)s)
-"""
-
-_JOURNAL: LiteralString = """
-WITH staged AS (DELETE FROM pg_temp.import_changes RETURNING n, id, after),
-taken AS MATERIALIZED (
-    SELECT stowage.take_seqs(%(tenant)s, (SELECT count(*) FROM staged)) AS base
-)
-INSERT INTO stowage.changes (tenant, seq, operation, entity, id, type, before, after, actor, at)
-SELECT %(tenant)s, base + row_number() OVER (ORDER BY n), %(operation)s, %(entity)s, id, 'created', NULL, after,
-       %(actor)s, %(at)s
-FROM staged, taken
 """
 
 

@@ -7,7 +7,6 @@ that one sees what was committed while the lock was awaited.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any
 
 import psycopg
@@ -15,16 +14,6 @@ from psycopg import sql
 
 from stowage.entities.declaration import Entity
 from stowage.postgres.tables.relations import outside_trash, parents, table_of, text_array
-
-
-@dataclass(frozen=True)
-class Stamp:
-    """What every row of an operation carries; `purge_at` is when what it deletes goes for good."""
-
-    operation: str
-    actor: str
-    at: datetime
-    purge_at: datetime
 
 
 @dataclass(frozen=True)

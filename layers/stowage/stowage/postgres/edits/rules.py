@@ -125,39 +125,39 @@ ORDER BY conname
 """
 
 _TAKEN = sql.SQL("""
-SELECT n, 'id' AS kind, 'id' AS about, found.id AS other
+SELECT stw_n, 'id' AS kind, 'id' AS about, found.id AS other
 FROM candidates JOIN {table} AS found ON found.id = candidates.id
 """)
 _DUPLICATED = sql.SQL("""
-SELECT n, 'unique', {rule}, found.id
+SELECT stw_n, 'unique', {rule}, found.id
 FROM candidates JOIN {table} AS found ON {equal}
 WHERE {live} AND {distinct}
 """)
 _TWICE = sql.SQL("""
-SELECT n, 'unique', {rule}, NULL
+SELECT stw_n, 'unique', {rule}, NULL
 FROM (
-    SELECT n, row_number() OVER (PARTITION BY {columns} ORDER BY n) AS place FROM candidates
+    SELECT stw_n, row_number() OVER (PARTITION BY {columns} ORDER BY stw_n) AS stw_place FROM candidates
     WHERE {given} AND num_nulls({columns}) = 0
 ) AS ranked
-WHERE place > 1
+WHERE stw_place > 1
 """)
 _DANGLING = sql.SQL("""
-SELECT n, 'reference', {field}, NULL
+SELECT stw_n, 'reference', {field}, NULL
 FROM candidates
 WHERE {given} AND candidates.{column} IS NOT NULL
   AND NOT EXISTS (SELECT FROM {table} AS parent WHERE parent.id = candidates.{column} AND {live})
 """)
 _ASTRAY = sql.SQL("""
-SELECT n, 'shared', {field}, parent.{shared}
+SELECT stw_n, 'shared', {field}, parent.{shared}
 FROM candidates JOIN {table} AS parent ON parent.id = candidates.{column} AND {live}
 WHERE {given} AND parent.{shared} IS DISTINCT FROM candidates.{shared}
 """)
 _LEFT_BEHIND = sql.SQL("""
-SELECT n, 'followed', {name}, NULL
+SELECT stw_n, 'followed', {name}, NULL
 FROM candidates
 WHERE {given} AND EXISTS (SELECT FROM {table} AS child WHERE child.{column} = candidates.id)
 """)
-_UNCHECKED = sql.SQL("SELECT n, 'check', {columns}, NULL FROM candidates WHERE NOT coalesce(({condition}), true)")
+_UNCHECKED = sql.SQL("SELECT stw_n, 'check', {columns}, NULL FROM candidates WHERE NOT coalesce(({condition}), true)")
 _UNION = sql.SQL(" UNION ALL ")
 _JUDGED = sql.SQL("WITH {candidates} SELECT * FROM ({problems}) AS found (n, kind, about, other) ORDER BY n")
 _ALWAYS, _OTHERS = sql.SQL("true"), sql.SQL("found.id <> candidates.id")
@@ -175,9 +175,10 @@ def find_problems(
     """Why records cannot be as they are to be, in their order; or None where a value does not even fit its column, so
     that the database cannot say more. The number of statements does not depend on theirs.
 
-    `candidates` defines the CTE of that name: the columns of the entity's table as they would be, `n`, and for
-    `existing` records `changes`, the names of the columns that would change. Those are compared with each other too;
-    new ones are not, for of those that are alike the first may come in.
+    `candidates` defines the CTE of that name: the columns of the entity's table as they would be,
+    `stw_n`, and for `existing` records `stw_changes`, the names of the columns that would change.
+    Those are compared with each other too; new ones are not, for of those that are alike the first
+    may come in.
     """
     table = table_of(schema, entity)
     name = table.as_string(connection)
@@ -238,7 +239,7 @@ def _parent_problems(schema: str, parent: Parent, *, existing: bool) -> Iterable
 
 
 _EQUAL = sql.SQL("found.{0} = candidates.{0}")
-_CHANGES = sql.SQL("candidates.changes && ARRAY[{}]")
+_CHANGES = sql.SQL("candidates.stw_changes && ARRAY[{}]")
 
 
 def _equal(column: str) -> sql.Composed:

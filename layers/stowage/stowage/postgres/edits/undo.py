@@ -14,9 +14,12 @@ from psycopg import sql
 
 from stowage.entities.declaration import Entity
 from stowage.entities.declared import ENTITIES
-from stowage.postgres.edits.locks import Stamp, lock_records
+from stowage.postgres.edits.locks import lock_records
 from stowage.postgres.edits.rules import followers_of, parents_of
+from stowage.postgres.journal.changes import Lines, journalled
+from stowage.postgres.journal.images import changed_image, whole_image
 from stowage.postgres.journal.operations import Operation
+from stowage.postgres.session.edit import Edit
 from stowage.postgres.tables.relations import (
     any_of,
     breaks_a_rule,
@@ -26,7 +29,6 @@ from stowage.postgres.tables.relations import (
     parents,
     table_of,
 )
-from stowage.tenants import Tenant
 
 _PART: LiteralString = """
 WITH changed AS (
@@ -60,40 +62,6 @@ def next_part(connection: psycopg.Connection, tenant: str, operation: Operation,
     row = connection.execute(_PART, given).fetchone()
     assert row is not None, "an aggregate gives one row"
     return Part(row[0] or 0, end, row[1])
-
-
-@dataclass(frozen=True)
-class Undoing:
-    """One operation of a tenant, being undone by the operation that `stamp` names."""
-
-    connection: psycopg.Connection
-    tenant: Tenant
-    operation: Operation
-    stamp: Stamp
-
-    @property
-    def declared(self) -> Entity:
-        """The entity that the operation was about."""
-        return ENTITIES[self.operation.entity]
-
-    def given(self, places: Sequence[int] = ()) -> dict[str, object]:
-        """The parameters of every statement here; `places` are those of records to leave alone, from 1."""
-        return {
-            "left_alone": list(places),
-            "tenant": self.tenant.id,
-            "undone": self.operation.id,
-            "entity": self.operation.entity,
-            "operation": self.stamp.operation,
-            "actor": self.stamp.actor,
-            "at": self.stamp.at,
-        }
-
-    def judged(self, statement: sql.Composed, count: int) -> list[str | None]:
-        """The codes that a statement of (place from 1, code) gives so many records."""
-        codes: list[str | None] = [None] * count
-        for n, code in self.connection.execute(statement, self.given()):
-            codes[n - 1] = code
-        return codes
 
 
 # A file may change a record in several rows. They are one change here, from before the first to after the last, which
@@ -133,16 +101,25 @@ CASE WHEN cardinality({images}) = 1 THEN {images}[1] ELSE (
 _GATHERED: LiteralString = "SELECT type, id FROM pg_temp.undoing ORDER BY first"
 
 
-def gather(undoing: Undoing, part: Part) -> list[tuple[str, str]]:
-    """What the operation did to each record of that part, in its order, as (type, raw id).
+def gather(connection: psycopg.Connection, tenant: str, operation: Operation, part: Part) -> list[tuple[str, str]]:
+    """What an operation did to each record of that part, in its order, as (type, raw id).
 
     Kept in a temporary table for what follows; there `n` counts the records of a type.
     """
     statement = _GATHER.format(
         before=_MERGED.format(images=sql.Identifier("befores")), after=_MERGED.format(images=sql.Identifier("afters"))
     )
-    undoing.connection.execute(statement, undoing.given() | {"first": part.first, "end": part.end})
-    return undoing.connection.execute(_GATHERED).fetchall()
+    given = {"tenant": tenant, "undone": operation.id, "entity": operation.entity}
+    connection.execute(statement, given | {"first": part.first, "end": part.end})
+    return connection.execute(_GATHERED).fetchall()
+
+
+def _codes(connection: psycopg.Connection, statement: sql.Composed, count: int) -> list[str | None]:
+    """The codes that a statement of (place from 1, code) gives so many records."""
+    codes: list[str | None] = [None] * count
+    for n, code in connection.execute(statement):
+        codes[n - 1] = code
+    return codes
 
 
 _WANTED = sql.SQL("wanted AS (SELECT * FROM pg_temp.undoing WHERE type = {type})")
@@ -154,7 +131,7 @@ WITH {wanted}, judged AS (
         WHEN record.deleted_at IS NULL
           OR (SELECT (image.deleted_at, image.deleted_by, image.purge_at, image.deleted_operation)
                      IS DISTINCT FROM (record.deleted_at, record.deleted_by, record.purge_at, record.deleted_operation)
-              FROM jsonb_populate_record(record, wanted.after) AS image) THEN 'changed_since'
+              FROM jsonb_populate_record(record.*, wanted.after) AS image) THEN 'changed_since'
         WHEN {lacks_parent} THEN 'parent_in_trash'
         WHEN {clashes} THEN 'conflict'
     END AS code
@@ -172,13 +149,12 @@ EXISTS (
 """)
 
 
-def judge_deleted(undoing: Undoing, count: int) -> list[str | None]:
+def judge_deleted(connection: psycopg.Connection, schema: str, declared: Entity, count: int) -> list[str | None]:
     """Which of the locked records that the operation deleted cannot come back from the trash, by code.
 
     `purged` (or its purge has begun), `changed_since` (restored, or deleted anew), `parent_in_trash`, `conflict` (a
     unique rule, for it or for what would come with it).
     """
-    declared, schema = undoing.declared, undoing.tenant.schema
     clashes = [breaks_a_rule(schema, declared, "record")] + [
         _CHILD_CLASHES.format(
             table=table_of(schema, child),
@@ -195,7 +171,7 @@ def judge_deleted(undoing: Undoing, count: int) -> list[str | None]:
         ),
         clashes=any_of(clashes),
     )
-    return undoing.judged(statement, count)
+    return _codes(connection, statement, count)
 
 
 _LOCK_FORMER_PARENTS = sql.SQL("""
@@ -207,45 +183,48 @@ SELECT count(*) FROM locked
 """)
 
 
-def lock_updated(undoing: Undoing, ids: Sequence[str]) -> None:
+def lock_updated(connection: psycopg.Connection, schema: str, declared: Entity, ids: Sequence[str]) -> None:
     """Lock what these records referred to before, then them."""
-    declared, schema = undoing.declared, undoing.tenant.schema
     for reference in declared.references:
         statement = _LOCK_FORMER_PARENTS.format(
             parent=table_of(schema, ENTITIES[reference.entity]),
             column=sql.Literal(declared.column(reference.field)),
         )
-        undoing.connection.execute(statement)
-    lock_records(undoing.connection, schema, declared, ids)
+        connection.execute(statement)
+    lock_records(connection, schema, declared, ids)
 
 
+# Only what the operation changed is looked at; the rest of an image tells what else the record was.
 _JUDGE_UPDATED = sql.SQL("""
 WITH {wanted}, judged AS MATERIALIZED (
-    SELECT wanted.n, wanted.id, record AS now, former, CASE
-        WHEN record.id IS NULL OR wanted.blanked THEN 'purged'
-        WHEN NOT ({outside}) OR ({now}) IS DISTINCT FROM ({left}) THEN 'changed_since'
+    SELECT wanted.n, wanted.id, stw_record AS stw_now, stw_former, CASE
+        WHEN stw_record.id IS NULL OR wanted.blanked THEN 'purged'
+        WHEN NOT ({outside}) OR {edited} THEN 'changed_since'
         WHEN {unfit} THEN 'conflict'
     END AS code
     FROM wanted
-    LEFT JOIN {table} AS record ON record.id = wanted.id
-    LEFT JOIN LATERAL jsonb_populate_record(record, wanted.before) AS former ON true
-    LEFT JOIN LATERAL jsonb_populate_record(record, wanted.after) AS latter ON true
+    LEFT JOIN {table} AS stw_record ON stw_record.id = wanted.id
+    LEFT JOIN LATERAL jsonb_populate_record(stw_record, wanted.before) AS stw_former ON true
+    LEFT JOIN LATERAL jsonb_populate_record(stw_record, wanted.after) AS stw_latter ON true
 )
 SELECT n, code, NULL::bigint AS holder FROM judged WHERE code IS NOT NULL
 {held}
 """)
+_EDITED = sql.SQL("(wanted.before ? {name} AND stw_record.{column} IS DISTINCT FROM stw_latter.{column})")
 
-# Who has what a record is to have again, looked up for each by the rule's own index: `holder` is its place where it
-# goes back too, and to something else. Of two that are to have the same, the second has nobody to wait for.
+# Finds the records that now hold a unique value which an undone record needs back, by the rule's own index. `holder` is
+# the place of one that goes back too, to another value. If two undone records need the same, only the first waits.
 _HELD = sql.SQL("""
 UNION ALL
 SELECT judged.n, NULL, holder.n
 FROM judged
 CROSS JOIN LATERAL (
-    SELECT id, other AS now FROM {table} AS other WHERE {same} AND other.id <> judged.id AND {outside} OFFSET 0
+    SELECT stw_other.id, stw_other FROM {table} AS stw_other
+    WHERE {same} AND stw_other.id <> judged.id AND {outside} OFFSET 0
 ) AS other
 LEFT JOIN LATERAL (
-    SELECT n FROM pg_temp.undoing AS wanted, jsonb_populate_record(other.now, wanted.before) AS earlier
+    SELECT wanted.n FROM pg_temp.undoing AS wanted,
+           jsonb_populate_record(other.stw_other, wanted.before) AS stw_earlier
     WHERE wanted.id = other.id AND wanted.type = 'updated' AND {can_step_aside}
       AND ROW({earlier}) IS DISTINCT FROM ROW({now})
     OFFSET 0
@@ -259,18 +238,18 @@ SELECT n, NULL, NULL FROM (
 """)
 
 _GONE = sql.SQL("""
-(former.{column} IS DISTINCT FROM record.{column} AND former.{column} IS NOT NULL
- AND NOT EXISTS (SELECT FROM {table} AS parent WHERE parent.id = former.{column} {outside}))
+(stw_former.{column} IS DISTINCT FROM stw_record.{column} AND stw_former.{column} IS NOT NULL
+ AND NOT EXISTS (SELECT FROM {table} AS parent WHERE parent.id = stw_former.{column} {outside}))
 """)
 _ASTRAY = sql.SQL("""
 (({former}) IS DISTINCT FROM ({now})
- AND EXISTS (SELECT FROM {table} AS parent WHERE parent.id = former.{column}
-             AND parent.{shared} IS DISTINCT FROM former.{shared}))
+ AND EXISTS (SELECT FROM {table} AS parent WHERE parent.id = stw_former.{column}
+             AND parent.{shared} IS DISTINCT FROM stw_former.{shared}))
 """)
 _LEFT_BEHIND = sql.SQL("""
-(former.{shared} IS DISTINCT FROM record.{shared}
- AND EXISTS (SELECT FROM {table} AS child WHERE child.{column} = record.id
-             AND child.{shared} IS DISTINCT FROM former.{shared}))
+(stw_former.{shared} IS DISTINCT FROM stw_record.{shared}
+ AND EXISTS (SELECT FROM {table} AS child WHERE child.{column} = stw_record.id
+             AND child.{shared} IS DISTINCT FROM stw_former.{shared}))
 """)
 
 
@@ -285,27 +264,27 @@ class Judged:
 _BY_ID: LiteralString = "CREATE INDEX ON pg_temp.undoing (id)"
 
 
-def judge_updated(undoing: Undoing, count: int) -> Judged:
+def judge_updated(connection: psycopg.Connection, schema: str, declared: Entity, count: int) -> Judged:
     """Which of the locked records that the operation changed cannot be put back, by code.
 
     `purged`, `changed_since` (a column that the operation changed has another value now, or the record lies in the
     trash), `conflict` (what it was is taken by another record that stays so, what it referred to is gone, or it would
     not agree with its parents or its followers).
     """
-    declared, schema = undoing.declared, undoing.tenant.schema
     statement = _JUDGE_UPDATED.format(
         wanted=_WANTED.format(type=sql.Literal("updated")),
         table=table_of(schema, declared),
-        outside=outside_trash(declared, "record"),
-        now=_row("record", _content(declared)),
-        left=_row("latter", _content(declared)),
+        outside=outside_trash(declared, "stw_record"),
+        edited=any_of(
+            _EDITED.format(name=sql.Literal(column), column=sql.Identifier(column)) for column in _content(declared)
+        ),
         unfit=any_of([*_gone(schema, declared), *_disagreeing(schema, declared)]),
         held=sql.SQL("").join(_held(schema, declared, rule) for rule in declared.unique),
     )
-    undoing.connection.execute(_BY_ID)
+    connection.execute(_BY_ID)
     judged = Judged([None] * count, set())
     waiting: dict[int, list[int]] = defaultdict(list)
-    for n, code, holder in undoing.connection.execute(statement):
+    for n, code, holder in connection.execute(statement):
         if holder is None:
             judged.codes[n - 1] = code or "conflict"
         else:
@@ -336,8 +315,8 @@ def _disagreeing(schema: str, declared: Entity) -> Iterator[sql.Composable]:
     for parent in parents_of(declared):
         for shared in parent.shared:
             yield _ASTRAY.format(
-                former=_row("former", parent.columns),
-                now=_row("record", parent.columns),
+                former=_row("stw_former", parent.columns),
+                now=_row("stw_record", parent.columns),
                 table=table_of(schema, parent.entity),
                 column=sql.Identifier(parent.column),
                 shared=sql.Identifier(shared),
@@ -355,14 +334,16 @@ def _held(schema: str, declared: Entity, rule: Sequence[str]) -> sql.Composed:
     def of(*row: str) -> sql.Composed:
         return sql.SQL(", ").join(sql.SQL("({}).{}").format(sql.Identifier(*row), column) for column in columns)
 
-    wanted, now = of("judged", "former"), of("judged", "now")
+    wanted, now = of("judged", "stw_former"), of("judged", "stw_now")
     return _HELD.format(
         table=table_of(schema, declared),
-        same=sql.SQL(" AND ").join(sql.SQL("other.{0} = (judged.former).{0}").format(column) for column in columns),
-        outside=outside_trash(declared, "other"),
+        same=sql.SQL(" AND ").join(
+            sql.SQL("stw_other.{0} = (judged.stw_former).{0}").format(column) for column in columns
+        ),
+        outside=outside_trash(declared, "stw_other"),
         can_step_aside=sql.Literal(declared.soft_delete),
-        earlier=of("earlier"),
-        now=of("other", "now"),
+        earlier=of("stw_earlier"),
+        now=of("other", "stw_other"),
         moves=sql.SQL("ROW({}) IS DISTINCT FROM ROW({})").format(wanted, now),
         wanted=wanted,
     )
@@ -386,55 +367,52 @@ WHERE record.id = wanted.id AND wanted.type = 'updated' AND wanted.n = ANY(%(awa
 """)
 _PUT_BACK = sql.SQL("""
 WITH {wanted}, old AS MATERIALIZED (
-    SELECT wanted.n, record.id, record.updated_at, wanted.before, wanted.after
+    SELECT wanted.n AS stw_n, wanted.before AS stw_before, wanted.after AS stw_after, record.id, record.updated_at,
+           {old_columns}
     FROM wanted JOIN {table} AS record ON record.id = wanted.id
     WHERE wanted.n <> ALL (%(left_alone)s::bigint[])
 ),
 changed AS (
-    UPDATE {table} AS record
+    UPDATE {table} AS stw_record
     SET {outside} ({columns}, updated_at) = (
         SELECT {former}, CASE
-            WHEN old.before ? 'updated_at' AND record.updated_at = latter.updated_at THEN former.updated_at
-            ELSE %(at)s
+            WHEN old.stw_before ? 'updated_at' AND stw_record.updated_at = stw_latter.updated_at
+            THEN stw_former.updated_at ELSE %(at)s
         END
-        FROM jsonb_populate_record(record, old.before) AS former,
-             jsonb_populate_record(record, old.after) AS latter
+        FROM jsonb_populate_record(stw_record, old.stw_before) AS stw_former,
+             jsonb_populate_record(stw_record, old.stw_after) AS stw_latter
     )
-    FROM old WHERE record.id = old.id
-    RETURNING old.n, record.id,
-              old.after || jsonb_build_object('updated_at', old.updated_at) AS before,
-              old.before || jsonb_build_object('updated_at', record.updated_at) AS after
+    FROM old WHERE stw_record.id = old.id
+    RETURNING old.stw_n AS n, stw_record.id, {before} AS before, {after} AS after
 ),
-taken AS MATERIALIZED (
-    SELECT stowage.take_seqs(%(tenant)s, (SELECT count(*) FROM changed)) AS base
-)
-INSERT INTO stowage.changes (tenant, seq, operation, entity, id, type, before, after, actor, at)
-SELECT %(tenant)s, taken.base + row_number() OVER (ORDER BY n), %(operation)s, %(entity)s, id, 'updated', before, after,
-       %(actor)s, %(at)s
-FROM taken, changed
+{journal}
+SELECT FROM stw_base
 """)
 
 
-def put_back(undoing: Undoing, judged: Judged) -> None:
+def put_back(connection: psycopg.Connection, edit: Edit, declared: Entity, judged: Judged) -> None:
     """Give the records without a code the columns that they had; `updated_at` too, where nothing else was edited since.
 
     One statement with its journal, without a summary; before it, another takes those that others wait for out of the
     way.
     """
-    declared = undoing.declared
-    table = table_of(undoing.tenant.schema, declared)
+    table = table_of(edit.schema, declared)
     if judged.awaited:
-        undoing.connection.execute(_STEP_ASIDE.format(table=table), undoing.given() | {"awaited": list(judged.awaited)})
+        connection.execute(_STEP_ASIDE.format(table=table), {"at": edit.at, "awaited": list(judged.awaited)})
     columns = _content(declared)
     statement = _PUT_BACK.format(
         wanted=_WANTED.format(type=sql.Literal("updated")),
         table=table,
+        old_columns=sql.SQL(", ").join(sql.Identifier("record", column) for column in columns),
         outside=sql.SQL("deleted_at = NULL, purge_at = NULL,") if declared.soft_delete else sql.SQL(""),
         columns=sql.SQL(", ").join(map(sql.Identifier, columns)),
-        former=sql.SQL(", ").join(sql.SQL("former.{}").format(sql.Identifier(column)) for column in columns),
+        former=sql.SQL(", ").join(sql.Identifier("stw_former", column) for column in columns),
+        before=changed_image([*columns, "updated_at"], "old", "stw_record"),
+        after=whole_image(declared, "stw_record"),
+        journal=journalled(Lines("changed", declared.name, "updated")),
     )
     refused = [place for place, code in enumerate(judged.codes, 1) if code is not None]
-    undoing.connection.execute(statement, undoing.given(refused))
+    connection.execute(statement, {**edit.given, "left_alone": refused})
 
 
 _JUDGE_CREATED = sql.SQL("""
@@ -446,17 +424,16 @@ WITH {wanted}, judged AS (
     END AS code
     FROM wanted
     LEFT JOIN {table} AS record ON record.id = wanted.id
-    LEFT JOIN LATERAL jsonb_populate_record(record, wanted.after) AS latter ON true
+    LEFT JOIN LATERAL jsonb_populate_record(record.*, wanted.after) AS latter ON true
 )
 SELECT n, code FROM judged WHERE code IS NOT NULL
 """)
 
 
-def judge_created(undoing: Undoing, count: int) -> list[str | None]:
+def judge_created(connection: psycopg.Connection, schema: str, declared: Entity, count: int) -> list[str | None]:
     """Which of the locked records that the operation made cannot be taken away: `purged`, `changed_since`, or
     `has_children` by now.
     """
-    declared, schema = undoing.declared, undoing.tenant.schema
     statement = _JUDGE_CREATED.format(
         wanted=_WANTED.format(type=sql.Literal("created")),
         table=table_of(schema, declared),
@@ -465,4 +442,4 @@ def judge_created(undoing: Undoing, count: int) -> list[str | None]:
         left=_row("latter", _content(declared)),
         has_children=has_children(schema, declared, "record", ("restrict", "cascade")),
     )
-    return undoing.judged(statement, count)
+    return _codes(connection, statement, count)

@@ -3,16 +3,16 @@
 `jsonb_populate_record(row, item)` is what PATCH means: fields that are not in the item stay, null is a value.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, LiteralString
 
 import psycopg
 from psycopg import sql
+from psycopg.types.json import Jsonb
 from pydantic_core import to_json
 
 from stowage.entities.declaration import Entity
-from stowage.postgres.edits.inserts import Author
 from stowage.postgres.edits.rules import (
     Parent,
     Problem,
@@ -23,7 +23,10 @@ from stowage.postgres.edits.rules import (
     parent_cte,
     parents_of,
 )
+from stowage.postgres.journal.changes import Lines, Summary, journalled, staged
+from stowage.postgres.journal.images import changed_image, whole_image
 from stowage.postgres.reads.records import record_json
+from stowage.postgres.session.edit import Edit
 from stowage.postgres.session.savepoints import Refused, tried
 from stowage.postgres.tables.relations import outside_trash, table_of
 
@@ -66,89 +69,98 @@ WITH given AS MATERIALIZED (
     SELECT item, item ->> 'id' AS id, n FROM jsonb_array_elements(%(items)s::jsonb) WITH ORDINALITY AS given (item, n)
 ),
 {parents}locked AS MATERIALIZED (
-    SELECT old.id, old FROM {table} AS old
-    WHERE {parents_first} AND old.id IN (SELECT given.id FROM given) AND {live} ORDER BY old.id FOR UPDATE
+    SELECT stw_old.id, stw_old FROM {table} AS stw_old
+    WHERE {parents_first} AND stw_old.id IN (SELECT given.id FROM given) AND {live} ORDER BY stw_old.id FOR UPDATE
 ),
 candidates AS MATERIALIZED (
-    SELECT n, given.id, old, {old_new}, {unchanged} AS unchanged
-    FROM given JOIN locked USING (id), jsonb_populate_record(old, item) AS new
+    SELECT given.n AS stw_n, given.id, stw_old, {old_new}, {unchanged} AS stw_unchanged
+    FROM given JOIN locked USING (id), jsonb_populate_record(stw_old, given.item) AS stw_new
     WHERE {sound}
     ORDER BY given.id COLLATE "C"
 ),
 changed AS (
     UPDATE {table} AS made SET {assignments}, updated_at = greatest(%(at)s, made.updated_at)
-    FROM candidates WHERE made.id = candidates.id AND cardinality(unchanged) < {touched_count}
-    RETURNING n, made.id, {record} AS record, {before} AS before, {after} AS after
-),
-taken AS MATERIALIZED (
-    SELECT stowage.take_seqs(%(tenant)s, changes) AS base FROM (SELECT count(*) FROM changed) AS counted (changes)
-    WHERE changes > 0
-),
-journal AS (
-    INSERT INTO stowage.changes (tenant, seq, operation, entity, id, type, before, after, actor, at)
-    SELECT %(tenant)s, base + row_number() OVER (), %(operation)s, %(entity)s, changed.id, 'updated',
-           changed.before, changed.after, %(actor)s, %(at)s
-    FROM taken, changed
+    FROM candidates WHERE made.id = candidates.id AND cardinality(stw_unchanged) < {touched_count}
+    RETURNING stw_n AS n, made.id, {record} AS record, {before} AS before, {after} AS after
 ),
 found AS MATERIALIZED (
     SELECT n, record FROM changed
     UNION ALL
-    SELECT n, {record} FROM candidates, LATERAL (SELECT (old).*) AS made WHERE cardinality(unchanged) = {touched_count}
-)
+    SELECT stw_n, {record} FROM candidates, LATERAL (SELECT (stw_old).*) AS made
+    WHERE cardinality(stw_unchanged) = {touched_count}
+),
+counted AS MATERIALIZED (SELECT count(*) AS succeeded FROM found),
+{journal}
 SELECT string_agg(record, ',' ORDER BY n),
        CASE WHEN count(*) = %(given)s THEN '{{}}' ELSE
            ARRAY(SELECT n FROM given WHERE NOT EXISTS (SELECT FROM found WHERE found.n = given.n) ORDER BY n)
        END
 FROM found
 """)
+_SUMMARY = sql.SQL("""
+%(told)s::jsonb || (SELECT jsonb_build_object('succeeded', succeeded, 'failed', %(total)s - succeeded) FROM counted)
+""")
 _UNCHANGED = sql.SQL("CASE WHEN {old} IS NOT DISTINCT FROM {new} THEN {column} END")
 _NAMES = sql.SQL("array_remove(ARRAY[{}]::text[], NULL)")
-_OLD, _NEW = sql.SQL("(old)"), sql.SQL("new")
-_OLD_NEW = sql.SQL("(old).{0} AS {1}, new.{0} AS {2}")
+_OLD, _NEW = sql.SQL("(stw_old)"), sql.SQL("stw_new")
+_OLD_NEW = sql.SQL("(stw_old).{0} AS {1}, stw_new.{0} AS {2}")
 _TRUE: LiteralString = "true"
 
 
 def update_records(
-    connection: psycopg.Connection, author: Author, entity: Entity, updates: Sequence[Update]
+    connection: psycopg.Connection,
+    edit: Edit,
+    entity: Entity,
+    updates: Sequence[Update],
+    told: Mapping[str, Any] | None = None,
+    *,
+    places: Sequence[int] | None = None,
 ) -> Updated | Refused:
-    """Change live records and journal what changed of each.
+    """Change live records and journal what changed of each; one statement.
 
     An update is left out where its record is not there, where the record would not agree with its parents or its
     followers, and where a trigger leaves it out. Refused, and nothing is changed, where a rule of the database does
-    not allow one of them.
+    not allow one of them. `told` is what the operation's summary says, but for how many succeeded; its `total` is
+    there. With `places`, those of the updates in the whole operation, their entries wait for `append_staged` instead,
+    and no summary is written.
     """
     touched = _touched(entity, updates)
     parents = _touched_parents(entity, touched)
+    n: LiteralString = "n" if places is None else "(%(places)s::bigint[])[n]"
+    lines = Lines("changed", entity.name, "updated", n=n)
     statement = _UPDATE.format(
-        table=table_of(author.schema, entity),
+        table=table_of(edit.schema, entity),
         parents=sql.SQL("").join(
-            sql.SQL("{},\n").format(parent_cte(author.schema, parent, _wanted(author.schema, entity, parent, touched)))
+            sql.SQL("{},\n").format(parent_cte(edit.schema, parent, _wanted(edit.schema, entity, parent, touched)))
             for parent in parents
         ),
         parents_first=_all([sql.SQL("(SELECT count(*) FROM {}) >= 0").format(parent.cte) for parent in parents]),
-        live=outside_trash(entity, "old"),
+        live=outside_trash(entity, "stw_old"),
         unchanged=_NAMES.format(sql.SQL(", ").join(_unchanged(column) for column in touched)),
-        sound=_all([*(_agrees(parent) for parent in parents), *_keeps_followers(author.schema, entity, touched)]),
+        sound=_all([*(_agrees(parent) for parent in parents), *_keeps_followers(edit.schema, entity, touched)]),
         old_new=sql.SQL(", ").join(_OLD_NEW.format(*_as_old_and_new(column)) for column in (*touched, "updated_at")),
         assignments=sql.SQL(", ").join(
-            sql.SQL("{} = {}").format(sql.Identifier(column), sql.Identifier(f"new_{column}")) for column in touched
+            sql.SQL("{} = {}").format(sql.Identifier(column), sql.Identifier("candidates", f"new_{column}"))
+            for column in touched
         ),
         touched_count=sql.Literal(len(touched)),
-        before=_image(touched, "candidates", "old_"),
-        after=_image(touched, "made", ""),
+        before=changed_image([*touched, "updated_at"], "candidates", "made", "old_"),
+        after=whole_image(entity, "made"),
         record=record_json(entity, "made"),
+        journal=journalled(lines, summary=Summary(entity.name, _SUMMARY) if told is not None else None)
+        if places is None
+        else staged(lines),
     )
     row = tried(
         connection,
         statement,
         {
+            **edit.given,
             "items": to_json(updates).decode(),
             "given": len(updates),
-            "tenant": author.tenant,
-            "operation": author.operation,
-            "entity": entity.name,
-            "actor": author.actor,
-            "at": author.at,
+            "told": Jsonb(told),
+            "total": told["total"] if told else len(updates),
+            "places": places,
         },
     )
     return row if isinstance(row, Refused) else Updated(row[0] or "", tuple(row[1]))
@@ -159,8 +171,8 @@ given AS MATERIALIZED (
     SELECT item, item ->> 'id' AS id, n FROM jsonb_array_elements(%(items)s::jsonb) WITH ORDINALITY AS given (item, n)
 ),
 candidates AS MATERIALIZED (
-    SELECT new.*, n, {changes} AS changes
-    FROM given JOIN {table} AS old USING (id), jsonb_populate_record(old, item) AS new
+    SELECT stw_new.*, given.n AS stw_n, {changes} AS stw_changes
+    FROM given JOIN {table} AS stw_old ON stw_old.id = given.id, jsonb_populate_record(stw_old.*, given.item) AS stw_new
     WHERE {live}
 )""")
 _CHANGED = sql.SQL("CASE WHEN {old} IS DISTINCT FROM {new} THEN {column} END")
@@ -175,25 +187,26 @@ def update_problems(
     table = table_of(schema, entity)
     changes = [
         _CHANGED.format(
-            old=sql.Identifier("old", column), new=sql.Identifier("new", column), column=sql.Literal(column)
+            old=sql.Identifier("stw_old", column), new=sql.Identifier("stw_new", column), column=sql.Literal(column)
         )
         for column in _touched(entity, updates)
     ]
     candidates = _CANDIDATES.format(
-        table=table, changes=_NAMES.format(sql.SQL(", ").join(changes)), live=outside_trash(entity, "old")
+        table=table, changes=_NAMES.format(sql.SQL(", ").join(changes)), live=outside_trash(entity, "stw_old")
     )
     parameters: dict[str, object] = {"items": to_json(updates).decode()}
     problems = find_problems(connection, schema, entity, candidates, parameters, existing=True)
     there = {
         row[0]
         for row in connection.execute(
-            _THERE.format(table=table, live=outside_trash(entity, "old")), {"ids": [update["id"] for update in updates]}
+            _THERE.format(table=table, live=outside_trash(entity, "stw_old")),
+            {"ids": [update["id"] for update in updates]},
         )
     }
     return problems, {n for n, update in enumerate(updates, 1) if update["id"] not in there}
 
 
-_THERE = sql.SQL("SELECT id FROM {table} AS old WHERE id = ANY(%(ids)s) AND {live}")
+_THERE = sql.SQL("SELECT id FROM {table} AS stw_old WHERE id = ANY(%(ids)s) AND {live}")
 
 
 def _touched(entity: Entity, updates: Collection[Update]) -> list[str]:
@@ -256,21 +269,6 @@ def _as_old_and_new(column: str) -> tuple[sql.Identifier, sql.Identifier, sql.Id
 
 def _unchanged(column: str) -> sql.Composed:
     return _UNCHANGED.format(old=column_of(_OLD, column), new=column_of(_NEW, column), column=sql.Literal(column))
-
-
-_IMAGE = sql.SQL("jsonb_build_object({pairs})")
-_LESS = sql.SQL("{image} - unchanged")
-
-
-def _image(touched: Sequence[str], row: str, prefix: str) -> sql.Composed:
-    """The columns that changed, `updated_at` among them; where only one was touched, a changed row changed in it."""
-    pairs = [
-        part
-        for column in (*touched, "updated_at")
-        for part in (sql.Literal(column), sql.Identifier(row, prefix + column))
-    ]
-    image = _IMAGE.format(pairs=sql.SQL(", ").join(pairs))
-    return image if len(touched) == 1 else _LESS.format(image=image)
 
 
 def _all(conditions: Sequence[sql.Composable]) -> sql.Composed:

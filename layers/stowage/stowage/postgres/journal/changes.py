@@ -1,12 +1,39 @@
-"""The journal (DESIGN §5): what happened to each record, appended with gap-free numbers in the order of the commits."""
+"""The journal: what happened to each record, with gap-free numbers in the order of the commits.
+
+This module holds the only statement that writes it. Statements that change records are composed with it (`journalled`),
+so that a change and its entries are one: `WITH changed AS (UPDATE … RETURNING …), {journal} SELECT …`. The tenant's
+numbers are taken when everything before has been done and locked, and stay locked until the transaction ends. So let it
+be the last statement that changes records; where several have to, each stages its entries and `append_staged` comes
+last.
+"""
 
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal, LiteralString
 
 import psycopg
+from psycopg import sql
+from psycopg.types.json import Jsonb
+
+from stowage.postgres.session.edit import Edit
+
+type Type = Literal["created", "updated", "deleted", "restored", "purged"]
+
+# MATERIALIZED makes the call happen once, not once for each row.
+_APPEND = sql.SQL("""
+stw_base AS MATERIALIZED (
+    SELECT stowage.take_seqs(%(tenant)s, {count}) AS base {when}
+),
+stw_journal AS (
+    INSERT INTO stowage.changes (tenant, seq, operation, entity, id, type, before, after, actor, at)
+    SELECT %(tenant)s, base + row_number() OVER (ORDER BY part, n), operation, entity, id, type, before, after, actor,
+           at
+    FROM stw_base, ({lines}) AS stw_lines
+)
+""")
+_NOTHING = sql.SQL("")
 
 
 @dataclass(frozen=True)
@@ -29,20 +56,15 @@ class Change:
     at: datetime
 
 
-_APPEND = """
-WITH taken AS MATERIALIZED (
-    SELECT stowage.take_seqs(%(tenant)s, %(count)s) AS base
-),
-written AS (
-    INSERT INTO stowage.changes (tenant, seq, operation, entity, id, type, before, after, actor, at)
-    SELECT %(tenant)s, taken.base + n, operation, entity, id, type, before, after, actor, at
-    FROM taken, unnest(
-        %(operations)s::text[], %(entities)s::text[], %(ids)s::text[], %(types)s::text[],
-        %(befores)s::jsonb[], %(afters)s::jsonb[], %(actors)s::text[], %(ats)s::timestamptz[]
-    ) WITH ORDINALITY AS new (operation, entity, id, type, before, after, actor, at, n)
+_GIVEN = sql.SQL("""
+SELECT 0 AS part, stw_given.* FROM unnest(
+    %(operations)s::text[], %(entities)s::text[], %(ids)s::text[], %(types)s::text[],
+    %(befores)s::jsonb[], %(afters)s::jsonb[], %(actors)s::text[], %(ats)s::timestamptz[]
+) WITH ORDINALITY AS stw_given (operation, entity, id, type, before, after, actor, at, n)
+""")
+_APPEND_GIVEN = sql.SQL("WITH {} SELECT base FROM stw_base").format(
+    _APPEND.format(count=sql.SQL("%(count)s"), when=_NOTHING, lines=_GIVEN)
 )
-SELECT base FROM taken
-"""
 
 
 def append_changes(connection: psycopg.Connection, tenant: str, changes: Sequence[Change]) -> range:
@@ -54,7 +76,7 @@ def append_changes(connection: psycopg.Connection, tenant: str, changes: Sequenc
     if not changes:
         return range(0)
     row = connection.execute(
-        _APPEND,
+        _APPEND_GIVEN,
         {
             "tenant": tenant,
             "count": len(changes),
@@ -62,8 +84,8 @@ def append_changes(connection: psycopg.Connection, tenant: str, changes: Sequenc
             "entities": [change.entity for change in changes],
             "ids": [change.id for change in changes],
             "types": [change.type for change in changes],
-            "befores": [_image(change.before) for change in changes],
-            "afters": [_image(change.after) for change in changes],
+            "befores": [_json(change.before) for change in changes],
+            "afters": [_json(change.after) for change in changes],
             "actors": [change.actor for change in changes],
             "ats": [change.at for change in changes],
         },
@@ -73,5 +95,121 @@ def append_changes(connection: psycopg.Connection, tenant: str, changes: Sequenc
     return range(first, first + len(changes))
 
 
-def _image(columns: Mapping[str, Any] | None) -> str | None:
+def _json(columns: Mapping[str, Any] | None) -> str | None:
     return None if columns is None else json.dumps(columns, ensure_ascii=False, allow_nan=False)
+
+
+@dataclass(frozen=True)
+class Lines:
+    """Entries of one type in a statement: one for each row of its CTE `rows`.
+
+    `source` is what stands behind FROM, `rows` itself unless it is given: it has the column `id`. `n` orders the
+    entries; None leaves them as they come. `entity` is the plural name.
+    """
+
+    rows: str
+    entity: str
+    type: Type
+    source: sql.Composable | None = None
+    n: LiteralString | None = "n"
+    before: LiteralString = "before"
+    after: LiteralString = "after"
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The entry of a whole operation, behind those of its records: `after` is a JSON value, written where `when`."""
+
+    entity: str
+    after: sql.Composable
+    when: LiteralString = "true"
+
+
+_LINES = sql.SQL("""
+SELECT {part} AS part, {n} AS n, %(operation)s::text AS operation, {entity}::text AS entity, id, {type}::text AS type,
+       {before} AS before, {after} AS after, %(actor)s::text AS actor, %(at)s::timestamptz AS at
+FROM {source}
+""")
+_SUMMARY = sql.SQL("""
+SELECT {part}, 0, %(operation)s, {entity}, %(operation)s, 'operation', NULL, {after}, %(actor)s, %(at)s WHERE {when}
+""")
+_COUNT = sql.SQL("(SELECT count(*) FROM {})")
+_COUNT_SUMMARY = sql.SQL("CASE WHEN {} THEN 1 ELSE 0 END")
+_UNION = sql.SQL(" UNION ALL ")
+_UNORDERED: LiteralString = "row_number() OVER ()"
+
+
+def journalled(*lines: Lines, summary: Summary | None = None, when: sql.Composable = _NOTHING) -> sql.Composed:
+    """The CTEs of a statement that append its changes, these lines in their order.
+
+    `stw_base` has one row once the numbers have been taken, `stw_journal` writes. `when` is a FROM and a WHERE; without
+    a row of it nothing is written. The statement's parameters are those of `Edit.given`.
+    """
+    selects = [_select(part, each) for part, each in enumerate(lines)]
+    counts: list[sql.Composable] = [_COUNT.format(sql.Identifier(each.rows)) for each in lines]
+    if summary:
+        part, entity = sql.Literal(len(lines)), sql.Literal(summary.entity)
+        when_told = sql.SQL(summary.when)
+        selects.append(_SUMMARY.format(part=part, entity=entity, after=summary.after, when=when_told))
+        counts.append(_COUNT_SUMMARY.format(when_told))
+    return _APPEND.format(count=sql.SQL(" + ").join(counts), when=when, lines=_UNION.join(selects))
+
+
+def _select(part: int, lines: Lines) -> sql.Composed:
+    return _LINES.format(
+        part=sql.Literal(part),
+        n=sql.SQL(lines.n or _UNORDERED),
+        entity=sql.Literal(lines.entity),
+        type=sql.Literal(lines.type),
+        before=sql.SQL(lines.before),
+        after=sql.SQL(lines.after),
+        source=lines.source or sql.Identifier(lines.rows),
+    )
+
+
+_STAGE = sql.SQL("""
+stw_journal AS (
+    INSERT INTO pg_temp.stw_staged (n, entity, id, type, before, after)
+    SELECT n, entity, id, type, before, after FROM ({lines}) AS stw_lines
+)
+""")
+_PREPARE: LiteralString = """
+CREATE TEMPORARY TABLE IF NOT EXISTS stw_staged (
+    n bigint, entity text, id text, type text, before jsonb, after jsonb
+) ON COMMIT DELETE ROWS
+"""
+_APPEND_STAGED = sql.SQL("WITH {} SELECT FROM stw_base").format(
+    _APPEND.format(
+        count=sql.SQL("(SELECT count(*) FROM pg_temp.stw_staged) + num_nonnulls(%(told)s::jsonb)"),
+        when=_NOTHING,
+        lines=sql.SQL("""
+            SELECT 0 AS part, n, %(operation)s::text AS operation, entity, id, type, before, after,
+                   %(actor)s::text AS actor, %(at)s::timestamptz AS at
+            FROM pg_temp.stw_staged
+            UNION ALL
+            SELECT 1, 0, %(operation)s, %(of)s, %(operation)s, 'operation', NULL, %(told)s, %(actor)s, %(at)s
+            WHERE %(told)s::jsonb IS NOT NULL
+        """),
+    )
+)
+
+
+def prepare_staging(connection: psycopg.Connection) -> None:
+    """Make the temporary table in which entries wait, where the connection has none yet."""
+    connection.execute(_PREPARE)
+
+
+def staged(lines: Lines) -> sql.Composed:
+    """The CTE `stw_journal` of a statement whose entries wait for `append_staged`, which orders all of them by `n`.
+
+    For operations of several statements: those that lock records do not hold the tenant's numbers meanwhile.
+    """
+    return _STAGE.format(lines=_select(0, lines))
+
+
+def append_staged(
+    connection: psycopg.Connection, edit: Edit, entity: str, told: Mapping[str, Any] | None = None
+) -> None:
+    """Append what waits, and the operation's summary where it is told; the transaction's last statement."""
+    told_json = None if told is None else Jsonb(told)
+    connection.execute(_APPEND_STAGED, {**edit.given, "of": entity, "told": told_json})

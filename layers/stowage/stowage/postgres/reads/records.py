@@ -34,7 +34,7 @@ _MOMENT = sql.SQL("""
 CASE WHEN isfinite({0}) THEN to_char({0}::timestamptz AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') END
 """)
 _TEXT = sql.SQL("{}::text")
-_RECORD = sql.SQL("(SELECT row_to_json(line)::text FROM (SELECT {}) AS line)")
+_RECORD = sql.SQL("(SELECT row_to_json(stw_line)::text FROM (SELECT {}) AS stw_line)")
 _NAMED = sql.SQL("{} AS {}")
 
 

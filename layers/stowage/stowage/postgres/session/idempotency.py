@@ -1,41 +1,12 @@
-"""Requests with an Idempotency-Key that write Postgres: their answers, kept in the change's own transaction.
+"""Requests with an Idempotency-Key that write Postgres: their answers, kept in the change's own transaction."""
 
-CONTRACT §0, Idempotency: the same key with the same body gets the first answer again; keys live for 24 hours, per
-tenant, caller, method and route; refusals are not kept.
-"""
-
-import hashlib
 from dataclasses import dataclass
 from typing import LiteralString
 
 import psycopg
-from pydantic import BaseModel
 
+from stowage.access.idempotency import IdempotencyKey
 from stowage.basics.errors import ConflictError
-
-
-@dataclass(frozen=True)
-class IdempotencyKey:
-    """One caller's key for one operation of a tenant (`route` as `POST bulk/delete`), and what the body was."""
-
-    tenant: str
-    caller: str
-    route: str
-    key: str
-    body_sha256: bytes
-
-    @classmethod
-    def of(cls, tenant: str, caller: str, route: str, key: str | None, body: BaseModel) -> "IdempotencyKey | None":
-        """That key, or None where the request has none; `body` is the request as validated."""
-        if key is None:
-            return None
-        return cls(tenant, caller, route, key, hashlib.sha256(body.model_dump_json().encode()).digest())
-
-    @property
-    def primary_key(self) -> dict[str, str]:
-        """The columns that name it."""
-        method, _, route = self.route.partition(" ")
-        return {"tenant": self.tenant, "caller": self.caller, "method": method, "route": route, "key": self.key}
 
 
 @dataclass(frozen=True)
@@ -72,14 +43,14 @@ def replayed(connection: psycopg.Connection, key: IdempotencyKey | None) -> Kept
     """
     if key is None:
         return None
-    locked = connection.execute(_LOCK, key.primary_key).fetchone()
+    locked = connection.execute(_LOCK, _primary_key(key)).fetchone()
     if locked != (True,):
         raise ConflictError(
             "The first request with this Idempotency-Key is still being answered.",
             "idempotency_in_progress",
             retry_after=1,
         )
-    kept = connection.execute(_KEPT, key.primary_key).fetchone()
+    kept = connection.execute(_KEPT, _primary_key(key)).fetchone()
     if kept is None:
         return None
     status, body, body_sha256 = kept
@@ -94,7 +65,13 @@ VALUES (%(tenant)s, %(caller)s, %(method)s, %(route)s, %(key)s, %(body_sha256)s,
 """
 
 
-def keep(connection: psycopg.Connection, key: IdempotencyKey | None, status: int, body: str) -> None:
-    """Keep the answer (JSON text) for 24 hours, in the transaction that made the change; nothing without a key."""
+def keep(connection: psycopg.Connection, key: IdempotencyKey | None, answer: KeptAnswer) -> None:
+    """Keep an answer for 24 hours, in the transaction that made the change; nothing without a key."""
     if key is not None:
-        connection.execute(_KEEP, {**key.primary_key, "body_sha256": key.body_sha256, "status": status, "body": body})
+        given = {"body_sha256": key.body_sha256, "status": answer.status, "body": answer.body}
+        connection.execute(_KEEP, _primary_key(key) | given)
+
+
+def _primary_key(key: IdempotencyKey) -> dict[str, object]:
+    method, _, route = key.route.partition(" ")
+    return {"tenant": key.tenant, "caller": key.caller, "method": method, "route": route, "key": key.key}

@@ -15,12 +15,12 @@ import psycopg
 from psycopg import sql
 
 from stowage.entities.declaration import Entity
-from stowage.postgres.edits.locks import Stamp, lock_children
-from stowage.postgres.journal.changes import Change, append_changes
+from stowage.postgres.edits.locks import lock_children
+from stowage.postgres.journal.changes import Change, Lines, Summary, append_changes, journalled
+from stowage.postgres.session.edit import Edit
 from stowage.postgres.tables.relations import table_of, text_array
 from stowage.postgres.trash.purge_due import is_due, is_kept
 from stowage.postgres.trash.purge_references import empty_references, referrers
-from stowage.tenants import Tenant
 
 FORGOTTEN_AT_ONCE = 10_000
 
@@ -44,7 +44,7 @@ WITH gone AS (
 ),
 {cascades}
 lines AS (
-    SELECT 0 AS part, n, %(tenant)s::text AS tenant, %(entity)s::text AS entity, id, before, was_listed FROM gone
+    SELECT %(tenant)s::text AS tenant, %(entity)s::text AS entity, id, was_listed FROM gone
     {cascaded_lines}
 ),
 blanked AS (
@@ -55,28 +55,11 @@ blanked AS (
       AND (change.before IS NOT NULL OR change.after IS NOT NULL)
       AND NOT coalesce(coalesce(change.before, change.after) ? '$sha256', false)
 ),
-taken AS MATERIALIZED (
-    SELECT stowage.take_seqs(
-        %(tenant)s, (SELECT count(*) FROM lines) + (SELECT least(1, count(*)) FROM gone)
-    ) AS base
-),
+{journal},
 counted AS (
     UPDATE stowage.trash_counts AS kept
     SET listed = greatest(0, listed - (SELECT count(*) FROM lines WHERE was_listed AND lines.entity = kept.entity))
-    FROM taken WHERE tenant = %(tenant)s AND entity = ANY(%(entities)s) AND taken.base >= 0
-),
-written AS (
-    INSERT INTO stowage.changes (tenant, seq, operation, entity, id, type, before, after, actor, at)
-    SELECT %(tenant)s, taken.base + row_number() OVER (ORDER BY part, n, id), %(operation)s, entity, id,
-           'purged', before, NULL, %(actor)s, %(at)s
-    FROM taken, lines
-    UNION ALL
-    SELECT %(tenant)s, taken.base + (SELECT count(*) FROM lines) + 1, %(operation)s, %(entity)s, %(operation)s,
-           'operation', NULL, jsonb_build_object(
-               'kind', 'purge', 'total', total, 'succeeded', total, 'failed', 0{cascaded}
-           ), %(actor)s, %(at)s
-    FROM taken, (SELECT count(*) AS total FROM gone) AS counted_gone
-    WHERE total > 0
+    FROM stw_base WHERE tenant = %(tenant)s AND entity = ANY(%(entities)s) AND stw_base.base >= 0
 )
 SELECT (SELECT count(*) FROM gone), {counts}
 """)
@@ -89,10 +72,17 @@ _PURGED_CHILDREN = sql.SQL("""
 ),
 """)
 
-_PURGED_LINES = sql.SQL(" UNION ALL SELECT {part}, 0, %(tenant)s, {entity}, id, before, was_listed FROM {name} ")
+_PURGED_LINES = sql.SQL(" UNION ALL SELECT %(tenant)s, {entity}, id, was_listed FROM {name} ")
 
+_SUMMARY = sql.SQL("""
+jsonb_build_object('kind', 'purge', 'total', {total}, 'succeeded', {total}, 'failed', 0{cascaded})
+""")
 _CASCADED = sql.SQL(", 'cascaded', jsonb_build_object({})")
+_GONE_COUNT = sql.SQL("(SELECT count(*) FROM gone)")
+_ANY_GONE: LiteralString = "EXISTS (SELECT FROM gone)"
 
+_BY_ID: LiteralString = "row_number() OVER (ORDER BY id)"
+_NO_IMAGE: LiteralString = "NULL::jsonb"
 _HASH: LiteralString = "jsonb_build_object('$sha256', encode(sha256(convert_to(({})::text, 'UTF8')), 'hex'))"
 
 _HASH_IF_ANY = sql.SQL("CASE WHEN {image} IS NOT NULL THEN {hash} END")
@@ -107,71 +97,67 @@ def _hash_if_any(image: LiteralString) -> sql.Composed:
 
 
 def purge_records(
-    connection: psycopg.Connection,
-    tenant: Tenant,
-    declared: Entity,
-    ids: Sequence[str],
-    stamp: Stamp,
-    *,
-    only_due: bool,
+    connection: psycopg.Connection, edit: Edit, declared: Entity, ids: Sequence[str], *, only_due: bool
 ) -> Purged:
     """Delete these records of the trash for good, with all that belongs to them there, and blank their images.
 
     What has left the trash meanwhile, or is still needed, stays. `only_due`: nor what is not past its time. What
     merely names them (`keep`) does so no more. Audited with a summary where anything went.
     """
-    schema = tenant.schema
+    schema = edit.schema
     if referrers(declared):
-        ids = _lock_going(connection, schema, declared, ids, stamp, only_due=only_due)
-        empty_references(connection, tenant, declared, ids, stamp)
-    cascades = list(enumerate(declared.children("cascade"), 1))
-    names = [sql.Identifier(f"cascaded_{n}") for n, _ in cascades]
-    counts = [sql.SQL("(SELECT count(*) FROM {})").format(name) for name in names]
+        ids = _lock_going(connection, edit, declared, ids, only_due=only_due)
+        empty_references(connection, edit, declared, ids)
+    cascades = [
+        (f"cascaded_{n}", child, reference) for n, (child, reference) in enumerate(declared.children("cascade"))
+    ]
+    counts = [sql.SQL("(SELECT count(*) FROM {})").format(sql.Identifier(name)) for name, _, _ in cascades]
+    cascaded = _CASCADED.format(
+        sql.SQL(", ").join(
+            sql.SQL("{}, {}").format(sql.Literal(child.name), count)
+            for (_, child, _), count in zip(cascades, counts, strict=True)
+        )
+    )
+    told = _SUMMARY.format(total=_GONE_COUNT, cascaded=cascaded if cascades else sql.SQL(""))
     statement = _PURGE.format(
         table=table_of(schema, declared),
         due=is_due(only_due=only_due),
         kept=is_kept(schema, declared),
-        hash=_hash("to_jsonb(record)"),
+        hash=_hash("to_jsonb(record.*)"),
         before_hash=_hash_if_any("change.before"),
         after_hash=_hash_if_any("change.after"),
         cascades=sql.SQL("").join(
             _PURGED_CHILDREN.format(
-                name=name,
+                name=sql.Identifier(name),
                 table=table_of(schema, child),
                 column=sql.Identifier(child.column(reference.field)),
-                hash=_hash("to_jsonb(record)"),
+                hash=_hash("to_jsonb(record.*)"),
             )
-            for name, (_, (child, reference)) in zip(names, cascades, strict=True)
+            for name, child, reference in cascades
         ),
         cascaded_lines=sql.SQL("").join(
-            _PURGED_LINES.format(part=sql.Literal(part), entity=sql.Literal(child.name), name=name)
-            for name, (part, (child, _)) in zip(names, cascades, strict=True)
+            _PURGED_LINES.format(entity=sql.Literal(child.name), name=sql.Identifier(name))
+            for name, child, _ in cascades
         ),
-        cascaded=_CASCADED.format(
-            sql.SQL(", ").join(
-                sql.SQL("{}, {}").format(sql.Literal(child.name), count)
-                for (_, (child, _)), count in zip(cascades, counts, strict=True)
-            )
-        )
-        if cascades
-        else sql.SQL(""),
+        journal=journalled(
+            Lines("gone", declared.name, "purged", after=_NO_IMAGE),
+            *(Lines(name, child.name, "purged", n=_BY_ID, after=_NO_IMAGE) for name, child, _ in cascades),
+            summary=Summary(declared.name, told, when=_ANY_GONE),
+        ),
         counts=sql.SQL(", ").join(counts) if counts else sql.SQL("NULL"),
     )
     row = connection.execute(
         statement,
         {
+            **edit.given,
             "ids": text_array(ids),
-            "tenant": tenant.id,
             "entity": declared.name,
-            "entities": [declared.name, *(child.name for _, (child, _) in cascades)],
-            "operation": stamp.operation,
-            "actor": stamp.actor,
-            "at": stamp.at,
+            "entities": [declared.name, *(child.name for _, child, _ in cascades)],
         },
     ).fetchone()
     assert row is not None
     count, *came = row
-    return Purged(int(count), {child.name: int(n) for (_, (child, _)), n in zip(cascades, came, strict=False) if n})
+    return Purged(int(count), {child.name: int(n) for (_, child, _), n in zip(cascades, came, strict=False) if n})
 
 
 _LOCK_GOING = sql.SQL("""
@@ -186,10 +172,10 @@ WHERE record.id = ANY(%(ids)s::text[]) AND num_nulls(record.deleted_at) < 1 AND 
 
 
 def _lock_going(
-    connection: psycopg.Connection, schema: str, declared: Entity, ids: Sequence[str], stamp: Stamp, *, only_due: bool
+    connection: psycopg.Connection, edit: Edit, declared: Entity, ids: Sequence[str], *, only_due: bool
 ) -> list[str]:
     """Lock records and what goes with them; the ids of those that will go."""
-    given = {"ids": text_array(ids), "at": stamp.at}
+    schema, given = edit.schema, {"ids": text_array(ids), "at": edit.at}
     connection.execute(_LOCK_GOING.format(table=table_of(schema, declared)), given)
     statement = _GOING.format(
         table=table_of(schema, declared), due=is_due(only_due=only_due), kept=is_kept(schema, declared)
@@ -226,19 +212,17 @@ SELECT entity, sum(count)::bigint FROM gone WHERE count > 0 GROUP BY entity ORDE
 """
 
 
-def append_event(connection: psycopg.Connection, tenant: str, stamp: Stamp) -> dict[str, int]:
+def append_event(connection: psycopg.Connection, edit: Edit) -> dict[str, int]:
     """Append the event `trash.purged` if anything went by that actor's purges since the last one; how much, by entity.
 
     Within a transaction that holds the tenant's numbers already, so that two that end at once do not both tell.
     """
-    gone: dict[str, int] = dict(connection.execute(_GONE, {"tenant": tenant, "actor": stamp.actor}).fetchall())
+    given = {"tenant": edit.tenant.id, "actor": edit.actor}
+    gone: dict[str, int] = dict(connection.execute(_GONE, given).fetchall())
     if gone:
         after = {"total": sum(gone.values()), "entities": gone}
-        append_changes(
-            connection,
-            tenant,
-            [Change(stamp.operation, "trash", stamp.operation, "trash.purged", None, after, stamp.actor, stamp.at)],
-        )
+        event = Change(edit.operation, "trash", edit.operation, "trash.purged", None, after, edit.actor, edit.at)
+        append_changes(connection, edit.tenant.id, [event])
     return gone
 
 

@@ -1,16 +1,19 @@
 """Emptying the references to what goes for good, where the record that has them outlives it (`keep`)."""
 
 from collections.abc import Sequence
+from typing import LiteralString
 
 import psycopg
 from psycopg import sql
 
 from stowage.entities.declaration import Entity, Reference
-from stowage.postgres.edits.locks import Stamp
+from stowage.postgres.journal.changes import Lines, journalled
+from stowage.postgres.journal.images import changed_image, whole_image
+from stowage.postgres.session.edit import Edit
 from stowage.postgres.tables.relations import table_of, text_array
-from stowage.tenants import Tenant
 
 _NOTHING = sql.SQL("")
+_BY_ID: LiteralString = "row_number() OVER (ORDER BY id)"
 
 
 def referrers(declared: Entity) -> list[tuple[Entity, Reference, tuple[Entity, Reference] | None]]:
@@ -39,28 +42,18 @@ WITH old AS MATERIALIZED (
 changed AS (
     UPDATE {table} AS record SET {column} = NULL, updated_at = %(at)s
     FROM old WHERE record.id = old.id
-    RETURNING record.id, jsonb_build_object({name}, old.{column}, 'updated_at', old.updated_at) AS before,
-              jsonb_build_object({name}, record.{column}, 'updated_at', record.updated_at) AS after
+    RETURNING record.id, {before} AS before, {after} AS after
 ),
-taken AS MATERIALIZED (
-    SELECT stowage.take_seqs(%(tenant)s, (SELECT count(*) FROM changed)) AS base
-),
-written AS (
-    INSERT INTO stowage.changes (tenant, seq, operation, entity, id, type, before, after, actor, at)
-    SELECT %(tenant)s, taken.base + row_number() OVER (ORDER BY id), %(operation)s, {entity}, id, 'updated', before,
-           after, %(actor)s, %(at)s
-    FROM taken, changed
-)
+{journal}
 SELECT count(*) FROM changed
 """)
 
 
 def empty_references(
     connection: psycopg.Connection,
-    tenant: Tenant,
+    edit: Edit,
     declared: Entity,
     ids: Sequence[str],
-    stamp: Stamp,
     most: int | None = None,
 ) -> int:
     """Let what names these records (`keep`) name none, `most` at once; how many. One statement for each reference.
@@ -77,27 +70,21 @@ def empty_references(
             named = sql.SQL("record.{} IN {}").format(
                 sql.Identifier(column),
                 _WITH_THEM.format(
-                    table=table_of(tenant.schema, child), column=sql.Identifier(child.column(of_parent.field))
+                    table=table_of(edit.schema, child), column=sql.Identifier(child.column(of_parent.field))
                 ),
             )
         statement = _EMPTY.format(
-            table=table_of(tenant.schema, entity),
-            entity=sql.Literal(entity.name),
+            table=table_of(edit.schema, entity),
             column=sql.Identifier(column),
-            name=sql.Literal(column),
             named=named,
             others=sql.SQL("AND record.id <> ALL(%(ids)s::text[])") if entity is declared else _NOTHING,
+            before=changed_image([column, "updated_at"], "old", "record"),
+            after=whole_image(entity, "record"),
+            journal=journalled(Lines("changed", entity.name, "updated", n=_BY_ID)),
         )
         row = connection.execute(
             statement,
-            {
-                "ids": text_array(ids),
-                "most": None if most is None else most - count,
-                "tenant": tenant.id,
-                "operation": stamp.operation,
-                "actor": stamp.actor,
-                "at": stamp.at,
-            },
+            {**edit.given, "ids": text_array(ids), "most": None if most is None else most - count},
         ).fetchone()
         assert row is not None
         count += row[0]

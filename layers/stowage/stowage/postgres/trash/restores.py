@@ -8,7 +8,10 @@ from psycopg import sql
 
 from stowage.basics.errors import ConflictError
 from stowage.entities.declaration import Entity
-from stowage.postgres.edits.locks import Stamp, lock_children, lock_parents
+from stowage.postgres.edits.locks import lock_children, lock_parents
+from stowage.postgres.journal.changes import Lines, journalled
+from stowage.postgres.journal.images import TRASH, changed_image, whole_image
+from stowage.postgres.session.edit import Edit
 from stowage.postgres.tables.relations import (
     any_of,
     is_taken,
@@ -16,7 +19,6 @@ from stowage.postgres.tables.relations import (
     table_of,
     text_array,
 )
-from stowage.tenants import Tenant
 
 _LOCK = sql.SQL("""
 WITH locked AS MATERIALIZED (SELECT id FROM {table} WHERE id = ANY(%(ids)s::text[]) ORDER BY id FOR UPDATE)
@@ -36,7 +38,7 @@ WITH asked AS MATERIALIZED (
     SELECT id, n FROM unnest(%(ids)s::text[]) WITH ORDINALITY AS asked (id, n)
 ),
 old AS MATERIALIZED (
-    SELECT asked.n, {columns}, {renamed} AS renamed
+    SELECT asked.n AS stw_n, {columns}, {renamed} AS stw_renamed
     FROM asked JOIN {table} AS record ON record.id = asked.id
     WHERE num_nulls(record.deleted_at) < 1
 ),
@@ -44,33 +46,20 @@ changed AS (
     UPDATE {table} AS record
     SET deleted_at = NULL, deleted_by = NULL, purge_at = NULL, deleted_operation = NULL, deleted_with = NULL {rename}
     FROM old WHERE record.id = old.id
-    RETURNING old.n, record.id, {before} AS before, {after} AS after, old.deleted_with IS NULL AS was_listed
+    RETURNING old.stw_n AS n, record.id, {before} AS before, {after} AS after, old.deleted_with IS NULL AS was_listed
 ),
-{cascades}
-lines AS (
-    SELECT 0 AS part, n, %(entity)s::text AS entity, id, before, after FROM changed
-    {cascaded_lines}
-),
-taken AS MATERIALIZED (
-    SELECT stowage.take_seqs(%(tenant)s, (SELECT count(*) FROM lines)) AS base
-),
+{cascades}{journal},
 counted AS (
     UPDATE stowage.trash_counts
     SET listed = greatest(0, listed - (SELECT count(*) FROM changed WHERE was_listed))
-    FROM taken WHERE tenant = %(tenant)s AND entity = %(entity)s AND taken.base >= 0
-),
-written AS (
-    INSERT INTO stowage.changes (tenant, seq, operation, entity, id, type, before, after, actor, at)
-    SELECT %(tenant)s, taken.base + row_number() OVER (ORDER BY part, n, id), %(operation)s, entity, id,
-           'restored', before, after, %(actor)s, %(at)s
-    FROM taken, lines
+    FROM stw_base WHERE tenant = %(tenant)s AND entity = %(entity)s AND stw_base.base >= 0
 )
 SELECT {counts}
 """)
 
 _RESTORED_CHILDREN = sql.SQL("""
 {old} AS MATERIALIZED (
-    SELECT {columns}, {renamed} AS renamed
+    SELECT {columns}, {renamed} AS stw_renamed
     FROM old AS parent JOIN {table} AS record
       ON record.{column} = parent.id AND record.deleted_with IS NOT DISTINCT FROM parent.id
      AND record.deleted_operation IS NOT DISTINCT FROM parent.deleted_operation
@@ -84,31 +73,9 @@ _RESTORED_CHILDREN = sql.SQL("""
 ),
 """)
 
-_CHILD_LINES = sql.SQL(" UNION ALL SELECT {part}, 0, {entity}, id, before, after FROM {name} ")
-
-_COLUMNS = sql.SQL("""
-record.id, record.{label}, record.updated_at, record.deleted_at, record.deleted_by, record.purge_at,
-record.deleted_operation, record.deleted_with""")
-
-_BEFORE = sql.SQL("""
-jsonb_build_object(
-    'deleted_at', old.deleted_at, 'deleted_by', old.deleted_by, 'purge_at', old.purge_at,
-    'deleted_operation', old.deleted_operation, 'deleted_with', old.deleted_with
-)""")
-
-_AFTER = sql.SQL("""
-jsonb_build_object(
-    'deleted_at', NULL, 'deleted_by', NULL, 'purge_at', NULL, 'deleted_operation', NULL, 'deleted_with', NULL
-)""")
-
-_WITH_LABEL = sql.SQL("""
- || CASE WHEN old.renamed IS NULL THEN '{{}}'
-         ELSE jsonb_build_object({column}, {row}.{label}, 'updated_at', {row}.updated_at) END
-""")
-
 _RENAME = sql.SQL("""
-, {label} = coalesce(old.renamed, record.{label})
-, updated_at = CASE WHEN old.renamed IS NULL THEN record.updated_at ELSE %(at)s END
+, {label} = coalesce(old.stw_renamed, record.{label})
+, updated_at = CASE WHEN old.stw_renamed IS NULL THEN record.updated_at ELSE %(at)s END
 """)
 
 # The first name that neither a record outside the trash has nor one that comes along: those are looked up in an index,
@@ -143,79 +110,64 @@ _ROOM_FOR_NAMES: LiteralString = "SET LOCAL work_mem = '64MB'"
 
 
 def restore_records(
-    connection: psycopg.Connection,
-    tenant: Tenant,
-    declared: Entity,
-    ids: Sequence[str],
-    stamp: Stamp,
-    *,
-    rename: bool = False,
+    connection: psycopg.Connection, edit: Edit, declared: Entity, ids: Sequence[str], *, rename: bool = False
 ) -> dict[str, int]:
     """Take locked records out of the trash with what went with them; how many of each entity came along.
 
     `rename` puts ` (restored)`, ` (restored 2)` … behind the labels that somebody else has taken meanwhile. Its
     journal is part of the statement, without a summary. ConflictError where the database refuses a row after all.
     """
-    cascades = list(enumerate(declared.children("cascade"), 1))
-    counts = [sql.SQL("(SELECT count(*) FROM {})").format(sql.Identifier(f"cascaded_{n}")) for n, _ in cascades]
+    schema = edit.schema
+    cascades = [
+        (f"cascaded_{n}", child, reference) for n, (child, reference) in enumerate(declared.children("cascade"))
+    ]
+    counts = [sql.SQL("(SELECT count(*) FROM {})").format(sql.Identifier(name)) for name, _, _ in cascades]
     statement = _RESTORE.format(
-        table=table_of(tenant.schema, declared),
-        **_renaming(tenant.schema, declared, _ASKED, rename=rename),
+        table=table_of(schema, declared),
+        after=whole_image(declared, "record", TRASH),
+        **_renaming(schema, declared, _ASKED, rename=rename),
         cascades=sql.SQL("").join(
             _RESTORED_CHILDREN.format(
-                old=sql.Identifier(f"old_{n}"),
-                name=sql.Identifier(f"cascaded_{n}"),
-                table=table_of(tenant.schema, child),
+                old=sql.Identifier(f"old_{name}"),
+                name=sql.Identifier(name),
+                table=table_of(schema, child),
                 column=sql.Identifier(child.column(reference.field)),
+                after=whole_image(child, "record", TRASH),
                 **_renaming(
-                    tenant.schema,
+                    schema,
                     child,
                     _THEIRS.format(column=sql.Identifier(child.column(reference.field))),
                     rename=rename,
                 ),
             )
-            for n, (child, reference) in cascades
+            for name, child, reference in cascades
         ),
-        cascaded_lines=sql.SQL("").join(
-            _CHILD_LINES.format(
-                part=sql.Literal(n), entity=sql.Literal(child.name), name=sql.Identifier(f"cascaded_{n}")
-            )
-            for n, (child, _) in cascades
+        journal=journalled(
+            Lines("changed", declared.name, "restored"),
+            *(Lines(name, child.name, "restored", n=None) for name, child, _ in cascades),
         ),
         counts=sql.SQL(", ").join(counts) if counts else sql.SQL("NULL"),
     )
     if rename:
         connection.execute(_ROOM_FOR_NAMES)
     try:
-        row = connection.execute(
-            statement,
-            {
-                "ids": text_array(ids),
-                "tenant": tenant.id,
-                "entity": declared.name,
-                "operation": stamp.operation,
-                "actor": stamp.actor,
-                "at": stamp.at,
-            },
-        ).fetchone()
+        row = connection.execute(statement, {**edit.given, "ids": text_array(ids), "entity": declared.name}).fetchone()
     except psycopg.errors.CheckViolation as error:
         raise ConflictError("The database refuses the name that it would get; it may be too long.") from error
     assert row is not None
-    return {child.name: int(n) for (_, (child, _)), n in zip(cascades, row, strict=False) if n}
+    return {child.name: int(n) for (_, child, _), n in zip(cascades, row, strict=False) if n}
 
 
 def _renaming(schema: str, declared: Entity, along: sql.Composable, *, rename: bool) -> dict[str, sql.Composable]:
     """The parts of the statement that a new label takes; without one they are empty. `along`: what else comes back."""
     column = declared.column(declared.label)
-    columns = _COLUMNS.format(label=sql.Identifier(column))
     rules = [rule for rule in declared.unique if declared.label in rule]
     if not rename or not rules:
         return {
-            "columns": columns,
+            "columns": _columns(TRASH),
             "renamed": sql.SQL("NULL::text"),
             "rename": sql.SQL(""),
-            "before": _BEFORE,
-            "after": _AFTER,
+            "before": changed_image(TRASH, "old", "record"),
         }
     same = [declared.column(name) for name in rules[0] if name != declared.label]
 
@@ -233,7 +185,7 @@ def _renaming(schema: str, declared: Entity, along: sql.Composable, *, rename: b
 
     first, following = (name.format(label=sql.Identifier(column)) for name in (_FIRST_NAME, _NEXT_NAME))
     return {
-        "columns": columns,
+        "columns": _columns([column, "updated_at", *TRASH]),
         "renamed": _FREE_NAME.format(
             clashes=any_of(is_taken(schema, declared, rule, "record") for rule in rules),
             first=first,
@@ -242,10 +194,9 @@ def _renaming(schema: str, declared: Entity, along: sql.Composable, *, rename: b
             next_is_taken=is_name_taken(following),
         ),
         "rename": _RENAME.format(label=sql.Identifier(column)),
-        "before": _BEFORE + _with_label(column, "old"),
-        "after": _AFTER + _with_label(column, "record"),
+        "before": changed_image([column, "updated_at", *TRASH], "old", "record"),
     }
 
 
-def _with_label(column: str, row: str) -> sql.Composed:
-    return _WITH_LABEL.format(column=sql.Literal(column), label=sql.Identifier(column), row=sql.Identifier(row))
+def _columns(columns: Sequence[str]) -> sql.Composed:
+    return sql.SQL(", ").join(sql.Identifier("record", column) for column in ("id", *columns))

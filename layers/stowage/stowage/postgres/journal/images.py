@@ -1,0 +1,53 @@
+"""What an entry holds of a record: the whole of it as it became, of before only what changed."""
+
+from collections.abc import Sequence
+
+from psycopg import sql
+
+from stowage.entities.declaration import Entity
+
+TRASH = ("deleted_at", "deleted_by", "purge_at", "deleted_operation", "deleted_with")
+"""The columns that say of a record that it is in the trash."""
+
+# A row type of these columns alone: functions take 100 arguments at most, tables have more columns.
+_IMAGE = sql.SQL("(SELECT to_jsonb(stw_image) FROM (SELECT {columns}) AS stw_image)")
+_COLUMN = sql.SQL("{value} AS {column}")
+
+
+def journalled_columns(declared: Entity) -> list[str]:
+    """The columns of a record that the journal may hold: those of every declared field.
+
+    Whoever hides a field from everybody leaves it out here.
+    """
+    return [field.column for field in declared.fields]
+
+
+def whole_image(declared: Entity, row: str, more: Sequence[str] = ()) -> sql.Composed:
+    """The whole record in `row`, an alias of its table or of rows like it, with `more` of its columns."""
+    return image_of(row, [*journalled_columns(declared), *more])
+
+
+def image_of(row: str, columns: Sequence[str], prefix: str = "") -> sql.Composed:
+    """These columns of `row` by their names; there they are called so behind `prefix`."""
+    return _IMAGE.format(
+        columns=sql.SQL(", ").join(
+            _COLUMN.format(value=sql.Identifier(row, prefix + column), column=sql.Identifier(column))
+            for column in columns
+        )
+    )
+
+
+_CHANGED = sql.SQL("{image} - {unchanged}")
+_UNCHANGED = sql.SQL("array_remove(ARRAY[{names}]::text[], NULL)")
+_NAME = sql.SQL("CASE WHEN {old} IS NOT DISTINCT FROM {new} THEN {column} END")
+
+
+def changed_image(columns: Sequence[str], old: str, new: str, prefix: str = "") -> sql.Composed:
+    """Of these columns those that differ between `old` and `new`, as they were in `old`; prefixed there alone."""
+    names = sql.SQL(", ").join(
+        _NAME.format(
+            old=sql.Identifier(old, prefix + column), new=sql.Identifier(new, column), column=sql.Literal(column)
+        )
+        for column in columns
+    )
+    return _CHANGED.format(image=image_of(old, columns, prefix), unchanged=_UNCHANGED.format(names=names))
