@@ -5,6 +5,7 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
+import pyarrow.parquet
 import pytest
 
 from stowage.entities.declared import ENTITIES
@@ -157,11 +158,16 @@ def test_rows_past_a_sheets_end_go_on_in_further_sheets(database: str) -> None:
         ("fraction = 'NaN'", "NaN", "NaN", "NaN"),
         ("fraction = '-Infinity'", "-Infinity", "-Infinity", "-Infinity"),
         ("happened_at = 'infinity'", "infinity", "infinity", "infinity"),
-        (
-            "happened_at = '0044-03-15 BC'",
-            "0044-03-15 00:00:00 BCZ",
-            "0044-03-15 00:00:00 BCZ",
-            "0044-03-15T00:00:00+00:00 BC",
+        ("happened_at = '-infinity'", "-infinity", "-infinity", "-infinity"),
+        *(
+            (f"happened_at = '{moment}'", text, text, text)
+            for moment, text in (
+                ("0044-03-15 BC", "0044-03-15 00:00:00+00 BC"),
+                ("0001-12-31 23:59:59.999999Z BC", "0001-12-31 23:59:59.999999+00 BC"),
+                ("4713-01-01 BC", "4713-01-01 00:00:00+00 BC"),
+                ("10000-01-01Z", "10000-01-01 00:00:00+00"),
+                ("294276-12-31 12:30:00.5Z", "294276-12-31 12:30:00.5+00"),
+            )
         ),
     ],
 )
@@ -181,6 +187,25 @@ def test_values_that_have_no_type_in_a_file_are_told_as_text(
     assert f'"{json}"'.encode() in export(database, "initech", "specimens", "ndjson").data
     row = read_xlsx(export(database, "initech", "specimens", "xlsx").data, types_of("specimens"))[0]
     assert xlsx in row.values()
+
+
+def test_parquet_holds_moments_of_every_year_and_no_infinity(database: str) -> None:
+    moments = {"a": "0044-03-15Z BC", "b": "10000-01-01Z", "c": "infinity", "d": "-infinity"}
+    with connect(database) as connection:
+        connection.execute(
+            "CREATE TABLE IF NOT EXISTS tenant_initech.specimens (LIKE tenant_zoo.specimens INCLUDING ALL)"
+        )
+        connection.execute("TRUNCATE tenant_initech.specimens")
+        for name, moment in moments.items():
+            connection.execute("INSERT INTO tenant_initech.specimens (id, happened_at) VALUES (%s, %s)", (name, moment))
+        connection.execute("SELECT stowage.grant_tenant('tenant_initech')")
+        epochs = connection.execute(
+            "SELECT (extract(epoch FROM happened_at) * 1000000)::bigint FROM tenant_initech.specimens"
+            " WHERE isfinite(happened_at) ORDER BY id"
+        ).fetchall()
+    data = export(database, "initech", "specimens", "parquet").data
+    table = pyarrow.parquet.read_table(pyarrow.BufferReader(data)).sort_by("id")
+    assert table["happenedAt"].cast("int64").to_pylist() == [*(epoch for (epoch,) in epochs), None, None]
 
 
 def test_texts_of_a_csv_are_quoted_and_line_feeds_inside_them_kept() -> None:

@@ -8,16 +8,24 @@ from pydantic import BeforeValidator
 
 # What Postgres reads alike: it takes offsets below 16 hours.
 _PLAIN = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d{1,6})?)?(Z|[+-](0\d|1[0-5]):\d\d)", re.ASCII)
+# What RFC 3339 cannot say, as answers and files of ours tell it: before year 1, after year 9999, and for ever.
+_OWN = re.compile(
+    r"-?infinity|\d{5,6}-\d\d-\d\d \d\d:\d\d:\d\d(\.\d{1,6})?\+00|\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(\.\d{1,6})?\+00 BC",
+    re.ASCII,
+)
 
 
 def _moment(given: object) -> object:
-    """Read RFC 3339, with a space too; a time without a zone could be any of 24 hours, a number anything.
+    """Read RFC 3339, with a space too; a time without a zone could be any of 24 hours, a number anything. What our
+    answers and files say otherwise, because RFC 3339 cannot, is read too (and judged by Postgres).
 
     A text that Postgres reads alike stays as it is: to write a datetime anew costs more than the rest of its row.
     """
     text = ""
     if isinstance(given, str):
         text = given.strip()
+        if _OWN.fullmatch(text):
+            return text
         try:
             given = datetime.fromisoformat(text)
         except ValueError:

@@ -14,6 +14,7 @@ from psycopg.rows import class_row, scalar_row
 from stowage.basics.sizes import MOST_ANSWER_BYTES
 from stowage.entities.declaration import Entity, Field
 from stowage.entities.filters import Filters
+from stowage.postgres.reads.moments import moment_text
 from stowage.postgres.reads.selection import select
 from stowage.postgres.tables.relations import outside_trash, table_of
 
@@ -30,9 +31,7 @@ _ID = sql.SQL(r"""
 CASE WHEN {0}::text COLLATE "C" ~ '^[A-Za-z0-9._-]+$' AND {0}::text NOT IN ('.', '..') THEN {0}::text
      ELSE '~' || rtrim(translate(encode(convert_to({0}::text, 'UTF8'), 'base64'), E'+/\n', '-_'), '=') END
 """)
-_MOMENT = sql.SQL("""
-CASE WHEN isfinite({0}) THEN to_char({0}::timestamptz AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') END
-""")
+_MOMENT = sql.SQL("""to_char({}::timestamptz AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')""")
 _TEXT = sql.SQL("{}::text")
 _RECORD = sql.SQL("(SELECT row_to_json(stw_line)::text FROM (SELECT {}) AS stw_line)")
 _NAMED = sql.SQL("{} AS {}")
@@ -55,7 +54,7 @@ def _value(field: Field, column: sql.Identifier, *, is_id: bool) -> sql.Composab
         return _ID.format(column)
     match field.type:
         case "timestamp":
-            return _MOMENT.format(column)
+            return moment_text(column, _MOMENT.format(column))
         case "text":
             return _TEXT.format(column)
         case _:

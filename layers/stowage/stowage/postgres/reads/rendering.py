@@ -7,6 +7,7 @@ a space in times" and "XLSX: cells marked by Postgres, XML by bulk replacement".
 
 from psycopg import sql
 
+from stowage.postgres.reads.moments import moment_text
 from stowage.postgres.reads.selection import Column, Selection
 
 CELL_END, NUMBER, MOMENT, BOOLEAN, VALUE_END, NULL = b"\x02", b"\x03", b"\x04", b"\x05", b"\x06", b"\x07"
@@ -34,9 +35,7 @@ CASE WHEN {0}::text COLLATE "C" >= 'A' THEN {0}::text
 
 # RFC 3339 with a space, which its §5.6 allows for the sake of readability: the T would cost a quarter of the export's
 # time (each way to it was measured: replace, overlay, to_json, to_char), and people read this form.
-_SPACED_MOMENT = sql.SQL("""
-CASE WHEN isfinite({0}) THEN ({0}::timestamptz AT TIME ZONE 'UTC')::text || 'Z' ELSE {0}::text END
-""")
+_SPACED = sql.SQL("({}::timestamptz AT TIME ZONE 'UTC')::text || 'Z'")
 _TEXT = sql.SQL("{}::text")
 _JSONB = sql.SQL("{}::jsonb")
 _ALIASED = sql.SQL("{} AS {}")
@@ -49,12 +48,16 @@ def copy_csv(selection: Selection) -> sql.Composed:
     return (_COPY_CSV if quoted else _COPY_PLAIN_CSV).format(selection.select(cells), sql.SQL(", ").join(quoted))
 
 
+def _spaced_moment(column: Column) -> sql.Composed:
+    return moment_text(column.value, _SPACED.format(column.value))
+
+
 def _csv_cell(column: Column) -> sql.Composable:
     match column.type:
         case "text":
             return _SAFE_TEXT.format(column.value)
         case "timestamp":
-            return _SPACED_MOMENT.format(column.value)
+            return _spaced_moment(column)
         case "boolean" | "json":
             return _TEXT.format(column.value)
         case "integer" | "number":
@@ -62,7 +65,9 @@ def _csv_cell(column: Column) -> sql.Composable:
 
 
 def copy_json(selection: Selection) -> sql.Composed:
-    """One JSON object a line, keys in the order of the columns; moments end in `+00:00`."""
+    """One JSON object a line, keys in the order of the columns; moments end in `+00:00`, those before year 1 in
+    `+00:00 BC`.
+    """
     cells = [_ALIASED.format(_json_value(column), sql.Identifier(column.name)) for column in selection.columns]
     return _COPY_JSON.format(selection.select(cells))
 
@@ -101,8 +106,7 @@ _SHEET_BOOLEAN = sql.SQL(r"E'\x05' || {0}::int || E'\x06'")
 _SHEET_MOMENT = sql.SQL(r"""
 CASE WHEN {0} >= '1900-03-01' AND {0} < '9999-12-31'
      THEN E'\x04' || (date_part('epoch', {0}::timestamptz) / 86400 + 25569) || E'\x06'
-     WHEN isfinite({0}) THEN to_json(({0}::timestamptz AT TIME ZONE 'UTC')::text || 'Z')::text
-     ELSE to_json({0}::text)::text END
+     ELSE to_json({1})::text END
 """)
 
 
@@ -127,7 +131,7 @@ def _sheet_cell(column: Column) -> sql.Composable:
         case "boolean":
             return _SHEET_BOOLEAN.format(column.value)
         case "timestamp":
-            return _SHEET_MOMENT.format(column.value)
+            return _SHEET_MOMENT.format(column.value, _spaced_moment(column))
 
 
 _MICROSECONDS = sql.SQL("""
