@@ -206,6 +206,10 @@ def test_a_rule_that_only_the_database_knows_is_told_by_its_field(records: Recor
         ("9999-12-31T23:59:59.999+00:00", "9999-12-31T23:59:59.999Z"),
         ("2026-01-31 09:00:00.5+05:30", "2026-01-31T03:30:00.500Z"),
         ("2026-01-31T09:00:00+20:00", "2026-01-30T13:00:00.000Z"),
+        ("infinity", "infinity"),
+        ("-infinity", "-infinity"),
+        ("0044-03-15 12:00:00.5+00 BC", "0044-03-15 12:00:00.5+00 BC"),
+        ("10000-01-01 00:00:00+00", "10000-01-01 00:00:00+00"),
     ],
 )
 def test_a_time_is_kept_as_the_moment_that_it_names(records: RecordApi, given: str, kept: str) -> None:
@@ -214,6 +218,15 @@ def test_a_time_is_kept_as_the_moment_that_it_names(records: RecordApi, given: s
     assert made["postedAt"] == kept
     path = f"/api/v1/posts/{made['id']}"
     assert data(records.operator.patch(path, json={"postedAt": given})) == made
+
+
+@pytest.mark.parametrize(
+    "given", ["0044-13-15 12:00:00+00 BC", "999999-01-01 00:00:00+00", "9999-03-15 12:00:00+00 BC"]
+)
+def test_a_time_that_only_postgres_can_judge_is_refused_by_it(records: RecordApi, given: str) -> None:
+    account = records.account(records.brand())
+    body = {"accountId": account["id"], "url": f"https://example.com/{uuid4()}", "postedAt": given}
+    assert records.operator.post("/api/v1/posts", json=body).status_code == 400
 
 
 def test_an_absent_field_stays_and_null_empties(records: RecordApi) -> None:

@@ -20,7 +20,8 @@ from stowage.basics.errors import RunError
 from stowage.entities.declared import ENTITIES
 from stowage.imports.files.columns import Naming
 from stowage.imports.files.preparing import Preparer
-from stowage.imports.files.reading import Layout, open_rows
+from stowage.imports.files.opening import open_rows
+from stowage.imports.files.reading import Layout
 from stowage.imports.files.running import _Batches
 
 users = ENTITIES["users"]

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stowage.basics.errors import RunError
-from stowage.imports.files.reading import Broken, Layout, Place, Row, open_rows
+from stowage.imports.files.opening import open_rows
+from stowage.imports.files.reading import Broken, Layout, Place, Row
 
 CELLS = st.none() | st.text(alphabet=st.characters(exclude_categories=["Cs"]), max_size=12)
 TABLES = st.integers(1, 4).flatmap(

@@ -10,7 +10,8 @@ import pytest
 from stowage.basics.errors import RunError
 from stowage.entities.declared import ENTITIES
 from stowage.imports.files.columns import Naming
-from stowage.imports.files.reading import Broken, Layout, Place, Rows, open_rows
+from stowage.imports.files.opening import open_rows
+from stowage.imports.files.reading import Broken, Layout, Place, Rows
 from stowage.imports.files.reading.lines import ENCODINGS, codec_of
 from stowage.imports.files.reading.rows import MOST_COLUMNS
 

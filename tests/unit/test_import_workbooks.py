@@ -11,7 +11,8 @@ import pytest
 import xlsxwriter
 
 from stowage.basics.errors import RunError
-from stowage.imports.files.reading import Broken, Layout, Row, Rows, open_rows
+from stowage.imports.files.opening import open_rows
+from stowage.imports.files.reading import Broken, Layout, Row, Rows
 from stowage.imports.files.reading.workbook.cells import as_text
 from stowage.imports.files.reading.workbook.formats import kind_of, with_zeros, zeros_of
 from tests.unit.workbook_parts import (

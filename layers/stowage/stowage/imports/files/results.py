@@ -16,8 +16,9 @@ from stowage.basics.errors import RunError
 from stowage.entities.declaration import Entity
 from stowage.exports.formats.formulas import neutralise, restore
 from stowage.imports.files.columns import RESULT_COLUMNS
+from stowage.imports.files.opening import open_rows
 from stowage.imports.files.preparing import new_id
-from stowage.imports.files.reading import Broken, Place, Row, Rows, open_rows
+from stowage.imports.files.reading import Broken, Place, Row, Rows
 from stowage.imports.files.reading.csv import CsvRows
 from stowage.imports.files.reading.workbook.cells import as_moment, as_text
 from stowage.imports.files.records import FileImportSpec

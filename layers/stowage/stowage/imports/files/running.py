@@ -14,8 +14,9 @@ from typing import Any
 from stowage.aws.stored_files import open_stored
 from stowage.basics.errors import CancelledError, RunError, StowageError
 from stowage.entities.declared import ENTITIES
+from stowage.imports.files.opening import open_rows
 from stowage.imports.files.preparing import BATCH_BYTES, BATCH_ROWS, Batch, Prepared, Preparer
-from stowage.imports.files.reading import Place, Row, Rows, open_rows
+from stowage.imports.files.reading import Place, Row, Rows
 from stowage.imports.files.records import FileImportSpec
 from stowage.imports.files.results import RESULTS, Result, ResultFile, extension
 from stowage.imports.files.validating import row_types
