@@ -1,8 +1,10 @@
 """An export's life: made quickly, fetched by its link, cancelled, deleted, expired; each step stands in the journal."""
 
+import io
 import json
 import threading
 import time
+import zipfile
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import quote
@@ -66,6 +68,45 @@ def test_a_link_is_absolute_and_needs_no_credentials(stack: RunningStack, admin:
     assert file.content.startswith(b"id,")
     # Storage's own link is signed at that moment: the next one is another, and the first still works.
     assert requests.get(answer.headers["location"], timeout=20).content == file.content
+
+
+def test_head_follows_a_link_as_get_does_and_fetches_nothing(admin: Api, stack: RunningStack) -> None:
+    record = completed_export(admin, "initech", filename="Übersicht")
+    redirect = requests.head(record["downloadUrl"], timeout=20)
+    assert (redirect.status_code, redirect.content) == (302, b"")
+    file = requests.get(record["downloadUrl"], timeout=20)
+    for answer in (
+        requests.head(record["downloadUrl"], allow_redirects=True, timeout=20),
+        requests.head(redirect.headers["location"], timeout=20),
+    ):
+        assert (answer.status_code, answer.content) == (200, b"")
+        for name in ("content-length", "content-type", "content-disposition", "etag"):
+            assert answer.headers[name] == file.headers[name]
+    entries = audited(stack, "initech", record["id"], "export.downloaded")
+    assert sum(entry["type"] == "export.downloaded" for entry in entries) == 1, "the one GET"
+    assert requests.get(redirect.headers["location"], timeout=20).status_code == 403
+    assert requests.head(record["downloadUrl"] + "A", timeout=20).status_code == 404
+
+
+@pytest.mark.parametrize("bom", [True, False])
+def test_a_csv_begins_with_a_mark_where_it_is_asked_for(admin: Api, bom: bool) -> None:
+    record = completed_export(admin, "initech", bom=bom)
+    data = requests.get(record["downloadUrl"], timeout=20).content
+    assert data.startswith(b"\xef\xbb\xbfid," if bom else b"id,")
+
+
+def test_every_csv_of_a_gdpr_export_begins_with_a_mark(admin: Api) -> None:
+    record = completed_export(admin, "initech", dataType="gdpr", bom=True)
+    with zipfile.ZipFile(io.BytesIO(requests.get(record["downloadUrl"], timeout=20).content)) as archive:
+        assert all(archive.read(name).startswith(b"\xef\xbb\xbf") for name in archive.namelist())
+
+
+@pytest.mark.parametrize(("format", "bom"), [("xlsx", True), ("json", True), ("csv", "yes"), ("csv", None)])
+def test_only_a_csv_has_a_mark(admin: Api, format: str, bom: Any) -> None:
+    body = {"format": format, "mode": "all", "dataType": "users", "bom": bom}
+    for path in ("exports", "exports/estimate"):
+        answer = admin.post(f"/api/guilds/initech/{path}", json=body)
+        assert (answer.status_code, [detail["field"] for detail in answer.json()["details"]]) == (400, ["bom"])
 
 
 @pytest.mark.parametrize(

@@ -64,10 +64,12 @@ def abort_uploads(bucket: str, prefix: str) -> int:
     return aborted
 
 
-def signed_link(bucket: str, key: str, *, file_name: str, content_type: str, seconds: int) -> str:
-    """A link to an object that works for `seconds` and saves it under `file_name` (RFC 6266)."""
+def signed_link(bucket: str, key: str, *, file_name: str, content_type: str, seconds: int, head: bool = False) -> str:
+    """A link to an object that works for `seconds` and saves it under `file_name` (RFC 6266). With `head` it is for
+    HEAD alone: the method is part of what S3 signs.
+    """
     link: str = s3().generate_presigned_url(
-        "get_object",
+        "head_object" if head else "get_object",
         Params={
             "Bucket": bucket,
             "Key": key,

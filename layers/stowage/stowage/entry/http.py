@@ -81,6 +81,7 @@ class VisitorContext:
     now: datetime
     source_ip: str
     base_url: str
+    method: str
     path: str
     headers: Mapping[str, str]
     limits: list[Limit] = field(default_factory=list)
@@ -377,6 +378,7 @@ def _visitor(event: Mapping[str, Any], *, signed_in: bool) -> VisitorContext:
             now=now,
             source_ip=source_ip,
             base_url=base_url(event),
+            method=event["requestContext"]["http"]["method"],
             path=event["requestContext"]["http"]["path"],
             headers=headers,
         )
@@ -385,6 +387,7 @@ def _visitor(event: Mapping[str, Any], *, signed_in: bool) -> VisitorContext:
         now=now,
         source_ip=source_ip,
         base_url=base_url(event),
+        method=event["requestContext"]["http"]["method"],
         path=event["requestContext"]["http"]["path"],
         headers=headers,
         identity=identify(token, now, by_cookie=by_cookie),

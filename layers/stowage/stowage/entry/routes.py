@@ -7,6 +7,7 @@ ROUTES = (
     "GET /api/backup/{id}",
     "GET /api/backup/{id}/download",
     "GET /api/downloads/{token}",
+    "HEAD /api/downloads/{token}",
     "POST /api/guilds/{guildId}/bulk/delete",
     "GET /api/guilds/{guildId}/bulk/operations",
     "POST /api/guilds/{guildId}/bulk/reassign",

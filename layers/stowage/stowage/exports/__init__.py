@@ -182,8 +182,9 @@ def delete_export(tenant: str, identity: Identity, export_id: str, now: datetime
     return run.id
 
 
-def follow_link(token: str, source_ip: str, now: datetime) -> str:
-    """The storage's link behind one of ours, signed now; every use is audited.
+def follow_link(token: str, source_ip: str, now: datetime, *, head: bool = False) -> str:
+    """The storage's link behind one of ours, signed now; every use is audited, but for those with `head`, whose link
+    gives no file.
 
     NotFoundError for a link that is not ours or whose export was deleted, GoneError for one whose file has expired.
     """
@@ -193,8 +194,9 @@ def follow_link(token: str, source_ip: str, now: datetime) -> str:
         raise no_link()
     if run.is_expired(now):
         raise GoneError("The file has expired; export again.", "expired")
-    note = audit_note(run, "downloaded", f"link from {source_ip}", now)
-    table.put(note.item)
+    if not head:
+        note = audit_note(run, "downloaded", f"link from {source_ip}", now)
+        table.put(note.item)
     file = run.outcome.files[link.file or ONE_FILE]
     return signed_link(
         str(bucket_of(run)),
@@ -202,4 +204,5 @@ def follow_link(token: str, source_ip: str, now: datetime) -> str:
         file_name=file.file_name,
         content_type=file.content_type,
         seconds=LINK_SECONDS,
+        head=head,
     )

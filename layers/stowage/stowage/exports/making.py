@@ -26,6 +26,7 @@ def open_product(run: Run) -> Product:
             data_type=spec["dataType"],
             format=spec["format"],
             filters=None if whole else parse_filters(spec["dataType"], spec["filters"]),
+            bom=spec.get("bom", False),
         )
     except BaseException:
         connection.close()

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from stowage.access.links import Link, link_url
 from stowage.basics.ids import encode_id
@@ -30,6 +30,15 @@ class ExportRequest(BaseModel):
     filters: dict[str, Any] | None = None
     """Read by `stowage.entities.filters`."""
     filename: Annotated[str, Field(min_length=1, max_length=LONGEST_FILENAME)] | None = None
+    bom: bool = False
+    """Begin a CSV with a byte order mark, without which Excel takes it for another encoding than UTF-8."""
+
+    @field_validator("bom")
+    @classmethod
+    def _of_csv(cls, bom: bool, info: ValidationInfo) -> bool:
+        if bom and info.data.get("format", "csv") != "csv":
+            raise ValueError("only a CSV begins with a byte order mark")
+        return bom
 
     @field_validator("filename")
     @classmethod
@@ -145,4 +154,5 @@ def spec_of(request: ExportRequest, filename: str, filters: dict[str, Any]) -> d
         "dataType": request.dataType,
         "filters": filters,
         "filename": filename,
+        "bom": request.bom,
     }

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from stowage.basics.errors import BadRequestError
 from stowage.entities.filters import EVERYTHING, Filters, parse_filters
-from stowage.exports.formats.csv import csv_file
+from stowage.exports.formats.csv import csv_file, csv_file_with_mark
 from stowage.exports.formats.export import Export, FileFormat
 from stowage.exports.formats.gdpr import gdpr_file
 from stowage.exports.formats.json import json_file, ndjson_file
@@ -51,14 +51,15 @@ def open_export(
     data_type: str,
     format: str,
     filters: Filters | None,
+    bom: bool = False,
 ) -> Export:
     """The export of an entity, of the journal (`audit`) or of everything (`gdpr`) as a source of the pipeline.
 
-    `schema` is the tenant's, `tenant` its id as the journal knows it. The connection, in autocommit, belongs to the
-    export from now on; nothing is sent before its first chunk is asked for. BadRequestError for a `data_type` or
-    `format` that is not declared.
+    `schema` is the tenant's, `tenant` its id as the journal knows it. With `bom` a CSV begins with a byte order mark.
+    The connection, in autocommit, belongs to the export from now on; nothing is sent before its first chunk is asked
+    for. BadRequestError for a `data_type` or `format` that is not declared.
     """
-    file = file_format(format)
+    file = csv_file_with_mark if bom and format == "csv" else file_format(format)
     if data_type == EVERYTHING:
         selections = select_everything(schema, tenant)
         return Export(connection, lambda snapshot: gdpr_file(snapshot, selections, file, EXTENSIONS[format]))
