@@ -435,7 +435,7 @@ def _parameters() -> Json:
 
 def expand(base: Json, entities: Iterable[Any]) -> Json:
     """The same with the routes of records once for each of these entities, and their own schemas."""
-    from stowage.entities.filters import GENERAL_FILTERS
+    from stowage.entities.filters import filter_names
     from stowage.entry.document.entities import STAND_INS, schemas_of
 
     document = deepcopy(base)
@@ -460,7 +460,7 @@ def expand(base: Json, entities: Iterable[Any]) -> Json:
                 operation["parameters"] = [
                     parameter
                     for given in operation["parameters"]
-                    for parameter in _of_entity(given, [*entity.filters, *GENERAL_FILTERS])
+                    for parameter in _of_entity(given, filter_names(entity))
                 ]
             document["paths"][path.replace("{entity}", entity.name)] = own
     for entity in entities:

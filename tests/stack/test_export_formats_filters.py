@@ -11,9 +11,11 @@ import pytest
 from stowage.basics.ids import encode_id
 from stowage.entities.declared import ENTITIES
 from stowage.entities.filters import parse_filters
+from stowage.exports.formats import estimate
 from stowage.exports.formats.formulas import restore
+from stowage.postgres.reads.records import read_page
 from tests.stack.export_surface import LONGEST_CELL, NASTY_WORDS, SPECIMENS, export, journal, sample_database, stored
-from tests.stack.scratch_databases import server_url
+from tests.stack.scratch_databases import connect, server_url
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +48,43 @@ def test_equality_a_comma_and_a_list_mean_any_of(database: str) -> None:
     both = sorted(row["id"] for row in rows if row["platform"] in platforms and row["brandId"] == brand)
     assert both
     assert ids(database, "globex", "accounts", {"platform": platforms, "brandId": brand, "status": None}) == both
+
+
+def test_posts_are_found_by_their_accounts_fields_in_exports_lists_and_estimates(database: str) -> None:
+    accounts = {row["id"]: row for row in stored(database, "globex", "accounts", everything=True)}
+    posts = stored(database, "globex", "posts")
+    chosen = accounts[posts[0]["accountId"]]
+    for raw in (
+        {"platform": chosen["platform"]},
+        {"brandId": encode_id(chosen["brandId"])},
+        {"accountGroupId": [chosen["groupId"], "another"]},
+        {"platform": chosen["platform"], "brandId": chosen["brandId"], "groupId": chosen["groupId"]},
+        {"platform": "nothing's"},
+    ):
+        wanted = sorted(
+            post["id"]
+            for post in posts
+            if all(
+                accounts[post["accountId"]][name.replace("accountGroupId", "groupId")] in value
+                for name, value in raw.items()
+            )
+        )
+        assert ids(database, "globex", "posts", raw) == wanted
+        with connect(database) as connection:
+            filters = parse_filters("posts", raw)
+            page = read_page(connection, "tenant_globex", ENTITIES["posts"], filters, (), 10, 0)
+            assert page.total == len(wanted)
+            assert estimate(connection, "tenant_globex", "globex", "posts", filters, "csv").rows <= len(posts)
+
+
+def test_an_end_date_takes_its_whole_day(database: str) -> None:
+    rows = stored(database, "globex", "posts")
+    last = max(row["createdAt"] for row in rows)
+    day = last.date().isoformat()
+    assert ids(database, "globex", "posts", {"endDate": day}) == sorted(row["id"] for row in rows)
+    wanted = sorted(row["id"] for row in rows if row["createdAt"].date().isoformat() == day)
+    assert ids(database, "globex", "posts", {"startDate": day, "endDate": day}) == wanted
+    assert ids(database, "globex", "posts", {"startDate": day, "endDate": last.isoformat()}) == wanted
 
 
 @pytest.mark.parametrize("words", [words for words in NASTY_WORDS if words and len(words) < 20_000])

@@ -36,7 +36,12 @@ def test_moments_are_rfc_3339_or_a_date() -> None:
 @pytest.mark.parametrize(
     ("data_type", "raw", "field", "message"),
     [
-        ("posts", {"brandId": "x"}, "filters.brandId", "expected one of id, accountId, url"),
+        ("posts", {"username": "x"}, "filters.username", "expected one of id, accountId, url"),
+        ("posts", {"username": "x"}, "filters.username", "platform, brandId, groupId, accountGroupId, search"),
+        ("tasks", {"accountGroupId": "x"}, "filters.accountGroupId", "expected one of id, title"),
+        ("audit", {"platform": "x"}, "filters.platform", "expected one of actor"),
+        ("posts", {"endDate": "tomorrow"}, "filters.endDate", "RFC 3339"),
+        ("posts", {"endDate": "9999-12-31"}, "filters.endDate", "before the end of the year 9999"),
         ("brands", {"deleted_at": "x"}, "filters.deleted_at", "expected one of id, label, search"),
         ("tasks", {"status": "todo,later"}, "filters.status", "expected one of todo, in_progress, completed"),
         ("posts", {"createdAfter": "yesterday"}, "filters.createdAfter", "RFC 3339"),
@@ -54,6 +59,47 @@ def test_a_filter_that_cannot_be_meant_is_refused_by_name(
     assert raised.value.details is not None
     assert raised.value.details[0]["field"] == field
     assert message in raised.value.details[0]["message"]
+
+
+def test_a_field_of_a_record_that_is_referred_to_is_read_as_that_records_field() -> None:
+    found = parse_filters("posts", {"platform": "x, y", "brandId": "brd_1", "accountGroupId": ["grp_1"], "likes": 5})
+    [reference] = ENTITIES["posts"].references
+    assert found.any_of == (("likes", (5,)),)
+    assert found.of_others == (
+        (reference, "platform", ("x", "y", "x, y")),
+        (reference, "brandId", ("brd_1",)),
+        (reference, "groupId", ("grp_1",)),
+    )
+    assert parse_filters("accounts", {"accountGroupId": "grp_1"}).any_of == (("groupId", ("grp_1",)),)
+
+
+def test_what_references_declare_as_filters_are_filters_of_those_records() -> None:
+    for entity in ENTITIES.values():
+        for reference in entity.references:
+            assert set(reference.filters) <= set(ENTITIES[reference.entity].filters)
+
+
+@pytest.mark.parametrize("data_type", ["posts", "audit"])
+def test_start_and_end_are_the_first_and_the_last_that_are_taken(data_type: str) -> None:
+    days = parse_filters(data_type, {"startDate": "2026-01-31", "endDate": "2026-01-31"})
+    assert days.created_after == datetime(2026, 1, 31, tzinfo=UTC)
+    assert days.created_before == datetime(2026, 2, 1, tzinfo=UTC)
+    moments = parse_filters(data_type, {"endDate": "2026-01-31T23:59:59.999Z"})
+    assert moments.created_before == datetime(2026, 1, 31, 23, 59, 59, 999_001, tzinfo=UTC)
+
+
+def test_of_two_beginnings_and_ends_the_narrower_count() -> None:
+    both = {
+        "startDate": "2026-01-02",
+        "createdAfter": "2026-01-01",
+        "endDate": "2026-01-09",
+        "createdBefore": "2026-01-20",
+    }
+    found = parse_filters("posts", both)
+    assert (found.created_after, found.created_before) == (
+        datetime(2026, 1, 2, tzinfo=UTC),
+        datetime(2026, 1, 10, tzinfo=UTC),
+    )
 
 
 def test_every_bad_filter_is_told() -> None:

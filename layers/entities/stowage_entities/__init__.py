@@ -111,7 +111,7 @@ DECLARED: tuple[Entity, ...] = (
         id_prefix="pst_",
         search=("url", "caption"),
         unique=(("url",),),
-        references=(Reference("accountId", "accounts", "cascade"),),
+        references=(Reference("accountId", "accounts", "cascade", filters=("platform", "brandId", "groupId")),),
     ),
     Entity(
         "tasks",

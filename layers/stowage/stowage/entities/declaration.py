@@ -42,12 +42,14 @@ class Reference:
 
     `on_delete` says what deleting that one means here: `cascade` takes these records along to the trash (one level
     deep, so they need one), `restrict` refuses while there are any outside it, `keep` leaves them as they are until
-    that one goes for good: then the field is emptied, if its model lets it be.
+    that one goes for good: then the field is emptied, if its model lets it be. `filters` are fields of the record
+    referred to by which these records may be filtered too: posts by the `platform` of their account.
     """
 
     field: str
     entity: str
     on_delete: Literal["cascade", "restrict", "keep"]
+    filters: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

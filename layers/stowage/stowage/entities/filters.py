@@ -4,13 +4,13 @@ import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from math import isfinite
 from typing import Literal, get_args, get_origin
 
 from stowage.basics.errors import BadRequestError, Detail
 from stowage.basics.ids import decode_id
-from stowage.entities.declaration import Entity, Field
+from stowage.entities.declaration import Entity, Field, Reference
 from stowage.entities.declared import ENTITIES
 
 JOURNAL = "audit"
@@ -21,7 +21,9 @@ JOURNAL_FILTERS = ("actor", "operation", "entity", "type")
 """The fields of a journal entry that a filter may name; its `id` is that of the record it is about."""
 LARGEST_NUMBER = 10**38
 """The table keeps 38 digits (DynamoDB developer guide, "Data types"); no column holds more than 19."""
-GENERAL_FILTERS = ("search", "createdAfter", "createdBefore", "ids")
+GENERAL_FILTERS = ("search", "createdAfter", "createdBefore", "ids", "startDate", "endDate")
+OTHER_NAMES = {"accountGroupId": "groupId"}
+"""What the dashboards call a filter, and what it is."""
 
 type FilterValue = str | int | float | bool
 
@@ -30,15 +32,23 @@ type FilterValue = str | int | float | bool
 class Filters:
     """What a row has to be: each of `any_of` (a field's name, the values it may have), and all the others.
 
-    `created_after` is the first moment taken, `created_before` the first one not taken any more, so that windows that
-    meet share no row. `ids` are raw ids.
+    `of_others` are the same for fields of a record that the row refers to. `created_after` is the first moment taken,
+    `created_before` the first one not taken any more, so that windows that meet share no row. `ids` are raw ids.
     """
 
     any_of: tuple[tuple[str, tuple[FilterValue, ...]], ...] = ()
+    of_others: tuple[tuple[Reference, str, tuple[FilterValue, ...]], ...] = ()
     search: str | None = None
     created_after: datetime | None = None
     created_before: datetime | None = None
     ids: tuple[str, ...] | None = None
+
+
+def filter_names(entity: Entity) -> list[str]:
+    """What the records of an entity may be filtered by: its own fields, those of records it refers to, and the rest."""
+    fields = [*entity.filters, *(name for reference in entity.references for name in reference.filters)]
+    others = [other for other, name in OTHER_NAMES.items() if name in fields]
+    return list(dict.fromkeys((*fields, *others, *GENERAL_FILTERS)))
 
 
 def parse_filters(data_type: str, raw: Mapping[str, object] | None) -> Filters:
@@ -47,7 +57,8 @@ def parse_filters(data_type: str, raw: Mapping[str, object] | None) -> Filters:
     A value is a string, number, boolean or a list of them. In a string commas separate values, of which any will do;
     for a text field the whole string is one of them too, so that `Pine, Oak & Co` finds what bears that name. Strings
     of a list are taken as they are. Ids come raw or encoded (CONTRACT §0, Ids in paths). Moments are RFC 3339, or a
-    date for its first moment in UTC. BadRequestError with one detail for each bad filter, named `filters.{key}`.
+    date for its first moment in UTC; `startDate` is `createdAfter` by another name, `endDate` the last moment or day
+    taken. BadRequestError with one detail for each bad filter, named `filters.{key}`.
     """
     reading = _Reading(data_type)
     for key, value in (raw or {}).items():
@@ -64,7 +75,14 @@ def parse_filters(data_type: str, raw: Mapping[str, object] | None) -> Filters:
             "invalid_filter",
             details=reading.details,
         )
-    return Filters(tuple(reading.any_of), reading.search, reading.after, reading.before, reading.ids)
+    return Filters(
+        tuple(reading.any_of),
+        tuple(reading.of_others),
+        reading.search,
+        max(reading.after, default=None),
+        min(reading.before, default=None),
+        reading.ids,
+    )
 
 
 class _Reading:
@@ -74,18 +92,21 @@ class _Reading:
         self.entity: Entity | None = None
         if data_type == JOURNAL:
             self.allowed: tuple[str, ...] = JOURNAL_FILTERS
+            self.known = [*JOURNAL_FILTERS, *GENERAL_FILTERS]
         elif data_type in ENTITIES:
             self.entity = ENTITIES[data_type]
             self.allowed = self.entity.filters
+            self.known = filter_names(self.entity)
         else:
             raise BadRequestError(
                 f"{data_type!r} takes no filters; these do: {', '.join((*ENTITIES, JOURNAL))}.", "unknown_data_type"
             )
         self.details: list[Detail] = []
         self.any_of: list[tuple[str, tuple[FilterValue, ...]]] = []
+        self.of_others: list[tuple[Reference, str, tuple[FilterValue, ...]]] = []
         self.search: str | None = None
-        self.after: datetime | None = None
-        self.before: datetime | None = None
+        self.after: list[datetime] = []
+        self.before: list[datetime] = []
         self.ids: tuple[str, ...] | None = None
 
     def take(self, key: str, value: object) -> None:
@@ -95,25 +116,35 @@ class _Reading:
         match key:
             case "search":
                 self.search = _text(value)
-            case "createdAfter":
-                self.after = _moment(value)
+            case "createdAfter" | "startDate":
+                self.after.append(_moment(value))
             case "createdBefore":
-                self.before = _moment(value)
+                self.before.append(_moment(value))
+            case "endDate":
+                self.before.append(_behind(value))
             case "ids":
                 self.ids = _both_forms(_texts(value))
-            case _ if key in self.allowed:
-                if values := self._values(key, value):
-                    self.any_of.append((key, values))
+            case _ if key in self.known:
+                self._take_field(OTHER_NAMES.get(key, key), value)
             case _:
-                raise ValueError(f"expected one of {', '.join((*self.allowed, *GENERAL_FILTERS))}")
+                raise ValueError(f"expected one of {', '.join(self.known)}")
 
-    def _values(self, key: str, value: object) -> tuple[FilterValue, ...]:
-        declared = self.entity
+    def _take_field(self, name: str, value: object) -> None:
+        if name in self.allowed:
+            if values := self._values(self.entity, name, value):
+                self.any_of.append((name, values))
+            return
+        assert self.entity is not None, "the journal refers to no record"
+        reference = next(reference for reference in self.entity.references if name in reference.filters)
+        if values := self._values(ENTITIES[reference.entity], name, value):
+            self.of_others.append((reference, name, values))
+
+    def _values(self, declared: Entity | None, key: str, value: object) -> tuple[FilterValue, ...]:
         field = declared.field(key) if declared else Field(key, key, "text")
         assert field is not None, f"{key} is declared as a filter but is no field"
         match field.type:
             case "text":
-                if choices := self._choices(key):
+                if declared and (choices := _choices(declared, key)):
                     return tuple(_chosen(piece, choices) for piece in _pieces(value))
                 return _both_forms(_texts(value)) if declared and declared.holds_id(key) else _texts(value)
             case "integer":
@@ -125,11 +156,12 @@ class _Reading:
             case "timestamp":
                 return tuple(_moment(piece).isoformat() for piece in _pieces(value))
 
-    def _choices(self, key: str) -> tuple[str, ...]:
-        """The values of a field that only takes some."""
-        info = self.entity.model.model_fields.get(key) if self.entity else None
-        annotation = info.annotation if info else None
-        return get_args(annotation) if get_origin(annotation) is Literal else ()
+
+def _choices(declared: Entity, name: str) -> tuple[str, ...]:
+    """The values of a field that only takes some."""
+    info = declared.model.model_fields.get(name)
+    annotation = info.annotation if info else None
+    return get_args(annotation) if get_origin(annotation) is Literal else ()
 
 
 def _is_scalar(value: object) -> bool:
@@ -230,3 +262,16 @@ def _moment(value: object) -> datetime:
             moment = datetime.fromisoformat(value)
             return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
     raise ValueError("expected a time as in RFC 3339, such as 2026-01-31T09:00:00Z, or a date")
+
+
+_DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
+
+
+def _behind(value: object) -> datetime:
+    """The first moment after the one that was given, or after the day."""
+    end = _moment(value)
+    step = timedelta(days=1) if isinstance(value, str) and _DAY.fullmatch(value) else timedelta(microseconds=1)
+    try:
+        return end + step
+    except OverflowError:
+        raise ValueError("expected a time before the end of the year 9999") from None

@@ -87,7 +87,11 @@ def select(schema: str, tenant: str, data_type: str, filters: Filters | None = N
         declared.name,
         sql.Identifier(schema, declared.table),
         _columns(declared),
-        (*where, *_conditions(filters or Filters(), _columns(declared), _searched(declared), "created_at")),
+        (
+            *where,
+            *_conditions(filters or Filters(), _columns(declared), _searched(declared), "created_at"),
+            *_conditions_on_others(filters or Filters(), schema, declared),
+        ),
     )
 
 
@@ -136,7 +140,25 @@ def _conditions(
     if filters.search:
         pattern = sql.Literal("%" + _escape_like(filters.search) + "%")
         hits = [sql.SQL("{}::text ILIKE {}").format(sql.Identifier(column), pattern) for column in searched]
-        conditions.append(sql.SQL("({})").format(sql.SQL(" OR ").join(hits)))
+        conditions.append(sql.SQL("({})").format(sql.SQL(" OR ").join(hits)) if hits else sql.SQL("false"))
+    return conditions
+
+
+_REFERS_TO_SUCH = sql.SQL("{column} IN (SELECT id FROM {table} WHERE {is_such})")
+
+
+def _conditions_on_others(filters: Filters, schema: str, declared: Entity) -> list[sql.Composable]:
+    """One condition for each filter by a field of a record that these refer to."""
+    conditions: list[sql.Composable] = []
+    for reference, name, values in filters.of_others:
+        other = ENTITIES[reference.entity]
+        conditions.append(
+            _REFERS_TO_SUCH.format(
+                column=sql.Identifier(declared.column(reference.field)),
+                table=sql.Identifier(schema, other.table),
+                is_such=_is_any_of(sql.Identifier(other.column(name)), values),
+            )
+        )
     return conditions
 
 
