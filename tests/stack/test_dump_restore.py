@@ -3,7 +3,6 @@ table."""
 
 import gzip
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 from psycopg import sql
@@ -12,9 +11,9 @@ from stowage.aws.uploads import MultipartUpload
 from stowage.basics.errors import RunError
 from stowage.pipeline.compress import gzip_compressor
 from stowage.pipeline.transfer import Stored, transfer
+from stowage.postgres.dumps import pg_dump
 from stowage.postgres.dumps.contents import SnapshotContents
 from stowage.postgres.dumps.estimates import estimate
-from stowage.postgres.dumps.namespaces import ArchiveNamespaces, PlainNamespaces
 from stowage.postgres.dumps.pg_dump import Dump, DumpFormat, dump_command, pg_dump_version
 from tests.stack.dump_surface import Bucket, Database, Watch
 
@@ -191,63 +190,28 @@ def test_the_estimate_is_near_the_dump(scratch: Database, bucket: Bucket, watch:
     assert 0.6 < guessed.source_bytes / stored.source_bytes < 1.7
 
 
-PLAIN = b"""--
--- Name: tenant_acme; Type: SCHEMA; Schema: -; Owner: o
---
+@pytest.mark.parametrize("dump_format", FORMATS)
+@pytest.mark.parametrize("schema", ["tenant_acme", "tenant ACME", 'tenant "acme"', "select", "tenant_acme; Owner: x"])
+def test_a_dump_with_another_schema_in_it_is_refused_by_the_second_look(
+    scratch: Database, monkeypatch: pytest.MonkeyPatch, dump_format: DumpFormat, schema: str
+) -> None:
+    make_schema(scratch, schema, "x", 1)
+    make_schema(scratch, "tenant_zzz", "x", 1)
+    for statement in ("COMMENT ON SCHEMA {} IS 'it''s; one'", "GRANT USAGE ON SCHEMA {} TO public"):
+        scratch.connect().execute(sql.SQL(statement).format(sql.Identifier(schema)))
 
-CREATE SCHEMA tenant_acme;
-
---
--- Name: posts; Type: TABLE; Schema: %s; Owner: o
---
-
-CREATE TABLE x ();
-
---
--- Data for Name: posts; Type: TABLE DATA; Schema: %s; Owner: o
---
-
-"""
-
-
-@pytest.mark.parametrize("cut", [1, 7, 64, 4096])
-def test_a_plain_dump_with_another_tenants_table_is_refused(cut: int) -> None:
-    def check(schema: bytes) -> PlainNamespaces:
-        namespaces = PlainNamespaces("tenant_acme")
-        text = PLAIN % (schema, schema)
-        for start in range(0, len(text), cut):
-            namespaces.feed(text[start : start + cut])
-        namespaces.finish()
-        return namespaces
-
-    assert check(b"tenant_acme").entries == 3
-    with pytest.raises(RunError, match="not of tenant_acme alone"):
-        check(b"tenant_acme2")
-
-
-@pytest.mark.parametrize("dump_format", ["tar", "custom"])
-def test_an_archive_with_another_tenants_table_is_refused(scratch: Database, dump_format: DumpFormat) -> None:
-    make_schema(scratch, "tenant_acme", "x", 1)
-    make_schema(scratch, "tenant_acme2", "x", 1)
-    two = scratch.run("pg_dump", f"-F{dump_format[0]}", "-Z0", "-n", "tenant_acme*")
-
-    def check(data: bytes) -> None:
-        namespaces = ArchiveNamespaces("tenant_acme", str(scratch.programs / "pg_restore"), {})
+    def dumped() -> None:
+        source = Dump(schema, dump_format, scratch.environment, binary=scratch.pg_dump)
         try:
-            namespaces.feed(data)
-            namespaces.finish()
+            assert b"".join(source.chunks())
+            source.finish()
         finally:
-            namespaces.close()
+            source.close()
 
-    check(scratch.run("pg_dump", f"-F{dump_format[0]}", "-Z0", "-n", '"tenant_acme"'))
-    with pytest.raises(RunError, match="not of tenant_acme alone"):
-        check(two)
-    with pytest.raises(RunError):
-        check(b"not an archive")
-
-
-def test_a_dump_of_nothing_is_refused() -> None:
-    namespaces: Any = PlainNamespaces("tenant_acme")
-    namespaces.feed(b"-- PostgreSQL database dump\n")
-    with pytest.raises(RunError):
-        namespaces.finish()
+    dumped()
+    command = pg_dump.dump_command
+    both = "--schema=tenant_zzz"
+    monkeypatch.setattr(pg_dump, "dump_command", lambda *given, **named: [*command(*given, **named), both])
+    with pytest.raises(RunError) as caught:
+        dumped()
+    assert (caught.value.code, caught.value.retryable) == ("foreign_schema", False)

@@ -13,6 +13,7 @@ from tests.structure.repository import PACKAGE, ROOT, modules, relative
 
 DOCUMENTS = sorted(chain(ROOT.glob("*.md"), (ROOT / "docs").rglob("*.md")))
 MADE_BY_COMMANDS = (
+    "manifest.json",
     ".stowage", ".venv", ".tools", ".aws-sam", "benchmarks/results",
     "layers/stowage/stowage/postgres/session/server-ca.pem",
 )  # fmt: skip

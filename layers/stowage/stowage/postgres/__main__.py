@@ -1,12 +1,17 @@
 """`python -m stowage.postgres`: the database's roles, migrations and grants, for whoever runs one."""
 
 import argparse
+import json
 import sys
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import psycopg
 
 from stowage.basics.errors import StowageError
+from stowage.postgres.dumps.needs import Needs
+from stowage.postgres.dumps.portable import Form, portable
 from stowage.postgres.schema.migrations import (
     apply_roles,
     grant_tenant,
@@ -31,6 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {error.message}", file=sys.stderr)
     except psycopg.OperationalError as error:
         print(f"error: the database did not answer: {str(error).strip()}", file=sys.stderr)
+    except OSError as error:
+        print(f"error: {error}", file=sys.stderr)
     except psycopg.Error as error:
         print(f"error: {error.diag.message_primary or type(error).__name__}", file=sys.stderr)
     return 1
@@ -62,12 +69,27 @@ def _parser() -> argparse.ArgumentParser:
     trash.add_argument(
         "table", metavar="TABLE", help="the table, or SCHEMA.TABLE; with --url its unique rules are read"
     )
+    made = command(
+        "portable", "Write a plain dump for other owners, without grants, for older servers.", needs_url=False
+    )
+    made.add_argument("file", metavar="FILE", nargs="?", default="-", help="the dump, gzipped or not; - or none: stdin")
+    made.add_argument("--manifest", metavar="FILE", help="the backup's: makes the extensions and casts that it needs")
+    owners = made.add_mutually_exclusive_group()
+    owners.add_argument("--owner", metavar="NAME", help="whose everything becomes (whose restores it)")
+    owners.add_argument("--keep-owners", action="store_true", help="as in the dump; the roles have to be there")
+    made.add_argument("--keep-grants", action="store_true", help="as in the dump; the roles have to be there")
+    made.add_argument(
+        "--no-restrict", action="store_true", help="for a psql older than August 2025, which has no \\restrict"
+    )
     return parser
 
 
 def _run(given: argparse.Namespace) -> int:
-    if given.command == "soft-delete":
-        return _soft_delete(given.table, given.url)
+    match given.command:
+        case "soft-delete":
+            return _soft_delete(given.table, given.url)
+        case "portable":
+            return _portable(given)
     with psycopg.connect(given.url, autocommit=True, prepare_threshold=None) as connection:
         match given.command:
             case "roles":
@@ -107,6 +129,34 @@ def _soft_delete(given: str, url: str | None) -> int:
         raise StowageError(f"There is no table {given}.")
     print(soft_delete_migration(table, schema, rules), end="")
     return 0
+
+
+def _portable(given: argparse.Namespace) -> int:
+    contents = _contents(Path(given.manifest)) if given.manifest else {}
+    form = Form(
+        owner=given.owner,
+        keep_owners=given.keep_owners,
+        keep_grants=given.keep_grants,
+        keep_restrictions=not given.no_restrict,
+        schema=contents.get("schema_name", ""),
+        needs=Needs.model_validate(contents),
+    )
+    with open(sys.stdin.fileno() if given.file == "-" else given.file, "rb") as file:
+        for piece in portable(file, form):
+            sys.stdout.buffer.write(piece)
+    sys.stdout.buffer.flush()
+    return 0
+
+
+def _contents(manifest: Path) -> dict[str, Any]:
+    """What a manifest says of its dump: the file itself, or the answer of `GET /api/backup/{id}` that holds it."""
+    try:
+        found = json.loads(manifest.read_text(encoding="utf-8"))
+        for name in ("data", "manifest"):
+            found = found.get(name, found)
+        return dict(found["contents"])
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise StowageError(f"{manifest} is no manifest of a backup.") from error
 
 
 if __name__ == "__main__":

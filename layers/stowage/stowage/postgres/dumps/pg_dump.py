@@ -76,7 +76,7 @@ class Dump:
         if dump_format == "sql":
             self._namespaces = PlainNamespaces(schema)
         else:
-            self._namespaces = ArchiveNamespaces(schema, beside(binary, "pg_restore"), self._environment)
+            self._namespaces = ArchiveNamespaces(schema)
 
     def chunks(self) -> Iterator[bytes]:
         """Start pg_dump and give what it writes; `b""` twice a second while it writes nothing (it
@@ -204,12 +204,6 @@ def child_environment(environment: Mapping[str, str]) -> dict[str, str]:
     """
     inherited = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR", "LD_LIBRARY_PATH") if name in os.environ}
     return {**inherited, "LC_ALL": "C", **environment}
-
-
-def beside(binary: str, other: str) -> str:
-    """Give another of Postgres's programs from where `binary` is."""
-    folder, _, _ = binary.rpartition("/")
-    return f"{folder}/{other}" if folder else other
 
 
 def pg_dump_version(binary: str = "pg_dump") -> str:

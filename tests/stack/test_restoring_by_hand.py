@@ -1,0 +1,337 @@
+"""The commands of docs/restore.md and README restore a backup, as they stand there, on an older
+server and the newest.
+"""
+
+import gzip
+import hashlib
+import json
+import os
+import re
+import subprocess
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from local.postgres import binaries
+from stowage.postgres.dumps.contents import SnapshotContents
+from stowage.postgres.dumps.pg_dump import Dump, DumpFormat, pg_dump_version
+from tests.stack.dump_surface import ROOT, Database
+from tests.stack.servers import NEWEST, OLDER, OLDER_PROGRAMS, Server, Servers
+
+pytest_plugins = ("tests.stack.server_fixtures",)
+
+FORMATS: dict[str, DumpFormat] = {"sql": "sql", "custom": "custom", "tar": "tar"}
+ENDINGS = {"sql": "sql.gz", "custom": "dump.gz", "tar": "tar.gz"}
+STEM = "acme-2026-11-20T081500Z"
+SCHEMA = "tenant_odd"
+ROLES = {"owner": "shop_owner", "reader": '"Shops reader"', "granted": "shop_granted"}
+ANYWHERE = "## 2. Anywhere: owned by whoever restores it"
+WITH_OWNERS = "## 3. With its owners and grants"
+
+
+def commands(document: str, heading: str) -> list[str]:
+    """The commands that a section of a document says to type."""
+    section = (ROOT / document).read_text().partition(f"{heading}\n")[2]
+    section = re.split(r"^## ", section, maxsplit=1, flags=re.M)[0]
+    blocks = re.findall(r"^```console\n(.*?)^```", section, re.M | re.S)
+    return [line.removeprefix("$ ") for block in blocks for line in block.splitlines() if line.startswith("$ ")]
+
+
+def of_format(given: list[str], name: str) -> str:
+    """The one command for that format's file."""
+    [command] = [command for command in given if f"{STEM}.{ENDINGS[name]}" in command]
+    return command
+
+
+@dataclass
+class Backups:
+    """A folder with a backup of each format of the odd tenant, and its manifest as the API gives it."""
+
+    folder: Path
+    origin: Database
+    contents: dict[str, Any]
+
+    def run(self, command: str, server: Server, target: str) -> None:
+        """Type a command in that folder, with the server's psql and the newest pg_restore."""
+        done = self.attempt(command, server, target)
+        assert done.returncode == 0, done.stderr
+        assert "ERROR" not in done.stderr
+
+    def attempt(self, command: str, server: Server, target: str) -> subprocess.CompletedProcess[str]:
+        programs = self.folder / f"programs-{server.port}"
+        if not programs.exists():
+            programs.mkdir()
+            (programs / "psql").symlink_to(server.programs / "psql")
+            (programs / "pg_restore").symlink_to(binaries() / "pg_restore")
+        return subprocess.run(
+            ["bash", "-o", "pipefail", "-c", command],
+            cwd=self.folder,
+            env={"PATH": f"{programs}:{os.environ['PATH']}", "LC_ALL": "C.UTF-8", "TARGET": target},
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+
+
+def back_up(database: Database, schema: str, folder: Path) -> dict[str, Any]:
+    """Write a backup of each format, as the product makes them; what the manifest says of the last one."""
+    (folder / ".venv").symlink_to(ROOT / ".venv")
+    contents: dict[str, Any] = {}
+    program = str(binaries() / "pg_dump")
+    for name, dump_format in FORMATS.items():
+        with SnapshotContents(database.connect(), schema, pg_dump_version(program)) as reading:
+            source = Dump(schema, dump_format, database.environment, snapshot=reading.snapshot, binary=program)
+            packed = gzip.compress(b"".join(source.chunks()), 1)
+            source.finish()
+            source.close()
+            contents = reading.result(30).model_dump()
+        file = folder / f"{STEM}.{ENDINGS[name]}"
+        file.write_bytes(packed)
+        manifest = {"sha256": hashlib.sha256(packed).hexdigest(), "file_name": file.name, "contents": contents}
+        (folder / f"manifest-{name}.json").write_text(json.dumps({"data": {"id": "x", "manifest": manifest}}))
+        (folder / "manifest.json").write_text(json.dumps({"data": {"id": "x", "manifest": manifest}}))
+    return contents
+
+
+@pytest.fixture(scope="module", params=[OLDER, NEWEST])
+def version(request: pytest.FixtureRequest) -> int:
+    return int(request.param)
+
+
+@pytest.fixture(scope="module")
+def backups(servers: Servers, version: int, tmp_path_factory: pytest.TempPathFactory) -> Backups:
+    database = servers(version).make_database()
+    connection = database.connect()
+    for role in ROLES.values():
+        connection.execute(f"CREATE ROLE {role}".encode())
+    odd = (Path(__file__).with_name("odd_tenant.sql")).read_text()
+    for name, role in ROLES.items():
+        odd = odd.replace(f"{{{name}}}", role)
+    connection.execute(odd.encode())
+    folder = tmp_path_factory.mktemp(f"backups-{version}")
+    return Backups(folder, database, back_up(database, SCHEMA, folder))
+
+
+@pytest.fixture(scope="module")
+def fresh(version: int, servers: Servers) -> Iterator[Server]:
+    """A server of that version on which nobody has made anything, but for a role that may log in."""
+    servers(version)  # tells what is missing
+    server = Server(OLDER_PROGRAMS if version == OLDER else binaries())
+    with psycopg.connect(server.url(), autocommit=True) as connection:
+        connection.execute("CREATE ROLE somebody LOGIN")
+    yield server
+    server.remove()
+
+
+type Target = Callable[..., tuple[Database, str]]
+
+
+@pytest.fixture
+def target(fresh: Server) -> Target:
+    """`target("somebody")` is a new database that this role owns, and its URL."""
+
+    def make(owner: str | None = None) -> tuple[Database, str]:
+        database = fresh.make_database(owner=owner)
+        return database, fresh.url(owner or "postgres", str(database.environment["PGDATABASE"]))
+
+    return make
+
+
+def rows_of(database: Database) -> Any:
+    """What is in the odd tenant, called and computed too."""
+    connection = database.connect()
+    connection.execute("SET TimeZone = 'UTC'")
+    return [
+        connection.execute(query).fetchall()
+        for query in (
+            b"SELECT n::text FROM tenant_odd.notes AS n ORDER BY id",
+            b"SELECT * FROM tenant_odd.loud_notes ORDER BY id",
+            b"SELECT tenant_odd.looks_like_a_dump(), tenant_odd.atomic(2)",
+            b'SELECT tenant_odd."name; Type: TABLE DATA; Schema: tenant_other; Owner: x"()',
+            b"SELECT 'loud'::tenant_odd.mood + 1, (1, 'x')::tenant_odd.money_of || 'y'",
+            b"SELECT last_value FROM tenant_odd.notes_id_seq",
+        )
+    ]
+
+
+def definition_of(database: Database, *options: str) -> list[str]:
+    """The schema as pg_dump describes it, without what is another one in each dump."""
+    newest = Database(database.url, binaries())
+    lines = newest.run("pg_dump", "--schema-only", "-n", SCHEMA, *options).decode().splitlines()
+    return [line for line in lines if not line.startswith(("\\restrict", "\\unrestrict", "-- Dumped"))]
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_backup_is_restored_where_nothing_of_it_is_known(
+    backups: Backups, fresh: Server, target: Target, name: str
+) -> None:
+    database, url = target("somebody")
+
+    backups.run(of_format(commands("docs/restore.md", ANYWHERE), name), fresh, url)
+
+    assert rows_of(database) == rows_of(backups.origin)
+    without_roles = ("--no-owner", "--no-acl")
+    assert definition_of(database, *without_roles) == definition_of(backups.origin, *without_roles)
+    owners = database.connect().execute("SELECT DISTINCT tableowner FROM pg_tables WHERE schemaname = 'tenant_odd'")
+    assert owners.fetchall() == [("somebody",)]
+
+
+def test_readmes_command_does_the_same(backups: Backups, fresh: Server, target: Target) -> None:
+    database, url = target("somebody")
+    [export, command] = commands("README.md", "## Restore a backup")
+    assert export == "export TARGET=postgresql://USER@HOST:5432/DATABASE"
+
+    backups.run(command, fresh, url)
+
+    assert rows_of(database) == rows_of(backups.origin)
+
+
+def test_the_file_is_checked_against_its_manifest(backups: Backups, fresh: Server) -> None:
+    [command] = commands("docs/restore.md", "## 1. Fetch both, and check the file")
+    for name in FORMATS:
+        checked = command.replace("manifest.json", f"manifest-{name}.json")
+        assert backups.attempt(checked, fresh, "").returncode == 0
+    file = backups.folder / f"{STEM}.sql.gz"
+    whole = file.read_bytes()
+    try:
+        file.write_bytes(whole[:-1])
+        assert backups.attempt(command.replace("manifest.json", "manifest-sql.json"), fresh, "").returncode == 1
+    finally:
+        file.write_bytes(whole)
+
+
+@pytest.fixture
+def with_roles(backups: Backups, fresh: Server, target: Target) -> Iterator[tuple[Database, str]]:
+    """A database where the document's command has made the manifest's roles; they are gone again after the test."""
+    database, url = target()
+    make_roles = commands("docs/restore.md", WITH_OWNERS)[0]
+    done = backups.attempt(make_roles, fresh, url)
+    assert done.returncode == 0
+    assert re.findall(r"ERROR: +(.*)", done.stderr) == ['role "postgres" already exists']
+    yield database, url
+    connection = database.connect()
+    for role in ROLES.values():
+        connection.execute(f"DROP OWNED BY {role} CASCADE; DROP ROLE {role}".encode())
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_backup_is_restored_with_its_owners_and_grants(
+    backups: Backups, fresh: Server, with_roles: tuple[Database, str], name: str
+) -> None:
+    database, url = with_roles
+    command = of_format(commands("docs/restore.md", WITH_OWNERS), name)
+    # It names casts, so the document says to put `portable` in the place of `sed`, and the dump needs a search path.
+    options = "--keep-owners --keep-grants --manifest manifest.json"
+    assert options in (ROOT / "docs/restore.md").read_text()
+    command = re.sub(r"\| sed '[^']*'", f"| .venv/bin/python -m stowage.postgres portable {options}", command)
+
+    backups.run(command, fresh, url)
+
+    assert rows_of(database) == rows_of(backups.origin)
+    assert definition_of(database) == definition_of(backups.origin)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_postgres_own_programs_suffice_where_the_manifest_names_no_more_than_roles(
+    servers: Servers, fresh: Server, version: int, target: Target, tmp_path: Path, name: str
+) -> None:
+    origin = servers(version).make_database()
+    origin.connect().execute("""
+        CREATE SCHEMA tenant_odd;
+        CREATE TABLE tenant_odd.notes (id int PRIMARY KEY, body text);
+        INSERT INTO tenant_odd.notes VALUES (1, E'\\nSET transaction_timeout = 0;\\n');
+    """)
+    contents = back_up(origin, SCHEMA, tmp_path)
+    assert (contents["casts"], contents["extensions"], contents["search_path_traps"]) == ([], [], [])
+    database, url = target()
+
+    backups = Backups(tmp_path, origin, contents)
+    backups.run(of_format(commands("docs/restore.md", WITH_OWNERS), name), fresh, url)
+
+    query = b"SELECT * FROM tenant_odd.notes"
+    assert database.connect().execute(query).fetchall() == origin.connect().execute(query).fetchall()
+    assert definition_of(database) == definition_of(origin)
+
+
+def test_everything_becomes_the_owners_that_is_named(backups: Backups, fresh: Server, target: Target) -> None:
+    database, url = target("somebody")
+    with psycopg.connect(fresh.url(), autocommit=True) as connection:
+        connection.execute('CREATE ROLE "New ""owner"; GRANT "New ""owner" TO somebody')
+    command = commands("README.md", "## Restore a backup")[1]
+
+    backups.run(command.replace(" --manifest", " --owner 'New \"owner' --manifest"), fresh, url)
+
+    owners = database.connect().execute("SELECT DISTINCT tableowner FROM pg_tables WHERE schemaname = 'tenant_odd'")
+    assert owners.fetchall() == [('New "owner',)]
+    assert rows_of(database) == rows_of(backups.origin)
+
+
+def test_a_psql_that_knows_no_restriction_gets_none(backups: Backups, fresh: Server, target: Target) -> None:
+    _, url = target("somebody")
+    command = commands("README.md", "## Restore a backup")[1].replace(" --manifest", " --no-restrict --manifest")
+    written = backups.attempt(command.partition(" | psql")[0], fresh, url)
+
+    assert not re.search(r"^\\(un)?restrict", written.stdout, re.M)
+    backups.run(command, fresh, url)
+
+
+@pytest.mark.parametrize("part", [0.1, 0.5, 0.9, 0.999])
+def test_a_file_that_was_cut_off_restores_nothing(
+    backups: Backups, fresh: Server, target: Target, tmp_path: Path, part: float
+) -> None:
+    database, url = target("somebody")
+    plain = gzip.decompress((backups.folder / f"{STEM}.sql.gz").read_bytes())
+    packed = gzip.compress(plain)
+    command = commands("README.md", "## Restore a backup")[1]
+    for text in (plain[: int(len(plain) * part)], packed[: int(len(packed) * part)]):
+        (backups.folder / "cut").write_bytes(text)
+        done = backups.attempt(command.replace(f"{STEM}.sql.gz", "cut"), fresh, url)
+
+        assert done.returncode != 0
+        assert "not whole" in done.stderr
+        assert database.connect().execute("SELECT FROM pg_namespace WHERE nspname = 'tenant_odd'").fetchall() == []
+
+
+def test_an_archive_is_not_taken_for_a_plain_dump(backups: Backups, fresh: Server) -> None:
+    for name in ("custom", "tar"):
+        done = backups.attempt(
+            f".venv/bin/python -m stowage.postgres portable {STEM}.{ENDINGS[name]} >/dev/null", fresh, ""
+        )
+        assert done.returncode == 1
+        assert "pg_restore -f -" in done.stderr
+
+
+def test_what_is_left_out_is_what_pg_restore_leaves_out(backups: Backups, fresh: Server) -> None:
+    """But for comments and blank lines, and for two settings."""
+    archive = backups.attempt(f"gunzip -c {STEM}.dump.gz | pg_restore -O -x --no-tablespaces -f -", fresh, "")
+    plain = backups.attempt(f".venv/bin/python -m stowage.postgres portable {STEM}.sql.gz", fresh, "")
+
+    def lines(text: str) -> list[str]:
+        left = ("--", "\\restrict", "\\unrestrict", "SET transaction_timeout", "SET default_tablespace")
+        return [line for line in text.splitlines() if line and not line.startswith(left)]
+
+    assert lines(plain.stdout) == lines(archive.stdout)
+
+
+def test_what_the_manifest_needs_is_there(backups: Backups) -> None:
+    contents = backups.contents
+    assert contents["roles"] == {
+        "owners": ["postgres", "shop_owner"],
+        "grantees": ["Shops reader", "shop_granted"],
+        "grantors": ["Shops reader"],
+        "default_privileges": ["shop_owner"],
+        "policies": [],
+    }
+    assert [cast["statement"] for cast in contents["casts"]] == [
+        "CREATE CAST (tenant_odd.money_of AS text) WITH INOUT AS ASSIGNMENT;",
+        "CREATE CAST (tenant_odd.mood AS integer) WITH FUNCTION tenant_odd.loudness(tenant_odd.mood) AS IMPLICIT;",
+    ]
+    [trap] = contents["search_path_traps"]
+    assert (trap["function"], trap["names"]) == ("tenant_odd.is_slug(text)", ["folded"])
+    assert contents["encoding"] == "UTF8"
+    assert contents["time_zone"] == "UTC"
