@@ -51,6 +51,7 @@ ACTIONS: dict[Operation, tuple[str, ...]] = {
     ("s3", "head_object"): ("s3:GetObject", "s3:ListBucket"),
     ("s3", "get_object"): ("s3:GetObject", "s3:ListBucket"),
     ("s3", "sign:get_object"): ("s3:GetObject",),
+    ("s3", "sign:head_object"): ("s3:GetObject",),
     ("lambda_client", "invoke"): ("lambda:InvokeFunction",),
     ("s3", "list_objects_v2"): ("s3:ListBucket",),
     ("s3", "delete_object"): ("s3:DeleteObject",),

@@ -68,16 +68,17 @@ def signed_link(bucket: str, key: str, *, file_name: str, content_type: str, sec
     """A link to an object that works for `seconds` and saves it under `file_name` (RFC 6266). With `head` it is for
     HEAD alone: the method is part of what S3 signs.
     """
-    link: str = s3().generate_presigned_url(
-        "head_object" if head else "get_object",
-        Params={
-            "Bucket": bucket,
-            "Key": key,
-            "ResponseContentDisposition": content_disposition(file_name),
-            "ResponseContentType": content_type,
-        },
-        ExpiresIn=seconds,
-    )
+    given = {
+        "Bucket": bucket,
+        "Key": key,
+        "ResponseContentDisposition": content_disposition(file_name),
+        "ResponseContentType": content_type,
+    }
+    link: str
+    if head:
+        link = s3().generate_presigned_url("head_object", Params=given, ExpiresIn=seconds)
+    else:
+        link = s3().generate_presigned_url("get_object", Params=given, ExpiresIn=seconds)
     return link
 
 
