@@ -84,14 +84,17 @@ def begin_import(
     """Take an import for this attempt; how far it is, or None where a later attempt has it.
 
     An import whose operation was summed up already, because it was cancelled or failed for good, goes on under the
-    edit's new one. Imports begun more than `keep_days` days ago are forgotten by the way.
+    edit's new one. Imports begun more than `keep_days` days ago are forgotten by the way. RunError as `ImportSession`.
     """
-    with connection.cursor(row_factory=class_row(Progress)) as cursor:
-        begun = cursor.execute(
-            _BEGIN,
-            {**edit.given, "id": import_id, "entity": entity.name, "attempt": attempt},
-        ).fetchone()
-    connection.execute(_FORGET_OLD, {"days": keep_days})
+    try:
+        with connection.cursor(row_factory=class_row(Progress)) as cursor:
+            begun = cursor.execute(
+                _BEGIN,
+                {**edit.given, "id": import_id, "entity": entity.name, "attempt": attempt},
+            ).fetchone()
+        connection.execute(_FORGET_OLD, {"days": keep_days})
+    except psycopg.Error as error:
+        raise _failed(error, entity) from error
     return begun
 
 
@@ -365,6 +368,8 @@ def _failed(error: psycopg.Error, entity: Entity) -> RunError:
                 f"The database has no table for {entity.name}, or it lacks a column; are the migrations applied?",
                 "table_missing",
             )
+        case "25006":
+            return TransientRunError("The database is read-only; nothing can be imported.", "database_read_only")
         case None:
             return TransientRunError("The connection to the database was cut.", "database_cut")
     if state[:2] in ("08", "40", "53", "55", "57", "58") or state == "25P03":

@@ -22,10 +22,10 @@ retry_unique: tuple[type[psycopg.Error], ...] = (errors.UniqueViolation,)
 _RULES = (errors.CheckViolation, errors.ExclusionViolation, errors.NotNullViolation, errors.RaiseException)
 """Of the adopter's own: what we know of is asked about before."""
 
-# Connection exceptions, insufficient resources, operator intervention, system errors; and the answer of a server that
-# has become a standby (PostgreSQL documentation, "PostgreSQL Error Codes").
+# Connection exceptions, insufficient resources, operator intervention, system errors; and what a server answers that is
+# read-only, a standby too (PostgreSQL documentation, "PostgreSQL Error Codes").
 _AWAY_CLASSES = ("08", "53", "57", "58")
-_STANDBY = "25006"
+_READ_ONLY = "25006"
 
 _BUSY_SECONDS, _AWAY_SECONDS = 2, 5
 
@@ -160,7 +160,13 @@ def _refusal(error: psycopg.Error, connection: psycopg.Connection | None = None)
     if isinstance(error, _RULES) or type(error) is psycopg.DatabaseError:
         return ConflictError("A rule of the database does not allow this change; nothing was changed.", "not_allowed")
     state = error.sqlstate or ""
-    if state.startswith(_AWAY_CLASSES) or state == _STANDBY:
+    if state == _READ_ONLY:
+        return UnavailableError(
+            "The database is read-only at the moment; nothing was changed.",
+            "database_unavailable",
+            retry_after=_AWAY_SECONDS,
+        )
+    if state.startswith(_AWAY_CLASSES):
         return _away()
     return error
 
