@@ -204,7 +204,7 @@ class _Operation:
         statuses = {400, 500, 503, *description.refuses}
         if self.app.role is not None:
             statuses.add(401)
-        if is_change or self.app.role not in (None, "viewer"):
+        if is_change or self.app.role in ("operator", "admin"):
             statuses.add(403)
         if "{" in self.route.path or "X-Tenant-Id" in description.reads:
             statuses.add(404)
@@ -283,6 +283,13 @@ def build_base() -> Json:
     }
 
 
+FOR = {
+    None: "For everybody.",
+    "viewer": "For every role.",
+    "operator": "For operators and admins.",
+    "admin": "For admins.",
+}
+CREDENTIALS: list[Json] = [{"bearer": []}, {"key": []}, {"cookie": []}]
 REFUSED = [status for status in STATUSES if status >= 400]
 _REFUSAL_OF_THE_GATEWAY: Json = {
     "GatewayRefusal": {
@@ -298,15 +305,14 @@ _REFUSAL_OF_THE_GATEWAY: Json = {
 def _described(operation: _Operation, types: _Types, number: str) -> Json:
     route, role = operation.route, operation.app.role
     sentence = " ".join((operation.work.__doc__ or "").split())
-    who = {None: "For everybody.", "viewer": "For every role.", "operator": "For operators and admins."}
     described: Json = {
         "operationId": route.stem + number,
         "tags": [route.module.partition(".")[0]],
         "summary": sentence,
-        "description": who.get(role, "For admins."),
+        "description": "For everybody, unless OpenApiPublic is false." if callable(role) else FOR[role],
         "parameters": [*_path_parameters(route), *_other_parameters(operation, types)],
         "responses": _responses(operation, types),
-        "security": [] if role is None else [{"bearer": []}, {"key": []}, {"cookie": []}],
+        "security": [] if role is None else [*([{}] if callable(role) else []), *CREDENTIALS],
     }
     if body := operation.body:
         schema = _not_null(types.schema((route.key, "body"), "validation"))

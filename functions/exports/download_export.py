@@ -9,7 +9,8 @@ from stowage.entry.http import Visitor, http_app
 app = http_app(None, answers=(Answer(302, None, ("Location", "Cache-Control")),), refuses=(410,))
 
 
-@app.route("/api/downloads/<token>", method=["GET", "HEAD"])
+@app.get("/api/downloads/<token>")
+@app.head("/api/downloads/<token>")
 def download_export(visitor: Visitor, token: str) -> Response[None]:
     """Answer 302; the token is the credential."""
     link = exports.follow_link(token, visitor.source_ip, visitor.now, head=visitor.method == "HEAD")

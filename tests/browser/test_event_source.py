@@ -1,20 +1,13 @@
 """A browser's own EventSource reads an export's progress, and stops when there is nothing more to come."""
 
-import os
-import shutil
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 from tests.conftest import Api, RunningStack
 from tests.stack.route_surface import completed_export, database_full, read_export, start_export
-
-ARGUMENTS = [
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-]  # fmt: skip
 
 LISTEN = """
 ([url, credentials]) => {
@@ -31,18 +24,6 @@ LISTEN = """
     window.source = source;
 }
 """
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
-    program = os.environ.get("STOWAGE_BROWSER") or shutil.which("chromium") or shutil.which("google-chrome")
-    if not program:
-        missing = "NOT TESTED: no browser here. Install chromium (.ci/run does), or name one in STOWAGE_BROWSER."
-        pytest.fail(missing) if os.environ.get("CI") else pytest.skip(missing)
-    with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=program, args=ARGUMENTS)
-        yield launched
-        launched.close()
 
 
 @pytest.fixture

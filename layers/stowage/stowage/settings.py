@@ -40,6 +40,7 @@ class Settings(BaseModel):
     link_secret: str = ""
     console_origins: str = ""
     public_url: str = ""
+    openapi_public: bool = True
     backend_api_url: str = ""
     backend_api_key: str = ""
 

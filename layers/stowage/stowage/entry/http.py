@@ -87,6 +87,11 @@ class VisitorContext:
     limits: list[Limit] = field(default_factory=list)
     """The rate limits that the request falls under; every answer tells of them."""
 
+    def has(self, tag: str) -> bool:
+        """Whether the caller has the state of that entity tag (RFC 9110 §13.1.2: the weak comparison)."""
+        given = [each.strip().removeprefix("W/") for each in self.headers.get("if-none-match", "").split(",")]
+        return given == ["*"] or tag in given
+
 
 @dataclass(kw_only=True)
 class CallerContext(VisitorContext):
@@ -164,6 +169,9 @@ class CallerContext(VisitorContext):
         return key
 
 
+type RoleOfNow = Callable[[], Role | None]
+"""The role of an operation that a setting decides."""
+
 type Limits = Callable[[CallerContext], list[Limit]]
 """The limits of an operation as far as they are known before its body is; the route may set its caller's anew."""
 
@@ -172,7 +180,12 @@ class Operation(APIGatewayHttpResolver):
     """One operation behind one or more routes; `role` None lets everybody in."""
 
     def __init__(
-        self, role: Role | None, description: Description, *, open_query: bool = False, limits: Limits | None = None
+        self,
+        role: "Role | RoleOfNow | None",
+        description: Description,
+        *,
+        open_query: bool = False,
+        limits: Limits | None = None,
     ) -> None:
         super().__init__(
             enable_validation=True,
@@ -197,10 +210,11 @@ class Operation(APIGatewayHttpResolver):
             if is_forwarded(event):
                 answer = _forwarded(event)
             else:
-                visitor = _visitor(event, signed_in=self.role is not None)
-                if self.role is not None and isinstance(visitor, CallerContext):
+                role = self.role() if callable(self.role) else self.role
+                visitor = _visitor(event, signed_in=role is not None)
+                if role is not None and isinstance(visitor, CallerContext):
                     visitor.limits = self.limits(visitor) if self.limits else []
-                    visitor.must(self.role)
+                    visitor.must(role)
                 _check_origin(visitor, event)
                 check_ids(event, beside=("guildId", "entity"))
                 self.append_context(visitor=visitor)  # type: ignore[no-untyped-call]
@@ -251,7 +265,7 @@ class Operation(APIGatewayHttpResolver):
 
 
 def http_app(
-    role: Role | None = "viewer",
+    role: Role | RoleOfNow | None = "viewer",
     *,
     open_query: bool = False,
     limits: Limits | None = None,

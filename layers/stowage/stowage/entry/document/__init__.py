@@ -10,8 +10,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from stowage.access.identity import Role
 from stowage.entities.declared import ENTITIES
 from stowage.entry.document.entities import STAND_INS, schemas_of
+from stowage.settings import settings
 
 type Document = dict[str, Any]
 
@@ -24,8 +26,13 @@ def read_base() -> Document:
     return document
 
 
+def role_of_readers() -> Role | None:
+    """Who may read the document: everybody, or with `OpenApiPublic` false whoever may sign in."""
+    return None if settings().openapi_public else "viewer"
+
+
 @cache
-def served() -> tuple[bytes, str]:
+def served() -> tuple[str, str]:
     """The document of this deployment as JSON, and its entity tag."""
     document = read_base()
     schemas = document["components"]["schemas"]
@@ -34,5 +41,5 @@ def served() -> tuple[bytes, str]:
     for name in STAND_INS:
         schemas[name] |= {"anyOf": [{"$ref": f"#/components/schemas/{entity}.{name}"} for entity in ENTITIES]}
     document["components"]["parameters"]["entity"]["schema"]["enum"] = list(ENTITIES)
-    body = json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
-    return body, f'"{hashlib.sha256(body).hexdigest()[:32]}"'
+    body = json.dumps(document, ensure_ascii=False, separators=(",", ":"))
+    return body, f'"{hashlib.sha256(body.encode()).hexdigest()[:32]}"'
