@@ -16,7 +16,8 @@ FEW = 40
 BAD = (3, 29, 30, 4_999, 5_000, 11_999)
 LONG = "x" * 21
 UNFIT = "A value does not fit its column in the database."
-NOT_ALLOWED = "The database does not allow this record."
+BREVITY = 'The check "brevity" of the type short_text does not allow this.'
+REFUSED = 'A rule of the database, the function "refuse", does not allow this.'
 
 
 @pytest.fixture
@@ -64,10 +65,10 @@ CREATE TRIGGER refuse BEFORE INSERT OR UPDATE ON accounts FOR EACH ROW EXECUTE F
     [
         (ROWS, COLUMN, UNFIT),
         (FEW, ENUM, UNFIT),
-        (FEW, DOMAIN, NOT_ALLOWED),
-        (FEW, CHECK, "displayName: this displayName is not allowed."),
+        (FEW, DOMAIN, BREVITY),
+        (FEW, CHECK, 'displayName: this displayName is not allowed by the check "brevity" of accounts.'),
         (FEW, BROKEN_CHECK, UNFIT),
-        (FEW, TRIGGER, NOT_ALLOWED),
+        (FEW, TRIGGER, REFUSED),
     ],
     ids=["column", "enum", "domain", "check", "broken_check", "trigger"],
 )

@@ -195,8 +195,8 @@ def test_what_is_taken_is_a_conflict_until_it_is_in_the_trash(records: RecordApi
 
 def test_a_rule_that_only_the_database_knows_is_told_by_its_field(records: RecordApi) -> None:
     refusal = refused(records.operator.post("/api/v1/brands", json={"label": "é" * 501}), 400, "invalid_request")
-    assert refusal["error"] == "This label is not allowed."
-    assert complaints(refusal) == {"label": "this label is not allowed"}
+    assert refusal["error"] == 'This label is not allowed by the check "brands_label_check" of brands.'
+    assert complaints(refusal) == {"label": 'this label is not allowed by the check "brands_label_check" of brands'}
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from uuid import uuid4
 
 import pytest
 
-from stowage.records.failures import IN_THE_WAY, NOT_ALLOWED
+from stowage.records.failures import IN_THE_WAY
 from tests.conftest import RunningStack
 from tests.stack.record_surface import SCHEMA, RecordApi, complaints, data, record_api, refused
 
@@ -42,7 +42,11 @@ ALTER TABLE {SCHEMA}.tasks DROP own_word, DROP own_number, DROP CONSTRAINT own_e
 DROP TABLE {SCHEMA}.own_words;
 ALTER TABLE {SCHEMA}.accounts ALTER followers TYPE bigint;
 """
-NO_SUCH = "It names a record that is not there."
+UNIQUE = 'The unique rule "{}" of tasks does not allow this: another record is in the way.'
+REFUSED = 'A rule of the database, the function "own_trigger", does not allow this.'
+NO_SUCH = (
+    'The foreign key "tasks_own_word_fkey" of tasks does not allow this: a record would refer to one that is not there.'
+)
 NOT_FITTING = "A value does not fit its column in the database."
 LONG = "".join(str(uuid4()) for _ in range(300))
 
@@ -61,13 +65,13 @@ def records(stack: RunningStack) -> Iterator[RecordApi]:
 
 @pytest.fixture(
     params=[
-        ("unique", "d", "conflict", IN_THE_WAY.error),
-        ("excluded", "d", "conflict", IN_THE_WAY.error),
+        ("unique", "d", "conflict", UNIQUE.format("own_unique")),
+        ("excluded", "d", "conflict", UNIQUE.format("own_exclusion")),
         ("word", "unknown", "invalid_reference", NO_SUCH),
         ("number", "many", "invalid", NOT_FITTING),
-        ("long", LONG, "invalid", NOT_FITTING),
-        ("x", "refused", "invalid", NOT_ALLOWED.error),
-        ("x", "refused by a code", "invalid", NOT_ALLOWED.error),
+        ("long", LONG, "invalid", "A value is too long for an index of the database."),
+        ("x", "refused", "invalid", REFUSED),
+        ("x", "refused by a code", "invalid", REFUSED),
         ("x", "left out", "conflict", IN_THE_WAY.error),
     ],
     ids=["unique", "exclusion", "reference", "value", "index", "trigger", "code", "left-out"],

@@ -9,6 +9,7 @@ from stowage.entities.declaration import Entity
 from stowage.entities.declared import ENTITIES
 from stowage.postgres.edits.rules import Problem
 from stowage.postgres.session.savepoints import Refused
+from stowage.postgres.session.violations import taken
 
 
 @dataclass(frozen=True)
@@ -43,25 +44,24 @@ def explain(entity: Entity, problem: Problem) -> Failure:
             return Failure("invalid_reference", problem.about, f"This {other.singular} belongs to another {owner}.")
         case "followed":
             return Failure("has_children", "", f"It still has {problem.about}; move them first.")
+        case "rule":
+            violation = taken([problem.about], entity.table)
+            return Failure(violation.code, "", violation.sentence)
         case "check":
             columns = problem.about.split(",")
             named = [field.name for field in entity.fields if field.column in columns]
             if not named:
-                return NOT_ALLOWED
+                return Failure("invalid", "", f'The check "{problem.other}" of {entity.table} does not allow this.')
             are = "is" if len(named) == 1 else "are"
-            return Failure("invalid", named[-1], f"This {' and '.join(named)} {are} not allowed.")
+            told = f'This {" and ".join(named)} {are} not allowed by the check "{problem.other}" of {entity.table}.'
+            return Failure("invalid", named[-1], told)
 
 
 def explain_refusal(refused: Refused) -> Failure:
     """What can be told of a record that only the database itself refuses."""
-    match refused.sqlstate:
-        case "23505" | "23P01":
-            return IN_THE_WAY
-        case "23503":
-            return Failure("invalid_reference", "", "It names a record that is not there.")
-        case state if state.startswith(("22", "54")):
-            return Failure("invalid", "", "A value does not fit its column in the database.")
-    return NOT_ALLOWED
+    if refused.violation:
+        return Failure(refused.violation.code, "", refused.violation.sentence)
+    return IN_THE_WAY if refused.sqlstate == "23505" else NOT_ALLOWED
 
 
 NOT_FOUND = Failure("not_found", "id", "There is no such record.")

@@ -17,7 +17,7 @@ from stowage.postgres.journal.operations import Kind
 from stowage.postgres.session.connection import Connection
 from stowage.postgres.session.edit import Edit
 from stowage.postgres.session.savepoints import Refused
-from stowage.records.failures import IN_THE_WAY, NOT_TRIED, Failure, explain_refusal
+from stowage.records.failures import NOT_TRIED, Failure, explain_refusal
 
 SPLITTING_SECONDS = 12
 """How long records are split for: an answer has to come within the gateway's half minute."""
@@ -61,7 +61,7 @@ def write_what_can_be[R](
             has_written = True
             continue
         known = judge(part) if asks else {}
-        found = known or {part[n - 1][0]: [IN_THE_WAY] for n in refused.numbers}
+        found = known or {part[n - 1][0]: [explain_refusal(refused)] for n in refused.numbers}
         if found:
             failures |= found
             pending.append(([each for each in part if each[0] not in found], asks))

@@ -13,6 +13,7 @@ from stowage.postgres.session.connection import Connection
 from stowage.postgres.session.edit import Edit
 from stowage.postgres.session.idempotency import KeptAnswer
 from stowage.postgres.session.transactions import retry_unique
+from stowage.postgres.session.violations import taken
 from stowage.postgres.trash.finds import Clash, find_clashes, parents_in_trash, read_name, read_trashed
 from stowage.postgres.trash.restores import lock_for_restoring, restore_records
 from stowage.tenants import Tenant
@@ -69,6 +70,8 @@ def _refuse(connection: Connection, tenant: Tenant, declared: Entity, record_id:
 
 
 def _sentence(clash: Clash) -> str:
+    if clash.rule:
+        return taken([clash.rule], ENTITIES[clash.entity].table).sentence
     told = " and ".join(f"{name} {clash.values[name]!r}" for name in clash.fields)
     return f"There is another {ENTITIES[clash.entity].singular} with the {told} by now."
 
@@ -77,7 +80,7 @@ def _details(clashes: Sequence[Clash]) -> list[Detail]:
     return [
         {
             "field": f"{ENTITIES[clash.entity].singular}.{name}",
-            "message": f"{clash.values[name]!r} is taken",
+            "message": f"the rule {clash.rule} is in the way" if clash.rule else f"{clash.values[name]!r} is taken",
         }
         for clash in clashes
         for name in clash.fields

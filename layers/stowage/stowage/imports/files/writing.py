@@ -94,9 +94,10 @@ class _BatchWriting:
             return
         for number in rows:
             self._outcomes[number] = "c"
-        left = self._judge(missing)
-        for number in left:
-            self._stand_back(number, IN_THE_WAY)
+        if left := self._judge(missing):
+            why = explain_refusal(self._session.taken(rows, left))
+            for number in left:
+                self._stand_back(number, why)
 
     def _judge(self, rows: Sequence[int]) -> list[int]:
         """Ask why rows cannot be inserted and note it. Returns the rows for which no reason was found."""
@@ -104,7 +105,7 @@ class _BatchWriting:
             return []
         found = _by_row(self._session.insert_problems(rows))
         for number, problems in found.items():
-            conflict = next((problem for problem in problems if problem.kind in ("id", "unique")), None)
+            conflict = next((problem for problem in problems if problem.kind in ("id", "unique", "rule")), None)
             if conflict:
                 self._stand_back(number, explain(self._entity, conflict))
             else:

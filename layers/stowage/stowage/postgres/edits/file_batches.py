@@ -16,6 +16,7 @@ from psycopg.types.json import Jsonb
 
 from stowage.basics.errors import RunError, TransientRunError, UnavailableError
 from stowage.entities.declaration import Entity
+from stowage.postgres.edits.inserts import taken
 from stowage.postgres.edits.rules import Problem, column_of, find_problems, has_parent, parent_cte, parents_of
 from stowage.postgres.edits.updates import Update, Updated, update_problems, update_records
 from stowage.postgres.journal.changes import Lines, append_changes, append_staged, prepare_staging, staged
@@ -252,6 +253,11 @@ class ImportSession:
         )
         row = tried(self._connection, statement, {**self.edit.given, "rows": list(rows)})
         return row if isinstance(row, Refused) else list(row[0] or [])
+
+    def taken(self, rows: Sequence[int], missing: Sequence[int]) -> Refused:
+        """Why some of the rows were not inserted of which nothing is known by themselves."""
+        candidates = _CANDIDATES.format(table=self._table)
+        return taken(self._connection, self.edit.schema, self._entity, candidates, {"rows": list(rows)}, missing)
 
     def insert_problems(self, rows: Sequence[int]) -> list[Problem]:
         """Why rows cannot be inserted, each by itself."""

@@ -26,7 +26,10 @@ from stowage.postgres.journal.images import whole_image
 from stowage.postgres.reads.records import record_json
 from stowage.postgres.session.edit import Edit
 from stowage.postgres.session.savepoints import Refused, tried
+from stowage.postgres.session.violations import Violation
+from stowage.postgres.session.violations import taken as violated
 from stowage.postgres.tables.relations import table_of
+from stowage.postgres.tables.unique_rules import is_in_the_way, undeclared_rules
 
 type Row = dict[str, Any]
 """A new record: values by column name, `id` and every own column among them."""
@@ -111,7 +114,10 @@ def insert_records(
     if isinstance(row, Refused):
         return row
     count, records, missing = row
-    return (records or "") if count == len(rows) else Refused(_TAKEN, tuple(missing))
+    if count == len(rows):
+        return records or ""
+    candidates = _CANDIDATES.format(table=table_of(edit.schema, entity))
+    return taken(connection, edit.schema, entity, candidates, {"rows": to_json(rows).decode()}, missing)
 
 
 _CANDIDATES = sql.SQL("""
@@ -119,6 +125,37 @@ candidates AS MATERIALIZED (
     SELECT stw_item.*, row_number() OVER () AS stw_n
     FROM json_populate_recordset(NULL::{table}, %(rows)s::json) AS stw_item
 )""")
+_ALIKE = sql.SQL("""
+SELECT {name}::text WHERE EXISTS (SELECT FROM candidates WHERE candidates.stw_n = ANY(%(missing)s) AND {in_the_way})
+""")
+_CANDIDATE = sql.SQL("(SELECT candidates.*)")
+
+
+def taken(
+    connection: psycopg.Connection,
+    schema: str,
+    entity: Entity,
+    candidates: sql.Composable,
+    parameters: Mapping[str, Any],
+    missing: Sequence[int],
+) -> Refused:
+    """Why ON CONFLICT skipped the `missing` ones of the candidates (as in `find_problems`).
+
+    Another candidate may be in the way, by a unique rule that only the table has.
+    """
+    rules = [
+        _ALIKE.format(
+            name=sql.Literal(rule.name),
+            in_the_way=is_in_the_way(sql.Identifier("candidates"), rule, _CANDIDATE, sql.SQL("candidates.id")),
+        )
+        for rule in undeclared_rules(connection, schema, entity)
+    ]
+    violation: Violation | None = None
+    if rules:
+        statement = sql.SQL("WITH {} {}").format(candidates, sql.SQL(" UNION ALL ").join(rules))
+        found = connection.execute(statement, {**parameters, "missing": list(missing)}).fetchall()
+        violation = violated([name for (name,) in found], entity.table) if found else None
+    return Refused(_TAKEN, tuple(missing), violation)
 
 
 def insert_problems(

@@ -6,7 +6,7 @@ have a brand), it must be the same one.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal, LiteralString
+from typing import Literal
 
 import psycopg
 from psycopg import sql
@@ -15,6 +15,7 @@ from psycopg.rows import class_row
 from stowage.entities.declaration import Entity, Reference
 from stowage.entities.declared import ENTITIES
 from stowage.postgres.tables.relations import outside_trash, table_of
+from stowage.postgres.tables.unique_rules import as_written, is_in_the_way, undeclared_rules
 
 
 @dataclass(frozen=True)
@@ -97,16 +98,18 @@ def column_of(row: sql.Composable, column: str) -> sql.Composed:
     return sql.SQL("{}.{}").format(row, sql.Identifier(column))
 
 
-type Kind = Literal["id", "unique", "reference", "shared", "followed", "check"]
+type Kind = Literal["id", "unique", "rule", "reference", "shared", "followed", "check"]
 
 
 @dataclass(frozen=True)
 class Problem:
     """Why the `n`th record (from 1) cannot be as it is to be.
 
-    `kind`: `id` is taken; another record has the same `unique` fields (`about` is the rule's number); the `reference`
+    `kind`: `id` is taken; another record has the same `unique` fields (`about` is the rule's number); another record is
+    in the way by a unique `rule` of the table that nobody declared (`about` is its name); the `reference`
     `about` names no live record, or one of another parent (`shared`); records that `followed` it would not any more;
-    a `check` of the columns `about`, with commas between. `other` is the id of the record in the way, if there is one.
+    a `check` of the columns `about`, with commas between. `other` is the id of the record in the way, if there is one,
+    and of a check its name.
     """
 
     n: int
@@ -119,7 +122,7 @@ _CHECKS = """
 SELECT array_to_string(ARRAY(
            SELECT attname FROM pg_attribute WHERE attrelid = conrelid AND attnum = ANY(conkey) ORDER BY attnum
        ), ','),
-       pg_get_expr(conbin, conrelid)
+       pg_get_expr(conbin, conrelid), conname
 FROM pg_constraint WHERE conrelid = to_regclass(%s) AND contype = 'c' AND conbin IS NOT NULL
 ORDER BY conname
 """
@@ -141,6 +144,8 @@ FROM (
 ) AS ranked
 WHERE stw_place > 1
 """)
+_RULED_OUT = sql.SQL("SELECT stw_n, 'rule', {name}, NULL FROM candidates WHERE {given} AND {in_the_way}")
+_CANDIDATE = sql.SQL("(SELECT candidates.*)")
 _DANGLING = sql.SQL("""
 SELECT stw_n, 'reference', {field}, NULL
 FROM candidates
@@ -157,7 +162,7 @@ SELECT stw_n, 'followed', {name}, NULL
 FROM candidates
 WHERE {given} AND EXISTS (SELECT FROM {table} AS child WHERE child.{column} = candidates.id)
 """)
-_UNCHECKED = sql.SQL("SELECT stw_n, 'check', {columns}, NULL FROM candidates WHERE NOT coalesce(({condition}), true)")
+_UNCHECKED = sql.SQL("SELECT stw_n, 'check', {columns}, {name} FROM candidates WHERE NOT coalesce(({condition}), true)")
 _UNION = sql.SQL(" UNION ALL ")
 _JUDGED = sql.SQL("WITH {candidates} SELECT * FROM ({problems}) AS found (n, kind, about, other) ORDER BY n")
 _ALWAYS, _OTHERS = sql.SQL("true"), sql.SQL("found.id <> candidates.id")
@@ -198,6 +203,14 @@ def find_problems(
             own = [entity.column(field) for field in rule]
             columns = sql.SQL(", ").join(map(sql.Identifier, own))
             problems.append(_TWICE.format(rule=sql.Literal(str(n)), columns=columns, given=_changes(own)))
+    problems += [
+        _RULED_OUT.format(
+            name=sql.Literal(undeclared.name),
+            given=_changes(undeclared.columns) if existing and undeclared.columns else _ALWAYS,
+            in_the_way=is_in_the_way(table, undeclared, _CANDIDATE, sql.SQL("candidates.id")),
+        )
+        for undeclared in undeclared_rules(connection, schema, entity)
+    ]
     for parent in parents_of(entity):
         problems += _parent_problems(schema, parent, existing=existing)
     if existing:
@@ -212,8 +225,8 @@ def find_problems(
             )
     # The conditions are the database's own, written by whoever owns the table.
     problems += [
-        _UNCHECKED.format(columns=sql.Literal(columns), condition=_as_written(condition))
-        for columns, condition in checks
+        _UNCHECKED.format(columns=sql.Literal(columns), condition=as_written(condition), name=sql.Literal(check))
+        for columns, condition, check in checks
     ]
     if not problems:
         return []
@@ -221,7 +234,7 @@ def find_problems(
     try:
         with connection.transaction(), connection.cursor(row_factory=class_row(Problem)) as cursor:
             return cursor.execute(statement, parameters).fetchall()
-    except psycopg.DataError:
+    except (psycopg.DataError, psycopg.IntegrityError):  # the latter where its type is a domain
         return None
 
 
@@ -248,8 +261,3 @@ def _equal(column: str) -> sql.Composed:
 
 def _changes(columns: Iterable[str]) -> sql.Composed:
     return _CHANGES.format(sql.SQL(", ").join(map(sql.Literal, columns)))
-
-
-def _as_written(condition: LiteralString) -> sql.SQL:
-    """An expression of the catalog's, in a statement that takes parameters."""
-    return sql.SQL(condition.replace("%", "%%"))

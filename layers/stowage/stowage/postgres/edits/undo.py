@@ -29,6 +29,7 @@ from stowage.postgres.tables.relations import (
     parents,
     table_of,
 )
+from stowage.postgres.tables.unique_rules import UniqueRule, as_written, is_in_the_way, out_of_trash, undeclared_rules
 
 _PART: LiteralString = """
 WITH changed AS (
@@ -155,11 +156,11 @@ def judge_deleted(connection: psycopg.Connection, schema: str, declared: Entity,
     `purged` (or its purge has begun), `changed_since` (restored, or deleted anew), `parent_in_trash`, `conflict` (a
     unique rule, for it or for what would come with it).
     """
-    clashes = [breaks_a_rule(schema, declared, "record")] + [
+    clashes = [_breaks_a_rule(connection, schema, declared, "record")] + [
         _CHILD_CLASHES.format(
             table=table_of(schema, child),
             column=sql.Identifier(child.column(reference.field)),
-            clashes=breaks_a_rule(schema, child, "child"),
+            clashes=_breaks_a_rule(connection, schema, child, "child"),
         )
         for child, reference in declared.children("cascade")
     ]
@@ -172,6 +173,17 @@ def judge_deleted(connection: psycopg.Connection, schema: str, declared: Entity,
         clashes=any_of(clashes),
     )
     return _codes(connection, statement, count)
+
+
+def _breaks_a_rule(connection: psycopg.Connection, schema: str, declared: Entity, row: str) -> sql.Composable:
+    """Whether any unique rule, declared or the table's own, keeps a record in the trash."""
+    return any_of(
+        [breaks_a_rule(schema, declared, row)]
+        + [
+            is_in_the_way(table_of(schema, declared), rule, out_of_trash(row), sql.Identifier(row, "id"))
+            for rule in undeclared_rules(connection, schema, declared)
+        ]
+    )
 
 
 _LOCK_FORMER_PARENTS = sql.SQL("""
@@ -278,7 +290,16 @@ def judge_updated(connection: psycopg.Connection, schema: str, declared: Entity,
         edited=any_of(
             _EDITED.format(name=sql.Literal(column), column=sql.Identifier(column)) for column in _content(declared)
         ),
-        unfit=any_of([*_gone(schema, declared), *_disagreeing(schema, declared)]),
+        unfit=any_of(
+            [
+                *_gone(schema, declared),
+                *_disagreeing(schema, declared),
+                *(
+                    is_in_the_way(table_of(schema, declared), rule, _FORMER, sql.SQL("stw_record.id"), _stays(rule))
+                    for rule in undeclared_rules(connection, schema, declared)
+                ),
+            ]
+        ),
         held=sql.SQL("").join(_held(schema, declared, rule) for rule in declared.unique),
     )
     connection.execute(_BY_ID)
@@ -296,6 +317,18 @@ def judge_updated(connection: psycopg.Connection, schema: str, declared: Entity,
             refused.append(n)
     judged.awaited.update(waiting)
     return judged
+
+
+_FORMER = sql.SQL("(SELECT stw_former.*)")
+_STAYS = sql.SQL("""
+{condition}
+AND NOT EXISTS (SELECT FROM pg_temp.undoing AS going WHERE going.id = stw_other.id AND going.type = 'updated')
+""")
+
+
+def _stays(rule: UniqueRule) -> sql.Composed:
+    """Whether a rule counts `stw_other`, and it does not go back too."""
+    return _STAYS.format(condition=as_written(rule.condition))
 
 
 def _gone(schema: str, declared: Entity) -> Iterator[sql.Composable]:

@@ -5,25 +5,21 @@ from dataclasses import dataclass
 from typing import Any, LiteralString
 
 import psycopg
-from psycopg import Rollback, errors, sql
+from psycopg import Rollback, sql
+
+from stowage.postgres.session.violations import Violation, violation_of
 
 
 @dataclass(frozen=True)
 class Refused:
-    """Why Postgres took none of some records: its SQLSTATE (PostgreSQL documentation, Appendix A), and those of them
-    that are known to be at fault, counted from 1.
+    """Why Postgres took none of some records: its SQLSTATE (PostgreSQL documentation, Appendix A), those of them that
+    are known to be at fault, counted from 1, and which rule it was, where that is known.
     """
 
     sqlstate: str
     numbers: tuple[int, ...] = ()
+    violation: Violation | None = None
 
-
-_REFUSALS = (
-    psycopg.IntegrityError,
-    psycopg.DataError,
-    errors.RaiseException,  # a trigger's own
-    errors.ProgramLimitExceeded,  # a value too long for an index
-)
 
 # Ten thousand records and what becomes of them: with Postgres's own 4 MB they would go through temporary files. And
 # a rule that waits for the commit could not be told of any one record there.
@@ -53,7 +49,5 @@ def tried(
 
 def refusal(error: psycopg.DatabaseError) -> Refused | None:
     """What an error says of the records that were given, None where it is about something else."""
-    # A SQLSTATE that is none of Postgres's own comes from a trigger.
-    if isinstance(error, _REFUSALS) or type(error) is psycopg.DatabaseError:
-        return Refused(error.sqlstate or "")
-    return None
+    violation = violation_of(error)
+    return Refused(error.sqlstate or "", (), violation) if violation else None

@@ -12,15 +12,13 @@ from psycopg import errors
 from stowage.basics.errors import ConflictError, MisconfiguredError, StowageError, UnavailableError
 from stowage.postgres.session.connection import APP, borrowed
 from stowage.postgres.session.row_security import is_row_security, told_of
+from stowage.postgres.session.violations import violation_of
 
 _ATTEMPTS = 3
 _AGAIN: tuple[type[psycopg.Error], ...] = (errors.DeadlockDetected, errors.SerializationFailure)
 _BUSY = (*_AGAIN, errors.LockNotAvailable)
 retry_unique: tuple[type[psycopg.Error], ...] = (errors.UniqueViolation,)
 """For `again_on`: where a second look would tell whose record is in the way."""
-
-_RULES = (errors.CheckViolation, errors.ExclusionViolation, errors.NotNullViolation, errors.RaiseException)
-"""Of the adopter's own: what we know of is asked about before."""
 
 # Connection exceptions, insufficient resources, operator intervention, system errors; and what a server answers that is
 # read-only, a standby too (PostgreSQL documentation, "PostgreSQL Error Codes").
@@ -46,9 +44,9 @@ def transact[T](
 
     It is called again after a deadlock, a serialization failure or an error of `again_on` (a unique violation, where
     a second look would tell whose); the last one is raised. A StowageError rolls back and is raised as it is.
-    ConflictError where a rule of the adopter's own refuses. UnavailableError where locks or the time (`seconds` for all
-    attempts) ran out, or the database is away. Nothing was changed then, unless the code is `outcome_unknown`: the
-    connection was lost during the commit.
+    ConflictError that names the rule where one of the table's refuses. UnavailableError where locks or the time
+    (`seconds` for all attempts) ran out, or the database is away. Nothing was changed then, unless the code is
+    `outcome_unknown`: the connection was lost during the commit.
     """
     again: tuple[type[psycopg.Error], ...] = _AGAIN + again_on
     deadline = time.monotonic() + seconds
@@ -154,11 +152,9 @@ def _refusal(error: psycopg.Error, connection: psycopg.Connection | None = None)
         return UnavailableError(
             "Others are changing these records at the moment.", "database_busy", retry_after=_BUSY_SECONDS
         )
-    if isinstance(error, errors.UniqueViolation | errors.ForeignKeyViolation | errors.RestrictViolation):
-        return ConflictError("Somebody has changed these records at the same moment; look again.")
-    # A SQLSTATE that is none of Postgres's own comes from a trigger.
-    if isinstance(error, _RULES) or type(error) is psycopg.DatabaseError:
-        return ConflictError("A rule of the database does not allow this change; nothing was changed.", "not_allowed")
+    if violation := violation_of(error):
+        code = "not_allowed" if violation.code == "invalid" else "conflict"
+        return ConflictError(f"{violation.sentence} Nothing was changed.", code)
     state = error.sqlstate or ""
     if state == _READ_ONLY:
         return UnavailableError(

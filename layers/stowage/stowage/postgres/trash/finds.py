@@ -11,6 +11,7 @@ from psycopg.rows import class_row
 from stowage.entities.declaration import Entity
 from stowage.entities.declared import ENTITIES
 from stowage.postgres.tables.relations import is_taken, lacks_parent, parents, table_of
+from stowage.postgres.tables.unique_rules import UniqueRule, is_in_the_way, out_of_trash, undeclared_rules
 from stowage.postgres.trash.lists import TrashRow, name_of, shown_rows
 from stowage.tenants import Tenant
 
@@ -89,12 +90,16 @@ def parents_in_trash(connection: psycopg.Connection, schema: str, declared: Enti
 
 @dataclass(frozen=True)
 class Clash:
-    """A unique rule that keeps a record in the trash: the fields that a record outside it has taken."""
+    """A unique rule that keeps a record in the trash: the fields that a record outside it has taken, with their values.
+
+    `rule` is the name of one that nobody declared; `fields` are those that it looks at.
+    """
 
     entity: str
     id: str
     fields: tuple[str, ...]
     values: Mapping[str, Any]
+    rule: str | None = None
 
 
 _CLASHES = sql.SQL("""
@@ -106,23 +111,48 @@ WHERE {which} AND {taken}
 _MOST_CLASHES = 100
 
 
+_RULED_OUT = sql.SQL("""
+SELECT {entity}::text, record.id, {rule}::int, NULL::jsonb FROM {table} AS record WHERE {which} AND {in_the_way}
+""")
+
+
 def find_clashes(connection: psycopg.Connection, schema: str, declared: Entity, id: str) -> list[Clash]:
     """What stands in the way of a record of the trash and of what would come with it; the first hundred."""
-    asked = sql.SQL("record.id = %(id)s")
-    parts = [_clashes(schema, declared, rule, asked) for rule in range(len(declared.unique))]
+    coming = [(declared, sql.SQL("record.id = %(id)s").format())]
     for child, reference in declared.children("cascade"):
         with_it = sql.SQL(
             "record.{column} = %(id)s AND record.deleted_with = %(id)s AND record.deleted_operation "
             "IS NOT DISTINCT FROM (SELECT deleted_operation FROM {table} WHERE id = %(id)s)"
         ).format(column=sql.Identifier(child.column(reference.field)), table=table_of(schema, declared))
-        parts += [_clashes(schema, child, rule, with_it) for rule in range(len(child.unique))]
+        coming.append((child, with_it))
+    undeclared = {entity.name: undeclared_rules(connection, schema, entity) for entity, _ in coming}
+    parts: list[sql.Composed] = []
+    for entity, which in coming:
+        parts += [_clashes(schema, entity, rule, which) for rule in range(len(entity.unique))]
+        parts += [
+            _RULED_OUT.format(
+                entity=sql.Literal(entity.name),
+                rule=sql.Literal(-1 - place),
+                table=table_of(schema, entity),
+                which=which,
+                in_the_way=is_in_the_way(table_of(schema, entity), rule, out_of_trash("record"), sql.SQL("record.id")),
+            )
+            for place, rule in enumerate(undeclared[entity.name])
+        ]
     if not parts:
         return []
     statement = sql.SQL(" UNION ALL ").join(parts) + sql.SQL(" LIMIT {}").format(sql.Literal(_MOST_CLASHES))
     return [
         Clash(entity, record_id, ENTITIES[entity].unique[rule], values)
+        if rule >= 0
+        else _ruled_out(ENTITIES[entity], record_id, undeclared[entity][-1 - rule])
         for entity, record_id, rule, values in connection.execute(statement, {"id": id})
     ]
+
+
+def _ruled_out(entity: Entity, record_id: str, rule: UniqueRule) -> Clash:
+    fields = tuple(field.name for field in entity.fields if field.column in rule.columns)
+    return Clash(entity.name, record_id, fields, {}, rule.name)
 
 
 def _clashes(schema: str, declared: Entity, rule: int, which: sql.Composable) -> sql.Composed:

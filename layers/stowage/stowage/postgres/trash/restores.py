@@ -6,7 +6,6 @@ from typing import LiteralString
 import psycopg
 from psycopg import sql
 
-from stowage.basics.errors import ConflictError
 from stowage.entities.declaration import Entity
 from stowage.postgres.edits.locks import lock_children, lock_parents
 from stowage.postgres.journal.changes import Lines, journalled
@@ -19,6 +18,7 @@ from stowage.postgres.tables.relations import (
     table_of,
     text_array,
 )
+from stowage.postgres.tables.unique_rules import UniqueRule, as_written, is_in_the_way, out_of_trash, undeclared_rules
 
 _LOCK = sql.SQL("""
 WITH locked AS MATERIALIZED (SELECT id FROM {table} WHERE id = ANY(%(ids)s::text[]) ORDER BY id FOR UPDATE)
@@ -115,9 +115,13 @@ def restore_records(
     """Take locked records out of the trash with what went with them; how many of each entity came along.
 
     `rename` puts ` (restored)`, ` (restored 2)` … behind the labels that somebody else has taken meanwhile. Its
-    journal is part of the statement, without a summary. ConflictError where the database refuses a row after all.
+    journal is part of the statement, without a summary.
     """
     schema = edit.schema
+    rules = {
+        entity.name: undeclared_rules(connection, schema, entity) if rename else []
+        for entity in (declared, *(child for child, _ in declared.children("cascade")))
+    }
     cascades = [
         (f"cascaded_{n}", child, reference) for n, (child, reference) in enumerate(declared.children("cascade"))
     ]
@@ -125,7 +129,7 @@ def restore_records(
     statement = _RESTORE.format(
         table=table_of(schema, declared),
         after=whole_image(declared, "record", TRASH),
-        **_renaming(schema, declared, _ASKED, rename=rename),
+        **_renaming(schema, declared, _ASKED, rules[declared.name], rename=rename),
         cascades=sql.SQL("").join(
             _RESTORED_CHILDREN.format(
                 old=sql.Identifier(f"old_{name}"),
@@ -137,6 +141,7 @@ def restore_records(
                     schema,
                     child,
                     _THEIRS.format(column=sql.Identifier(child.column(reference.field))),
+                    rules[child.name],
                     rename=rename,
                 ),
             )
@@ -150,44 +155,44 @@ def restore_records(
     )
     if rename:
         connection.execute(_ROOM_FOR_NAMES)
-    try:
-        row = connection.execute(statement, {**edit.given, "ids": text_array(ids), "entity": declared.name}).fetchone()
-    except psycopg.errors.CheckViolation as error:
-        raise ConflictError("The database refuses the name that it would get; it may be too long.") from error
+    row = connection.execute(statement, {**edit.given, "ids": text_array(ids), "entity": declared.name}).fetchone()
     assert row is not None
     return {child.name: int(n) for (_, child, _), n in zip(cascades, row, strict=False) if n}
 
 
-def _renaming(schema: str, declared: Entity, along: sql.Composable, *, rename: bool) -> dict[str, sql.Composable]:
-    """The parts of the statement that a new label takes; without one they are empty. `along`: what else comes back."""
+def _renaming(
+    schema: str, declared: Entity, along: sql.Composable, undeclared: Sequence[UniqueRule], *, rename: bool
+) -> dict[str, sql.Composable]:
+    """The parts of the statement that a new label takes; without one they are empty.
+
+    `along` says of an `other` record that it comes back too. `undeclared` are the rules that only the table has.
+    """
     column = declared.column(declared.label)
     rules = [rule for rule in declared.unique if declared.label in rule]
-    if not rename or not rules:
+    own = [rule for rule in undeclared if column in rule.columns]
+    table = table_of(schema, declared)
+    if not rename or not (rules or own):
         return {
             "columns": _columns(TRASH),
             "renamed": sql.SQL("NULL::text"),
             "rename": sql.SQL(""),
             "before": changed_image(TRASH, "old", "record"),
         }
-    same = [declared.column(name) for name in rules[0] if name != declared.label]
 
-    def is_name_taken(candidate: sql.Composable) -> sql.Composed:
-        return _NAME_IS_TAKEN.format(
-            table=table_of(schema, declared),
-            outside=outside_trash(declared, "other"),
-            label=sql.Identifier(column),
-            candidate=candidate,
-            same=sql.SQL(" ").join(_SAME.format(column=sql.Identifier(name)) for name in same),
-            wanted=sql.SQL(", ").join([candidate, *(sql.Identifier("record", name) for name in same)]),
-            had=sql.SQL(", ").join(sql.Identifier("other", name) for name in (column, *same)),
-            along=along,
-        )
+    def is_ruled_out(name: sql.Composable | None) -> list[sql.Composed]:
+        return [
+            is_in_the_way(table, rule, out_of_trash("record", column, name), sql.SQL("record.id"), _counts(rule, along))
+            for rule in own
+        ]
+
+    def is_name_taken(name: sql.Composable) -> sql.Composable:
+        return any_of([*(_name_is_taken(schema, declared, rule, name, along) for rule in rules), *is_ruled_out(name)])
 
     first, following = (name.format(label=sql.Identifier(column)) for name in (_FIRST_NAME, _NEXT_NAME))
     return {
         "columns": _columns([column, "updated_at", *TRASH]),
         "renamed": _FREE_NAME.format(
-            clashes=any_of(is_taken(schema, declared, rule, "record") for rule in rules),
+            clashes=any_of([*(is_taken(schema, declared, rule, "record") for rule in rules), *is_ruled_out(None)]),
             first=first,
             first_is_taken=is_name_taken(first),
             next=following,
@@ -196,6 +201,35 @@ def _renaming(schema: str, declared: Entity, along: sql.Composable, *, rename: b
         "rename": _RENAME.format(label=sql.Identifier(column)),
         "before": changed_image([column, "updated_at", *TRASH], "old", "record"),
     }
+
+
+_COUNTS = sql.SQL("({condition} OR {along})")
+
+
+def _counts(rule: UniqueRule, along: sql.Composable) -> sql.Composed:
+    """Whether a rule counts `stw_other`, or will once it has come back with the others."""
+    along = sql.SQL("EXISTS (SELECT FROM (SELECT stw_other.*) AS other WHERE {})").format(along)
+    return _COUNTS.format(condition=as_written(rule.condition), along=along)
+
+
+def _name_is_taken(
+    schema: str, declared: Entity, rule: Sequence[str], name: sql.Composable, along: sql.Composable
+) -> sql.Composed:
+    """Whether a record outside the trash, or one that comes along, has that name by a declared rule."""
+    label = sql.Identifier(declared.column(declared.label))
+    same = [declared.column(field) for field in rule if field != declared.label]
+    return _NAME_IS_TAKEN.format(
+        table=table_of(schema, declared),
+        outside=outside_trash(declared, "other"),
+        label=label,
+        candidate=name,
+        same=sql.SQL(" ").join(_SAME.format(column=sql.Identifier(column)) for column in same),
+        wanted=sql.SQL(", ").join([name, *(sql.Identifier("record", column) for column in same)]),
+        had=sql.SQL(", ").join(
+            [sql.SQL("other.{}").format(label), *(sql.Identifier("other", column) for column in same)]
+        ),
+        along=along,
+    )
 
 
 def _columns(columns: Sequence[str]) -> sql.Composed:

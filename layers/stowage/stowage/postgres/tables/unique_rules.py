@@ -1,0 +1,149 @@
+"""Unique rules that only the catalog tells of: indexes of expressions, partial ones, exclusion constraints.
+
+What a declaration says is unique is asked about with its columns (`stowage.postgres.tables.relations`). Other rules are
+asked about as the database itself would: with the index's expressions, operators, collations and condition. They are
+evaluated where no other relation's columns can be meant by their unqualified names.
+"""
+
+import json
+from dataclasses import dataclass
+from typing import LiteralString
+
+import psycopg
+from psycopg import sql
+
+from stowage.entities.declaration import Entity
+from stowage.postgres.tables.relations import table_of
+
+
+@dataclass(frozen=True)
+class UniqueRule:
+    """A unique index or an exclusion constraint, by its name.
+
+    `keys` are expressions over the table's columns, `operators` say when two records are alike in each; a record counts
+    where `condition` holds of it. `columns` are those that the rule looks at. `nulls_alike`: NULLS NOT DISTINCT.
+    """
+
+    name: str
+    keys: tuple[LiteralString, ...]
+    operators: tuple[LiteralString, ...]
+    condition: LiteralString
+    columns: frozenset[str]
+    nulls_alike: bool
+
+
+_RULES = """
+SELECT class.relname::text,
+       ARRAY(
+           SELECT coalesce(
+               (SELECT format('((%%s) COLLATE %%I.%%I)', pg_get_indexdef(indexrelid, k, false), nspname, collname)
+                FROM pg_collation JOIN pg_namespace ON pg_namespace.oid = collnamespace
+                WHERE pg_collation.oid = index.indcollation[k - 1]),
+               format('(%%s)', pg_get_indexdef(indexrelid, k, false))
+           )
+           FROM generate_series(1, indnkeyatts) AS k ORDER BY k
+       ),
+       ARRAY(
+           SELECT (
+               SELECT format('OPERATOR(%%I.%%s)', nspname, oprname)
+               FROM pg_operator JOIN pg_namespace ON pg_namespace.oid = oprnamespace
+               WHERE pg_operator.oid = coalesce(conexclop[k], (
+                   SELECT amopopr FROM pg_opclass JOIN pg_amop ON amopfamily = opcfamily
+                   WHERE pg_opclass.oid = index.indclass[k - 1] AND amopstrategy = 3
+                     AND amoplefttype = opcintype AND amoprighttype = opcintype
+               ))
+           )
+           FROM generate_series(1, indnkeyatts) AS k ORDER BY k
+       ),
+       coalesce(pg_get_expr(indpred, indrelid), '(true)'),
+       ARRAY(
+           SELECT attname::text FROM pg_attribute
+           WHERE attrelid = indrelid AND attnum > 0 AND (
+               attnum = ANY ((indkey::int2[])[0:indnkeyatts - 1]) OR EXISTS (
+                   SELECT FROM pg_depend
+                   WHERE classid = 'pg_class'::regclass AND objid = indexrelid
+                     AND refclassid = 'pg_class'::regclass AND refobjid = indrelid AND refobjsubid = attnum
+                     AND indexprs IS NOT NULL
+               )
+           )
+       ),
+       indnullsnotdistinct,
+       CASE WHEN conexclop IS NULL AND indexprs IS NULL THEN ARRAY(
+           SELECT attname::text FROM pg_attribute
+           WHERE attrelid = indrelid AND attnum = ANY ((indkey::int2[])[0:indnkeyatts - 1])
+       ) END
+FROM pg_index AS index
+JOIN pg_class AS class ON class.oid = indexrelid
+LEFT JOIN pg_constraint AS rule ON conindid = indexrelid AND contype = 'x'
+WHERE indrelid = to_regclass(%s) AND indislive AND NOT indisprimary AND (indisunique OR rule.oid IS NOT NULL)
+ORDER BY class.relname
+"""
+
+
+def undeclared_rules(connection: psycopg.Connection, schema: str, declared: Entity) -> list[UniqueRule]:
+    """The unique rules of an entity's table that its declaration does not tell of."""
+    name = table_of(schema, declared).as_string(connection)
+    known = [{declared.column(field) for field in rule} for rule in declared.unique]
+    live = "(deleted_at IS NULL)" if declared.soft_delete else "(true)"
+    return [
+        UniqueRule(rule, tuple(keys), tuple(operators), condition, frozenset(columns), nulls_alike)
+        for rule, keys, operators, condition, columns, nulls_alike, plain in connection.execute(_RULES, (name,))
+        if plain is None or set(plain) not in known or condition != live or nulls_alike
+    ]
+
+
+_IS_IN_THE_WAY = sql.SQL("""
+EXISTS (
+    SELECT FROM (SELECT {keys}, {condition} AS stw_counts FROM {row} AS stw_row) AS stw_wanted, {table} AS stw_other
+    WHERE stw_counts AND stw_other.id <> {id} AND {alike} AND {others}
+)
+""")
+_ALIKE = {
+    False: sql.SQL("{key} {operator} {wanted}"),
+    True: sql.SQL("({key} {operator} {wanted} OR num_nonnulls({key}, {wanted}) = 0)"),
+}
+
+
+def is_in_the_way(
+    table: sql.Composable,
+    rule: UniqueRule,
+    row: sql.Composable,
+    id: sql.Composable,
+    others: sql.Composable | None = None,
+) -> sql.Composed:
+    """Whether another record of a table, or of rows like its, keeps `row` out by that rule.
+
+    `row` is an item of a FROM clause: the record as it is to be, with the table's columns; `id` is its id. `others`, a
+    condition of `stw_other`, says which records count: those of which the rule's own condition holds, unless given.
+    """
+    names = [sql.Identifier(f"stw_key_{n}") for n in range(len(rule.keys))]
+    keys = [as_written(key) for key in rule.keys]
+    condition = as_written(rule.condition)
+    return _IS_IN_THE_WAY.format(
+        keys=sql.SQL(", ").join(sql.SQL("{} AS {}").format(key, name) for key, name in zip(keys, names, strict=True)),
+        condition=condition,
+        row=row,
+        table=table,
+        id=id,
+        alike=sql.SQL(" AND ").join(
+            _ALIKE[rule.nulls_alike].format(key=key, operator=as_written(operator), wanted=name)
+            for key, operator, name in zip(keys, rule.operators, names, strict=True)
+        ),
+        others=others or condition,
+    )
+
+
+def as_written(text: LiteralString) -> sql.SQL:
+    """An expression of the catalog's, written by whoever owns the table, in a statement that takes parameters."""
+    return sql.SQL(text.replace("%", "%%"))
+
+
+_LIVE = json.dumps(dict.fromkeys(("deleted_at", "deleted_by", "purge_at", "deleted_operation", "deleted_with")))
+_OUT_OF_TRASH = sql.SQL("jsonb_populate_record({row}.*, {live}::jsonb || {named})")
+_NAMED = sql.SQL("jsonb_build_object({column}, {name})")
+
+
+def out_of_trash(row: str, column: str | None = None, name: sql.Composable | None = None) -> sql.Composed:
+    """A record of the trash as it would be outside it, an item of a FROM clause; with another `name` in a column."""
+    named = _NAMED.format(column=sql.Literal(column), name=name) if name else sql.Literal("{}")
+    return _OUT_OF_TRASH.format(row=sql.Identifier(row), live=sql.Literal(_LIVE), named=named)

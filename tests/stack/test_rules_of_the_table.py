@@ -1,0 +1,308 @@
+"""Rules that only the table has: whichever edit one of them refuses, its name is told; `rename` finds a free name."""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+import psycopg
+import pytest
+
+from stowage.basics.errors import StowageError
+from stowage.bulk import bulk_delete, bulk_reassign, bulk_undo
+from stowage.bulk.requests import DeleteRequest, ReassignRequest, UndoRequest
+from stowage.entities.declared import ENTITIES
+from stowage.imports.items import import_items
+from stowage.records import change_record, change_records, create_record
+from stowage.records.deleting import RecordIds, delete_record
+from stowage.records.deleting import bulk_delete as delete_records
+from stowage.trash.items import RestoreRequest
+from stowage.trash.restoring import restore_item
+from tests.conftest import RunningStack
+from tests.stack.file_import_surface import fetched, imported
+from tests.stack.office import Office, in_process, open_office
+
+type Json = Any
+
+NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
+BRANDS, ACCOUNTS = ENTITIES["brands"], ENTITIES["accounts"]
+
+
+@pytest.fixture
+def office(stack: RunningStack) -> Iterator[Office]:
+    with psycopg.connect(stack.database_url, autocommit=True) as database:
+        made = open_office(stack, database)
+        with in_process(stack):
+            yield made
+        made.close()
+
+
+@contextmanager
+def told(*names: str, code: str = "conflict", status: int = 409) -> Iterator[None]:
+    """A refusal that names a rule, and holds nothing of the server's own message."""
+    with pytest.raises(StowageError) as refused:
+        yield
+    assert (refused.value.code, refused.value.status) == (code, status), refused.value.message
+    assert all(name in refused.value.message for name in names), refused.value.message
+    assert "at the same moment" not in refused.value.message
+    assert "secret" not in refused.value.message
+
+
+def body_of(answer: Any) -> Json:
+    body = json.loads(answer.body)
+    return body.get("data", body)
+
+
+def brand(office: Office, label: str) -> str:
+    """A new brand's id."""
+    made = create_record(office.edit(NOW), BRANDS, json.dumps({"label": label}).encode())
+    return str(body_of(made)["id"])
+
+
+def delete(office: Office, entity: str, *ids: str) -> str:
+    """Delete records; the operation."""
+    return str(body_of(delete_records(office.edit(NOW), ENTITIES[entity], RecordIds(ids=list(ids))))["operationId"])
+
+
+def restore(office: Office, record_id: str, on_conflict: str = "fail") -> str:
+    """Restore a record; its name afterwards."""
+    request = RestoreRequest(onConflict=on_conflict)  # type: ignore[arg-type]
+    return str(json.loads(restore_item(office.edit(NOW), record_id, request).body)["item"]["name"])
+
+
+UNIQUE_LABELS = {
+    "expression": "CREATE UNIQUE INDEX own_rule ON brands (lower(label)) WHERE deleted_at IS NULL",
+    "two keys": "CREATE UNIQUE INDEX own_rule ON brands (lower(label), (label IS NULL)) WHERE deleted_at IS NULL",
+    "condition": "CREATE UNIQUE INDEX own_rule ON brands (lower(label)) WHERE deleted_at IS NULL AND label ~* '^sh'",
+    "trimmed": "CREATE UNIQUE INDEX own_rule ON brands (lower(btrim(label))) WHERE deleted_at IS NULL",
+    "exclusion": "ALTER TABLE brands ADD CONSTRAINT own_rule "
+    "EXCLUDE USING btree (lower(label) WITH =) WHERE (deleted_at IS NULL)",
+    "percent": "CREATE UNIQUE INDEX own_rule ON brands (replace(lower(label), '%%', '')) WHERE deleted_at IS NULL",
+}
+
+
+@pytest.mark.parametrize("rule", UNIQUE_LABELS)
+def test_a_unique_rule_of_the_tables_own_is_named_and_another_name_found(office: Office, rule: str) -> None:
+    office.run(UNIQUE_LABELS[rule])
+    gone = brand(office, "Shoes")
+    delete(office, "brands", gone)
+    brand(office, "SHOES")
+    brand(office, "shoes (RESTORED)")
+    with told("own_rule", "brands"):
+        restore(office, gone)
+    assert gone not in office.live("brands")
+    assert restore(office, gone, "rename") == "Shoes (restored 2)"
+    assert office.rows("brands")[gone]["label"] == "Shoes (restored 2)"
+
+
+def test_a_unique_rule_that_counts_the_trash_is_named_too(office: Office) -> None:
+    office.run("CREATE UNIQUE INDEX own_rule ON brands (lower(label))")
+    gone = brand(office, "Shoes")
+    delete(office, "brands", gone)
+    with told("own_rule", "brands"):
+        brand(office, "SHOES")
+    assert restore(office, gone) == "Shoes"
+
+
+def test_what_comes_along_gets_another_name_by_a_rule_of_its_own_table(office: Office) -> None:
+    office.run("CREATE UNIQUE INDEX own_rule ON posts (lower(url)) WHERE deleted_at IS NULL")
+    office.accounts("a", "b")
+    office.run("INSERT INTO posts (id, account_id, url) VALUES ('p', 'a', 'U'), ('q', 'a', 'u (restored)')")
+    delete(office, "accounts", "a")
+    office.run("INSERT INTO posts (id, account_id, url) VALUES ('r', 'b', 'u')")
+    with told("own_rule", "posts"):
+        restore(office, "a")
+    restore(office, "a", "rename")
+    assert {name: row["url"] for name, row in office.rows("posts").items()} == {
+        "p": "U (restored 2)",
+        "q": "u (restored)",
+        "r": "u",
+    }
+
+
+def test_undo_tells_of_each_record_that_a_rule_of_the_table_keeps_out(office: Office) -> None:
+    office.run("CREATE UNIQUE INDEX own_rule ON brands (lower(label)) WHERE deleted_at IS NULL")
+    one, two = brand(office, "Shoes"), brand(office, "Hats")
+    deleted = delete(office, "brands", one, two)
+    taker = brand(office, "SHOES")
+    result = body_of(bulk_undo(office.edit(NOW), UndoRequest(operationId=deleted)))
+    assert {each["id"]: each.get("code") for each in result["results"]} == {one: "conflict", two: None}
+    changed = body_of(
+        change_records(office.edit(NOW), BRANDS, json.dumps({"updates": [{"id": taker, "label": "Boots"}]}).encode())
+    )
+    brand(office, "sHOES")
+    result = body_of(bulk_undo(office.edit(NOW), UndoRequest(operationId=changed["operationId"])))
+    assert [each.get("code") for each in result["results"]] == ["conflict"]
+
+
+REFUSE = """
+CREATE FUNCTION refuse_it() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF new.{column} = '{value}' THEN RAISE EXCEPTION 'secret %%', new.id {using}; END IF;
+    RETURN new;
+END $$;
+"""
+TRIGGER = REFUSE + "CREATE TRIGGER refuse BEFORE INSERT OR UPDATE ON {table} FOR EACH ROW EXECUTE FUNCTION refuse_it()"
+AT_COMMIT = (
+    REFUSE + "CREATE CONSTRAINT TRIGGER refuse AFTER INSERT OR UPDATE ON {table} DEFERRABLE INITIALLY DEFERRED "
+    "FOR EACH ROW EXECUTE FUNCTION refuse_it()"
+)
+RULES: dict[str, tuple[str, str, str]] = {
+    "unique": (
+        "CREATE UNIQUE INDEX own_rule ON {table} (lower({column})) WHERE {column} <> 'x'",
+        "own_rule",
+        "conflict",
+    ),
+    "exclusion": (
+        "ALTER TABLE {table} ADD CONSTRAINT own_rule EXCLUDE USING btree (lower({column}) WITH =)",
+        "own_rule",
+        "conflict",
+    ),
+    "check": ("ALTER TABLE {table} ADD CONSTRAINT own_rule CHECK ({column} <> '{value}')", "own_rule", "invalid"),
+    "domain": (
+        "CREATE DOMAIN own_type AS text CONSTRAINT own_rule CHECK (value <> '{value}');"
+        "ALTER TABLE {table} ALTER {column} TYPE own_type",
+        "own_rule",
+        "invalid",
+    ),
+    "foreign key": (
+        "CREATE TABLE allowed (name text PRIMARY KEY); INSERT INTO allowed SELECT {column} FROM {table};"
+        "INSERT INTO allowed VALUES ('other'), ('free') ON CONFLICT DO NOTHING;"
+        "ALTER TABLE {table} ADD CONSTRAINT own_rule FOREIGN KEY ({column}) REFERENCES allowed",
+        "own_rule",
+        "invalid_reference",
+    ),
+    "trigger": (TRIGGER.replace("{using}", ""), "refuse_it", "invalid"),
+    "trigger with a code": (TRIGGER.replace("{using}", "USING ERRCODE = 'ZZ123'"), "refuse_it", "invalid"),
+    "trigger that names a rule": (
+        TRIGGER.replace("{using}", "USING ERRCODE = 'check_violation', CONSTRAINT = 'own_rule', TABLE = '{table}'"),
+        "own_rule",
+        "invalid",
+    ),
+    "at the commit": (AT_COMMIT.replace("{using}", ""), "refuse_it", "invalid"),
+}
+SINGLE = {"conflict": ("conflict", 409), "invalid": ("invalid_request", 400), "invalid_reference": (None, 400)}
+WHOLE = {"conflict": "conflict", "invalid": "not_allowed", "invalid_reference": "conflict"}
+
+
+def make_rule(office: Office, rule: str, table: str, column: str, value: str) -> tuple[str, str]:
+    """Give a table a rule that refuses the value; the name that must be told, and an item's code."""
+    statement, name, code = RULES[rule]
+    office.run(statement.format(table=table, column=column, value=value))
+    return name, code
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_records_are_told_the_rule_whichever_way_they_come(office: Office, rule: str) -> None:
+    holder, other = brand(office, "Taken"), brand(office, "other")
+    name, code = make_rule(office, rule, "brands", "label", "taken")
+    single = SINGLE[code]
+    with told(name, code=single[0] or code, status=single[1]):
+        create_record(office.edit(NOW), BRANDS, b'{"label": "taken"}')
+    with told(name, code=single[0] or code, status=single[1]):
+        change_record(office.edit(NOW), BRANDS, other, b'{"label": "taken"}', None)
+
+    updates = json.dumps({"updates": [{"id": holder, "label": "free"}, {"id": other, "label": "taken"}]})
+    if code != "conflict":
+        (failure,) = body_of(change_records(office.edit(NOW), BRANDS, updates.encode()))["failures"]
+        assert (failure["index"], failure["code"]) == (1, code)
+        assert name in failure["error"], failure
+        assert "secret" not in failure["error"]
+    items = json.dumps({"items": [{"label": "taken"}], "options": {"skipInvalid": True, "returnFailures": True}})
+    office.run("UPDATE brands SET label = 'Taken' WHERE id = %s", holder)
+    (failure,) = body_of(import_items(office.edit(NOW), BRANDS, items.encode()))["failures"]
+    assert failure["code"] == code
+    assert name in failure["error"], failure
+    assert office.is_gapless()
+
+
+@pytest.mark.parametrize("rule", ["unique", "check", "trigger", "at the commit"])
+def test_the_failed_rows_of_a_file_are_told_the_rule(office: Office, rule: str) -> None:
+    brand(office, "Taken")
+    name, code = make_rule(office, rule, "brands", "label", "taken")
+    result = imported(office.caller(), "brands", "csv", b"label\ntaken\nfine\n", office.id)
+    assert (result["created"], result["failed"]) == (1, 1)
+    failed = fetched(result, "failed").decode()
+    assert name in failed, failed
+    assert code in failed
+    assert "secret" not in failed
+
+
+def test_of_two_alike_in_one_request_one_is_told_the_rule(office: Office) -> None:
+    make_rule(office, "unique", "brands", "label", "")
+    items = [{"label": "Twice"}, {"label": "TWICE"}, {"label": "once"}]
+    body = {"items": items, "options": {"skipInvalid": True, "returnFailures": True}}
+    done = body_of(import_items(office.edit(NOW), BRANDS, json.dumps(body).encode()))
+    (failure,) = done["failures"]
+    assert (done["created"], failure["index"] in (0, 1), failure["code"]) == (2, True, "conflict")
+    assert "own_rule" in failure["error"]
+
+
+def restoring(office: Office) -> None:
+    restore(office, "a")
+
+
+def deleting(office: Office) -> None:
+    bulk_delete(office.edit(NOW), DeleteRequest(ids=["a"], dataType="accounts"))
+
+
+def deleting_one(office: Office) -> None:
+    delete_record(office.edit(NOW), ACCOUNTS, "a", None)
+
+
+def reassigning(office: Office) -> None:
+    bulk_reassign(office.edit(NOW), ReassignRequest(ids=["a"], targetBrandId="brd_2"))
+
+
+WHOLE_EDITS: dict[str, Callable[[Office], None]] = {
+    "restore": restoring,
+    "bulk delete": deleting,
+    "delete": deleting_one,
+    "reassign": reassigning,
+}
+
+
+@pytest.mark.parametrize("edit", WHOLE_EDITS)
+@pytest.mark.parametrize("rule", ["trigger", "trigger with a code", "trigger that names a rule", "at the commit"])
+def test_an_edit_that_is_refused_as_a_whole_tells_the_rule(office: Office, edit: str, rule: str) -> None:
+    office.accounts("a")
+    if edit == "restore":
+        delete(office, "accounts", "a")
+    office.run("UPDATE accounts SET status = 'taken'")
+    name, code = make_rule(office, rule, "accounts", "status", "taken")
+    before = office.rows("accounts")
+    with told(name, code=WHOLE[code]):
+        WHOLE_EDITS[edit](office)
+    assert office.rows("accounts") == before
+    assert office.is_gapless()
+
+
+@pytest.mark.parametrize("rule", ["unique", "exclusion", "check", "foreign key"])
+def test_a_reassignment_is_told_the_constraint(office: Office, rule: str) -> None:
+    office.accounts("a", brand="brd_1", group=None)
+    if rule != "check":
+        office.accounts("b", brand="brd_2", group=None)
+    if rule == "foreign key":
+        office.run(
+            "CREATE TABLE allowed (name text PRIMARY KEY); INSERT INTO allowed VALUES ('brd_1');"
+            "UPDATE accounts SET brand_id = 'brd_1'; "
+            "ALTER TABLE accounts ADD CONSTRAINT own_rule FOREIGN KEY (brand_id) REFERENCES allowed"
+        )
+    else:
+        make_rule(office, rule, "accounts", "brand_id", "brd_2")
+    with told("own_rule", "accounts", code=WHOLE[RULES[rule][2]]):
+        bulk_reassign(office.edit(NOW), ReassignRequest(ids=["a"], targetBrandId="brd_2"))
+
+
+def test_a_name_that_grows_too_long_is_told_the_check(office: Office) -> None:
+    office.run("ALTER TABLE brands ADD CONSTRAINT own_rule CHECK (length(label) < 10)")
+    gone = brand(office, "Shoes")
+    delete(office, "brands", gone)
+    brand(office, "Shoes")
+    with told("own_rule", "brands", code="not_allowed"):
+        restore(office, gone, "rename")
+    office.run("ALTER TABLE brands DROP CONSTRAINT own_rule; ALTER TABLE brands ALTER label TYPE varchar(8)")
+    with told("does not fit", code="not_allowed"):
+        restore(office, gone, "rename")
+    assert gone not in office.live("brands")
