@@ -1,4 +1,4 @@
-"""POST bulk/delete: results for each id, cascades, refusals, who may, and requests at the same time (CONTRACT §1)."""
+"""POST bulk/delete: results for each id, cascades, refusals, who may, and requests at the same time (docs/api.md)."""
 
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any

@@ -1,4 +1,4 @@
-"""POST bulk/reassign, POST bulk/undo and GET bulk/operations (CONTRACT §1, Bulk)."""
+"""POST bulk/reassign, POST bulk/undo and GET bulk/operations (docs/api.md)."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor

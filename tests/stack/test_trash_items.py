@@ -1,4 +1,4 @@
-"""The trash: its list, restoring, and deleting for good (CONTRACT §1, Trash)."""
+"""The trash: its list, restoring, and deleting for good (docs/api.md)."""
 
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any

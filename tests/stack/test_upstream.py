@@ -1,4 +1,4 @@
-"""Upstream mode: the stack deployed with `BackendApiUrl`, asked through its front (CONTRACT §1, Upstream mode)."""
+"""Upstream mode: the stack deployed with `BackendApiUrl`, asked through its front (docs/api.md, Ids)."""
 
 import gzip
 import json

@@ -1,4 +1,4 @@
-"""What AWS would refuse, or let happen, and moto does not show: the rules of DESIGN §3, on the transformed template."""
+"""What AWS would refuse, or let happen, and moto does not show, on the transformed template."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""A function is in the VPC exactly if it speaks SQL, and calls nothing from there but DynamoDB and S3 (DESIGN §3.2)."""
+"""A function is in the VPC exactly if it speaks SQL, and calls nothing from there but DynamoDB and S3."""
 
 import ast
 from urllib.parse import parse_qs, urlsplit

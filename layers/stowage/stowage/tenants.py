@@ -1,4 +1,4 @@
-"""Tenants as functions without SQL know them: the registry's copy in the table (DESIGN §3.2)."""
+"""Tenants as functions without SQL know them: the registry's copy in the table (docs/architecture.md)."""
 
 import re
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Download links of our own: an HMAC over tenant, run and expiry, good without other credentials (CONTRACT §1)."""
+"""Download links of our own: an HMAC over tenant, run and expiry, good without other credentials (docs/api.md)."""
 
 import hashlib
 import hmac

@@ -1,4 +1,4 @@
-"""The keys that verify tokens and sign links: copied into the table by one function, read by all (DESIGN §3.2)."""
+"""The keys that verify tokens and sign links: copied into the table by one function, read by all."""
 
 import time
 from typing import Any

@@ -1,4 +1,4 @@
-"""Backups: a tenant's schema dumped into storage, its history, its file (CONTRACT §2)."""
+"""Backups: a tenant's schema dumped into storage, its history, its file (docs/api.md)."""
 
 from collections.abc import Sequence
 from datetime import datetime

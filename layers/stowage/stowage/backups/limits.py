@@ -1,4 +1,4 @@
-"""How many backups and restores are taken in a minute, per address and per tenant (CONTRACT §0, Rate limits)."""
+"""How many backups and restores are taken in a minute, per address and per tenant (docs/api.md, Limits)."""
 
 from stowage.access.limits import MINUTE, Limit
 from stowage.settings import settings

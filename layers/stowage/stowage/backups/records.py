@@ -1,4 +1,4 @@
-"""What clients see of a backup, and what they may ask for (CONTRACT §2)."""
+"""What clients see of a backup, and what they may ask for (docs/api.md)."""
 
 import re
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""What is wrong with a request, field by field, in words for a person (CONTRACT §0, Errors)."""
+"""What is wrong with a request, field by field, in words for a person (docs/api.md, Errors)."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""What can go wrong, as the people and programs that call us are told it (CONTRACT §0, Errors).
+"""What can go wrong, as the people and programs that call us are told it (docs/api.md, Errors).
 
 Every error that is meant for a caller is a `StowageError`; anything else becomes a 500 without its message.
 """

@@ -1,4 +1,4 @@
-"""Pages of lists, as answers tell of them (CONTRACT §0)."""
+"""Pages of lists, as answers tell of them (docs/api.md)."""
 
 from pydantic import BaseModel
 

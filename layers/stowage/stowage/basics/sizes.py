@@ -1,4 +1,4 @@
-"""How large an answer may be, which is known before the change that it tells of is committed (CONTRACT §0, Paging)."""
+"""How large an answer may be, which is known before the change that it tells of is committed (docs/api.md, Limits)."""
 
 MOST_ANSWER_BYTES = 5_000_000
 _MOST_ESCAPED_BYTES = 6_100_000

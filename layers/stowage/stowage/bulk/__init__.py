@@ -1,4 +1,4 @@
-"""Bulk edits with a result for each id, and their undo (CONTRACT §1, Bulk)."""
+"""Bulk edits with a result for each id, and their undo (docs/api.md)."""
 
 from stowage.bulk.deleting import bulk_delete
 from stowage.bulk.listing import read_operations

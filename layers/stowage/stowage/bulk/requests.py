@@ -1,4 +1,4 @@
-"""What the bulk routes take (CONTRACT §1, Bulk)."""
+"""What the bulk routes take (docs/api.md)."""
 
 from typing import Annotated, Literal
 

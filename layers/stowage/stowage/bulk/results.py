@@ -1,4 +1,4 @@
-"""What became of each id of a bulk request, as both mounts tell it (CONTRACT §1, Bulk)."""
+"""What became of each id of a bulk request, as both mounts tell it (docs/api.md)."""
 
 import json
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Which rows an export takes: the filters of a request, each read as the type of the field it names (CONTRACT §1)."""
+"""Which rows an export takes: the filters of a request, each read as the type of the field it names (docs/api.md)."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -56,7 +56,7 @@ def parse_filters(data_type: str, raw: Mapping[str, object] | None) -> Filters:
 
     A value is a string, number, boolean or a list of them. In a string commas separate values, of which any will do;
     for a text field the whole string is one of them too, so that `Pine, Oak & Co` finds what bears that name. Strings
-    of a list are taken as they are. Ids come raw or encoded (CONTRACT §0, Ids in paths). Moments are RFC 3339, or a
+    of a list are taken as they are. Ids come raw or encoded (docs/api.md, Ids). Moments are RFC 3339, or a
     date for its first moment in UTC; `startDate` is `createdAfter` by another name, `endDate` the last moment or day
     taken. BadRequestError with one detail for each bad filter, named `filters.{key}`.
     """

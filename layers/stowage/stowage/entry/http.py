@@ -49,7 +49,7 @@ from stowage.settings import settings
 from stowage.tenants import Tenant, find_tenant, list_tenants
 
 MOST_BODY_BYTES = 4_500_000
-"""Lambda's 6 MB is of the event, in which the body is escaped (CONTRACT §0, Paging)."""
+"""Lambda's 6 MB is of the event, in which the body is escaped (docs/api.md, Limits)."""
 MOST_DETAILS = 100
 LONGEST_WORDS = 1000
 SAFE_METHODS = ("GET", "HEAD")
@@ -433,7 +433,7 @@ def _gateway_url(event: Mapping[str, Any]) -> str:
 
 
 def _check_origin(visitor: VisitorContext, event: Mapping[str, Any]) -> None:
-    """A change made on a cookie's strength alone must come from a page of ours (CONTRACT §0, Authentication).
+    """A change made on a cookie's strength alone must come from a page of ours (docs/api.md, Sign-in).
 
     Without credentials (signing in and out) only a foreign page is refused.
     """

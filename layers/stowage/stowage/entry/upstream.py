@@ -1,4 +1,4 @@
-"""Upstream mode: with a backend's URL set, the dashboards' routes forward instead of doing the work (CONTRACT §1).
+"""Upstream mode: with a backend's URL set, the dashboards' routes forward instead of doing the work (docs/api.md).
 
 The upstream judges the token; we only need one to be there. What it answers comes back as it is.
 """

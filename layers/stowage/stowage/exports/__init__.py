@@ -1,4 +1,4 @@
-"""Exports: ask for one, follow it, fetch it (CONTRACT §1, Exports)."""
+"""Exports: ask for one, follow it, fetch it (docs/api.md)."""
 
 import json
 from datetime import datetime

@@ -1,4 +1,4 @@
-"""An export's progress, polled: one item read, an ETag, a long poll, a finite event stream (CONTRACT §1)."""
+"""An export's progress, polled: one item read, an ETag, a long poll, a finite event stream (docs/api.md)."""
 
 import json
 import time

@@ -1,4 +1,4 @@
-"""What the dashboards see of an export, and what they may ask for (CONTRACT §1, Exports)."""
+"""What the dashboards see of an export, and what they may ask for (docs/api.md)."""
 
 import re
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Import of up to 10,000 records in one request: all or nothing, or the good ones of them (CONTRACT §3, Import)."""
+"""Import of up to 10,000 records in one request: all or nothing, or the good ones of them (docs/api.md)."""
 
 from datetime import datetime
 from typing import Any

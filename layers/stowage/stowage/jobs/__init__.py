@@ -1,4 +1,4 @@
-"""Runs of every kind, as jobs (CONTRACT §2)."""
+"""Runs of every kind, as jobs (docs/api.md)."""
 
 from collections import defaultdict
 from collections.abc import Iterable

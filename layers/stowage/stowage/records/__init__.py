@@ -1,4 +1,4 @@
-"""Records of every declared entity: list, read, create, change (CONTRACT §3)."""
+"""Records of every declared entity: list, read, create, change (docs/api.md)."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

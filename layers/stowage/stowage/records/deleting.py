@@ -1,4 +1,4 @@
-"""Records to the trash: one, or many with an answer for each that stays (CONTRACT §3)."""
+"""Records to the trash: one, or many with an answer for each that stays (docs/api.md)."""
 
 from typing import Any
 

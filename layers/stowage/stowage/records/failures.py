@@ -1,4 +1,4 @@
-"""Why one record of many could not be saved: a code for programs, a sentence for a person (CONTRACT §1, Bulk)."""
+"""Why one record of many could not be saved: a code for programs, a sentence for a person (docs/api.md)."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass

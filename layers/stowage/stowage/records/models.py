@@ -1,4 +1,4 @@
-"""What a client may send of an entity, derived from its declaration (CONTRACT §3, Entities).
+"""What a client may send of an entity, derived from its declaration (docs/api.md).
 
 Types are strict: `"5"` is no number and `true` is no 1. Texts hold no NUL, whole numbers fit 64 bits, times name their
 zone. Fields that Stowage itself keeps are not writable. `id` may be given once, when a record is made: ids of an import

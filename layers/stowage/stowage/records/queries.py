@@ -1,4 +1,4 @@
-"""The query of a list of records: page, limit, sort, and the fields that filter it (CONTRACT §3)."""
+"""The query of a list of records: page, limit, sort, and the fields that filter it (docs/api.md)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,1 +1,1 @@
-"""What every long job shares: its record, its dispatch, its progress, its manifest and its end (DESIGN §4)."""
+"""What every long job shares: its record, its dispatch, its progress, its manifest and its end."""

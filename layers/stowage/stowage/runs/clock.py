@@ -1,4 +1,4 @@
-"""What the one clock does with runs: relaunch, notice the dead, sweep, expire (DESIGN §4, One clock).
+"""What the one clock does with runs: relaunch, notice the dead, sweep, expire (docs/architecture.md).
 
 Everything here is a function of the table and the time it is given, and may happen twice without harm.
 """

@@ -1,4 +1,4 @@
-"""Asking for a run, once: with an Idempotency-Key the same request gives the first answer again (CONTRACT §0).
+"""Asking for a run, once: with an Idempotency-Key the same request gives the first answer again (docs/api.md).
 
 The key's item is written in the transaction that makes the run, so there is never a key without its run, nor a moment
 in which the first request is in flight.

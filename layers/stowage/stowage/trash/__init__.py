@@ -1,1 +1,1 @@
-"""The trash: what was deleted, until it comes back or goes for good (CONTRACT §1, Trash)."""
+"""The trash: what was deleted, until it comes back or goes for good (docs/api.md)."""

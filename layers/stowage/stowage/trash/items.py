@@ -1,4 +1,4 @@
-"""What the dashboards see of the trash, and how they name what lies there (CONTRACT §1, Trash)."""
+"""What the dashboards see of the trash, and how they name what lies there (docs/api.md)."""
 
 from datetime import datetime
 from typing import Annotated, Literal, NotRequired, TypedDict

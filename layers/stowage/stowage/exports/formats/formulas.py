@@ -1,4 +1,4 @@
-"""Cells that a spreadsheet would take for a formula, and back (DESIGN §6.13; OWASP, CSV Injection).
+"""Cells that a spreadsheet would take for a formula, and back (docs/architecture.md; OWASP, CSV Injection).
 
 Postgres neutralises them while it writes a CSV (`stowage.postgres.reads.rendering`); this is the same rule for one
 text, and the inverse that an import applies.

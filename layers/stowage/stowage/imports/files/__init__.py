@@ -1,4 +1,4 @@
-"""Imports of files: ask for one, upload the file, start it (CONTRACT §3, import/{entity}/file).
+"""Imports of files: ask for one, upload the file, start it (docs/api.md).
 
 An import that was asked for waits as an item of the table for its file; `start` makes it a run of the same id.
 """

@@ -1,4 +1,4 @@
-"""What a client asks of a file import, and what it is told (CONTRACT §3, import/{entity}/file)."""
+"""What a client asks of a file import, and what it is told (docs/api.md)."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""The registry of tenants, `control_plane.projects`: the truth of which the table holds a copy (DESIGN §3.2)."""
+"""The registry of tenants, `control_plane.projects`: the truth of which the table holds a copy."""
 
 from dataclasses import dataclass
 

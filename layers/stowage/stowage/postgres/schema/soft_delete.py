@@ -1,4 +1,4 @@
-"""The migration that gives a table of an adopter's own what the trash needs (CONTRACT §1, Trash)."""
+"""The migration that gives a table of an adopter's own what the trash needs (docs/api.md)."""
 
 from dataclasses import dataclass
 

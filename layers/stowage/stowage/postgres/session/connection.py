@@ -1,7 +1,7 @@
 """Connections to the tenants' databases: which server, as which role, with whose password.
 
 A warm function keeps its connection; whether it still lives is asked before a call's first
-statement only, so that no statement is ever repeated behind anybody's back (DESIGN §3.5).
+statement only, so that no statement is ever repeated behind anybody's back (docs/architecture.md).
 """
 
 import json

@@ -112,7 +112,7 @@ def create_tenant(
     `fill` may fill the tables: it is called once they are there, before their keys and indexes, with the schema as
     the search path. All or nothing, in one transaction. That role needs CREATE on the database and SET on
     stowage_owner: the owner of the database who ran `roles` has both. Raises `MigrationError` for an id or slug that
-    is taken or not one (CONTRACT §0, Tenant).
+    is taken or not one (docs/api.md, Tenant).
     """
     schema = f"tenant_{slug}"
     with connection.transaction():
