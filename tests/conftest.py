@@ -25,6 +25,8 @@ from botocore.awsrequest import AWSRequest
 from botocore.config import Config
 from botocore.credentials import Credentials
 
+from tests import documented
+
 pytest_plugins = ["tests.schedule"]
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -105,6 +107,14 @@ class Api(requests.Session):
     def request(self, method: Any, url: Any, *arguments: Any, **options: Any) -> requests.Response:
         options.setdefault("timeout", 40)
         return super().request(method, self.url + url if url.startswith("/") else url, *arguments, **options)
+
+    def send(self, request: requests.PreparedRequest, **options: Any) -> requests.Response:
+        """Hold every answer of the API's own against its document."""
+        response = super().send(request, **options)
+        first = (response.history or [response])[0]
+        if (request.url or "").startswith(self.url):
+            documented.check(request, first, has_body=not options.get("stream"))
+        return response
 
 
 class LocalStack:
