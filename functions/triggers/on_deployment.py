@@ -3,8 +3,8 @@
 from datetime import datetime
 
 from stowage.entry.deployment import on_deployment
-from stowage.notes import copy_registry
 from stowage.postgres.schema.migrations import migrate
+from stowage.postgres.schema.registry import copy_registry
 from stowage.postgres.session.connection import OWNER, connect
 from stowage.settings import settings
 
@@ -16,4 +16,4 @@ def app(_now: datetime) -> dict[str, object]:
     for database in ("main", *settings().databases):
         with connect(database, OWNER) as connection:
             applied[database] = migrate(connection)
-    return {"applied": applied, "tenants": copy_registry()}
+    return {"applied": applied, **copy_registry()}

@@ -1,12 +1,21 @@
-"""The table's stream: do inside the network what functions outside it wrote down."""
+"""The table's stream, inside the network: do with SQL what functions outside it wrote down."""
 
 from datetime import datetime
 
 from stowage.entry.trigger import Images, table_trigger
-from stowage.notes import carry_out
+from stowage.postgres.schema.registry import copy_as_asked
+from stowage.runs.audit_journal import append_notes
+from stowage.runs.audit_notes import AUDIT_NOTES
+from stowage.stream import Follower, follow
+from stowage.tenants import REGISTRY_NOTE
+
+FOLLOWERS = (
+    Follower(append_notes, AUDIT_NOTES),
+    Follower(copy_as_asked, *REGISTRY_NOTE),
+)
 
 
 @table_trigger
-def app(changes: list[Images], _now: datetime) -> dict[str, int]:
+def app(changes: Images, now: datetime) -> dict[str, int]:
     """Answer what was done."""
-    return carry_out([after for _, after in changes if after])
+    return follow(FOLLOWERS, changes, now)

@@ -1,13 +1,13 @@
-"""The wake queue: give waiting runs of a database another chance."""
+"""The wake queue: give waiting runs of a database another chance, stop cancelled ones."""
 
 import json
 from datetime import datetime
 
 from stowage.entry.trigger import queue_trigger
-from stowage.runs.dispatch import dispatch
+from stowage.runs.wake import carry_out
 
 
 @queue_trigger
 def app(body: str, now: datetime) -> None:
-    """Start what may start on the database that the message names."""
-    dispatch(json.loads(body)["database"], now)
+    """Do what the message asks for."""
+    carry_out(json.loads(body), now)

@@ -8,8 +8,8 @@ calling all of its methods, so the walk errs by finding too much. There are two 
   the parameters of a route from them);
 - the caller that a route gets has one property per thing that a handler may want, so each counts only where it is used.
 
-What the table of kinds names in words (`work="module:function"`) is reached by the function that looks it up
-(`work_of`).
+Code that is named in a text (`"module:function"`) is reached by whatever holds the text; what the table of kinds
+names (`work="module:function"`) by the function that looks it up (`work_of`).
 """
 
 import ast
@@ -228,6 +228,8 @@ def _note(node: ast.AST, definition: _Definition, module: str, imported: dict[st
                 definition.mentions.add(known[name])
             case ast.Name(id=name) if name in own:
                 definition.mentions.add(f"{module}.{name}")
+            case ast.Constant(value=str(text)) if module != KINDS and text.partition(":")[0] in modules():
+                definition.mentions.add(text.replace(":", "."))
             case ast.Call():
                 definition.operations |= _operation(inner, module, known)
         if isinstance(inner, ast.Attribute):
@@ -287,21 +289,28 @@ def _members(owner: str) -> frozenset[str]:
 
 
 def _operation(call: ast.Call, module: str, known: dict[str, str]) -> set[Operation]:
-    first = str(call.args[0].value) if call.args and isinstance(call.args[0], ast.Constant) else ""
+    named = _texts(call.args[0]) if call.args else set()
     match call.func:
         case ast.Name(id="_call") if f"{module}._call" == TABLE_CALL:
-            return {("dynamodb", first)}
+            return {("dynamodb", operation) for operation in named}
         case ast.Attribute(attr=operation, value=ast.Call(func=ast.Name(id=getter))):
             target = known.get(getter, "")
             if target.rpartition(".")[0] != CLIENTS:
                 return set()
             service = target.rpartition(".")[2]
             if operation == "get_paginator":
-                return {(service, first)}
+                return {(service, paged) for paged in named}
             if operation == "generate_presigned_url":
-                return {(service, f"sign:{first}")}
+                return {(service, f"sign:{signed}") for signed in named}
             return {(service, operation)}
     return set()
+
+
+def _texts(node: ast.expr) -> set[str]:
+    """The texts that an expression may be: itself, or either side of an `if`."""
+    if isinstance(node, ast.IfExp):
+        return _texts(node.body) | _texts(node.orelse)
+    return {node.value} if isinstance(node, ast.Constant) and isinstance(node.value, str) else set()
 
 
 def _resolve(name: str, found: dict[str, _Definition]) -> str:

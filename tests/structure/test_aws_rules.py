@@ -2,6 +2,7 @@
 
 import json
 import re
+from importlib import import_module
 from typing import Any
 
 import pytest
@@ -266,9 +267,37 @@ STREAMS = {
 }
 
 
-def test_the_tables_stream_has_at_most_two_readers() -> None:
-    """A third is throttled (DynamoDB developer guide, "Change data capture", reading a stream)."""
-    assert 1 <= len(STREAMS) <= 2
+def test_the_tables_stream_has_two_readers_one_on_each_side_of_the_networks_border() -> None:
+    """A third is throttled (DynamoDB developer guide, "DynamoDB Streams and AWS Lambda triggers")."""
+    mappings = of_type(deployed(), "AWS::Lambda::EventSourceMapping").values()
+    assert len([mapping for mapping in mappings if "StreamArn" in mapping["EventSourceArn"]]) == 2
+    assert sorted("VpcConfig" in functions()[name] for name in STREAMS) == [False, True]
+
+
+def test_the_streams_reader_outside_the_network_only_sends_messages() -> None:
+    """Whatever is slow, or may fail, waits in a queue: behind this function waits every later change."""
+    [outside] = [name for name in STREAMS if "VpcConfig" not in functions()[name]]
+    assert reach(module_of(functions()[outside]["Handler"])).operations == {("sqs", "send_message")}
+
+
+@pytest.mark.parametrize("function", STREAMS)
+def test_a_streams_reader_follows_what_its_filters_let_through(function: str) -> None:
+    followers = import_module(module_of(functions()[function]["Handler"])).FOLLOWERS
+    patterns = [json.loads(entry["Pattern"])["dynamodb"] for entry in STREAMS[function]["FilterCriteria"]["Filters"]]
+    prefixes = {
+        (
+            place.get("pk", {"S": [{"prefix": ""}]})["S"][0]["prefix"],
+            place.get("sk", {"S": [{"prefix": ""}]})["S"][0]["prefix"],
+        )
+        for pattern in patterns
+        for place in [pattern.get("Keys") or pattern["NewImage"]]
+    }
+    for pk, sk in prefixes:
+        assert any(each.pk.startswith(pk) and each.sk.startswith(sk) for each in followers), f"nobody follows {pk} {sk}"
+    for each in followers:
+        assert any(each.pk.startswith(pk) and each.sk.startswith(sk) for pk, sk in prefixes), (
+            f"no filter lets {each.pk}"
+        )
 
 
 @pytest.mark.parametrize("function", STREAMS)
@@ -497,12 +526,9 @@ def test_code_is_given_the_settings_that_it_reads_and_no_others(module: str) -> 
     assert sorted(variables - read) == [], f"take out of the Environment of {where} in template.yaml"
 
 
-@pytest.mark.parametrize("module", [*sorted(function_by_module()), "worker.__main__"])
-def test_a_setting_without_a_default_is_read_by_all_who_read_settings(module: str) -> None:
-    """Otherwise its absence would keep them from reading any."""
-    required = {name for name, field in Settings.model_fields.items() if field.is_required()}
-    assert required
-    assert not settings_read_by(module) or required <= settings_read_by(module)
+def test_every_setting_has_a_default() -> None:
+    """Otherwise a function that does not read it could not read its own."""
+    assert not [name for name, field in Settings.model_fields.items() if field.is_required()]
 
 
 def test_every_setting_is_given_by_the_template_or_says_why_not() -> None:

@@ -2,14 +2,10 @@
 
 import ast
 from collections import defaultdict
+from collections.abc import Callable
 from functools import cache
 
-from tests.structure.repository import PACKAGE, modules, relative
-
-STATED = {
-    "layers/stowage/stowage/runs/clock.py": "the clock calls whoever has something to do",
-}
-"""Files whose imports do not count, and why."""
+from tests.structure.repository import PACKAGE, modules
 
 
 @cache
@@ -21,14 +17,22 @@ def package_of(module: str) -> str:
     return ".".join(path.relative_to(PACKAGE.parent).parts[:-1])
 
 
-def needs(*, of: set[str] | None = None) -> dict[str, set[str]]:
-    """Which packages each package imports, lazily too; `of` are the files that are left out."""
-    left_out = set(STATED) if of is None else of
+def room_of(module: str) -> str:
+    """What a module is in at the top: `stowage.postgres` for all that is below it."""
+    return ".".join(module.split(".")[:2])
+
+
+def needs(group: Callable[[str], str] = package_of) -> dict[str, set[str]]:
+    """Which packages (or rooms at the top) each one imports, inside functions too.
+
+    A folder within a folder is a part of it, so that it imports from it counts for nothing.
+    """
     found: dict[str, set[str]] = defaultdict(set)
     for module, path in modules().items():
-        if not path.is_relative_to(PACKAGE) or module == "stowage" or relative(path) in left_out:
-            continue
-        found[package_of(module)] |= {package_of(name) for name in imports_of(module)} - {package_of(module)}
+        if path.is_relative_to(PACKAGE) and module != "stowage":
+            own = group(module)
+            needed = {group(name) for name in imports_of(module)}
+            found[own] |= {name for name in needed if not f"{own}.".startswith(f"{name}.")}
     return found
 
 
@@ -66,18 +70,15 @@ def test_no_packages_need_each_other() -> None:
     assert circles(needs()) == []
 
 
+def test_no_rooms_at_the_top_need_each_other() -> None:
+    assert circles(needs(room_of)) == []
+
+
 def test_a_circle_is_seen_where_there_is_one() -> None:
     assert circles({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}}) == [{"a", "b", "c"}]
 
 
-def test_what_is_left_out_for_a_stated_reason_would_be_a_circle_else() -> None:
-    for file in STATED:
-        assert circles(needs(of=set(STATED) - {file})), f"{file} needs no exception any more"
-
-
 def test_the_database_knows_no_capability() -> None:
-    ground = {"aws", "basics", "entities", "postgres", "settings", "tenants"}
-    needed = {
-        name for package, names in needs(of=set()).items() if package.startswith("stowage.postgres") for name in names
-    }
+    ground = {"access", "aws", "basics", "entities", "postgres", "settings", "tenants"}
+    needed = {name for package, names in needs().items() if package.startswith("stowage.postgres") for name in names}
     assert {name.split(".")[1] for name in needed} <= ground

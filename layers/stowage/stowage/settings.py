@@ -12,7 +12,7 @@ class Settings(BaseModel):
     The template sets them from its parameters of the same names, which say what each means.
     """
 
-    table: str
+    table: str = ""
     exports_bucket: str = ""
     backups_bucket: str = ""
     uploads_bucket: str = ""
@@ -61,6 +61,8 @@ class Settings(BaseModel):
     audit_days: int = 365
     max_cascade: int = 200_000
     purge_function: str = ""
+    keys_function: str = ""
+    registry_function: str = ""
 
     pg_dump: str = "pg_dump"
 

@@ -1,4 +1,4 @@
-"""Tenants as functions without SQL know them: the registry's copy in the table (docs/architecture.md)."""
+"""Tenants as functions without SQL know them: from the registry's copy in the table (`postgres/schema/registry.py`)."""
 
 import re
 from dataclasses import dataclass
@@ -8,6 +8,11 @@ from stowage.aws import table
 from stowage.aws.table import Below, ConditionFailedError
 from stowage.basics.errors import NotFoundError
 from stowage.basics.ids import rfc3339
+
+COPY = "TENANTS"
+"""The partition of the registry's copy, an item for each tenant."""
+REGISTRY_NOTE = ("NOTE#registry", "COPY")
+"""The item that asks for the registry to be copied."""
 
 _ID = re.compile(r"[A-Za-z0-9_-]{1,100}")
 _REMEMBER = timedelta(seconds=60)
@@ -41,7 +46,7 @@ def find_tenant(tenant_id: str, now: datetime) -> Tenant:
     remembered = _known.get(tenant_id)
     if remembered and now - remembered[0] < _REMEMBER:
         return remembered[1]
-    item = table.get("TENANTS", tenant_id)
+    item = table.get(COPY, tenant_id)
     if item is None:
         _ask_for_copy(now)
         raise NotFoundError("There is no such tenant.", "tenant_not_found")
@@ -52,26 +57,7 @@ def find_tenant(tenant_id: str, now: datetime) -> Tenant:
 
 def list_tenants() -> list[Tenant]:
     """Every tenant, by id."""
-    return [_tenant(item) for item in table.query("TENANTS")]
-
-
-def replace_registry(tenants: list[Tenant]) -> int:
-    """Make the copy equal to the registry; returns how many tenants it holds."""
-    gone = {tenant.id for tenant in list_tenants()} - {tenant.id for tenant in tenants}
-    for tenant in tenants:
-        table.put(
-            {
-                "pk": "TENANTS",
-                "sk": tenant.id,
-                "slug": tenant.slug,
-                "name": tenant.name,
-                "database": tenant.database,
-                "trash_days": tenant.trash_days,
-            }
-        )
-    for tenant_id in gone:
-        table.delete("TENANTS", tenant_id)
-    return len(tenants)
+    return [_tenant(item) for item in table.query(COPY)]
 
 
 def _tenant(item: dict[str, object]) -> Tenant:
@@ -88,6 +74,6 @@ def _tenant(item: dict[str, object]) -> Tenant:
 def _ask_for_copy(now: datetime) -> None:
     minute_ago = rfc3339(now - timedelta(minutes=1))
     try:
-        table.update("NOTE#registry", "COPY", {"asked_at": rfc3339(now)}, when={"asked_at": Below(minute_ago)})
+        table.update(*REGISTRY_NOTE, {"asked_at": rfc3339(now)}, when={"asked_at": Below(minute_ago)})
     except ConditionFailedError:
         return

@@ -1,7 +1,7 @@
 """Messages: for later, and for whoever looks after what was given up."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from stowage.aws.clients import sqs
 from stowage.settings import settings
@@ -16,9 +16,21 @@ def give_up(item: Mapping[str, object]) -> None:
     sqs().send_message(QueueUrl=settings().dead_letter_queue, MessageBody=json.dumps(told))
 
 
+def wake(database: str, written: Iterable[tuple[str, str]]) -> None:
+    """Have the database's waiting runs looked at, those among them that were just written (tenant and id) for sure."""
+    _send({"database": database, "written": list(written)})
+
+
+def stop(execution: str) -> None:
+    """Have the execution of a cancelled run stopped."""
+    _send({"stop": execution})
+
+
 def wake_later(database: str, seconds: int) -> None:
     """Have the database's waiting runs looked at again in so many seconds; beyond SQS's limit the clock does it."""
     if seconds <= LONGEST_DELAY:
-        sqs().send_message(
-            QueueUrl=settings().wake_queue, MessageBody=json.dumps({"database": database}), DelaySeconds=seconds
-        )
+        _send({"database": database}, seconds)
+
+
+def _send(message: Mapping[str, object], seconds: int = 0) -> None:
+    sqs().send_message(QueueUrl=settings().wake_queue, MessageBody=json.dumps(message), DelaySeconds=seconds)

@@ -16,6 +16,8 @@ from stowage.basics.errors import UnavailableError
 from stowage.settings import settings
 
 type Item = dict[str, Any]
+type Image = tuple[Item | None, Item | None]
+"""An item before and after a change; None where there is none."""
 
 
 class ConditionFailedError(Exception):
@@ -101,13 +103,18 @@ def query(
     newest_first: bool = False,
     up_to: str | None = None,
     before: str | None = None,
+    after: str | None = None,
     where: dict[str, object] | None = None,
+    page_size: int | None = None,
 ) -> Iterator[Item]:
     """The items of one partition in the order of the (index's) sort key, read as they are taken.
 
-    `prefix`, `up_to` (inclusive) and `before` (exclusive) bound the sort key; `where` filters as `when` does.
+    `prefix`, `up_to` (inclusive), `before` and `after` (exclusive) bound the sort key, one of them a call; `where`
+    filters as `when` does. `page_size` is the most that is read at once; without it DynamoDB decides (1 MB).
     """
-    request = _query(pk, prefix, index, newest_first, up_to, before, where)
+    request = _query(pk, prefix, index, newest_first, up_to, before, after, where)
+    if page_size:
+        request["Limit"] = page_size
     while True:
         page = _call("query", **request)
         for item in map(_decode_item, page["Items"]):
@@ -120,7 +127,7 @@ def query(
 
 def count(pk: str, *, prefix: str = "", index: str | None = None, where: dict[str, object] | None = None) -> int:
     """How many items `query` would give."""
-    request = _query(pk, prefix, index, False, None, None, where) | {"Select": "COUNT"}
+    request = _query(pk, prefix, index, False, None, None, None, where) | {"Select": "COUNT"}
     total = 0
     while True:
         page = _call("query", **request)
@@ -282,6 +289,7 @@ def _query(
     newest_first: bool,
     up_to: str | None,
     before: str | None,
+    after: str | None,
     where: dict[str, object] | None,
 ) -> Item:
     placeholders = _Placeholders()
@@ -291,6 +299,8 @@ def _query(
     if before is not None:
         # BETWEEN includes its ends; `query` leaves the upper one out.
         keys += f" AND {sort_key} BETWEEN {placeholders.value(prefix or ' ')} AND {placeholders.value(before)}"
+    elif after is not None:
+        keys += f" AND {sort_key} > {placeholders.value(after)}"
     elif up_to is not None:
         keys += f" AND {sort_key} <= {placeholders.value(up_to)}"
     elif prefix:

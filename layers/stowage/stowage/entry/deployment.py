@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.request import Request, urlopen
 
-from stowage.entry.telemetry import logger
+from stowage.basics.telemetry import logger
 
 
 def on_deployment(work: Callable[[datetime], object]) -> Callable[[dict[str, Any], object], None]:

@@ -42,9 +42,9 @@ from stowage.basics.errors import (
     UnsupportedTypeError,
 )
 from stowage.basics.ids import decode_id, is_emitted
+from stowage.basics.telemetry import logger
 from stowage.entry.answers import Answer, Description, Refusal
 from stowage.entry.auth import identify, token_for_backend, token_of
-from stowage.entry.telemetry import logger
 from stowage.settings import settings
 from stowage.tenants import Tenant, find_tenant, list_tenants
 

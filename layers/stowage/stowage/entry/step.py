@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from stowage.entry.telemetry import logger
+from stowage.basics.telemetry import logger
 from stowage.runs.executions import Member
 
 

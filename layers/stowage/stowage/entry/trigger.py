@@ -4,8 +4,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from stowage.aws.table import Item, decode
-from stowage.entry.telemetry import logger
+from stowage.aws.table import Image, Item, decode
+from stowage.basics.telemetry import logger
 
 
 def trigger(work: Callable[[dict[str, Any], datetime], object]) -> Callable[[dict[str, Any], object], None]:
@@ -37,10 +37,10 @@ def queue_trigger(work: Callable[[str, datetime], object]) -> Callable[[dict[str
     return app
 
 
-type Images = tuple[Item | None, Item | None]
+type Images = list[Image]
 
 
-def table_trigger(work: Callable[[list[Images], datetime], object]) -> Callable[[dict[str, Any], object], None]:
+def table_trigger(work: Callable[[Images, datetime], object]) -> Callable[[dict[str, Any], object], None]:
     """Make a function of changed items, each as (before, after), a Lambda handler. The order is the stream's.
 
     When it fails, the batch comes again, halved until the record that it fails on stands alone

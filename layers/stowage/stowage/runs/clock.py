@@ -1,19 +1,15 @@
-"""What the one clock does with runs: relaunch, notice the dead, sweep, expire (docs/architecture.md).
+"""What the clock does with runs: relaunch, notice the dead, sweep, expire, start those that wait.
 
 Everything here is a function of the table and the time it is given, and may happen twice without harm.
 """
 
-import time
-from collections import Counter
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from functools import partial
 
 from stowage.aws import table
 from stowage.aws.executions import execution_status, stop_execution
-from stowage.aws.table import ConditionFailedError, Update
+from stowage.aws.table import ConditionFailedError, Item, Update
 from stowage.basics.ids import rfc3339
-from stowage.notes import touch_old_notes
 from stowage.runs.audit_notes import audit_note
 from stowage.runs.dispatch import dispatch, free_lost_leases
 from stowage.runs.executions import start_attempt
@@ -23,48 +19,38 @@ from stowage.runs.store import change_run, progress_key, read_progress
 from stowage.settings import settings
 
 LOOK_AGAIN = timedelta(seconds=60)
-BUDGET_SECONDS = 40.0
-"""A tick ends before its function's time-out; the next one goes on."""
 
 
-def tick(now: datetime) -> dict[str, int]:
-    """One minute's work. Returns what was done, by name; what failed is raised once the rest is done."""
-    deadline = time.monotonic() + BUDGET_SECONDS
-    done: Counter[str] = Counter()
+def free_places(_now: datetime, has_time: Callable[[], bool]) -> int:
+    """Free places of runs that are gone, on every database; how many."""
+    return _on_every_database(free_lost_leases, has_time)
+
+
+def start_waiting(now: datetime, has_time: Callable[[], bool]) -> int:
+    """Start waiting runs on every database; how many."""
+    return _on_every_database(lambda database: len(dispatch(database, now)), has_time)
+
+
+def _on_every_database(work: Callable[[str], int], has_time: Callable[[], bool]) -> int:
+    """The sum of what was done. A database that fails keeps no other from its turn, and is named in what is raised."""
+    total = 0
     failures: list[Exception] = []
-
-    def attempt(name: str, work: Callable[[], int]) -> None:
-        try:
-            done[name] += work()
-        except Exception as error:
-            failures.append(error)
-
-    def each_due(due_list: str, work: Callable[[Run, datetime], None]) -> int:
-        worked = 0
-        for item in table.query(due_list, index="due", up_to=rfc3339(now)):
-            if time.monotonic() > deadline:
-                break
-            try:
-                work(Run.model_validate(item), now)
-            except Exception as error:
-                failures.append(error)
-            else:
-                worked += 1
-        return worked
-
-    attempt("watched", lambda: each_due(ACTIVE_LIST, _look_after))
-    attempt("swept", lambda: each_due(SWEEP_LIST, _sweep))
-    attempt("notes", lambda: touch_old_notes(now))
     for database in ("main", *settings().databases):
-        attempt("freed", partial(free_lost_leases, database))
-        attempt("launched", lambda database=database: len(dispatch(database, now)))  # type: ignore[misc]
+        if not has_time():
+            break
+        try:
+            total += work(database)
+        except Exception as error:
+            error.add_note(f"database {database}")
+            failures.append(error)
     if failures:
-        raise ExceptionGroup("The clock could not do everything.", failures)
-    return dict(done)
+        raise ExceptionGroup("Not every database could be looked after.", failures)
+    return total
 
 
-def _look_after(run: Run, now: datetime) -> None:
-    """See whether the attempt's execution still lives, and the run still moves."""
+def look_after(item: Item, now: datetime) -> None:
+    """See whether the execution of a run's attempt still lives, and the run still moves."""
+    run = Run.model_validate(item)
     assert run.execution is not None, "what is launched has one"
     status = execution_status(run.execution)
     if status is None:
@@ -90,8 +76,9 @@ def _stale(run: Run, now: datetime) -> bool:
     return now.timestamp() - max(moved_at, started) > settings().stale_seconds
 
 
-def _sweep(run: Run, now: datetime) -> None:
-    """Take away what attempts without an artifact have left, and the artifact once it has expired."""
+def sweep(item: Item, now: datetime) -> None:
+    """Take away what a run's attempts without an artifact have left, and the artifact once it has expired."""
+    run = Run.model_validate(item)
     keeps = run.expires_at is not None and run.expires_at > rfc3339(now)
     for attempt in range(1, run.attempt + (not keeps)):
         clean_up(run, attempt)

@@ -14,6 +14,7 @@ from stowage.aws.table import ABSENT, ConditionFailedError, Update, Write
 from stowage.basics.ids import rfc3339
 from stowage.runs.executions import member_of, name_of, start_attempt, write_members
 from stowage.runs.kinds import kind_of
+from stowage.runs.queue import RunKey, WaitingRuns
 from stowage.runs.record import ACTIVE_LIST, UNFINISHED, Run, waiting_list
 from stowage.settings import settings
 
@@ -90,9 +91,9 @@ def choose(
     places = budget - len(held)
     holders = {lease.run for lease in held}
     chosen: list[Run] = []
+    if places <= 0:
+        return chosen
     for run in waiting:
-        if places <= 0:
-            break
         lease = lease_of(run)
         if run.id in holders or (run.not_before and run.not_before > rfc3339(now)):
             continue
@@ -110,7 +111,8 @@ def choose(
             in_worker += 1
         chosen.append(run)
         holders.add(run.id)
-        places -= 1
+        if len(chosen) == places:
+            break
     return chosen
 
 
@@ -119,25 +121,27 @@ def lease_of(run: Run) -> Lease:
     return Lease(run.id, run.tenant, run.kind, run.lane)
 
 
-def dispatch(database: str, now: datetime, just_written: Iterable[Run] = ()) -> list[Run]:
+def dispatch(database: str, now: datetime, written: Iterable[RunKey] = ()) -> list[Run]:
     """Start what may start on a database; returns the launched runs.
 
-    `just_written` are waiting runs that the caller has from the table's stream: the index may not show them yet.
+    `written` are runs that have just begun to wait: the index may not show them yet. What kept a run from being read
+    or started is raised once the others have started.
     """
+    waiting = WaitingRuns(database, written)
     unavailable: set[str] = set()
     launched: list[Run] = []
+    failures: list[Exception] = []
     for _ in range(_TRIES):
         leases = read_leases(database)
-        waiting = [run for run in _waiting(database, just_written) if run.id not in unavailable]
         chosen = choose(
-            waiting,
+            (run for run in waiting if run.id not in unavailable),
             leases.held,
             budget=settings().database_connections,
             exports_per_tenant=settings().worker_exports_per_tenant,
             now=now,
         )[:_MOST_AT_ONCE]
         if not chosen:
-            return launched
+            break
         started = [_started(run) for run in chosen]
         try:
             table.transact(
@@ -150,16 +154,18 @@ def dispatch(database: str, now: datetime, just_written: Iterable[Run] = ()) -> 
         except ConditionFailedError as error:
             unavailable |= {chosen[place - 1].id for place in error.failed if place > 0}
             continue
-        failures: list[Exception] = []
         for run in started:
             try:
                 start_attempt(run)
             except Exception as error:
                 failures.append(error)
-        if failures:
-            raise ExceptionGroup("Not every launched run could be started; the clock starts the rest.", failures)
         launched += started
         unavailable |= {run.id for run in chosen}
+        if len(chosen) < _MOST_AT_ONCE:
+            break
+    failures += waiting.failures
+    if failures:
+        raise ExceptionGroup("Not every waiting run could be started; the clock tries again.", failures)
     return launched
 
 
@@ -185,12 +191,6 @@ def free_lost_leases(database: str) -> int:
 def _is_launched(lease: Lease) -> bool:
     item = table.get(f"T#{lease.tenant}", f"RUN#{lease.run}")
     return item is not None and item["status"] in UNFINISHED and item.get("due_list") == ACTIVE_LIST
-
-
-def _waiting(database: str, just_written: Iterable[Run]) -> list[Run]:
-    indexed = [Run.model_validate(item) for item in table.query(waiting_list(database), index="due")]
-    known = {run.id for run in indexed}
-    return [*indexed, *(run for run in just_written if run.id not in known)]
 
 
 def _started(run: Run) -> Run:

@@ -7,12 +7,12 @@ kind with a name. The work of a kind is named, not imported: each function and e
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from importlib import import_module
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
 from stowage.access.identity import Role
 from stowage.basics.errors import RunError
+from stowage.basics.lazy import load
 
 if TYPE_CHECKING:
     from stowage.runs.lane import Work
@@ -163,5 +163,4 @@ def when_ended_of(kind: str) -> Callable[[Any, str], object] | None:
 def _named(kind: str, name: str) -> Any:
     if not name:
         raise RunError(f"Runs of kind {kind!r} cannot be carried out by this version.", "unknown_kind")
-    module, _, function = name.partition(":")
-    return getattr(import_module(module), function)
+    return load(name)

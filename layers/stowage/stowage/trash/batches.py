@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from stowage.basics.errors import ConflictError
+from stowage.basics.telemetry import logger
 from stowage.entities.declaration import Entity, Reference
-from stowage.entry.telemetry import logger
 from stowage.postgres.session.connection import Connection
 from stowage.postgres.session.edit import Edit
 from stowage.postgres.session.transactions import transact

@@ -1,9 +1,15 @@
-"""The registry of tenants, `control_plane.projects`: the truth of which the table holds a copy."""
+"""The registry of tenants, `control_plane.projects`, and its copy in the table, which functions without SQL read."""
 
 from dataclasses import dataclass
+from datetime import datetime
 
 import psycopg
 from psycopg.rows import class_row
+
+from stowage.aws import table
+from stowage.aws.table import Image, Item
+from stowage.postgres.session.connection import APP, borrowed
+from stowage.tenants import COPY
 
 
 @dataclass(frozen=True)
@@ -49,3 +55,33 @@ def read_tenant(connection: psycopg.Connection, id: str) -> TenantRow | None:
     """The tenant of that id, or None when there is none or it is archived."""
     with connection.cursor(row_factory=class_row(TenantRow)) as cursor:
         return cursor.execute(_TENANT, (id,)).fetchone()
+
+
+def copy_registry() -> dict[str, int]:
+    """Make the copy equal to the registry, writing only what differs; how many tenants there are, and were written."""
+    with borrowed("main", APP) as connection:
+        rows = read_tenants(connection)
+    wanted: dict[str, Item] = {
+        row.id: {
+            "pk": COPY,
+            "sk": row.id,
+            "slug": row.slug,
+            "name": row.name,
+            "database": row.database,
+            "trash_days": row.trash_days,
+        }
+        for row in rows
+    }
+    copied = {item["sk"]: item for item in table.query(COPY)}
+    changed = [item for tenant, item in wanted.items() if copied.get(tenant) != item]
+    for item in changed:
+        table.put(item)
+    gone = copied.keys() - wanted.keys()
+    for tenant in gone:
+        table.delete(COPY, tenant)
+    return {"tenants": len(wanted), "written": len(changed) + len(gone)}
+
+
+def copy_as_asked(_changes: list[Image], _now: datetime) -> int:
+    """Copy the registry because somebody asked for it, however often; how many tenants were written."""
+    return copy_registry()["written"]

@@ -10,7 +10,7 @@ import psycopg
 from stowage.access.idempotency import IdempotencyKey
 from stowage.access.identity import Identity, Role
 from stowage.basics.ids import new_operation_id
-from stowage.entry.telemetry import logger
+from stowage.basics.telemetry import logger
 from stowage.postgres.session.connection import APP
 from stowage.postgres.session.idempotency import KeptAnswer, keep, replayed
 from stowage.postgres.session.marks import mark_dirty

@@ -1,0 +1,125 @@
+"""The one clock: what is due, and who looks after it. It ticks every minute; a late or doubled tick changes nothing.
+
+What looks after something is named (`module:function`) and is a function of the table and the time it is given. To
+have something done in time, put it on a due list of the table (`due_list`, `due_at`) and add a row here.
+"""
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from stowage.aws import table
+from stowage.aws.functions import invoke_later
+from stowage.aws.table import Below, ConditionFailedError
+from stowage.basics.ids import rfc3339
+from stowage.basics.lazy import load
+from stowage.settings import settings
+
+BUDGET_SECONDS = 40.0
+"""A tick ends before its function's time-out; the next one goes on."""
+_PAGE = 100
+"""Due items read at once."""
+
+type HasTime = Callable[[], bool]
+
+
+@dataclass(frozen=True)
+class DueList:
+    """The items of one due list, oldest first: `by(item, now)` looks after one, and moves it on or off the list."""
+
+    name: str
+    by: str
+
+    def look_after(self, now: datetime, has_time: HasTime) -> int:
+        """Look after what is due, as far as there is time; an item that fails keeps no other from its turn."""
+        look_after = load(self.by)
+        done = 0
+        failures: list[Exception] = []
+        for item in table.query(self.name, index="due", up_to=rfc3339(now), page_size=_PAGE):
+            if not has_time():
+                break
+            try:
+                look_after(item, now)
+            except Exception as error:
+                error.add_note(f"{item['pk']} {item['sk']}")
+                failures.append(error)
+            else:
+                done += 1
+        if failures:
+            raise ExceptionGroup(f"{len(failures)} of {len(failures) + done} items", failures)
+        return done
+
+
+@dataclass(frozen=True)
+class Chore:
+    """What is seen to in every tick: `by(now, has_time)` returns how much it did."""
+
+    name: str
+    by: str
+
+    def look_after(self, now: datetime, has_time: HasTime) -> int:
+        """Do it."""
+        done: int = load(self.by)(now, has_time)
+        return done
+
+
+@dataclass(frozen=True)
+class Call:
+    """A function that is called once its time has come: from the item `CLOCK`, `name` of the table, which it may set.
+
+    Unless it does, it is called again after `again`.
+    """
+
+    name: str
+    function: Callable[[], str]
+    again: timedelta
+
+    def look_after(self, now: datetime, _has_time: HasTime) -> int:
+        """Call it if it is due; whether it was, as 1 or 0."""
+        try:
+            table.update(
+                "CLOCK", self.name, {"due_at": rfc3339(now + self.again)}, when={"due_at": Below(rfc3339(now))}
+            )
+        except ConditionFailedError:
+            return 0
+        invoke_later(self.function())
+        return 1
+
+
+type Duty = DueList | Chore | Call
+
+DUTIES: tuple[Duty, ...] = (
+    DueList("ACTIVE", "stowage.runs.clock:look_after"),
+    DueList("SWEEP", "stowage.runs.clock:sweep"),
+    Chore("notes", "stowage.runs.audit_notes:touch_old_notes"),
+    Chore("leases", "stowage.runs.clock:free_places"),
+    Chore("waiting", "stowage.runs.clock:start_waiting"),
+    Call("PURGE", lambda: settings().purge_function, timedelta(minutes=10)),
+    Call("KEYS", lambda: settings().keys_function, timedelta(hours=1)),
+    Call("REGISTRY", lambda: settings().registry_function, timedelta(hours=1)),
+)
+
+
+def tick(now: datetime, duties: Iterable[Duty] = DUTIES, clock: Callable[[], float] = time.monotonic) -> dict[str, int]:
+    """One minute's work. Returns how much was done, by the names of the duties.
+
+    Each duty has its share of the time that is left, so none takes the others'. Those that fail are named in what is
+    raised once all have had their turn.
+    """
+    duties = tuple(duties)
+    deadline = clock() + BUDGET_SECONDS
+    done: dict[str, int] = {}
+    failures: list[Exception] = []
+    failed: list[str] = []
+    for place, duty in enumerate(duties):
+        until = clock() + max(0.0, deadline - clock()) / (len(duties) - place)
+        try:
+            done[duty.name] = duty.look_after(now, lambda until=until: clock() < until)  # type: ignore[misc]
+        except Exception as error:
+            error.add_note(f"The clock was looking after {duty.name}.")
+            failures.append(error)
+            failed.append(duty.name)
+    if failures:
+        raise ExceptionGroup(f"The clock could not look after: {', '.join(failed)}.", failures)
+    return done
