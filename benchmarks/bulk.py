@@ -5,7 +5,7 @@
 Needs a running stack. The handler runs in this process, from the event to the answer with a result for each id; the
 floor is one transaction on a connection that is open already. Each has rows of its own that nobody has touched, rounds
 are interleaved, medians are printed. The loop does what is done without sets: one update and one journal row each.
-Exits with 1 where a goal of issue 3 is missed.
+Both write the whole record as it became. Exits with 1 where a goal is missed.
 """
 
 import argparse
@@ -30,7 +30,7 @@ from benchmarks.dumps import told
 from local.sample.rows import Sizes, fill
 from stowage.postgres.schema.migrations import create_tenant
 
-GOAL = 1.5
+GOAL = 1.2
 IDS = 10_000
 SLUG = "benchbulk"
 POSTS_EACH = 4
@@ -39,7 +39,7 @@ DELETE_FLOOR: LiteralString = """
 WITH changed AS (
     UPDATE {table} SET deleted_at = now(), deleted_by = 'bench', purge_at = now() + interval '30 days',
         deleted_operation = %(operation)s
-    WHERE id = ANY(%(ids)s) AND deleted_at IS NULL RETURNING id
+    WHERE id = ANY(%(ids)s) AND deleted_at IS NULL RETURNING id, {image} AS image
 ),
 {cascade}
 taken AS MATERIALIZED (
@@ -48,9 +48,8 @@ taken AS MATERIALIZED (
 INSERT INTO stowage.changes (tenant, seq, operation, entity, id, type, before, after, actor, at)
 SELECT %(tenant)s, base + row_number() OVER (), %(operation)s, entity, id, 'deleted',
        '{{"deleted_at": null, "deleted_by": null, "purge_at": null, "deleted_operation": null}}'::jsonb,
-       jsonb_build_object('deleted_at', now(), 'deleted_by', 'bench', 'purge_at', now() + interval '30 days',
-                          'deleted_operation', %(operation)s::text), 'bench', now()
-FROM taken, (SELECT {entity} AS entity, id FROM changed {union}) AS lines
+       image, 'bench', now()
+FROM taken, (SELECT {entity} AS entity, id, image FROM changed {union}) AS lines
 UNION ALL
 SELECT %(tenant)s, base + (SELECT count(*) FROM changed) + {cascaded} + 1, %(operation)s, {entity}, %(operation)s,
        'operation', NULL, '{{"kind": "delete"}}', 'bench', now() FROM taken
@@ -60,9 +59,34 @@ CASCADE: LiteralString = """
 along AS (
     UPDATE {posts} SET deleted_at = now(), deleted_by = 'bench', purge_at = now() + interval '30 days',
         deleted_operation = %(operation)s, deleted_with = account_id
-    WHERE account_id = ANY(%(ids)s) AND deleted_at IS NULL RETURNING id
+    WHERE account_id = ANY(%(ids)s) AND deleted_at IS NULL RETURNING id, {image} AS image
 ),
 """
+
+IMAGE: LiteralString = "(SELECT to_jsonb(image) FROM (SELECT {columns}) AS image)"
+TRASH = ("deleted_at", "deleted_by", "purge_at", "deleted_operation", "deleted_with")
+COLUMNS = {
+    "accounts": [
+        "id",
+        "username",
+        "display_name",
+        "platform",
+        "brand_id",
+        "group_id",
+        "followers",
+        "status",
+        "created_at",
+        "updated_at",
+    ],
+    "posts": ["id", "account_id", "url", "caption", "likes", "posted_at", "created_at", "updated_at"],
+}
+
+
+def image(row: str, table: str, *more: str) -> sql.Composed:
+    """The whole record, as a statement by hand would write it."""
+    columns = [sql.Identifier(row, column) for column in (*COLUMNS[table], *more)]
+    return sql.SQL(IMAGE).format(columns=sql.SQL(", ").join(columns))
+
 
 REASSIGN_FLOOR: LiteralString = """
 WITH old AS MATERIALIZED (SELECT id, brand_id, group_id, updated_at FROM {table} WHERE id = ANY(%(ids)s)),
@@ -70,12 +94,12 @@ changed AS (
     UPDATE {table} AS record SET brand_id = 'brd_0001', group_id = 'grp_0001', updated_at = now()
     FROM old WHERE record.id = old.id
     RETURNING record.id, jsonb_build_object('brand_id', old.brand_id, 'group_id', old.group_id,
-                                            'updated_at', old.updated_at) AS before
+                                            'updated_at', old.updated_at) AS before, {image} AS image
 ),
 taken AS MATERIALIZED (SELECT stowage.take_seqs(%(tenant)s, (SELECT count(*) FROM changed) + 1) AS base)
 INSERT INTO stowage.changes (tenant, seq, operation, entity, id, type, before, after, actor, at)
 SELECT %(tenant)s, base + row_number() OVER (), %(operation)s, 'accounts', id, 'updated', before,
-       jsonb_build_object('brand_id', 'brd_0001', 'group_id', 'grp_0001', 'updated_at', now()), 'bench', now()
+       image, 'bench', now()
 FROM taken, changed
 UNION ALL
 SELECT %(tenant)s, base + (SELECT count(*) FROM changed) + 1, %(operation)s, 'accounts', %(operation)s, 'operation',
@@ -249,16 +273,22 @@ def measure(bench: Bench, rounds: int) -> list[bool]:
     accounts, posts = sql.Identifier(bench.schema, "accounts"), sql.Identifier(bench.schema, "posts")
     nothing = sql.SQL("")
     delete_posts = sql.SQL(DELETE_FLOOR).format(
-        table=posts, cascade=nothing, cascaded=sql.SQL("0"), union=nothing, entity=sql.Literal("posts")
+        table=posts,
+        image=image("posts", "posts", *TRASH),
+        cascade=nothing,
+        cascaded=sql.SQL("0"),
+        union=nothing,
+        entity=sql.Literal("posts"),
     )
     delete_accounts = sql.SQL(DELETE_FLOOR).format(
         table=accounts,
-        cascade=sql.SQL(CASCADE).format(posts=posts),
+        image=image("accounts", "accounts", *TRASH),
+        cascade=sql.SQL(CASCADE).format(posts=posts, image=image("posts", "posts", *TRASH)),
         cascaded=sql.SQL("(SELECT count(*) FROM along)"),
-        union=sql.SQL("UNION ALL SELECT 'posts', id FROM along"),
+        union=sql.SQL("UNION ALL SELECT 'posts', id, image FROM along"),
         entity=sql.Literal("accounts"),
     )
-    reassign = sql.SQL(REASSIGN_FLOOR).format(table=accounts)
+    reassign = sql.SQL(REASSIGN_FLOOR).format(table=accounts, image=image("record", "accounts"))
     target = {"targetBrandId": "brd_0001", "targetGroupId": "grp_0001"}
     seconds: dict[str, list[float]] = {}
 
