@@ -15,6 +15,8 @@ from stowage.imports.files.reading.workbook.cells import as_text
 from stowage.imports.files.reading.workbook.parts import Parts
 from stowage.imports.files.reading.workbook.sheets import Cells, sheet_rows
 
+CHARACTER_BYTES = 4
+"""What a character takes while its row is written for the database."""
 CELL_BYTES = 25
 """What a cell takes of memory beside its text, about."""
 
@@ -63,7 +65,7 @@ class WorkbookRows(Rows):
                 else:
                     number += 1
                     if number > self.position:
-                        self._weight += length + CELL_BYTES * (len(cells) + len(self.header or ()))
+                        self._weight += CHARACTER_BYTES * length + CELL_BYTES * (len(cells) + len(self.header or ()))
                         self.position, self.line = number, line
                         yield line, self._fitted(cells)
 
