@@ -10,7 +10,7 @@ from stowage.imports.files.reading.workbook.cells import Shared, value_of
 from stowage.imports.files.reading.workbook.parts import Handlers, Parts
 from stowage.imports.files.reading.workbook.texts import LONGEST_TEXT, too_long_text
 
-LONGEST_ROW = 4_000_000
+LONGEST_ROW = 1_000_000
 """Characters of all cells of a row."""
 _COLUMN = re.compile(r"\$?([A-Za-z]{1,3})\$?[0-9]+\Z", re.ASCII)
 

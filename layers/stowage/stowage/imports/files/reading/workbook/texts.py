@@ -13,7 +13,7 @@ MOST_SHARED_BYTES = 400_000_000
 """Of texts that cells share, unpacked: a function has 512 MB for temporary files."""
 MOST_SHARED = 10_000_000
 """Texts; where each begins takes four bytes of memory."""
-LONGEST_TEXT = 1_000_000
+LONGEST_TEXT = 200_000
 """Characters of a cell; Excel's own limit is 32,767."""
 _BLOCK_BYTES = 16 * 1024
 
