@@ -14,6 +14,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from local.sample.rows import Sizes, fill
 from stowage.basics.errors import CancelledError
+from stowage.postgres.dumps.pg_dump import Dump
 from stowage.postgres.schema.migrations import apply_roles, migrate
 from tests.faults.s3_proxy import S3Proxy
 
@@ -99,6 +100,16 @@ class Database:
         definition = self.run("pg_dump", "--schema-only", "-n", f'"{schema}"').decode()
         lines = [line for line in definition.splitlines() if not line.startswith(("\\restrict", "\\unrestrict"))]
         return {"rows": rows, "sequences": sequences, "definition": lines}
+
+
+def whole(source: Dump) -> bytes:
+    """All that a dump gives, once it has said that this is all."""
+    try:
+        given = b"".join(source.chunks())
+        source.finish()
+    finally:
+        source.close()
+    return given
 
 
 @dataclass

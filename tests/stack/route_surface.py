@@ -165,7 +165,7 @@ def audited(stack: RunningStack, tenant: str, subject: str, *types: str) -> list
 
 @contextmanager
 def locked(database: psycopg.Connection, tenant: str, table: str) -> Iterator[None]:
-    """Nobody can read this table meanwhile, so who exports it keeps running; after five seconds they give up."""
+    """Nobody can read this table meanwhile, so who exports it keeps running; after a minute they give up."""
     with database.transaction():
         name = sql.Identifier(f"tenant_{tenant}", table)
         database.execute(sql.SQL("LOCK TABLE {} IN ACCESS EXCLUSIVE MODE").format(name))

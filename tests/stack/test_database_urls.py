@@ -18,7 +18,7 @@ from stowage.postgres.session.connection import DUMP, child_login, connect
 from stowage.settings import settings
 from tests.conftest import free_ports
 from tests.stack.certificates import make_certificate
-from tests.stack.dump_surface import Database
+from tests.stack.dump_surface import Database, whole
 from tests.stack.servers import NEWEST, OLDER, Servers
 
 pytest_plugins = ("tests.stack.server_fixtures",)
@@ -86,13 +86,7 @@ def place(database: Database, hosts: str = "127.0.0.1:{port}", name: str | None 
 def dumped(database: Database, schema: str = "tenant_acme") -> bytes:
     """What pg_dump gives of a schema by the login that a child process gets."""
     login = child_login("main", DUMP)
-    source = Dump(schema, "sql", login.environment, conninfo=login.conninfo, binary=database.pg_dump)
-    try:
-        given = b"".join(source.chunks())
-        source.finish()
-    finally:
-        source.close()
-    return given
+    return whole(Dump(schema, "sql", login.environment, conninfo=login.conninfo, binary=database.pg_dump))
 
 
 USABLE = {

@@ -15,7 +15,7 @@ from stowage.postgres.dumps import pg_dump
 from stowage.postgres.dumps.contents import SnapshotContents
 from stowage.postgres.dumps.estimates import estimate
 from stowage.postgres.dumps.pg_dump import Dump, DumpFormat, dump_command, pg_dump_version
-from tests.stack.dump_surface import Bucket, Database, Watch
+from tests.stack.dump_surface import Bucket, Database, Watch, whole
 
 pytest_plugins = ("tests.stack.dump_fixtures",)
 
@@ -201,12 +201,7 @@ def test_a_dump_with_another_schema_in_it_is_refused_by_the_second_look(
         scratch.connect().execute(sql.SQL(statement).format(sql.Identifier(schema)))
 
     def dumped() -> None:
-        source = Dump(schema, dump_format, scratch.environment, binary=scratch.pg_dump)
-        try:
-            assert b"".join(source.chunks())
-            source.finish()
-        finally:
-            source.close()
+        assert whole(Dump(schema, dump_format, scratch.environment, binary=scratch.pg_dump))
 
     dumped()
     command = pg_dump.dump_command

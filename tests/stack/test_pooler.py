@@ -18,7 +18,7 @@ from stowage.postgres.session.connection import APP, DUMP, child_login, connect
 from stowage.postgres.session.transactions import look, transact
 from stowage.settings import settings
 from tests.conftest import free_ports, make_home
-from tests.stack.dump_surface import Database
+from tests.stack.dump_surface import Database, whole
 from tests.stack.servers import NEWEST, Servers
 
 pytest_plugins = ("tests.stack.server_fixtures",)
@@ -119,9 +119,7 @@ def test_a_backup_goes_through_a_pool_of_sessions(database: Database, pooled: Po
         with SnapshotContents(connection, "tenant_acme", "18.4") as contents:
             login = child_login("main", DUMP)
             source = Dump("tenant_acme", "sql", login.environment, snapshot=contents.snapshot, binary=database.pg_dump)
-            dump = b"".join(source.chunks())
-            source.finish()
-            source.close()
+            dump = whole(source)
             assert contents.result(10).rows["brands"] is not None
     assert b"COPY tenant_acme.brands" in dump
 

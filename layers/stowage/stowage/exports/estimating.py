@@ -7,6 +7,7 @@ from stowage.entities.filters import EVERYTHING, parse_filters
 from stowage.exports import check_request, must_fetch
 from stowage.exports.formats import estimate
 from stowage.exports.records import ExportRequest
+from stowage.postgres.reads.copy import LOCK_SECONDS
 from stowage.postgres.session.transactions import look
 from stowage.runs.kinds import EXPORT
 from stowage.runs.plan import lane_of
@@ -50,16 +51,20 @@ def estimate_export(tenant: Tenant, identity: Identity, request: ExportRequest) 
 
 
 def estimate_run(run: Run) -> Estimate:
-    """The estimate by which a run gets its lane."""
-    return _estimate(run.database, run.spec["schema"], run.tenant, run.spec)
+    """The estimate by which a run gets its lane; it waits for a locked table as long as the export itself does."""
+    return _estimate(run.database, run.spec["schema"], run.tenant, run.spec, lock_seconds=LOCK_SECONDS)
 
 
-def _estimate(database: str, schema: str, tenant: str, spec: dict[str, object]) -> Estimate:
+def _estimate(
+    database: str, schema: str, tenant: str, spec: dict[str, object], *, lock_seconds: float | None = None
+) -> Estimate:
     data_type = str(spec["dataType"])
     given = spec["filters"]
     assert isinstance(given, dict)
     filters = None if data_type == EVERYTHING else parse_filters(data_type, given)
     found = look(
-        database, lambda connection: estimate(connection, schema, tenant, data_type, filters, str(spec["format"]))
+        database,
+        lambda connection: estimate(connection, schema, tenant, data_type, filters, str(spec["format"])),
+        lock_seconds=lock_seconds,
     )
     return Estimate(rows=found.rows, bytes=found.bytes)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any, LiteralString
 
 import psycopg
-from psycopg import sql
+from psycopg import errors, sql
 
 
 @dataclass(frozen=True)
@@ -53,8 +53,24 @@ def estimate(
     compressed in the heap too low. Without `measured` no lock is waited for, and the sizes are
     those of the last VACUUM or ANALYZE.
     """
-    sizes = sql.SQL(SIZES).format(bytes=sql.SQL(MEASURED if measured else AS_LAST_COUNTED))
-    found = connection.execute(sizes, {"schema": schema, "row_bytes": GUESSED_ROW_BYTES}).fetchone()
-    table_bytes, rows, tables = found or (0, 0, 0)
+    try:
+        with connection.transaction():
+            found = _sizes(connection, schema, MEASURED if measured else AS_LAST_COUNTED)
+    except (errors.LockNotAvailable, errors.QueryCanceled):
+        raise
+    except psycopg.Error:
+        if connection.closed:
+            raise
+        # A damaged table, for example: what can be said without looking at it is good enough for a guess.
+        found = _sizes(connection, schema, AS_LAST_COUNTED)
+    table_bytes, rows, tables = found
     source_bytes = EMPTY_SCHEMA_BYTES + tables * TABLE_DEFINITION_BYTES + table_bytes
     return Estimate(source_bytes, round(source_bytes * COMPRESSED_SHARE) if compressed else source_bytes, rows, tables)
+
+
+def _sizes(connection: psycopg.Connection[Any], schema: str, bytes_of_a_table: LiteralString) -> tuple[int, int, int]:
+    sizes = sql.SQL(SIZES).format(bytes=sql.SQL(bytes_of_a_table))
+    found = connection.execute(sizes, {"schema": schema, "row_bytes": GUESSED_ROW_BYTES}).fetchone()
+    assert found is not None, "an aggregate gives one row"
+    table_bytes, rows, tables = found
+    return table_bytes, rows, tables

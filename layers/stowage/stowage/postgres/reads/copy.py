@@ -18,6 +18,8 @@ from stowage.postgres.session.row_security import is_row_security, told_of
 BATCH_BYTES = 128 * 1024
 SILENCE_SECONDS = 0.5
 CANCEL_SECONDS = 2.0
+LOCK_SECONDS = 60.0
+"""How long an export waits for a table that somebody holds exclusively."""
 
 type Rows = Sequence[memoryview]
 """Rows as COPY formatted them, each with the line feed at its end."""
@@ -31,7 +33,7 @@ SET LOCAL timezone = 'UTC';
 SET LOCAL datestyle = 'ISO, YMD';
 SET LOCAL extra_float_digits = 1;
 SET LOCAL statement_timeout = 0;
-SET LOCAL lock_timeout = '60s';
+SET LOCAL lock_timeout = {lock};
 SET LOCAL idle_in_transaction_session_timeout = '10min';
 SET LOCAL jit = off
 """)
@@ -96,7 +98,7 @@ class Snapshot:
 
     def _begin(self) -> None:
         if not self._begun:
-            self._connection.execute(_BEGIN)
+            self._connection.execute(_BEGIN.format(lock=sql.Literal(f"{round(LOCK_SECONDS * 1000)}ms")))
             self._begun = True
 
     def _read(self, statement: bytes) -> Iterator[Rows]:

@@ -9,7 +9,7 @@ from typing import LiteralString
 import psycopg
 from psycopg import errors
 
-from stowage.basics.errors import ConflictError, MisconfiguredError, StowageError, UnavailableError
+from stowage.basics.errors import BadRequestError, ConflictError, MisconfiguredError, StowageError, UnavailableError
 from stowage.postgres.session.connection import APP, borrowed
 from stowage.postgres.session.row_security import is_row_security, told_of
 from stowage.postgres.session.violations import violation_of
@@ -152,6 +152,10 @@ def _refusal(error: psycopg.Error, connection: psycopg.Connection | None = None)
         return UnavailableError(
             "Others are changing these records at the moment.", "database_busy", retry_after=_BUSY_SECONDS
         )
+    if isinstance(error, errors.UntranslatableCharacter):
+        return BadRequestError("The tenant's database has no such character in its encoding.", "character_not_held")
+    if isinstance(error, errors.CharacterNotInRepertoire):
+        return MisconfiguredError("The tenant's database holds bytes that are no UTF-8 here.", "not_utf8")
     if violation := violation_of(error):
         code = "not_allowed" if violation.code == "invalid" else "conflict"
         return ConflictError(f"{violation.sentence} Nothing was changed.", code)

@@ -1,0 +1,115 @@
+"""A table that somebody holds exclusively: runs wait for it as documented, requests say soon that they cannot."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import psycopg
+import pytest
+import requests
+
+from stowage.basics.errors import TransientRunError
+from stowage.entities.filters import Filters
+from stowage.exports.formats import open_export
+from stowage.postgres.reads import copy
+from tests.conftest import Api, RunningStack
+from tests.stack.route_surface import (
+    completed_export,
+    ended_job,
+    export_body,
+    locked,
+    read_job,
+    refusal,
+    start_backup,
+    start_export,
+)
+
+TENANT = "acme_x"
+
+
+@contextmanager
+def locked_for(stack: RunningStack, seconds: float) -> Iterator[None]:
+    """The tenant's accounts are held so long, or until the end of the block, which waits for it."""
+    taken, over = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with (
+            psycopg.connect(stack.database_url, autocommit=True) as connection,
+            locked(connection, TENANT, "accounts"),
+        ):
+            taken.set()
+            over.wait(seconds)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    try:
+        assert taken.wait(10)
+        yield
+    finally:
+        thread.join()
+
+
+def test_a_backup_waits_for_a_lock_longer_than_a_request_may(stack: RunningStack, admin: Api) -> None:
+    with locked_for(stack, 8):
+        job_id = start_backup(admin, TENANT)
+        time.sleep(7)
+        assert read_job(admin, job_id)["status"] in ("pending", "running")
+
+    job = ended_job(admin, job_id)
+    assert (job["status"], job["attempts"], job["last_error"]) == ("completed", 1, None)
+
+
+def test_an_export_waits_for_a_lock_longer_than_a_request_may(stack: RunningStack, admin: Api) -> None:
+    with locked_for(stack, 8):
+        export = start_export(admin, TENANT, dataType="accounts")
+        time.sleep(7)
+        assert read_job(admin, export["id"])["status"] in ("pending", "running")
+
+    job = ended_job(admin, export["id"])
+    assert (job["status"], job["attempts"], job["last_error"]) == ("completed", 1, None)
+
+
+ASKED: dict[str, tuple[str, str, Callable[[Api], requests.Response]]] = {
+    "a backup's estimate": (
+        "database_busy", "", lambda api: api.post("/api/backup/estimate", json={"project_id": TENANT}),
+    ),
+    "an export's estimate": (
+        "lock_timeout",
+        "accounts",
+        lambda api: api.post(f"/api/guilds/{TENANT}/exports/estimate", json=export_body(dataType="accounts")),
+    ),
+    "a list": ("database_busy", "", lambda api: api.get("/api/v1/accounts", headers={"X-Tenant-Id": TENANT})),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("code", "named", "ask"), ASKED.values(), ids=ASKED.keys())
+def test_a_request_says_soon_that_it_cannot_wait(
+    stack: RunningStack, admin: Api, code: str, named: str, ask: Callable[[Api], requests.Response]
+) -> None:
+    with psycopg.connect(stack.database_url, autocommit=True) as owner, locked(owner, TENANT, "accounts"):
+        began = time.monotonic()
+        response = ask(admin)
+        took = time.monotonic() - began
+    assert named in refusal(response, 503, code)["error"]
+    assert int(response.headers["retry-after"]) > 0
+    assert 4 < took < 15
+
+
+def test_an_export_that_waits_too_long_says_what_for(stack: RunningStack, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(copy, "LOCK_SECONDS", 0.2)
+    connection = psycopg.connect(stack.database_url.replace("stowage_master@", "stowage_app@"), autocommit=True)
+    source = open_export(connection, f"tenant_{TENANT}", TENANT, data_type="accounts", format="csv", filters=Filters())
+    with (
+        psycopg.connect(stack.database_url, autocommit=True) as owner,
+        locked(owner, TENANT, "accounts"),
+        pytest.raises(TransientRunError) as caught,
+    ):
+        list(source.chunks())
+    source.close()
+    assert caught.value.code == "lock_timeout"
+    assert "accounts" in caught.value.message
+
+
+def test_exports_go_on_once_the_lock_has_gone(admin: Api) -> None:
+    assert completed_export(admin, TENANT, dataType="accounts")["status"] == "completed"
