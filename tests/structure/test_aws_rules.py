@@ -481,7 +481,10 @@ def test_a_parameter_has_the_same_default_as_its_setting() -> None:
         if field is None or parameter is None or "Default" not in parameter or variable == "STOWAGE_DATABASE_LOGIN":
             continue
         default = field.get_default(call_default_factory=True)
-        same[variable] = (str(parameter["Default"]).replace("{}", ""), str(default).replace("{}", ""))
+        same[variable] = (
+            str(parameter["Default"]).replace("{}", ""),
+            str(default).replace("{}", "").replace("True", "true").replace("False", "false"),
+        )
     assert same
     assert not {variable: pair for variable, pair in same.items() if pair[0] != pair[1]}
 

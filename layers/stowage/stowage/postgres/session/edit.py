@@ -1,5 +1,6 @@
 """An edit: a change of a tenant's records, by whom, when and under which operation, and how its work is done."""
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -10,12 +11,14 @@ import psycopg
 from stowage.access.idempotency import IdempotencyKey
 from stowage.access.identity import Identity, Role
 from stowage.basics.ids import new_operation_id
-from stowage.basics.telemetry import logger
 from stowage.postgres.session.connection import APP
 from stowage.postgres.session.idempotency import KeptAnswer, keep, replayed
 from stowage.postgres.session.marks import mark_dirty
 from stowage.postgres.session.transactions import REQUEST_SECONDS, transact
 from stowage.tenants import Tenant
+
+logger = logging.getLogger(__name__)
+"""The standard library's: the worker runs edits too, and its image has no Powertools."""
 
 
 class Asking(Protocol):
@@ -118,5 +121,5 @@ class Edit:
             try:
                 mark_dirty(self.tenant.id, self.tenant.database, self.at)
             except Exception:  # what is committed stays so, and the first mark is there
-                logger.exception("not marked again", tenant=self.tenant.id)
+                logger.exception("tenant %s is not marked again", self.tenant.id)
         return outcome
