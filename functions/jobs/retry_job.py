@@ -8,7 +8,7 @@ from stowage.entry.http import Caller, Data, Id, http_app, json_response
 from stowage.runs.change import must_own, retry_run
 from stowage.runs.store import read_run, tenant_of
 
-app = http_app("operator", answers=(Answer(202, Data[jobs.Job]),), refuses=(409,))
+app = http_app("operator", answers=(Answer(202, Data[jobs.Job]),), refuses=(409, 410))
 
 
 @app.post("/api/jobs/<job_id>/retry")

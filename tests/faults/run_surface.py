@@ -65,6 +65,12 @@ class Runs:
         assert answer.status_code == 202, answer.text
         return str(answer.json()["id"])
 
+    def verify(self, backup_id: str) -> str:
+        """Ask for a verification of a backup; the run's id."""
+        answer = self.admin.post(f"/api/backup/{backup_id}/verify")
+        assert answer.status_code == 202, answer.text
+        return str(answer.json()["data"]["id"])
+
     def job(self, run_id: str) -> Json:
         """The run as the API shows it."""
         return self.admin.get(f"/api/jobs/{run_id}").json()["data"]
@@ -160,17 +166,29 @@ class Runs:
 
     def objects(self, run: Json) -> list[str]:
         """Keys of all objects of a run, in all of its attempts."""
+        if KINDS[run["kind"]].bucket is None:
+            return []
         found = self.s3.list_objects_v2(Bucket=self.bucket(run), Prefix=prefix_of(run)).get("Contents", [])
         return [each["Key"] for each in found]
 
     def uploads(self, run: Json) -> list[str]:
         """Keys of its unfinished uploads."""
+        if KINDS[run["kind"]].bucket is None:
+            return []
         found = self.s3.list_multipart_uploads(Bucket=self.bucket(run), Prefix=prefix_of(run)).get("Uploads", [])
         return [each["Key"] for each in found]
 
     def body(self, run: Json) -> bytes:
         """The bytes of its file."""
         return self._read(run, file_of(run)["key"])
+
+    def manifest(self, run: Json) -> Json:
+        """The manifest of its last attempt; None where there is none."""
+        if KINDS[run["kind"]].bucket is None:
+            item = self.item(f"RUN#{run['id']}", f"MANIFEST#{run['attempt']}")
+            return json.loads(item["document"]) if item else None
+        key = manifest_key(run)
+        return json.loads(self._read(run, key)) if key in self.objects(run) else None
 
     def _read(self, run: Json, key: str) -> bytes:
         return bytes(self.s3.get_object(Bucket=self.bucket(run), Key=key)["Body"].read())
@@ -220,12 +238,13 @@ class Runs:
         if record["status"] != "completed":
             eventually(lambda: not self.objects(record), "its objects are gone", 5)
             return
-        files = [file["key"] for file in record["outcome"]["files"].values()]
-        assert sorted(self.objects(record)) == sorted([*files, manifest_key(record)])
+        keys = [file["key"] for file in record["outcome"]["files"].values()]
+        manifest = [manifest_key(record)] if KINDS[record["kind"]].bucket else []
+        assert sorted(self.objects(record)) == sorted(keys + manifest)
         self._verify(record)
 
     def _verify(self, record: Json) -> None:
-        manifest = json.loads(self._read(record, manifest_key(record)))
+        manifest = self.manifest(record)
         assert manifest["attempt"] == record["attempt"]
         for name, file in record["outcome"]["files"].items():
             body, entry = self._read(record, file["key"]), manifest.get("files", {ONE_FILE: manifest})[name]

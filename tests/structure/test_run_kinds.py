@@ -9,8 +9,10 @@ import pytest
 
 from stowage.jobs import JobType
 from stowage.runs.kinds import KINDS
+from tests.faults.test_manifests import ASK
 from tests.structure.reachable_code import named_by_kinds, reach
-from tests.structure.repository import PACKAGE, product_files, relative
+from tests.structure.repository import PACKAGE, ROOT, product_files, relative
+from tests.unit.test_run_outcomes import RESULTS
 
 TABLE = "layers/stowage/stowage/runs/kinds.py"
 TYPES = get_args(JobType.__value__)
@@ -94,6 +96,18 @@ def test_what_a_kind_names_is_there(kind: str) -> None:
     for name in filter(None, (row.work, row.estimator, row.result, row.when_ended)):
         module, _, function = name.partition(":")
         assert callable(getattr(import_module(module), function))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_has_its_work_and_what_it_leaves_tried(kind: str) -> None:
+    """Its sample manifest is read in tests/unit, and a run of it stopped between its manifest and its settling."""
+    row = KINDS[kind]
+    assert row.work
+    assert row.estimator
+    assert kind in RESULTS, "tests/unit/test_run_outcomes.py: what its job tells"
+    assert (ROOT / "tests/manifests" / f"{kind}.json").is_file()
+    assert kind in ASK, "tests/faults/test_manifests.py: how it is asked for"
+    assert (row.bucket is None) == (row.leaves == "outcome")
 
 
 def test_what_the_table_names_counts_as_called_by_whoever_looks_it_up() -> None:

@@ -15,7 +15,7 @@ from stowage.basics.ids import new_run_id, rfc3339
 from stowage.runs.audit_notes import audit_note
 from stowage.runs.kinds import EXPORT_BACKUP
 from stowage.runs.manifest import bucket_of, read_manifest
-from stowage.runs.record import Run
+from stowage.runs.record import Run, StoredFile
 from stowage.runs.request import request_run
 from stowage.runs.store import list_history, read_run
 from stowage.tenants import Tenant
@@ -98,21 +98,26 @@ def find_backup(tenant: str, backup_id: str) -> Run:
     return read_run(tenant, backup_id, EXPORT_BACKUP.history)
 
 
+def must_have_file(run: Run, now: datetime) -> StoredFile:
+    """A backup's file; ConflictError where there is none yet, or none came of it, GoneError where it has expired."""
+    if run.file is None:
+        raise ConflictError(f"The backup is {run.status}: there is no file.", "not_completed")
+    if run.is_expired(now):
+        raise GoneError("The backup has expired.", "expired")
+    return run.file
+
+
 @for_role("admin")
 def download_link(run: Run, identity: Identity, source_ip: str, now: datetime) -> str:
     """A storage link to a backup's file, good for 15 minutes; audited.
 
-    ConflictError where there is no file yet, or none came of it; GoneError where it has expired.
+    ConflictError and GoneError as `must_have_file`.
     """
-    file, bucket = run.file, bucket_of(run)
-    if file is None or bucket is None:
-        raise ConflictError(f"The backup is {run.status}: there is no file.", "not_completed")
-    if run.is_expired(now):
-        raise GoneError("The backup has expired.", "expired")
+    file = must_have_file(run, now)
     note = audit_note(run, "downloaded", identity.sub, now, {"source_ip": source_ip})
     table.put(note.item)
     return objects.signed_link(
-        bucket,
+        str(bucket_of(run)),
         file.key,
         file_name=file.file_name,
         content_type=file.content_type,

@@ -65,10 +65,18 @@ class BackupCreated(BaseModel):
     created_at: str
 
 
+class VerifyRequest(BaseModel):
+    """The body of `POST /api/backup/{id}/verify`; level 2 reads the stored file to its end."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    level: Literal[2, 3] = 2
+
+
 class Verification(BaseModel):
     """How a backup was last proved."""
 
-    level: str
+    level: int
     at: str
     ok: bool
 
@@ -136,6 +144,14 @@ def job_result(run: Run, _now: datetime, _link: Callable[[str], str | None]) -> 
     }
 
 
+def verify_result(run: Run, _now: datetime, _link: Callable[[str], str | None]) -> dict[str, Any]:
+    """What the job of a verification tells: `{backup_id, level, at, ok, checks: [{name, ok, message}]}`."""
+    outcome = run.outcome
+    assert outcome is not None, "a job without one has no result"
+    facts = outcome.facts
+    return {"backup_id": facts["backup_id"], **facts["verification"], "checks": facts["checks"]}
+
+
 def backup(run: Run, now: datetime) -> Backup:
     """A run as a backup."""
     file, expired = run.file, run.is_expired(now)
@@ -158,7 +174,7 @@ def backup(run: Run, now: datetime) -> Backup:
         created_at=run.created_at,
         completed_at=run.completed_at,
         expires_at=run.expires_at,
-        verification=None,
+        verification=Verification(**run.verification) if run.verification else None,
         destinations=[Destination(type="s3", status="stored", ref=file.key)] if file and not expired else [],
     )
 

@@ -6,6 +6,7 @@ ROUTES = (
     "POST /api/backup/export",
     "GET /api/backup/{id}",
     "GET /api/backup/{id}/download",
+    "POST /api/backup/{id}/verify",
     "GET /api/downloads/{token}",
     "HEAD /api/downloads/{token}",
     "POST /api/guilds/{guildId}/bulk/delete",

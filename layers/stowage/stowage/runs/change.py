@@ -5,15 +5,18 @@ from datetime import datetime
 from stowage.access.identity import Identity, for_role
 from stowage.aws import table
 from stowage.aws.table import ConditionFailedError, Delete, Update, Write
-from stowage.basics.errors import ConflictError, ForbiddenError, UnavailableError
+from stowage.basics.errors import ConflictError, ForbiddenError, GoneError, UnavailableError
 from stowage.basics.ids import rfc3339
 from stowage.runs.audit_notes import audit_note
 from stowage.runs.manifest import take_away
 from stowage.runs.record import FINAL, SWEEP_LIST, Run, StageMoment, cancelled, queue_place, waiting_list
 from stowage.runs.settle import SWEEP_AFTER
-from stowage.runs.store import lives_until, progress_key, read_run
+from stowage.runs.store import change_run, lives_until, progress_key, read_run
+from stowage.runs.using import IN_NO_USE, let_go, take_into_use
 
 _TRIES = 5
+_USED = 3
+"""The place of the run that is used among the writes of a retry."""
 
 
 @for_role("operator")
@@ -64,6 +67,7 @@ def _cancelling(run: Run, actor: str, now: datetime) -> list[Write]:
             ),
             note,
             audit_note(run, "cancelled", "stowage", now, {"attempts": run.tries, "error": failure.code}),
+            *let_go(run),
         ]
     return [
         Update(run.pk, run.sk, {"cancel_requested": True}, when=expected),
@@ -125,20 +129,31 @@ def retry_run(run: Run, actor: str, now: datetime) -> Run:
                     add={"sequence": 1},
                 ),
                 audit_note(run, "retried", actor, now),
+                *take_into_use(run, now),
             ]
         )
-    except ConditionFailedError:
+    except ConditionFailedError as error:
+        if _USED in error.failed:
+            raise GoneError("What the run would use is no longer there.", "expired") from None
         raise ConflictError("The run has just changed.", "not_retryable") from None
     return read_run(run.tenant, run.id)
 
 
 def forget_run(run: Run, actor: str, now: datetime) -> None:
-    """Delete an ended run: its files, then its record. ConditionFailedError when somebody has started it anew."""
+    """Delete an ended run: its files, then its record. ConflictError `in_use` where another run uses its files,
+    ConditionFailedError when somebody has started it anew.
+    """
+    ended = {"status": FINAL, "attempt": run.attempt}
+    # Marked first: nobody can begin to use the files then.
+    if change_run(run, {"expired_at": rfc3339(now)}, when=ended | {"users": IN_NO_USE}) is None:
+        if read_run(run.tenant, run.id).users:
+            raise ConflictError("Another run is using its file; wait until that has ended, or cancel it.", "in_use")
+        raise ConditionFailedError
     for attempt in range(1, run.attempt + 1):
         take_away(run, attempt)
     table.transact(
         [
-            Delete(run.pk, run.sk, when={"status": FINAL, "attempt": run.attempt}),
+            Delete(run.pk, run.sk, when=ended),
             Delete(*progress_key(run.id)),
             audit_note(run, "deleted", actor, now),
         ]

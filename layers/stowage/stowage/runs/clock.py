@@ -16,6 +16,7 @@ from stowage.runs.executions import start_attempt
 from stowage.runs.record import ACTIVE_LIST, SWEEP_LIST, Run
 from stowage.runs.settle import Ending, clean_up, settle
 from stowage.runs.store import change_run, progress_key, read_progress
+from stowage.runs.using import IN_NO_USE
 from stowage.settings import settings
 
 LOOK_AGAIN = timedelta(seconds=60)
@@ -77,32 +78,35 @@ def _stale(run: Run, now: datetime) -> bool:
 
 
 def sweep(item: Item, now: datetime) -> None:
-    """Take away what a run's attempts without an artifact have left, and the artifact once it has expired."""
+    """Take away what attempts that left nothing have written, and what a run has left once that has expired."""
     run = Run.model_validate(item)
     keeps = run.expires_at is not None and run.expires_at > rfc3339(now)
+    if run.outcome and not keeps and not _expire(run, now):
+        return
     for attempt in range(1, run.attempt + (not keeps)):
         clean_up(run, attempt)
     expected: dict[str, object] = {"status": run.status, "due_list": SWEEP_LIST}
     if keeps:
         change_run(run, {"due_at": run.expires_at}, when=expected)
-        return
-    if run.outcome is None:
+    else:
         change_run(run, {}, remove=("due_list", "due_at"), when=expected)
-        return
+
+
+def _expire(run: Run, now: datetime) -> bool:
+    """Mark what a run has left as expired before it goes, so that nobody begins to use it. False where it is in use."""
+    if run.expired_at:
+        return True
     pk, sk = progress_key(run.id)
+    expected: dict[str, object] = {"status": run.status, "due_list": SWEEP_LIST}
     try:
         table.transact(
             [
-                Update(
-                    run.pk,
-                    run.sk,
-                    {"expired_at": rfc3339(now)},
-                    remove=("due_list", "due_at"),
-                    when=expected,
-                ),
+                Update(run.pk, run.sk, {"expired_at": rfc3339(now)}, when=expected | {"users": IN_NO_USE}),
                 Update(pk, sk, {"expired_at": rfc3339(now)}, add={"sequence": 1}),
                 audit_note(run, "expired", "stowage", now),
             ]
         )
     except ConditionFailedError:
-        return
+        change_run(run, {"due_at": rfc3339(now + LOOK_AGAIN)}, when=expected)
+        return False
+    return True

@@ -13,7 +13,9 @@ SWEEPING = timedelta(days=7)
 
 def policy() -> Policy:
     """What holds for every tenant of this deployment."""
-    return Policy(export_hours=settings().export_hours, backup_days=settings().backup_days)
+    return Policy(
+        export_hours=settings().export_hours, backup_days=settings().backup_days, run_days=settings().run_days
+    )
 
 
 def expires_at(run: Run, ended: datetime) -> str:
@@ -29,4 +31,4 @@ def record_until(run: Run, ended: datetime) -> int:
 
 def oldest_record(now: datetime) -> datetime:
     """No record is older than this."""
-    return now - max(timedelta(days=settings().run_days), timedelta(days=settings().backup_days) + SWEEPING)
+    return now - timedelta(days=max(settings().run_days, settings().backup_days)) - SWEEPING

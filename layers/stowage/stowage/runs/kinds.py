@@ -30,6 +30,7 @@ class Policy:
 
     export_hours: int
     backup_days: int
+    run_days: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +62,8 @@ class RunKind:
     """The webhook events that follow from its end."""
     ends_itself: bool = False
     """Whether a cancelled run is left to end itself, because what it did until then stays and has to be told."""
+    marks: str | None = None
+    """The fact that is also written on the record of the run that it used."""
     when_ended: str | None = None
     """Called inside the network after the end of a run was written in the journal: `(connection, run_id) -> None`."""
 
@@ -113,8 +116,23 @@ EXPORT_BACKUP = RunKind(
     result="stowage.backups.records:job_result",
     events=("backup.completed", "backup.failed"),
 )
+VERIFY = RunKind(
+    name="verify",
+    history="verifications",
+    leaves="outcome",
+    bucket=None,
+    keep=lambda _, policy: timedelta(days=policy.run_days),
+    fetched_by=lambda _: "admin",
+    fits_inline=None,
+    exclusive=False,
+    marks="verification",
+    work="stowage.backups.verifying:verify_backup",
+    estimator="stowage.backups.verification:estimate_run",
+    result="stowage.backups.records:verify_result",
+    events=("backup.verified",),
+)
 
-KINDS: Mapping[str, RunKind] = MappingProxyType({kind.name: kind for kind in (EXPORT, IMPORT, EXPORT_BACKUP)})
+KINDS: Mapping[str, RunKind] = MappingProxyType({kind.name: kind for kind in (EXPORT, IMPORT, EXPORT_BACKUP, VERIFY)})
 """Every kind by its name."""
 
 

@@ -126,6 +126,12 @@ class Run(BaseModel):
     error: Failure | None = None
     outcome: Outcome | None = None
     cancel_requested: bool = False
+    uses: str | None = None
+    """The run of the same tenant whose files this one uses (`stowage.runs.using`)."""
+    users: int = 0
+    """How many unfinished runs use the files of this one."""
+    verification: dict[str, Any] | None = None
+    """Of a backup: how it was last proved, `{level, at, ok}`."""
     expires_at: str | None = None
     expired_at: str | None = None
     due_list: str | None = None
@@ -175,8 +181,9 @@ class Run(BaseModel):
         return round(ran.total_seconds() * 1000)
 
     def is_expired(self, now: datetime) -> bool:
-        """Whether the file's time is over, swept or not: the sweep comes at the next tick."""
-        return self.expired_at is not None or (self.expires_at is not None and self.expires_at <= rfc3339(now))
+        """Whether the file's time is over, swept or not: the sweep comes at the next tick. What is in use stays."""
+        is_over = self.expires_at is not None and self.expires_at <= rfc3339(now) and self.users < 1
+        return self.expired_at is not None or is_over
 
     def prefix(self, attempt: int) -> str:
         """Where an attempt's objects lie: a later attempt cannot collide with them."""

@@ -31,6 +31,7 @@ from stowage.runs.record import (
     waiting_list,
 )
 from stowage.runs.store import find_run, progress_key, stages_of
+from stowage.runs.using import let_go
 from stowage.settings import settings
 
 SWEEP_AFTER = timedelta(minutes=15)
@@ -171,7 +172,7 @@ def _writes(run: Run, settled: Run, failure: Failure | None, now: datetime) -> l
             after |= {"size_bytes": settled.outcome.size_bytes} if settled.outcome.files else settled.outcome.facts
             if settled.file:
                 after["sha256"] = settled.file.sha256
-        writes.append(audit_note(run, settled.status, "stowage", now, after))
+        writes += [audit_note(run, settled.status, "stowage", now, after), *let_go(settled)]
     expected = {
         "attempt": run.attempt,
         "status": UNFINISHED,

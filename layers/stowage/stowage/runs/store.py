@@ -13,12 +13,20 @@ from stowage.basics.ids import is_run_id, rfc3339
 from stowage.runs.audit_notes import audit_note
 from stowage.runs.kinds import kind_of
 from stowage.runs.record import Run, StageMoment, new_item
+from stowage.runs.using import take_into_use
 from stowage.settings import settings
 
 
 def progress_key(run_id: str) -> tuple[str, str]:
     """The key of the one small item that a poll reads."""
     return f"RUN#{run_id}", "PROGRESS"
+
+
+WAITING: Item = {
+    "status": "pending", "stage": "waiting", "percent": 0, "bytes": 0, "rows": 0,
+    "message": "Waiting for a free slot.",
+}  # fmt: skip
+"""The progress of a run that has just been asked for."""
 
 
 def create_run(run: Run, now: datetime, together_with: list[Write]) -> None:
@@ -29,18 +37,13 @@ def create_run(run: Run, now: datetime, together_with: list[Write]) -> None:
     pk, sk = progress_key(run.id)
     ttl = lives_until(now)
     progress: Item = {
+        **WAITING,
         "pk": pk,
         "sk": sk,
         "tenant": run.tenant,
         "kind": run.kind,
         "file_role": run.file_role,
-        "status": "pending",
-        "percent": 0,
         "sequence": 0,
-        "rows": 0,
-        "bytes": 0,
-        "stage": "waiting",
-        "message": "Waiting for a free slot.",
         "ttl": ttl,
     }
     table.transact(
@@ -49,6 +52,7 @@ def create_run(run: Run, now: datetime, together_with: list[Write]) -> None:
             Put(new_item(run, ttl), when={"pk": ABSENT}),
             Put(progress, when={"pk": ABSENT}),
             audit_note(run, "requested", run.requested_by, now, run.spec),
+            *take_into_use(run, now),
         ]
     )
 

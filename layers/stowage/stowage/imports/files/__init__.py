@@ -20,16 +20,12 @@ from stowage.imports.files.records import FileImportCreated, FileImportRequest, 
 from stowage.runs.kinds import IMPORT
 from stowage.runs.record import Run
 from stowage.runs.request import keep_answer, kept_answer
-from stowage.runs.store import create_run
+from stowage.runs.store import WAITING, create_run
 from stowage.settings import settings
 from stowage.tenants import Tenant
 
 UPLOAD_SECONDS = 3600
 """How long the form for the upload works; the same Idempotency-Key gives a new one."""
-_WAITING = {
-    "status": "pending", "stage": "waiting", "percent": 0, "bytes": 0, "rows": 0,
-    "message": "Waiting for a free slot.",
-}  # fmt: skip
 WAITS = timedelta(days=7)
 """How long an import waits for its file; the bucket keeps files a day longer."""
 
@@ -157,7 +153,7 @@ def start_file_import(
         requested_by=identity.sub,
         created_at=rfc3339(now),
     )
-    made = jobs.job(run, now, _WAITING)
+    made = jobs.job(run, now, WAITING)
     answer = made.model_dump(mode="json")
     started = {"started_at": rfc3339(now)}
     writes: list[Write] = [Update(f"IMPORT#{import_id}", "UPLOAD", started, when={"started_at": ABSENT})]

@@ -1,0 +1,63 @@
+"""What a plain dump holds: the rows of each table, and whether it came to its end."""
+
+import re
+from collections.abc import Iterable
+
+from stowage.postgres.dumps.plain import Piece, Splitter
+
+_NAME = rb"""(?:"(?:[^"]|"")*"|[A-Za-z_\x80-\xff][\w$\x80-\xff]*)"""
+_COPY = re.compile(rb"COPY (" + _NAME + rb")\.(" + _NAME + rb") .*FROM stdin;", re.DOTALL)
+_END = b"\n-- PostgreSQL database dump complete\n"
+"""The words with which pg_dump and pg_restore end every script."""
+
+
+class Script:
+    """What is known of a dump that is fed in pieces of any size; memory stays flat, whatever the rows are.
+
+    `rows` has the rows of each table by its name, `schemas` the schemas of those tables. `is_whole` is known after
+    `finish`: whether the dump ended as pg_dump ends one.
+    """
+
+    def __init__(self) -> None:
+        self.rows: dict[str, int] = {}
+        self.schemas: set[str] = set()
+        self.is_whole = False
+        self._splitter = Splitter()
+        self._table = ""
+
+    @property
+    def row_count(self) -> int:
+        """The rows of all tables so far."""
+        return sum(self.rows.values())
+
+    def feed(self, data: bytes) -> None:
+        """Read the next bytes."""
+        self._read(self._splitter.feed(data))
+
+    def finish(self) -> None:
+        """Read what is left: no more bytes come."""
+        self._read(self._splitter.finish())
+        self.is_whole = self.is_whole and self._splitter.is_between
+
+    def _read(self, pieces: Iterable[Piece]) -> None:
+        for piece in pieces:
+            match piece.kind:
+                case "rows":
+                    self.rows[self._table] += piece.text.count(b"\n")
+                case "statement":
+                    self.is_whole = False
+                    self._note_table(piece.text)
+                case "gap":
+                    self.is_whole = self.is_whole or _END in b"\n" + piece.text
+
+    def _note_table(self, statement: bytes) -> None:
+        if found := _COPY.fullmatch(statement):
+            schema, self._table = map(_name, found.groups())
+            self.schemas.add(schema)
+            # The pieces of rows begin with the line feed of this statement, and end with that of their end mark.
+            self.rows[self._table] = self.rows.get(self._table, 0) - 2
+
+
+def _name(quoted: bytes) -> str:
+    name = quoted[1:-1].replace(b'""', b'"') if quoted.startswith(b'"') else quoted
+    return name.decode(errors="replace")

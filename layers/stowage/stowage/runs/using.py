@@ -1,0 +1,29 @@
+"""One run uses what another has left: as long as it does, that is neither expired nor deleted."""
+
+from datetime import datetime
+
+from stowage.aws import table
+from stowage.aws.table import ABSENT, PRESENT, Above, Below, Update, Write
+from stowage.basics.ids import rfc3339
+from stowage.runs.kinds import kind_of
+from stowage.runs.record import Run
+
+IN_NO_USE = Below(1)
+"""What a write expects of `users` where nobody may be using the run's files."""
+
+
+def take_into_use(run: Run, now: datetime) -> list[Write]:
+    """The write that counts a run as a user of the one that it uses, refused where that has nothing to use any more."""
+    if run.uses is None:
+        return []
+    there = {"status": "completed", "expired_at": ABSENT, "expires_at": Above(rfc3339(now))}
+    return [Update(run.pk, f"RUN#{run.uses}", add={"users": 1}, when=there)]
+
+
+def let_go(run: Run) -> list[Write]:
+    """The write that ends the use, when the run ends; with the fact that its kind writes on what was used."""
+    if run.uses is None or table.get(run.pk, f"RUN#{run.uses}") is None:
+        return []
+    marks = kind_of(run.kind).marks
+    marked = {marks: run.outcome.facts[marks]} if marks and run.outcome else {}
+    return [Update(run.pk, f"RUN#{run.uses}", marked, add={"users": -1}, when={"pk": PRESENT})]
