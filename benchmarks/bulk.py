@@ -27,6 +27,7 @@ from psycopg import sql
 
 from benchmarks.bench_tenant import read_stack
 from benchmarks.dumps import told
+from local.database_urls import as_role, for_product
 from local.sample.rows import Sizes, fill
 from stowage.postgres.schema.migrations import create_tenant
 
@@ -126,7 +127,7 @@ def connect_functions() -> tuple[dict[str, Any], dict[str, str], str]:
         STOWAGE_TABLE=stack["resources"]["Table"],
         STOWAGE_EXPORTS_BUCKET=stack["resources"]["ExportsBucket"],
         STOWAGE_BACKUPS_BUCKET=stack["resources"]["BackupsBucket"],
-        STOWAGE_DATABASE_URL=stack["database_url"].replace("stowage_master@", ""),
+        STOWAGE_DATABASE_URL=for_product(stack["database_url"]),
         POWERTOOLS_LOG_LEVEL="CRITICAL",
         POWERTOOLS_SERVICE_NAME="bench",
     )
@@ -139,9 +140,8 @@ class Bench:
     def __init__(self, rounds: int) -> None:
         stack, aws, self.token = connect_functions()
         self.owner = psycopg.connect(stack["database_url"], autocommit=True)
-        self.app = psycopg.connect(
-            stack["database_url"].replace("stowage_master@", "stowage_app@"), autocommit=True, prepare_threshold=None
-        )
+        application = as_role(stack["database_url"], "stowage_app")
+        self.app = psycopg.connect(application, autocommit=True, prepare_threshold=None)
         # Each call has an account of its own: three kinds of call, each by handler and by floor, and warming up.
         accounts = IDS * (4 * (rounds + 1))
         posts = IDS * (2 * (rounds + 1)) + 2 * IDS

@@ -25,6 +25,7 @@ import psycopg
 from psycopg import sql
 
 from benchmarks.bench_tenant import read_stack
+from local.database_urls import as_role, for_product
 from local.sample.rows import Sizes
 from local.sample.tenants import SampleTenant, is_registered, make
 from stowage.aws import table
@@ -102,7 +103,7 @@ def use_product(stack: Json) -> None:
         "STOWAGE_EXPORTS_BUCKET": stack["resources"]["ExportsBucket"],
         "STOWAGE_BACKUPS_BUCKET": stack["resources"]["BackupsBucket"],
         "STOWAGE_UPLOADS_BUCKET": stack["resources"]["UploadsBucket"],
-        "STOWAGE_DATABASE_URL": stack["database_url"].replace("//stowage_master@", "//"),
+        "STOWAGE_DATABASE_URL": for_product(stack["database_url"]),
     }
 
 
@@ -145,7 +146,7 @@ FROM written, taken
 def time_floor(stack: Json, owner: psycopg.Connection, path: Path) -> float:
     """Seconds for the same rows by hand: one COPY, one statement with its journal, one transaction."""
     empty(owner)
-    url = str(stack["database_url"]).replace("//stowage_master@", "//stowage_app@")
+    url = as_role(stack["database_url"], "stowage_app")
     with psycopg.connect(url, autocommit=True) as connection:
         began = time.perf_counter()
         with connection.transaction(), connection.cursor() as cursor:

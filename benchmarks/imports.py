@@ -21,6 +21,7 @@ import psycopg
 
 from benchmarks.bench_tenant import read_stack
 from benchmarks.dumps import told, use_storage
+from local.database_urls import as_role, for_product
 from local.sample.rows import Sizes
 from local.sample.tenants import SampleTenant, is_registered, make
 
@@ -59,14 +60,14 @@ def use_product(stack: Json) -> None:
         "STOWAGE_TABLE": resources["Table"],
         "STOWAGE_EXPORTS_BUCKET": resources["ExportsBucket"],
         "STOWAGE_BACKUPS_BUCKET": resources["BackupsBucket"],
-        "STOWAGE_DATABASE_URL": stack["database_url"].replace("//stowage_master@", "//"),
+        "STOWAGE_DATABASE_URL": for_product(stack["database_url"]),
         "POWERTOOLS_LOG_LEVEL": "CRITICAL",
     }
 
 
 def as_application(stack: Json) -> str:
     """The database's URL for the role that the handlers log in as."""
-    return str(stack["database_url"]).replace("//stowage_master@", "//stowage_app@")
+    return as_role(stack["database_url"], "stowage_app")
 
 
 def sign_in(stack: Json) -> str:

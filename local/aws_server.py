@@ -29,7 +29,16 @@ _TARGETS = {
     "DynamoDB_20120810": "dynamodb",
     "secretsmanager": "secretsmanager",
 }
-_WRITES = {"PutItem", "UpdateItem", "DeleteItem", "BatchWriteItem", "TransactWriteItems"}
+WRITES = {
+    "PutItem",
+    "UpdateItem",
+    "DeleteItem",
+    "BatchWriteItem",
+    "TransactWriteItems",
+    "ExecuteStatement",
+    "BatchExecuteStatement",
+    "ExecuteTransaction",
+}
 _LAMBDA = "/2015-03-31/functions/"
 _FUNCTION_PATH = re.compile(rf"{_LAMBDA}([^/]+)/invocations")
 CONTROL = "local"
@@ -44,6 +53,8 @@ class Moto:
 
         self._application = DomainDispatcherApplication(create_backend_app)
         self.locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
+        self.answered: Callable[[str, Request, Response], None] = lambda service, request, response: None
+        """Told of each request, before its answer goes out and before the service takes the next one."""
 
     def locked(self, service: str) -> Callable[[Request], Response]:
         """A way to call a service of moto, one request at a time."""
@@ -51,7 +62,9 @@ class Moto:
         def call(request: Request) -> Response:
             _ = request.body
             with self.locks[service]:
-                return self.call(request)
+                response = self.call(request)
+                self.answered(service, request, response)
+                return response
 
         return call
 
@@ -119,7 +132,7 @@ class AwsServer:
         bus: EventBus,
         on_write: Callable[[str], None],
     ) -> None:
-        """`on_write` is told the service whose data a call may have changed."""
+        """`on_write` is told of a call that may have changed a table or sent a message: `dynamodb` or `sqs`."""
         self._moto, self._functions, self._tasks, self._objects, self._bus = moto, functions, tasks, objects, bus
         self._on_write = on_write
         self._faults = Faults()
@@ -180,10 +193,8 @@ class AwsServer:
                 response = self._objects.answer(request)
             case _:
                 response = self._moto.locked(service)(request)
-        if service == "dynamodb" and operation in _WRITES:
+        if service == "dynamodb" and operation in WRITES:
             self._on_write("dynamodb")
-        elif service == "s3" and request.method in ("PUT", "POST", "DELETE"):
-            self._on_write("s3")
         elif service == "sqs" and operation.startswith(("Send", "ChangeMessage")):
             self._on_write("sqs")
         return response

@@ -122,7 +122,6 @@ class Cloud:
         self._streams.stop()
         self.tasks.close()
         self._snapshot.stop()
-        self._store.frozen = True
 
     def tenants(self, owner_url: str) -> list[Json]:
         """The registered tenants, oldest first."""
@@ -135,10 +134,8 @@ class Cloud:
     def _written(self, service: str) -> None:
         if service == "dynamodb":
             self._streams.written()
-        if service == "sqs":
-            self._queues.sent()
         else:
-            self._snapshot.changed(service)
+            self._queues.sent()
 
     def _give_up(self, function: Function, event: bytes, outcome: Outcome) -> None:
         if function.dead_letter_arn:

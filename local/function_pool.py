@@ -6,6 +6,8 @@
 import json
 import multiprocessing
 import multiprocessing.connection
+import os
+import signal
 import threading
 import time
 import uuid
@@ -13,6 +15,7 @@ from dataclasses import dataclass, field
 from multiprocessing import forkserver
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
+from typing import Any
 
 from local.children import Children
 from local.function_worker import serve
@@ -97,6 +100,7 @@ class FunctionPool:
     _starting: int = 0
 
     def __post_init__(self) -> None:
+        self._server_pid = 0
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(["local.preload"])
         self.log.parent.mkdir(parents=True, exist_ok=True)
@@ -104,6 +108,9 @@ class FunctionPool:
     def launch(self) -> None:
         """Start the fork server, which then imports what every worker needs."""
         forkserver.ensure_running()
+        server: Any = forkserver
+        self._server_pid = server._forkserver._forkserver_pid
+        self.children.adopt(self._server_pid)
 
     def invoke(self, invocation: Invocation, event: bytes) -> Outcome:
         """Run one event; at its timeout the worker is killed, as Lambda kills the sandbox."""
@@ -140,6 +147,11 @@ class FunctionPool:
             workers = list(self._all)
         for worker in workers:
             self._discard(worker)
+        if self._server_pid:
+            # It would end by itself, but takes its time over all that it has imported.
+            os.kill(self._server_pid, signal.SIGKILL)
+            os.waitpid(self._server_pid, 0)
+            self.children.release(self._server_pid)
 
     def _take(self, environment: Environment) -> _Worker:
         with self._room:

@@ -1,24 +1,32 @@
 """The table's items and the index of S3's objects on disk, so that a restart still knows yesterday's runs.
 
-The objects' bytes are in files anyway. What an execution, a queue or an upload was doing when the stack died is
-gone, as after a disaster; the product's reaper settles such runs.
+A snapshot now and then, and a journal of what has changed since: a change is in it before it is answered. The objects'
+bytes are in files anyway. What an execution, a queue or an upload was doing when the stack died is gone, as after a
+disaster; the product's reaper settles such runs.
 """
 
 import datetime
+import io
 import json
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
-from local.aws_server import Moto
-from local.configuration import ACCOUNT, REGION
+from local.aws_server import WRITES, Moto
+from local.configuration import ACCESS_KEY, ACCOUNT, REGION
+from local.console import log
+from local.http_server import Request, Response
+from local.journal import Journal
 from local.s3.files import FileBytes, FileStore, Segment
 from local.s3.objects import backend
 
 type Json = Any
-SECONDS = 2.0
+MOST_ENTRIES = 2000
+"""A journal of so many entries calls for a snapshot; to repeat it at a start takes two seconds at most."""
 SHARE = 20
 """Saving may take a twentieth of the time, however much there is."""
 _PLAIN = (
@@ -38,68 +46,137 @@ _PLAIN = (
 )
 
 
+@dataclass
+class _Kept:
+    """One service's data: its journal, how to take a snapshot (with the service's lock held), how to use both."""
+
+    journal: Journal
+    collect: Callable[[], Json]
+    restore: Callable[[Json, Iterable[bytes]], None]
+
+
 class Snapshot:
-    """Saves what changed every few seconds, and at the stop; restores it at the start."""
+    """Keeps what is written, from `restore` to `stop` and beyond."""
 
     def __init__(self, folder: Path, moto: Moto, store: FileStore) -> None:
         self._folder, self._moto, self._store = folder, moto, store
-        self._changed: set[str] = set()
+        folder.mkdir(parents=True, exist_ok=True)
+        self._kept = {
+            "dynamodb": _Kept(Journal(folder, "dynamodb"), _collect_tables, self._restore_tables),
+            "s3": _Kept(Journal(folder, "s3"), _collect_objects, self._restore_objects),
+        }
         self._wake = threading.Event()
         self._stopping = False
         self._thread: threading.Thread | None = None
-        folder.mkdir(parents=True, exist_ok=True)
-
-    def changed(self, service: str) -> None:
-        """`dynamodb` or `s3` has been written to."""
-        self._changed.add(service)
-        self._wake.set()
 
     def start(self) -> None:
-        """Begin to save."""
+        """Begin to take snapshots."""
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
-        """Save a last time."""
+        """Take a last one; what is written yet goes on into the journal."""
         self._stopping = True
         self._wake.set()
         if self._thread:
             self._thread.join()
-        self._save()
+        for name, kept in self._kept.items():
+            if kept.journal.entries:
+                self._save(name, kept)
 
     def restore(self) -> None:
-        """Bring back what the last run saved, into tables and buckets that exist and are empty."""
-        self._read("dynamodb", _restore_tables)
-        self._read("s3", lambda saved: _restore_objects(saved, self._store))
-        kept = {segment.path.name for key in _all_keys() for segment in key._value_buffer.segments}
-        self._store.keep_only(kept)
+        """Bring back what was written, into tables and buckets that exist and are empty."""
+        for name, kept in self._kept.items():
+            file = self._folder / f"{name}.json"
+            saved = json.loads(file.read_text()) if file.exists() else {}
+            # An earlier version kept the state alone, and no journal.
+            kept.restore(saved.get("state", saved), kept.journal.read(saved.get("generation", 0)))
+            kept.journal.begin()
+        self._store.keep_only({segment.path.name for key in _all_keys() for segment in key._value_buffer.segments})
+        self._moto.answered = self._answered
 
-    def _read(self, name: str, restore: Callable[[Json], None]) -> None:
-        file = self._folder / f"{name}.json"
-        if file.exists():
-            restore(json.loads(file.read_text()))
+    def _answered(self, service: str, request: Request, response: Response) -> None:
+        """Keep what a request has changed; called with the service's lock held, before the answer goes out."""
+        if service == "dynamodb":
+            operation = request.header("x-amz-target").partition(".")[2]
+            if response.status == 200 and operation in WRITES:
+                self._append("dynamodb", operation.encode() + b" " + request.body.replace(b"\n", b" "))
+        elif service == "s3":
+            named, _, key = unquote(request.path)[1:].partition("/")
+            # Of the key that a request names, perhaps only the tags have changed.
+            changed = [] if request.method in ("GET", "HEAD") else _changed_keys(named, key)
+            if changed:
+                self._append("s3", json.dumps(changed).encode())
+            # Only now: until the journal knew better, they were somebody's bytes.
+            self._store.delete_discarded()
+
+    def _append(self, name: str, entry: bytes) -> None:
+        journal = self._kept[name].journal
+        journal.append(entry)
+        if journal.entries >= MOST_ENTRIES:
+            self._wake.set()
 
     def _run(self) -> None:
-        wait = SECONDS
         while not self._stopping:
             self._wake.wait()
+            self._wake.clear()
             started = time.monotonic()
-            self._save()
-            wait = max(SECONDS, SHARE * (time.monotonic() - started))
-            deadline = time.monotonic() + wait
+            for name, kept in self._kept.items():
+                if kept.journal.entries >= MOST_ENTRIES:
+                    self._save(name, kept)
+            deadline = time.monotonic() + SHARE * (time.monotonic() - started)
             while not self._stopping and time.monotonic() < deadline:
                 time.sleep(0.05)
 
-    def _save(self) -> None:
-        self._wake.clear()
-        changed, self._changed = self._changed, set()
-        for name, collect in (("dynamodb", _collect_tables), ("s3", _collect_objects)):
-            if name in changed:
-                with self._moto.locks[name]:
-                    collected = collect()
-                partial = self._folder / f"{name}.partial"
-                partial.write_text(json.dumps(collected))
-                partial.replace(self._folder / f"{name}.json")
+    def _save(self, name: str, kept: _Kept) -> None:
+        with self._moto.locks[name]:
+            state = kept.collect()
+            generation = kept.journal.begin()
+            kept.journal.entries = 0
+        partial = self._folder / f"{name}.partial"
+        partial.write_text(json.dumps({"generation": generation, "state": state}))
+        partial.replace(self._folder / f"{name}.json")
+        kept.journal.forget(generation)
+
+    def _restore_tables(self, saved: Json, entries: Iterable[bytes]) -> None:
+        from moto.dynamodb.models import dynamodb_backends
+
+        database = dynamodb_backends[ACCOUNT][REGION]
+        for name, items in saved.items():
+            for item in items if name in database.tables else ():
+                database.put_item(name, item)
+        for entry in entries:
+            self._repeat_write(entry)
+        for table in _tables().values():
+            if table.stream_shard:
+                # What was restored is no news.
+                table.stream_shard.items.clear()
+
+    def _repeat_write(self, entry: bytes) -> None:
+        operation, _, body = entry.partition(b" ")
+        headers = [
+            ("host", "127.0.0.1"),
+            ("x-amz-target", f"DynamoDB_20120810.{operation.decode()}"),
+            ("authorization", f"AWS4-HMAC-SHA256 Credential={ACCESS_KEY}/20260101/{REGION}/dynamodb/aws4_request"),
+        ]
+        request = Request("POST", "/", headers, "127.0.0.1", len(body), io.BufferedReader(io.BytesIO()), body)
+        status = self._moto.call(request).status
+        if status != 200:
+            log(f"a write of the last run could not be repeated: {operation.decode()} answered {status}")
+
+    def _restore_objects(self, saved: Json, entries: Iterable[bytes]) -> None:
+        versions_of: dict[tuple[str, str], list[Json]] = {}
+        for bucket_name, keys in saved.items():
+            for described in keys:
+                versions_of.setdefault((bucket_name, described["name"]), []).append(described)
+        for entry in entries:
+            for bucket_name, name, versions in json.loads(entry):
+                versions_of[bucket_name, name] = versions
+        for (bucket_name, name), versions in versions_of.items():
+            bucket = backend().buckets.get(bucket_name)
+            for described in versions if bucket is not None else ():
+                bucket.keys[name] = _restore_key(bucket, described, self._store)
+        _changed_keys("", "")
 
 
 def _tables() -> dict[str, Any]:
@@ -113,18 +190,17 @@ def _collect_tables() -> Json:
     return {name: [item.to_json()["Attributes"] for item in table.all_items()] for name, table in _tables().items()}
 
 
-def _restore_tables(saved: Json) -> None:
-    from moto.dynamodb.models import dynamodb_backends
-
-    database = dynamodb_backends[ACCOUNT][REGION]
-    for name, items in saved.items():
-        table = database.tables.get(name)
-        if table is None:
-            continue
-        for item in items:
-            database.put_item(name, item)
-        if table.stream_shard:
-            table.stream_shard.items.clear()
+def _changed_keys(named: str, key: str) -> Json:
+    """Which objects have changed since this was asked last, and this one: bucket, key, all its versions from now on."""
+    changed = []
+    for bucket in backend().buckets.values():
+        names, bucket.keys.changed = bucket.keys.changed, set()
+        if bucket.name == named and key in bucket.keys:
+            names.add(key)
+        for name in names:
+            versions = dict.get(bucket.keys, name, [])
+            changed.append([bucket.name, name, [_describe(version) for version in versions]])
+    return changed
 
 
 def _all_keys() -> list[Any]:
@@ -160,20 +236,6 @@ def _describe(key: Any) -> Json:
         "tags": backend().tagger.get_tag_dict_for_resource(key.arn),
         "segments": [[segment.path.name, segment.size] for segment in key._value_buffer.segments],
     }
-
-
-def _restore_objects(saved: Json, store: FileStore) -> None:
-    for bucket_name, keys in saved.items():
-        bucket = backend().buckets.get(bucket_name)
-        if bucket is not None:
-            whole = [described for described in keys if _has_its_files(described, store)]
-            for described in whole:
-                bucket.keys[described["name"]] = _restore_key(bucket, described, store)
-
-
-def _has_its_files(described: Json, store: FileStore) -> bool:
-    """Whether the bytes are there: an object deleted after the last save, before a kill, is gone."""
-    return all((store.root / name).exists() for name, _ in described.get("segments", []))
 
 
 def _restore_key(bucket: Any, described: Json, store: FileStore) -> Any:

@@ -11,10 +11,11 @@ import threading
 import time
 from typing import IO, Any
 
-from local import aws_server, gateway, tokens
+from local import aws_server, gateway, homes, tokens
 from local.children import Children
 from local.configuration import Configuration, layers, process_environment
 from local.console import StartError, log, say
+from local.database_urls import without_password
 from local.door import Door
 from local.function_pool import FunctionPool
 from local.http_server import Server
@@ -55,7 +56,10 @@ class Stack:
 
     def _start(self) -> None:
         configuration = self.configuration
-        configuration.logs.mkdir(parents=True, exist_ok=True)
+        # What processes of the stack write is nobody else's to read.
+        os.umask(0o077)
+        homes.close(configuration.home)
+        configuration.logs.mkdir(exist_ok=True)
         self._lock_home()
         door = Door(configuration.port)
         api = listening(lambda: Server(configuration.port, door, gateway.refuse), configuration.port, "STOWAGE_PORT")
@@ -129,9 +133,14 @@ class Stack:
     def _prepare_database(self, children: Children, owner_url: str) -> Any:
         """Start the migrations and samples in a process of their own; gives what waits for it."""
         configuration = self.configuration
-        command = [sys.executable, "-m", "local.database", owner_url, "--scale", str(configuration.scale)]
+        url, password = without_password(owner_url)
+        command = [sys.executable, "-m", "local.database", url, "--scale", str(configuration.scale)]
+        if not configuration.database_url:
+            command.append("--set-passwords")
         paths = [str(path) for path in (configuration.root, *layers(configuration.root))]
         environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
+        if password:
+            environment["PGPASSWORD"] = password
         process = children.start(
             command if configuration.sample else [*command, "--no-sample"],
             cwd=configuration.root,

@@ -25,6 +25,7 @@ from botocore.awsrequest import AWSRequest
 from botocore.config import Config
 from botocore.credentials import Credentials
 
+from local.database_urls import as_role, for_product
 from tests import documented
 
 pytest_plugins = ["tests.schedule"]
@@ -54,6 +55,15 @@ class RunningStack:
     @property
     def database_url(self) -> str:
         return str(self.description["database_url"])
+
+    def url_as(self, role: str) -> str:
+        """The database's URL for another role: all of ours have one password."""
+        return as_role(self.database_url, role)
+
+    @property
+    def product_url(self) -> str:
+        """The database's URL as the product takes it, which names the roles itself."""
+        return for_product(self.database_url)
 
     @property
     def tokens(self) -> dict[str, str]:
@@ -134,13 +144,20 @@ class LocalStack:
             **environment,
         }
         self.process: subprocess.Popen[str] | None = None
+        self.umask = -1
 
     def launch(self, *arguments: str) -> subprocess.Popen[str]:
         """Start the process and leave it to itself."""
         command = [sys.executable, "-m", "local", *(arguments or ("up",))]
         with open(self.home / "terminal.log", "w") as terminal:
             self.process = subprocess.Popen(
-                command, cwd=self.root, env=self.environment, stdout=terminal, stderr=subprocess.STDOUT, text=True
+                command,
+                cwd=self.root,
+                env=self.environment,
+                stdout=terminal,
+                stderr=subprocess.STDOUT,
+                text=True,
+                umask=self.umask,
             )
         return self.process
 
@@ -190,10 +207,8 @@ _PORTS = _own_ports()
 
 
 def make_home() -> Path:
-    """A home that the user of Postgres can enter, which pytest's own folders do not allow to everyone."""
-    home = Path(tempfile.mkdtemp(prefix="stowage-test-"))
-    home.chmod(0o755)
-    return home
+    """An empty home."""
+    return Path(tempfile.mkdtemp(prefix="stowage-test-"))
 
 
 @pytest.fixture(scope="session")

@@ -34,14 +34,15 @@ class FileBytes:
         self._reader.seek(offset)
 
     def read(self, size: int = -1) -> bytes:
-        """Read from where the last read ended."""
-        return self._reader.read(size)
+        """Read from where the last read ended; what was read to its end is not held any longer."""
+        piece = self._reader.read(size)
+        if len(piece) < size or size < 0:
+            self._reader = io.BytesIO()
+        return piece
 
     def close(self) -> None:
-        """Delete the files: the object is gone."""
-        if not self.store.frozen:
-            for segment in self.segments:
-                segment.path.unlink(missing_ok=True)
+        """The object is gone: its files may go too, once that is written down."""
+        self.store.discarded += [segment.path for segment in self.segments]
 
     def release(self) -> list[Segment]:
         """Hand the files over to another owner."""
@@ -65,8 +66,7 @@ class FileStore:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.frozen = False
-        """Set at the stop, when Python throws away its objects but ours must stay."""
+        self.discarded: list[Path] = []
         root.mkdir(parents=True, exist_ok=True)
         self._numbers = itertools.count()
         self._start = f"{time.time_ns():x}"
@@ -80,6 +80,11 @@ class FileStore:
         path = self.new_path()
         path.write_bytes(data)
         return FileBytes(self, [Segment(path, len(data))])
+
+    def delete_discarded(self) -> None:
+        """Delete the files of objects that are gone for good."""
+        while self.discarded:
+            self.discarded.pop().unlink(missing_ok=True)
 
     def keep_only(self, names: set[str]) -> None:
         """Delete files that no object names: a killed stack leaves them."""

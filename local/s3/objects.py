@@ -170,7 +170,7 @@ class Objects:
         return response
 
     def _keep_bytes_in_files(self) -> None:
-        """Make moto's keys hold `FileBytes`, and its multipart uploads join files instead of buffers."""
+        """Make moto's keys hold `FileBytes`, and its multipart uploads join files; let buckets know what changes."""
         from moto.s3 import models
         from moto.s3.exceptions import S3ClientError
 
@@ -209,6 +209,26 @@ class Objects:
             checksum = ("FULL_OBJECT", crc32.encode(crc), 1)
             return FileBytes(store, segments), f"{digest.hexdigest()}-{len(parts)}", checksum
 
+        class Keys(models._VersionedKeyStore):  # type: ignore[misc]
+            """A bucket's objects, all versions by name, and the names of those that have changed."""
+
+            def __init__(self) -> None:
+                super().__init__()
+                self.changed: set[str] = set()
+
+            def __setitem__(self, key: str, value: Any) -> None:
+                super().__setitem__(key, value)
+                self.changed.add(key)
+
+            def setlist(self, key: str, versions: Any) -> None:
+                super().setlist(key, versions)
+                self.changed.add(key)
+
+            def pop(self, key: str) -> None:
+                super().pop(key)
+                self.changed.add(key)
+
+        models._VersionedKeyStore = Keys
         key_class.value = key_class.value.setter(set_value)
         models.FakeMultipart.complete = complete
 

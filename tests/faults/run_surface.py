@@ -274,7 +274,7 @@ class Runs:
             "TABLE": self.table,
             "EXPORTS_BUCKET": self.stack.resources["ExportsBucket"],
             "BACKUPS_BUCKET": self.stack.resources["BackupsBucket"],
-            "DATABASE_URL": self.stack.database_url.replace("stowage_master@", ""),
+            "DATABASE_URL": self.stack.product_url,
             "RUN_ID": run_id,
             "ATTEMPT": str(attempt),
             **more,

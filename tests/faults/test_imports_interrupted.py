@@ -236,7 +236,7 @@ def test_an_import_that_is_killed_for_good_is_still_summed_up_in_the_journal(
     assert (job["status"], job["result"]) == ("failed", None)
 
     def summed_up() -> list[dict[str, object]]:
-        with psycopg.connect(stack.database_url.replace("//stowage_master@", "//stowage_app@")) as connection:
+        with psycopg.connect(stack.url_as("stowage_app")) as connection:
             return connection.execute(
                 "SELECT after FROM stowage.changes WHERE tenant = %s AND type = 'operation' AND after->>'job' = %s",
                 (TENANT, import_id),

@@ -41,7 +41,7 @@ def as_role(office: Office) -> Callable[[str], psycopg.Connection]:
     """A connection as one of the product's roles, which may end that role's sessions."""
 
     def connect(role: str) -> psycopg.Connection:
-        return psycopg.connect(office.database.info.dsn, user=role, autocommit=True)
+        return psycopg.connect(office.stack.url_as(role), autocommit=True)
 
     return connect
 

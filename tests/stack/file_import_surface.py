@@ -137,7 +137,7 @@ def records(database: psycopg.Connection, entity: str, where: str = "true", tena
 
 def journal(stack: RunningStack, tenant: str, operation: str) -> Rows:
     """What the journal tells of an operation, in order."""
-    url = stack.database_url.replace("//stowage_master@", "//stowage_app@")
+    url = stack.url_as("stowage_app")
     with psycopg.connect(url, row_factory=dict_row) as connection:
         return connection.execute(
             "SELECT seq, entity, id, type, before, after, actor FROM stowage.changes"

@@ -43,7 +43,7 @@ class Office:
 
     @property
     def app_url(self) -> str:
-        return self.stack.database_url.replace("stowage_master@", "stowage_app@")
+        return self.stack.url_as("stowage_app")
 
     def caller(self, role: str = "operator", tenants: Iterable[str] | None = None, **claims: Json) -> Api:
         """The HTTP API for somebody of that role."""
@@ -173,7 +173,7 @@ def in_process(stack: RunningStack) -> Iterator[None]:
         "STOWAGE_TABLE": stack.resources["Table"],
         "STOWAGE_EXPORTS_BUCKET": stack.resources["ExportsBucket"],
         "STOWAGE_BACKUPS_BUCKET": stack.resources["BackupsBucket"],
-        "STOWAGE_DATABASE_URL": stack.database_url.replace("stowage_master@", ""),
+        "STOWAGE_DATABASE_URL": stack.product_url,
     }
     with mock.patch.dict(os.environ, environment):
         settings.cache_clear()

@@ -77,7 +77,7 @@ class RecordApi:
     @contextmanager
     def database(self, role: str = "stowage_app") -> Iterator[psycopg.Connection]:
         """A connection as the application's role."""
-        url = self.stack.database_url.replace("//stowage_master@", f"//{role}@")
+        url = self.stack.url_as(role)
         with psycopg.connect(url, autocommit=True) as connection:
             yield connection
 
@@ -140,7 +140,7 @@ def in_this_process(stack: RunningStack) -> Iterator[Tenant]:
         "STOWAGE_TABLE": resources["Table"],
         "STOWAGE_EXPORTS_BUCKET": resources["ExportsBucket"],
         "STOWAGE_BACKUPS_BUCKET": resources["BackupsBucket"],
-        "STOWAGE_DATABASE_URL": stack.database_url.replace("//stowage_master@", "//"),
+        "STOWAGE_DATABASE_URL": stack.product_url,
         "AWS_ENDPOINT_URL": stack.aws_url,
         "AWS_ACCESS_KEY_ID": "local",
         "AWS_SECRET_ACCESS_KEY": "local",

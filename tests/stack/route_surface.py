@@ -143,7 +143,7 @@ def ended_job(api: Api, job_id: str, seconds: float = 40) -> Json:
 
 def journal_of(stack: RunningStack, tenant: str, subject: str) -> list[Json]:
     """The journal's entries about a run, in their order: `{type, actor, after}`."""
-    url = stack.database_url.replace("//stowage_master@", "//stowage_app@")
+    url = stack.url_as("stowage_app")
     with psycopg.connect(url, autocommit=True) as connection:
         rows = connection.execute(
             "SELECT type, actor, after FROM stowage.changes"

@@ -37,10 +37,6 @@ def deploy(monkeypatch: pytest.MonkeyPatch) -> Iterator[Deploy]:
     settings.cache_clear()
 
 
-def without_user(stack: RunningStack) -> str:
-    return stack.database_url.replace("stowage_master@", "")
-
-
 @pytest.mark.parametrize(
     ("role", "database", "code"),
     [
@@ -53,8 +49,8 @@ def without_user(stack: RunningStack) -> str:
 def test_a_refused_login_is_told_and_not_tried_again(
     stack: RunningStack, deploy: Deploy, role: str, database: str | None, code: str
 ) -> None:
-    url = without_user(stack)
-    deploy(f"{url.rpartition('/')[0]}/{database}" if database else url)
+    url = stack.product_url
+    deploy(url.replace("/stowage?", f"/{database}?") if database else url)
 
     with pytest.raises(RunError) as caught:
         connect("main", role)
@@ -63,8 +59,7 @@ def test_a_refused_login_is_told_and_not_tried_again(
     assert "127.0.0.1" not in caught.value.message
 
 
-def test_a_refused_password_is_told_and_not_tried_again(stack: RunningStack) -> None:
-    """The stack's server trusts whom it lets in, so this takes the server's own words for the others."""
+def test_a_refused_password_is_told_and_not_tried_again(stack: RunningStack, deploy: Deploy) -> None:
     for words in (
         'FATAL:  password authentication failed for user "stowage_app"',
         'FATAL:  PAM authentication failed for user "stowage_app"',
@@ -74,6 +69,10 @@ def test_a_refused_password_is_told_and_not_tried_again(stack: RunningStack) -> 
         told = refusal(f'connection failed: connection to server at "10.0.0.1", port 5432 failed: {words}')
         assert told is not None
         assert told.code == dump_error(1, f"pg_dump: error: {words}", "tenant_acme").code == "login_refused"
+    deploy(f"{stack.product_url}0")
+    with pytest.raises(RunError) as caught:
+        connect("main", APP)
+    assert (caught.value.code, caught.value.retryable) == ("login_refused", False)
 
 
 @pytest.mark.parametrize("words", ["sorry, too many clients already", "the database system is starting up"])

@@ -46,7 +46,7 @@ def far(stack: RunningStack, own_stack: Callable[..., LocalStack]) -> Iterator[t
 def as_url(conninfo: str, user: str = "") -> str:
     """A connection string as the template's parameters take it."""
     place = conninfo_to_dict(conninfo)
-    return f"postgresql://{user}{place['host']}:{place['port']}/{place['dbname']}"
+    return f"postgresql://{user}{place['host']}:{place['port']}/{place['dbname']}?password={place['password']}"
 
 
 def test_a_tenant_of_a_second_server_has_everything(far: tuple[RunningStack, str]) -> None:
@@ -92,9 +92,10 @@ def ends(api: Api, path: str, status: Callable[[Any], str]) -> None:
 
 @pytest.fixture
 def product(database: psycopg.Connection) -> Iterator[str]:
-    """A role of the adopter's own product."""
+    """A role of the adopter's own product, with the password of ours."""
     name = f"product_{uuid4().hex[:12]}"
-    database.execute(sql.SQL("CREATE ROLE {} LOGIN").format(sql.Identifier(name)))
+    password = database.info.password
+    database.execute(sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(sql.Identifier(name), password))
     yield name
     database.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(name)))
 

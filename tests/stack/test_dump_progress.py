@@ -42,7 +42,7 @@ def deployed(stack: RunningStack, postgres_programs: Any, monkeypatch: pytest.Mo
         "STOWAGE_TABLE": stack.resources["Table"],
         "STOWAGE_EXPORTS_BUCKET": stack.resources["ExportsBucket"],
         "STOWAGE_BACKUPS_BUCKET": stack.resources["BackupsBucket"],
-        "STOWAGE_DATABASE_URL": stack.database_url.replace("stowage_master@", ""),
+        "STOWAGE_DATABASE_URL": stack.product_url,
         "STOWAGE_PG_DUMP": str(postgres_programs / "pg_dump"),
         "AWS_ENDPOINT_URL": stack.aws_url,
         "AWS_ACCESS_KEY_ID": "local",

@@ -1,0 +1,230 @@
+"""SIGKILL of the whole stack, in the midst of work: what was acknowledged is there after the next start."""
+
+import contextlib
+import itertools
+import os
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import psycopg
+import requests
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError
+
+from tests.conftest import LocalStack, RunningStack
+from tests.faults.run_surface import FINAL, eventually
+from tests.stack.office import Office, open_office
+
+type Json = Any
+GONE = (requests.ConnectionError, requests.Timeout, BotoCoreError, psycopg.OperationalError)
+"""What a client gets of a stack that is not there any more."""
+ONCE = Config(retries={"total_max_attempts": 1}, connect_timeout=5, read_timeout=20)
+COUNTER = {"pk": {"S": "TEST#chaos"}, "sk": {"S": "counter"}}
+
+
+def kill_everything(local: LocalStack) -> int:
+    """SIGKILL to every process of a stack, its guardian and all of Postgres among them; how many."""
+    assert local.process is not None
+    mark = f"STOWAGE_HOME={local.home}".encode()
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if mark in (process / "environ").read_bytes().split(b"\0"):
+                found.append(int(process.name))
+    # The one that answers first: nobody is to be told of the others' deaths.
+    for pid in (local.process.pid, *found):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    local.process.wait()
+    return len(found)
+
+
+@dataclass
+class Acknowledged:
+    """What the stack said it has done."""
+
+    exports: list[str] = field(default_factory=list)
+    backups: list[str] = field(default_factory=list)
+    created: list[str] = field(default_factory=list)
+    deleted: list[tuple[str, list[str]]] = field(default_factory=list)
+    counted: int = 0
+    objects: dict[str, tuple[bytes | None, bytes | None]] = field(default_factory=dict)
+    """By key: what was stored last (None: deleted), and what was being stored when nobody answered any more."""
+
+    def enough(self, times: int) -> bool:
+        """Whether there is much of every kind."""
+        kinds = (self.exports, self.backups, self.created, self.deleted)
+        return all(len(kind) >= 3 * times for kind in kinds) and len(self.objects) == 2 and self.counted >= 20 * times
+
+
+def work(office: Office, done: Acknowledged) -> list[Callable[[], None]]:
+    """What goes on at the same time, each until the stack is gone."""
+    stack = office.stack
+    numbers = itertools.count()
+    table, bucket = stack.resources["Table"], stack.resources["BackupsBucket"]
+
+    def repeat(step: Callable[[], None]) -> Callable[[], None]:
+        def run() -> None:
+            with contextlib.suppress(*GONE):
+                while True:
+                    step()
+
+        return run
+
+    def asking(path: str, body: Json, kept: list[str], name: Callable[[Json], str]) -> Callable[[], None]:
+        api = office.caller("admin")
+
+        def ask() -> None:
+            answer = api.post(path, json=body, timeout=20)
+            assert answer.status_code == 202, answer.text
+            kept.append(name(answer.json()))
+
+        return repeat(ask)
+
+    def creating() -> Callable[[], None]:
+        api = office.caller()
+
+        def create() -> None:
+            name = f"new_{uuid4().hex}"
+            answer = api.post(
+                "/api/v1/tasks", json={"id": name, "title": name}, headers={"x-tenant-id": office.id}, timeout=20
+            )
+            assert answer.status_code == 201, answer.text
+            done.created.append(name)
+
+        return repeat(create)
+
+    def deleting() -> Callable[[], None]:
+        api = office.caller()
+        left = office.accounts(*[f"del_{uuid4().hex}" for _ in range(1000)])
+
+        def delete() -> None:
+            ids = [left.pop() for _ in range(5)]
+            answer = api.post(office.path("bulk/delete"), json={"dataType": "accounts", "ids": ids}, timeout=20)
+            assert answer.status_code == 200, answer.text
+            done.deleted.append((answer.json()["operationId"], ids))
+
+        return repeat(delete)
+
+    def counting() -> Callable[[], None]:
+        dynamodb = stack.aws("dynamodb", config=ONCE)
+        one = {":one": {"N": "1"}}
+
+        def count() -> None:
+            dynamodb.update_item(
+                TableName=table, Key=COUNTER, UpdateExpression="ADD n :one", ExpressionAttributeValues=one
+            )
+            done.counted += 1
+
+        return repeat(count)
+
+    def storing(key: str) -> Callable[[], None]:
+        """Store, replace and delete one object again and again."""
+        s3 = stack.aws("s3", config=ONCE)
+
+        def store() -> None:
+            number = next(numbers)
+            body = None if number % 5 == 4 else f"{key} {number} ".encode() * 500
+            done.objects[key] = (done.objects.get(key, (None, None))[0], body)
+            if body is None:
+                s3.delete_object(Bucket=bucket, Key=key)
+            else:
+                s3.put_object(Bucket=bucket, Key=key, Body=body)
+            done.objects[key] = (body, body)
+
+        return repeat(store)
+
+    exports = {"format": "csv", "mode": "all", "dataType": "brands"}
+    return [
+        asking(office.path("exports"), exports, done.exports, lambda answer: str(answer["id"])),
+        asking("/api/backup/export", {"project_id": office.id}, done.backups, lambda answer: answer["data"]["job_id"]),
+        creating(),
+        deleting(),
+        counting(),
+        storing("chaos/one"),
+        storing("chaos/two"),
+    ]
+
+
+@contextlib.contextmanager
+def opened(stack: RunningStack, tenant: str | None = None) -> Iterator[Office]:
+    """A new tenant, or that of the run before; its rows stay."""
+    with psycopg.connect(stack.database_url, autocommit=True) as database:
+        office = Office(stack, database, tenant) if tenant else open_office(stack, database)
+        yield office
+        for each in office.callers:
+            each.close()
+
+
+def test_nothing_that_was_acknowledged_is_missing_after_everything_was_killed(
+    own_stack: Callable[..., LocalStack],
+) -> None:
+    local, done, tenant = own_stack(), Acknowledged(), None
+    for times in (1, 2):
+        with opened(local.start("up", "--no-sample"), tenant) as office:
+            if tenant:
+                assert_all_there(office, done)
+            tenant = office.id
+            steps = work(office, done)
+            with ThreadPoolExecutor(len(steps)) as pool:
+                working = [pool.submit(step) for step in steps]
+                wait_for_much(done, times, working)
+                assert kill_everything(local) > 8
+                for each in working:
+                    each.result()
+        assert done.enough(times)
+    with opened(local.start("up", "--no-sample"), tenant) as office:
+        assert_all_there(office, done)
+        assert_all_end(office, {*done.exports, *done.backups})
+
+
+def wait_for_much(done: Acknowledged, times: int, working: list[Future[None]]) -> None:
+    """Return early where somebody has found a fault."""
+    eventually(lambda: done.enough(times) or any(each.done() for each in working), "much was done", 90)
+
+
+def assert_all_there(office: Office, done: Acknowledged) -> None:
+    stack, admin = office.stack, office.caller("admin")
+    answers = [admin.get(office.path(f"exports/{run}")) for run in done.exports]
+    answers += [admin.get(f"/api/jobs/{run}") for run in done.backups]
+    assert [answer.text for answer in answers if answer.status_code != 200] == []
+    assert set(done.created) <= office.live("tasks")
+    live = office.live("accounts")
+    for operation, ids in done.deleted:
+        assert not live & set(ids)
+        assert {entry["id"] for entry in office.journal(operation)} >= set(ids)
+    dynamodb, s3 = stack.aws("dynamodb"), stack.aws("s3")
+    item = dynamodb.get_item(TableName=stack.resources["Table"], Key=COUNTER)["Item"]
+    assert int(item["n"]["N"]) in (done.counted, done.counted + 1)
+    done.counted = int(item["n"]["N"])
+    for key, acceptable in done.objects.items():
+        body = None
+        with contextlib.suppress(s3.exceptions.NoSuchKey):
+            body = s3.get_object(Bucket=stack.resources["BackupsBucket"], Key=key)["Body"].read()
+        assert body in acceptable
+        done.objects[key] = (body, body)
+    dynamodb.close()
+    s3.close()
+
+
+def assert_all_end(office: Office, runs: set[str]) -> None:
+    """What ran when everything died is run again: the clock looks after each once a minute."""
+    admin, client = office.caller("admin"), office.stack.aws("lambda")
+
+    def ended() -> bool:
+        client.invoke(FunctionName=office.stack.resources["OnTickFunction"], Payload=b"{}")["Payload"].read()
+        time.sleep(1)
+        left = [run for run in runs if admin.get(f"/api/jobs/{run}").json()["data"]["status"] not in FINAL]
+        return not left
+
+    eventually(ended, "every run has ended", 150)
+    client.close()
+    states = Counter(admin.get(f"/api/jobs/{run}").json()["data"]["status"] for run in runs)
+    assert set(states) == {"completed"}, states
