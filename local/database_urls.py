@@ -3,6 +3,7 @@
 All roles of the embedded server have the owner's password.
 """
 
+import re
 from urllib.parse import quote, unquote
 
 SCHEME = "postgresql://"
@@ -23,6 +24,9 @@ def for_product(owner_url: str) -> str:
 def without_password(owner_url: str) -> tuple[str, str]:
     """The URL without the password, and that: everybody on the machine may read a command line."""
     user, password, place = _parts(owner_url)
+    as_parameter = re.search(r"(?<=[?&])password=([^&]*)&?", place)
+    if as_parameter:
+        password, place = unquote(as_parameter[1]), place.replace(as_parameter[0], "").rstrip("?&")
     return f"{SCHEME}{user}@{place}" if user else SCHEME + place, password
 
 

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from typing import Any
 
 type Json = Any
+MOST_EXECUTIONS = 500
+"""So many that have ended are remembered for each state machine; each takes about 50 kB."""
 
 
 @dataclass
@@ -38,6 +40,8 @@ def apply(hooks: Hooks, endpoint_url: str) -> None:
     roll_back_only_what_a_transaction_touched()
     keep_stream_out_of_lambda()
     list_modules_once()
+    forget_what_is_gone()
+    forget_old_executions()
 
 
 def execute_state_machines() -> None:
@@ -306,6 +310,34 @@ def keep_stream_out_of_lambda() -> None:
         self.items.append(StreamRecord(self.table, view, name, old, new, sequence))
 
     StreamShard.add = add
+
+
+def forget_what_is_gone() -> None:
+    """Moto keeps every object that it has ever made, for a page that shows them: 1 MB for each run."""
+    from moto.core.common_models import BaseModel
+
+    def new(cls: Any, *_: Any, **__: Any) -> Any:
+        return object.__new__(cls)
+
+    BaseModel.__new__ = new
+
+
+def forget_old_executions() -> None:
+    """Moto keeps every execution with its history, and looks for one among all; AWS forgets them after 90 days."""
+    from moto.stepfunctions.parser.api import ExecutionStatus
+    from moto.stepfunctions.parser.backend.execution import Execution
+    from moto.stepfunctions.parser.models import stepfunctions_parser_backends
+
+    start = Execution.start
+
+    def start_and_forget(self: Any) -> None:
+        start(self)
+        for machine in stepfunctions_parser_backends[self.account_id][self.region_name].state_machines:
+            ended = [each for each in machine.executions if each.exec_status != ExecutionStatus.RUNNING]
+            for execution in ended[:-MOST_EXECUTIONS]:
+                machine.executions.remove(execution)
+
+    Execution.start = start_and_forget
 
 
 def list_modules_once() -> None:

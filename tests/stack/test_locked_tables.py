@@ -98,7 +98,7 @@ def test_a_request_says_soon_that_it_cannot_wait(
 
 def test_an_export_that_waits_too_long_says_what_for(stack: RunningStack, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(copy, "LOCK_SECONDS", 0.2)
-    connection = psycopg.connect(stack.database_url.replace("stowage_master@", "stowage_app@"), autocommit=True)
+    connection = psycopg.connect(stack.url_as("stowage_app"), autocommit=True)
     source = open_export(connection, f"tenant_{TENANT}", TENANT, data_type="accounts", format="csv", filters=Filters())
     with (
         psycopg.connect(stack.database_url, autocommit=True) as owner,

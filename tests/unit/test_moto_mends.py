@@ -1,5 +1,6 @@
 """Each mend of local/mends.py is still needed: these fail when moto does what AWS does."""
 
+import gc
 import inspect
 import json
 import time
@@ -104,6 +105,24 @@ def test_a_write_that_changes_nothing_is_in_the_stream(table: Any) -> None:
     shard = dynamodb_backends[ACCOUNT][REGION].tables["t"].stream_shard
     assert shard is not None
     assert len(shard.items) == 2
+
+
+def test_everything_that_was_ever_made_is_kept(table: Any) -> None:
+    from moto.dynamodb.models.table import StreamRecord
+
+    table.put_item(TableName="t", Item={"pk": {"S": "a"}})
+    before = len(StreamRecord.instances_tracked)
+    assert before > 0
+    table.delete_table(TableName="t")
+    gc.collect()
+    assert len(StreamRecord.instances_tracked) >= before
+
+
+def test_every_execution_is_remembered() -> None:
+    from moto.stepfunctions.parser import models
+
+    assert "executions.append" in inspect.getsource(models)
+    assert "executions.remove" not in inspect.getsource(models)
 
 
 def test_modules_are_listed_anew_for_each_request() -> None:
