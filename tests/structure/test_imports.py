@@ -30,6 +30,7 @@ ENVIRONMENT = {
     "layers/stowage/stowage/settings.py": "the settings",
     "worker/__main__.py": "the run that the state machine gives",
     "layers/stowage/stowage/postgres/dumps/pg_dump.py": "what pg_dump inherits: where programs and temporary files are",
+    "layers/stowage/stowage/postgres/__main__.py": "the token with which `register --wait` asks the API",
     "layers/stowage/stowage/postgres/session/connection.py": "libpq's variables, which psycopg and pg_dump both follow",
 }
 """Where the environment is read, and why there."""

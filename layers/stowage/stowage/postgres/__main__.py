@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ import psycopg
 from stowage.basics.errors import StowageError
 from stowage.postgres.dumps.needs import Needs
 from stowage.postgres.dumps.portable import Form, portable
+from stowage.postgres.schema.known_tenants import wait_until_known
 from stowage.postgres.schema.migrations import (
     apply_roles,
     grant_tenant,
@@ -60,11 +62,20 @@ def _parser() -> argparse.ArgumentParser:
     command("status", "Show which migrations are applied, pending, edited or unknown; 1 unless all are applied.")
     granting = command("grant", "Grant Stowage's roles what they need in a tenant's schema, as its owner.")
     granting.add_argument("schema", metavar="SCHEMA", help="for example tenant_acme")
+    granting.add_argument("--read-only", action="store_true", help="no more than backups need")
+    granting.add_argument(
+        "--skip-others", action="store_true", help="leave out tables of other owners, instead of granting nothing"
+    )
     registering = command("register", "Register a schema tenant_SLUG as a tenant, in the main database, as its master.")
     registering.add_argument("id", metavar="ID", help="the tenant's id in the API")
     registering.add_argument("slug", metavar="SLUG", help="its schema is tenant_SLUG")
     registering.add_argument("name", metavar="NAME", help="what people call it")
     registering.add_argument("--database", default="main", help="the server's name in the configuration (main)")
+    registering.add_argument(
+        "--wait",
+        metavar="API",
+        help="wait until the API at this URL knows the tenant, by the token in STOWAGE_TOKEN, which may see it",
+    )
     trash = command("soft-delete", "Print the migration that gives a table of yours a trash.", needs_url=False)
     trash.add_argument(
         "table", metavar="TABLE", help="the table, or SCHEMA.TABLE; with --url its unique rules are read"
@@ -99,13 +110,28 @@ def _run(given: argparse.Namespace) -> int:
                 applied = migrate(connection) + (migrate_tenants(connection) if given.tenants else [])
                 print("\n".join(f"applied {name}" for name in applied) or "Nothing to apply.")
             case "grant":
-                grant_tenant(connection, given.schema)
+                left = grant_tenant(connection, given.schema, read_only=given.read_only, skip_others=given.skip_others)
                 print(f"Granted in {given.schema}.")
+                if left:
+                    print(f"Left out, because they belong to others: {', '.join(left)}.")
             case "register":
-                register_tenant(connection, given.id, given.slug, given.name, given.database)
-                print(f"Registered {given.id}. Next: `grant tenant_{given.slug}`, as the schema's owner.")
+                return _register(connection, given)
             case "status":
                 return _status(connection)
+    return 0
+
+
+def _register(connection: psycopg.Connection, given: argparse.Namespace) -> int:
+    if given.wait and "STOWAGE_TOKEN" not in os.environ:
+        raise StowageError("--wait needs a token in STOWAGE_TOKEN, of somebody who may see the tenant.")
+    register_tenant(connection, given.id, given.slug, given.name, given.database)
+    print(f"Registered {given.id}. Next: `grant tenant_{given.slug}`, as the schema's owner.")
+    if not given.wait:
+        print("The API answers 404 for a new tenant for up to a minute; `register … --wait API` waits for it.")
+        return 0
+    print("Waiting for the API to know it, which takes up to a minute.")
+    seconds = wait_until_known(given.wait, given.id, os.environ["STOWAGE_TOKEN"])
+    print(f"The API knows {given.id} since {seconds:.0f} s.")
     return 0
 
 

@@ -159,25 +159,30 @@ def register_tenant(connection: psycopg.Connection, id: str, slug: str, name: st
 _CAN_GRANT = """
 SELECT EXISTS (
     SELECT FROM pg_proc JOIN pg_namespace ON pg_namespace.oid = pronamespace
-    WHERE nspname = 'stowage' AND proname = 'grant_tenant'
+    WHERE nspname = 'stowage' AND proname = 'grant_tenant' AND pronargs = 3
 )
 """
 
-_GRANT = "SELECT stowage.grant_tenant(%s)"
+_GRANT = "SELECT stowage.grant_tenant(%s, %s, %s)"
 
 
-def grant_tenant(connection: psycopg.Connection, schema: str) -> None:
+def grant_tenant(
+    connection: psycopg.Connection, schema: str, *, read_only: bool = False, skip_others: bool = False
+) -> list[str]:
     """Grant Stowage's roles what they need in that schema, for later tables of its owner too; as often as you like.
 
-    The role that is logged in owns the schema. `MigrationError` when it does not, or when there is no such schema.
+    The role that is logged in owns the schema. `read_only`: no more than backups need. Gives the tables, as
+    `tenant_acme.notes (of somebody)`, that belong to roles of which it is no member: left out where `skip_others` says
+    so, else a `MigrationError` names them and nothing is granted, as when there is no such schema.
     """
     try:
         with connection.transaction():
             if connection.execute(_CAN_GRANT).fetchone() != (True,):
                 raise MigrationError(_NOT_MIGRATED)
-            connection.execute(_GRANT, (schema,))
+            granted = connection.execute(_GRANT, (schema, read_only, skip_others)).fetchone()
     except (psycopg.errors.InvalidSchemaName, psycopg.errors.InsufficientPrivilege) as error:
         raise MigrationError(_told(error, "Nothing was granted")) from error
+    return list(granted[0]) if granted else []
 
 
 _RECORDED = """
