@@ -160,3 +160,14 @@ def test_progress_stays_under_a_kilobyte(runs: Runs) -> None:
 
     assert [moment["stage"] for moment in progress["stages"]] == list(IN_BACKUP[:-1])
     assert len(json.dumps(progress)) < 900
+
+
+def test_attempts_are_numbered_without_gaps(runs: Runs, viewer: Api) -> None:
+    """A run that was started, found to be large and sent back to the queue has used up a fencing number."""
+    run_id = runs.export()
+    run = runs.ends(run_id, "completed")
+    runs.change(run_id, attempt=4, attempts=[{**run["attempts"][0], "n": n, "outcome": "failed"} for n in (2, 4)])
+    found = timeline(viewer, run_id)
+
+    assert [attempt["n"] for attempt in found["attempts"]] == [1, 2]
+    assert {attempt for _, attempt in stages(found)} == {None, 1, 2}

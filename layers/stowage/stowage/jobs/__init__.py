@@ -92,7 +92,7 @@ class Timeline(BaseModel):
 
     `stages` are in the order of time: `created`, `retried`, `expired` and the run's endings, and each attempt's own:
     `planning`, `starting`, `checking`, `copying`, `storing`, `recording`, and how it ended. The last of `attempts` has
-    no end while it goes on.
+    no end while it goes on. They are numbered from 1 without gaps; a start that went back to the queue is none.
     """
 
     stages: list[StageEntry]
@@ -214,14 +214,15 @@ def read_timeline(run: Run, now: datetime) -> Timeline:
     """A run's timeline."""
     run, progress = with_progress(run)
     attempts = [
-        AttemptEntry(n=entry.n, started_at=entry.started_at, ended_at=entry.ended_at, error=entry.error)
-        for entry in run.attempts
+        AttemptEntry(n=n, started_at=entry.started_at, ended_at=entry.ended_at, error=entry.error)
+        for n, entry in enumerate(run.attempts, 1)
     ]
     stages = _stages(run, now)
     cost = sum(_cost(entry.lane, entry.started_at, entry.ended_at) for entry in run.attempts)
     if run.status in UNFINISHED and run.due_list == ACTIVE_LIST:
-        attempts.append(AttemptEntry(n=run.attempt, started_at=run.attempt_started_at, ended_at=None, error=None))
-        stages += _entries(stages_of(run, progress), run.attempt)
+        n = len(attempts) + 1
+        attempts.append(AttemptEntry(n=n, started_at=run.attempt_started_at, ended_at=None, error=None))
+        stages += _entries(stages_of(run, progress), n)
         cost += _cost(run.lane, run.attempt_started_at, rfc3339(now))
     manifest = read_manifest(run) if run.outcome and not run.is_expired(now) else None
     stages.sort(key=lambda entry: entry.at)
@@ -231,10 +232,10 @@ def read_timeline(run: Run, now: datetime) -> Timeline:
 def _stages(run: Run, now: datetime) -> list[StageEntry]:
     """The moments of a run and of its attempts that have ended."""
     stages = [StageEntry(stage="created", at=run.created_at)]
-    for attempt in run.attempts:
-        stages += _entries(attempt.stages, attempt.n)
+    for n, attempt in enumerate(run.attempts, 1):
+        stages += _entries(attempt.stages, n)
         if attempt.outcome:
-            stages.append(StageEntry(stage=attempt.outcome, at=attempt.ended_at, attempt=attempt.n))
+            stages.append(StageEntry(stage=attempt.outcome, at=attempt.ended_at, attempt=n))
     endings = list(run.earlier)
     if run.completed_at and run.status in FINAL:
         endings.append(StageMoment(stage=run.status, at=run.completed_at))
