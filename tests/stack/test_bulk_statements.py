@@ -21,6 +21,7 @@ from stowage.entities.declared import ENTITIES
 from stowage.imports.items import import_items
 from stowage.postgres.edits.deletes import delete_records
 from stowage.postgres.edits.locks import Outcome
+from stowage.postgres.session.connection import borrowed
 from stowage.postgres.session.idempotency import KeptAnswer
 from stowage.records import change_records, deleting
 from stowage.records.deleting import RecordIds
@@ -47,6 +48,9 @@ def statements(office: Office, monkeypatch: pytest.MonkeyPatch) -> Iterator[list
         return execute(cursor, query, *given, **options)
 
     with in_process(office.stack):
+        # What a new connection is told is none of a request's statements.
+        with borrowed("main"):
+            pass
         monkeypatch.setattr(psycopg.Cursor, "execute", note)
         yield sent
         monkeypatch.undo()

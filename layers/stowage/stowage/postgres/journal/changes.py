@@ -28,8 +28,7 @@ stw_base AS MATERIALIZED (
 ),
 stw_journal AS (
     INSERT INTO stowage.changes (tenant, seq, operation, entity, id, type, before, after, actor, at)
-    SELECT %(tenant)s, base + row_number() OVER (ORDER BY part, n), operation, entity, id, type, before, after, actor,
-           at
+    SELECT %(tenant)s, base + place, operation, entity, id, type, before, after, actor, at
     FROM stw_base, ({lines}) AS stw_lines
 )
 """)
@@ -57,10 +56,10 @@ class Change:
 
 
 _GIVEN = sql.SQL("""
-SELECT 0 AS part, stw_given.* FROM unnest(
+SELECT * FROM unnest(
     %(operations)s::text[], %(entities)s::text[], %(ids)s::text[], %(types)s::text[],
     %(befores)s::jsonb[], %(afters)s::jsonb[], %(actors)s::text[], %(ats)s::timestamptz[]
-) WITH ORDINALITY AS stw_given (operation, entity, id, type, before, after, actor, at, n)
+) WITH ORDINALITY AS stw_given (operation, entity, id, type, before, after, actor, at, place)
 """)
 _APPEND_GIVEN = sql.SQL("WITH {} SELECT base FROM stw_base").format(
     _APPEND.format(count=sql.SQL("%(count)s"), when=_NOTHING, lines=_GIVEN)
@@ -126,17 +125,17 @@ class Summary:
 
 
 _LINES = sql.SQL("""
-SELECT {part} AS part, {n} AS n, %(operation)s::text AS operation, {entity}::text AS entity, id, {type}::text AS type,
-       {before} AS before, {after} AS after, %(actor)s::text AS actor, %(at)s::timestamptz AS at
+SELECT {ahead} + row_number() OVER ({order}) AS place, %(operation)s::text AS operation, {entity}::text AS entity, id,
+       {type}::text AS type, {before} AS before, {after} AS after, %(actor)s::text AS actor, %(at)s::timestamptz AS at
 FROM {source}
 """)
 _SUMMARY = sql.SQL("""
-SELECT {part}, 0, %(operation)s, {entity}, %(operation)s, 'operation', NULL, {after}, %(actor)s, %(at)s WHERE {when}
+SELECT {ahead} + 1, %(operation)s, {entity}, %(operation)s, 'operation', NULL, {after}, %(actor)s, %(at)s WHERE {when}
 """)
 _COUNT = sql.SQL("(SELECT count(*) FROM {})")
 _COUNT_SUMMARY = sql.SQL("CASE WHEN {} THEN 1 ELSE 0 END")
 _UNION = sql.SQL(" UNION ALL ")
-_UNORDERED: LiteralString = "row_number() OVER ()"
+_ORDER, _PLUS, _NONE_AHEAD = sql.SQL("ORDER BY {}"), sql.SQL(" + "), sql.SQL("0")
 
 
 def journalled(*lines: Lines, summary: Summary | None = None, when: sql.Composable = _NOTHING) -> sql.Composed:
@@ -145,20 +144,24 @@ def journalled(*lines: Lines, summary: Summary | None = None, when: sql.Composab
     `stw_base` has one row once the numbers have been taken, `stw_journal` writes. `when` is a FROM and a WHERE; without
     a row of it nothing is written. The statement's parameters are those of `Edit.given`.
     """
-    selects = [_select(part, each) for part, each in enumerate(lines)]
-    counts: list[sql.Composable] = [_COUNT.format(sql.Identifier(each.rows)) for each in lines]
+    selects: list[sql.Composable] = []
+    counts: list[sql.Composable] = []
+    for each in lines:
+        # Numbered part by part: fifty thousand whole records are not sorted as one.
+        selects.append(_select(each, _PLUS.join(counts or [_NONE_AHEAD])))
+        counts.append(_COUNT.format(sql.Identifier(each.rows)))
     if summary:
-        part, entity = sql.Literal(len(lines)), sql.Literal(summary.entity)
-        when_told = sql.SQL(summary.when)
-        selects.append(_SUMMARY.format(part=part, entity=entity, after=summary.after, when=when_told))
+        ahead, when_told = _PLUS.join(counts or [_NONE_AHEAD]), sql.SQL(summary.when)
+        entity = sql.Literal(summary.entity)
+        selects.append(_SUMMARY.format(ahead=ahead, entity=entity, after=summary.after, when=when_told))
         counts.append(_COUNT_SUMMARY.format(when_told))
-    return _APPEND.format(count=sql.SQL(" + ").join(counts), when=when, lines=_UNION.join(selects))
+    return _APPEND.format(count=_PLUS.join(counts), when=when, lines=_UNION.join(selects))
 
 
-def _select(part: int, lines: Lines) -> sql.Composed:
+def _select(lines: Lines, ahead: sql.Composable) -> sql.Composed:
     return _LINES.format(
-        part=sql.Literal(part),
-        n=sql.SQL(lines.n or _UNORDERED),
+        ahead=ahead,
+        order=_ORDER.format(sql.SQL(lines.n)) if lines.n else _NOTHING,
         entity=sql.Literal(lines.entity),
         type=sql.Literal(lines.type),
         before=sql.SQL(lines.before),
@@ -170,7 +173,7 @@ def _select(part: int, lines: Lines) -> sql.Composed:
 _STAGE = sql.SQL("""
 stw_journal AS (
     INSERT INTO pg_temp.stw_staged (n, entity, id, type, before, after)
-    SELECT n, entity, id, type, before, after FROM ({lines}) AS stw_lines
+    SELECT {n}, {entity}, id, {type}, {before}, {after} FROM {source}
 )
 """)
 _PREPARE: LiteralString = """
@@ -183,11 +186,12 @@ _APPEND_STAGED = sql.SQL("WITH {} SELECT FROM stw_base").format(
         count=sql.SQL("(SELECT count(*) FROM pg_temp.stw_staged) + num_nonnulls(%(told)s::jsonb)"),
         when=_NOTHING,
         lines=sql.SQL("""
-            SELECT 0 AS part, n, %(operation)s::text AS operation, entity, id, type, before, after,
-                   %(actor)s::text AS actor, %(at)s::timestamptz AS at
+            SELECT row_number() OVER (ORDER BY n) AS place, %(operation)s::text AS operation, entity, id, type, before,
+                   after, %(actor)s::text AS actor, %(at)s::timestamptz AS at
             FROM pg_temp.stw_staged
             UNION ALL
-            SELECT 1, 0, %(operation)s, %(of)s, %(operation)s, 'operation', NULL, %(told)s, %(actor)s, %(at)s
+            SELECT (SELECT count(*) FROM pg_temp.stw_staged) + 1, %(operation)s, %(of)s, %(operation)s, 'operation',
+                   NULL, %(told)s, %(actor)s, %(at)s
             WHERE %(told)s::jsonb IS NOT NULL
         """),
     )
@@ -204,7 +208,14 @@ def staged(lines: Lines) -> sql.Composed:
 
     For operations of several statements: those that lock records do not hold the tenant's numbers meanwhile.
     """
-    return _STAGE.format(lines=_select(0, lines))
+    return _STAGE.format(
+        n=sql.SQL(lines.n or "0"),
+        entity=sql.Literal(lines.entity),
+        type=sql.Literal(lines.type),
+        before=sql.SQL(lines.before),
+        after=sql.SQL(lines.after),
+        source=lines.source or sql.Identifier(lines.rows),
+    )
 
 
 def append_staged(

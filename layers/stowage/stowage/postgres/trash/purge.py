@@ -81,7 +81,6 @@ _CASCADED = sql.SQL(", 'cascaded', jsonb_build_object({})")
 _GONE_COUNT = sql.SQL("(SELECT count(*) FROM gone)")
 _ANY_GONE: LiteralString = "EXISTS (SELECT FROM gone)"
 
-_BY_ID: LiteralString = "row_number() OVER (ORDER BY id)"
 _NO_IMAGE: LiteralString = "NULL::jsonb"
 _HASH: LiteralString = "jsonb_build_object('$sha256', encode(sha256(convert_to(({})::text, 'UTF8')), 'hex'))"
 
@@ -141,7 +140,7 @@ def purge_records(
         ),
         journal=journalled(
             Lines("gone", declared.name, "purged", after=_NO_IMAGE),
-            *(Lines(name, child.name, "purged", n=_BY_ID, after=_NO_IMAGE) for name, child, _ in cascades),
+            *(Lines(name, child.name, "purged", n="id", after=_NO_IMAGE) for name, child, _ in cascades),
             summary=Summary(declared.name, told, when=_ANY_GONE),
         ),
         counts=sql.SQL(", ").join(counts) if counts else sql.SQL("NULL"),

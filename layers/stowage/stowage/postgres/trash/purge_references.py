@@ -1,7 +1,6 @@
 """Emptying the references to what goes for good, where the record that has them outlives it (`keep`)."""
 
 from collections.abc import Sequence
-from typing import LiteralString
 
 import psycopg
 from psycopg import sql
@@ -13,7 +12,6 @@ from stowage.postgres.session.edit import Edit
 from stowage.postgres.tables.relations import table_of, text_array
 
 _NOTHING = sql.SQL("")
-_BY_ID: LiteralString = "row_number() OVER (ORDER BY id)"
 
 
 def referrers(declared: Entity) -> list[tuple[Entity, Reference, tuple[Entity, Reference] | None]]:
@@ -80,7 +78,7 @@ def empty_references(
             others=sql.SQL("AND record.id <> ALL(%(ids)s::text[])") if entity is declared else _NOTHING,
             before=changed_image([column, "updated_at"], "old", "record"),
             after=whole_image(entity, "record"),
-            journal=journalled(Lines("changed", entity.name, "updated", n=_BY_ID)),
+            journal=journalled(Lines("changed", entity.name, "updated", n="id")),
         )
         row = connection.execute(
             statement,
