@@ -42,6 +42,8 @@ def apply(hooks: Hooks, endpoint_url: str) -> None:
     list_modules_once()
     forget_what_is_gone()
     forget_old_executions()
+    take_attributes_as_they_are()
+    parse_a_definition_once()
 
 
 def execute_state_machines() -> None:
@@ -351,3 +353,38 @@ def list_modules_once() -> None:
     cached = functools.cache(moto.core.utils.method_names_from_class)
     for module in (moto.core.utils, moto.core.responses):
         module.method_names_from_class = cached
+
+
+def take_attributes_as_they_are() -> None:
+    """In each attribute of an item, moto looks for every type that DynamoDB has, under several
+    names each. That was half of the stack's processor time; an attribute says its type.
+    """
+    from moto.core.serialize import BaseJSONSerializer
+
+    of_any_shape = BaseJSONSerializer._serialize_type_structure
+
+    def serialize(self: Any, serialized: Json, value: Any, shape: Any, key: str) -> None:
+        if shape.name != "AttributeValue" or not isinstance(value, dict):
+            of_any_shape(self, serialized, value, shape, key)
+            return
+        attribute: Json = {}
+        for type_name, content in value.items():
+            self._serialize(attribute, content, shape.members[type_name], type_name)
+        self._default_serialize(serialized, attribute, shape, key)
+
+    BaseJSONSerializer._serialize_type_structure = serialize
+
+
+def parse_a_definition_once() -> None:
+    """Each execution parses its state machine anew, which takes longer than all of its steps."""
+    from moto.stepfunctions.parser.asl.parse.asl_parser import AmazonStateLanguageParser
+    from moto.stepfunctions.parser.backend.execution_worker import ExecutionWorker
+
+    @functools.cache
+    def program(definition: str) -> Any:
+        return AmazonStateLanguageParser.parse(definition)[0]
+
+    def entrypoint(self: Any) -> Any:
+        return copy.deepcopy(program(self._evaluation_details.state_machine_details.definition))
+
+    ExecutionWorker._get_evaluation_entrypoint = entrypoint

@@ -20,6 +20,8 @@ from typing import Any
 from pydantic import TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema
 
+from local.template import parse_yaml
+
 type Json = dict[str, Any]
 
 ROOT = Path(__file__).parent.parent
@@ -106,9 +108,7 @@ class Route:
 @cache
 def read_routes() -> list[Route]:
     """The routes of the template's functions, by path and method."""
-    from samtranslator.yaml_helper import yaml_parse
-
-    resources = yaml_parse((ROOT / "template.yaml").read_text())["Resources"]
+    resources = parse_yaml((ROOT / "template.yaml").read_text())["Resources"]
     found = []
     for resource in resources.values():
         properties = resource.get("Properties", {})

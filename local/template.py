@@ -36,23 +36,37 @@ def transform(path: Path, cache: Path) -> dict[str, Json]:
     return transformed
 
 
-def _translate(path: Path) -> dict[str, Json]:
+def parse_yaml(text: str) -> Json:
+    """YAML with CloudFormation's short forms. libyaml reads it ten times as fast as the translator's own function."""
     import yaml
+    from samtranslator.yaml_helper import intrinsics_multi_constructor
+
+    class Loader(yaml.CSafeLoader):
+        pass
+
+    Loader.add_multi_constructor("!", intrinsics_multi_constructor)
+    loader = Loader(text)
+    try:
+        return loader.get_single_data()
+    finally:
+        loader.dispose()
+
+
+def _translate(path: Path) -> dict[str, Json]:
     from samtranslator.translator.transform import transform as translate
-    from samtranslator.yaml_helper import yaml_parse
 
     class NoManagedPolicies:
         def load(self) -> dict[str, str]:
             return {}
 
-    source = yaml_parse(path.read_text())
+    source = parse_yaml(path.read_text())
     defaults = source.get("Globals", {}).get("Function", {})
     if isinstance(defaults.get("CodeUri"), str):
         defaults["CodeUri"] = _uploaded(defaults["CodeUri"])
     for resource in source["Resources"].values():
         properties = resource.setdefault("Properties", {})
         if resource["Type"] == "AWS::Serverless::StateMachine" and isinstance(properties.get("DefinitionUri"), str):
-            properties["Definition"] = yaml.safe_load((path.parent / properties.pop("DefinitionUri")).read_text())
+            properties["Definition"] = parse_yaml((path.parent / properties.pop("DefinitionUri")).read_text())
         for key in ("CodeUri", "ContentUri"):
             if isinstance(properties.get(key), str):
                 properties[key] = _uploaded(properties[key])

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -30,14 +30,15 @@ LONG = 40.0
 
 
 def eventually[T](look: Callable[[], T], what: str, seconds: float = LONG) -> T:
-    """What `look` gives once it is true, or an AssertionError."""
-    deadline = time.monotonic() + seconds
-    while True:
-        found = look()
-        if found:
-            return found
-        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
-        time.sleep(0.03)
+    """What `look` gives once it is true, or an AssertionError. It looks often at first, then less:
+    who waits for long should not keep the stack busy with answers.
+    """
+    began = time.monotonic()
+    while not (found := look()):
+        waited = time.monotonic() - began
+        assert waited < seconds, f"not within {seconds} s: {what}"
+        time.sleep(min(max(0.02, waited / 20), 0.15))
+    return found
 
 
 class Runs:
@@ -48,7 +49,6 @@ class Runs:
         self.dynamodb, self.s3, self.stepfunctions = dynamodb, s3, stepfunctions
         self.table = stack.resources["Table"]
         self.machine = stack.resources["RunStateMachine"]
-        self.functions = stack.aws("lambda")
 
     # Asking
 
@@ -149,7 +149,7 @@ class Runs:
 
     def workers(self, run_id: str) -> list[int]:
         """The processes that carry out this run."""
-        return [pid for pid, _, environ in _processes() if f"STOWAGE_RUN_ID={run_id}" in environ]
+        return processes_with(f"STOWAGE_RUN_ID={run_id}")
 
     def dump(self, tenant: str) -> int:
         """The process of pg_dump on a tenant, once there is one."""
@@ -157,8 +157,8 @@ class Runs:
 
     def dumps(self, tenant: str) -> list[int]:
         """The processes of pg_dump on a tenant's schema in this stack's database."""
-        schema, server = f'--schema="tenant_{tenant}"', f"PGPORT={urlsplit(self.stack.database_url).port}"
-        return [pid for pid, command, environ in _processes() if schema in command and server in environ]
+        server = f"PGPORT={urlsplit(self.stack.database_url).port}"
+        return processes_with(server, f'--schema="tenant_{tenant}"')
 
     def bucket(self, run: Json) -> str:
         """The bucket of its files."""
@@ -259,10 +259,7 @@ class Runs:
 
     def invoke(self, function: str, event: Json) -> Json:
         """Call a function by its name in the template; its answer. AssertionError where it fails."""
-        answer = self.functions.invoke(FunctionName=self.stack.resources[function], Payload=json.dumps(event).encode())
-        payload = answer["Payload"].read()
-        assert "FunctionError" not in answer, payload
-        return json.loads(payload)
+        return self.stack.invoke(function, event)
 
     def tick(self) -> None:
         """Let the clock tick now."""
@@ -342,14 +339,17 @@ def gone(pid: int) -> bool:
         return True
 
 
-def _processes() -> Iterator[tuple[int, list[str], list[str]]]:
-    """Id, command and environment of each living process."""
-    for folder in Path("/proc").iterdir():
-        if folder.name.isdecimal():
-            with contextlib.suppress(OSError):
-                command, environ = ((folder / name).read_bytes() for name in ("cmdline", "environ"))
-                yield int(folder.name), _words(command), _words(environ)
+def processes_with(variable: str, argument: str | None = None) -> list[int]:
+    """The living processes that have this `NAME=value` in their environment, and this argument."""
+    return [
+        pid
+        for pid in (int(folder.name) for folder in Path("/proc").iterdir() if folder.name.isdecimal())
+        if (argument is None or argument in _words_of(pid, "cmdline")) and variable in _words_of(pid, "environ")
+    ]
 
 
-def _words(text: bytes) -> list[str]:
-    return text.decode(errors="replace").split("\0")
+def _words_of(pid: int, name: str) -> list[str]:
+    try:
+        return Path(f"/proc/{pid}/{name}").read_bytes().decode(errors="replace").split("\0")
+    except OSError:
+        return []

@@ -15,7 +15,7 @@ import pytest
 import requests
 
 from tests.conftest import Api, RunningStack
-from tests.faults.run_surface import Runs
+from tests.faults.run_surface import Runs, processes_with
 from tests.stack.file_import_surface import (
     TENANT,
     counts,
@@ -79,12 +79,7 @@ def there(database: psycopg.Connection, mark: str) -> int:
 
 def worker_of(run_id: str) -> int | None:
     """The process that carries out a run."""
-    for folder in Path("/proc").iterdir():
-        if folder.name.isdecimal():
-            with contextlib.suppress(OSError):
-                if f"STOWAGE_RUN_ID={run_id}".encode() in (folder / "environ").read_bytes():
-                    return int(folder.name)
-    return None
+    return next(iter(processes_with(f"STOWAGE_RUN_ID={run_id}")), None)
 
 
 def waiting_process(database: psycopg.Connection) -> int | None:

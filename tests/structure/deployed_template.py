@@ -11,10 +11,8 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from samtranslator.yaml_helper import yaml_parse
-
 from local.resolver import Resolver
-from local.template import parameter_values, replace_markers, resources, transform
+from local.template import parameter_values, parse_yaml, replace_markers, resources, transform
 from tests.structure.repository import ROOT, module_of
 
 type Resource = dict[str, Any]
@@ -49,7 +47,7 @@ VARIANTS: dict[str, dict[str, str]] = {
 @cache
 def source() -> dict[str, Any]:
     """The template as it is written."""
-    parsed: dict[str, Any] = yaml_parse(TEMPLATE.read_text())
+    parsed: dict[str, Any] = parse_yaml(TEMPLATE.read_text())
     return parsed
 
 

@@ -22,6 +22,7 @@ CLIENTS = "stowage.aws.clients"
 TABLE_CALL = "stowage.aws.table._call"
 BY_MEMBER = ("stowage.entry.http.CallerContext", "stowage.entry.http.VisitorContext")
 _CALLERS = {"Caller", "Visitor"}
+_CALLER_MODULES = {member.rpartition(".")[0] for member in BY_MEMBER}
 KINDS = "stowage.runs.kinds"
 
 type Operation = tuple[str, str]
@@ -212,6 +213,7 @@ def _note(node: ast.AST, definition: _Definition, module: str, imported: dict[st
         for target in inner.targets
         if isinstance(target, ast.Name)
     }
+    callers = _caller_names(node)
     for inner in ast.walk(node):
         if id(inner) in skipped:
             continue
@@ -233,7 +235,7 @@ def _note(node: ast.AST, definition: _Definition, module: str, imported: dict[st
             case ast.Call():
                 definition.operations |= _operation(inner, module, known)
         if isinstance(inner, ast.Attribute):
-            definition.mentions |= _caller_members(inner, module, node)
+            definition.mentions |= _caller_members(inner, module, callers)
 
 
 def _is_settings(node: ast.expr, known: dict[str, str]) -> bool:
@@ -265,19 +267,21 @@ def _dotted(node: ast.Attribute) -> str:
     return ".".join([value.id, *reversed(parts)]) if isinstance(value, ast.Name) else ""
 
 
-def _caller_members(node: ast.Attribute, module: str, within: ast.AST) -> set[str]:
+def _caller_names(node: ast.AST) -> set[str]:
+    """The arguments of the functions below that are annotated as a caller."""
+    return {
+        argument.arg
+        for inner in ast.walk(node)
+        if isinstance(inner, ast.FunctionDef)
+        for argument in inner.args.args
+        if isinstance(argument.annotation, ast.Name) and argument.annotation.id in _CALLERS
+    }
+
+
+def _caller_members(node: ast.Attribute, module: str, callers: set[str]) -> set[str]:
     """`caller.tenant` in a handler, and within the module of callers any attribute of that name."""
-    owners = {owner.rpartition(".")[0] for owner in BY_MEMBER}
-    if module not in owners:
-        annotated = {
-            argument.arg
-            for inner in ast.walk(within)
-            if isinstance(inner, ast.FunctionDef)
-            for argument in inner.args.args
-            if isinstance(argument.annotation, ast.Name) and argument.annotation.id in _CALLERS
-        }
-        if not (isinstance(node.value, ast.Name) and node.value.id in annotated):
-            return set()
+    if module not in _CALLER_MODULES and not (isinstance(node.value, ast.Name) and node.value.id in callers):
+        return set()
     return {f"{owner}.{node.attr}" for owner in BY_MEMBER if node.attr in _members(owner)}
 
 

@@ -13,7 +13,10 @@ import pytest
 from botocore.exceptions import ClientError
 from moto import mock_aws
 from moto.core.config import default_user_config
+from moto.core.serialize import BaseJSONSerializer, XFormedAttributePicker
 from moto.dynamodb.models import dynamodb_backends
+
+from local.mends import take_attributes_as_they_are
 
 ACCOUNT, REGION = "123456789012", "us-east-1"
 ROLE = f"arn:aws:iam::{ACCOUNT}:role/any"
@@ -127,3 +130,39 @@ def test_every_execution_is_remembered() -> None:
 
 def test_modules_are_listed_anew_for_each_request() -> None:
     assert moto.backends.list_of_moto_modules() is not moto.backends.list_of_moto_modules()
+
+
+def test_an_attribute_is_looked_for_under_each_type(table: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The mend is for time alone: with it, an item of every type comes back as without."""
+    item = {
+        "pk": {"S": "a"},
+        "number": {"N": "1.5"},
+        "bytes": {"B": b"\0\1"},
+        "flag": {"BOOL": False},
+        "nothing": {"NULL": True},
+        "map": {"M": {"inner": {"L": [{"S": ""}, {"M": {}}, {"N": "0"}]}, "empty": {"L": []}}},
+        "texts": {"SS": ["x", "y"]},
+        "numbers": {"NS": ["1", "2"]},
+        "all_bytes": {"BS": [b"x"]},
+    }
+    table.put_item(TableName="t", Item=item)
+    asked: list[str] = []
+    pick = XFormedAttributePicker.__call__
+
+    def counted(self: Any, context: Any) -> Any:
+        asked.append(context.key)
+        return pick(self, context)
+
+    monkeypatch.setattr(XFormedAttributePicker, "__call__", counted)
+    without = table.get_item(TableName="t", Key={"pk": {"S": "a"}})["Item"]
+    looks = len(asked)
+    monkeypatch.setattr(BaseJSONSerializer, "_serialize_type_structure", BaseJSONSerializer._serialize_type_structure)
+    take_attributes_as_they_are()
+    assert table.get_item(TableName="t", Key={"pk": {"S": "a"}})["Item"] == without == item
+    assert looks > 100 > len(asked) - looks
+
+
+def test_an_execution_parses_its_definition_anew() -> None:
+    from moto.stepfunctions.parser.backend.execution_worker import ExecutionWorker
+
+    assert "parse(" in inspect.getsource(ExecutionWorker._get_evaluation_entrypoint)
