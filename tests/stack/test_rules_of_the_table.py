@@ -306,3 +306,40 @@ def test_a_name_that_grows_too_long_is_told_the_check(office: Office) -> None:
     with told("does not fit", code="not_allowed"):
         restore(office, gone, "rename")
     assert gone not in office.live("brands")
+
+
+@pytest.mark.parametrize("kind", ["update", "import"])
+def test_a_request_in_parts_takes_the_journals_numbers_with_its_last_statement(
+    office: Office, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    make_rule(office, "trigger", "brands", "label", "taken")
+    ids = [brand(office, f"Brand {n}") for n in range(12)]
+    updates = [{"id": record_id, "label": "taken" if n == 5 else f"New {n}"} for n, record_id in enumerate(ids)]
+    items = [{"label": "taken" if n == 5 else f"More {n}"} for n in range(12)]
+    sent: list[str] = []
+    execute = psycopg.Cursor.execute
+
+    def note(cursor: psycopg.Cursor, query: Any, *given: Any, **options: Any) -> Any:
+        sent.append(query.as_string(cursor) if hasattr(query, "as_string") else str(query))
+        return execute(cursor, query, *given, **options)
+
+    monkeypatch.setattr(psycopg.Cursor, "execute", note)
+    if kind == "update":
+        answer = change_records(office.edit(NOW), BRANDS, json.dumps({"updates": updates}).encode())
+    else:
+        body = {"items": items, "options": {"skipInvalid": True}}
+        answer = import_items(office.edit(NOW), BRANDS, json.dumps(body).encode())
+    monkeypatch.undo()
+    done = body_of(answer)
+    assert done["failed"] == 1
+    writing = [n for n, text in enumerate(sent) if "brands" in text and ("INSERT INTO" in text or "UPDATE" in text)]
+    # The first attempt takes them too, and gives them back with its savepoint.
+    taking = [n for n, text in enumerate(sent) if "take_seqs" in text][1:]
+    assert len(writing) > 4
+    assert len(taking) == 1
+    assert taking[0] > max(writing)
+    entries = office.journal(done["operationId"])
+    assert [entry["type"] for entry in entries] == ["updated" if kind == "update" else "created"] * 11 + ["operation"]
+    labels = [entry["after"]["label"] for entry in entries[:-1]]
+    assert labels == [f"{'New' if kind == 'update' else 'More'} {n}" for n in range(12) if n != 5]
+    assert office.is_gapless()

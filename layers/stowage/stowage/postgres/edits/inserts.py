@@ -44,18 +44,18 @@ WITH given AS MATERIALIZED (
     SELECT {given_columns}, %(at)s, %(at)s FROM given WHERE {sound} ORDER BY {order} ON CONFLICT DO NOTHING
     RETURNING made.id, {record} AS record, {image} AS after
 ),
-counted AS MATERIALIZED (SELECT count(*) AS rows FROM written),
+counted AS MATERIALIZED (SELECT count(*) AS stw_rows FROM written),
 {journal}
-SELECT rows, (
+SELECT stw_rows, (
            SELECT string_agg(written.record, ',' ORDER BY given.stw_n) FROM written JOIN given ON given.id = written.id
-           WHERE rows = %(total)s
+           WHERE stw_rows = %(total)s
        ),
-       CASE WHEN rows <> %(total)s THEN ARRAY(
+       CASE WHEN stw_rows <> %(total)s THEN ARRAY(
            SELECT stw_n FROM given WHERE NOT EXISTS (SELECT FROM written WHERE written.id = given.id) ORDER BY stw_n
        ) END
 FROM counted
 """)
-_WHOLE = sql.SQL("FROM counted WHERE rows = %(total)s")
+_WHOLE = sql.SQL("FROM counted WHERE stw_rows = %(total)s")
 _BY_BYTES = sql.SQL('{}::text COLLATE "C"')
 _TRUE: LiteralString = "true"
 _TAKEN = "23505"

@@ -83,16 +83,16 @@ _RENAME = sql.SQL("""
 _FREE_NAME = sql.SQL("""
 CASE WHEN {clashes} THEN (
     WITH RECURSIVE tried AS (
-        SELECT 1 AS k, {first} AS candidate, {first_is_taken} AS taken
+        SELECT 1 AS stw_k, {first} AS stw_name, {first_is_taken} AS stw_taken
         UNION ALL
-        SELECT k + 1, {next}, {next_is_taken} FROM tried WHERE taken AND k < 1000
+        SELECT stw_k + 1, {next}, {next_is_taken} FROM tried WHERE stw_taken AND stw_k < 1000
     )
-    SELECT candidate FROM tried WHERE NOT taken
+    SELECT stw_name FROM tried WHERE NOT stw_taken
 ) END
 """)
 
 _FIRST_NAME = sql.SQL("(record.{label} || ' (restored)')")
-_NEXT_NAME = sql.SQL("(record.{label} || ' (restored ' || k + 1 || ')')")
+_NEXT_NAME = sql.SQL("(record.{label} || ' (restored ' || stw_k + 1 || ')')")
 
 _SAME = sql.SQL("AND other.{column} = record.{column}")
 
