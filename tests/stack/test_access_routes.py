@@ -62,6 +62,7 @@ ROUTES = {
     "POST /api/backup/estimate": Access("admin", "named", 400),
     "GET /api/backup/{id}": Access("viewer", "run", 404),
     "GET /api/backup/{id}/download": Access("admin", "run", 404),
+    "POST /api/backup/{id}/verify": Access("admin", "run", 404),
     "GET /api/jobs": Access("viewer", "named", 200),
     "GET /api/jobs/stats": Access("viewer", "named", 200),
     "GET /api/jobs/{id}": Access("viewer", "run", 404),
@@ -83,7 +84,14 @@ ROUTES = {
     "GET /api/v1/health": Access(None, "none", 200),
     "POST /api/session": Access(None, "none", 400),
     "DELETE /api/session": Access(None, "none", 204),
+    "GET /api/v1/openapi.json": Access(None, "none", 200),
+    "HEAD /api/v1/openapi.json": Access(None, "none", 200),
+    "GET /docs": Access(None, "none", 200),
+    "HEAD /docs": Access(None, "none", 200),
+    "GET /docs/{file}": Access(None, "none", 404),
+    "HEAD /docs/{file}": Access(None, "none", 404),
     "GET /api/downloads/{token}": Access(None, "none", 404),
+    "HEAD /api/downloads/{token}": Access(None, "none", 404),
 } | {
     f"{route.split()[0]} {mount}/{{guildId}}/{route.split()[1]}": access
     for mount in ("/api/guilds", "/api/v1/guilds")

@@ -39,7 +39,7 @@ def asked(api: Api, route: str, origin: str) -> requests.Response:
     )
 
 
-@pytest.mark.parametrize("route", TEMPLATE_ROUTES)
+@pytest.mark.parametrize("route", [route for route in TEMPLATE_ROUTES if not route.startswith("HEAD")])
 def test_a_page_of_the_console_may_call_every_route_with_the_headers_of_its_clients(route: str, anonymous: Api) -> None:
     told = asked(anonymous, route, CONSOLE)
     assert (told.status_code, told.content) == (204, b"")
