@@ -29,7 +29,7 @@ up: $(READY) ## Start everything and serve until Ctrl-C.
 	@$(PYTHON) -m local up $(ARGS)
 
 test: $(READY) ## Run all tests on the real stack; ARGS="-k name" chooses, ARGS="-n 0" runs one after another.
-	@$(PYTHON) -m pytest -n auto --dist loadfile --no-loadscope-reorder $(ARGS)
+	@$(PYTHON) -m pytest -n auto --dist loadfile $(ARGS)
 
 bench: $(READY) ## Measure, each figure against a floor.
 	@$(PYTHON) -m benchmarks $(ARGS)

@@ -12,7 +12,9 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +86,28 @@ class RunningStack:
             **options,
         )
 
+    @cached_property
+    def signing_key(self) -> str:
+        """The key that this deployment's tokens are signed with."""
+        with closing(self.aws("secretsmanager")) as client:
+            return str(client.get_secret_value(SecretId=self.resources["JwtSecret"])["SecretString"])
+
+    def invoke(self, function: str, event: Any = None) -> Any:
+        """Call a function by its name in the template; its answer. AssertionError where it fails."""
+        answer = self._functions.invoke(FunctionName=self.resources[function], Payload=json.dumps(event or {}))
+        payload = answer["Payload"].read()
+        assert "FunctionError" not in answer, payload
+        return json.loads(payload)
+
+    @cached_property
+    def _functions(self) -> Any:
+        return self.aws("lambda")
+
+    def close(self) -> None:
+        """Close what was opened; the stack runs on."""
+        if "_functions" in vars(self):
+            self._functions.close()
+
     def faults(self, *faults: dict[str, Any]) -> None:
         """Let the next calls of AWS's APIs fail so (local/faults.py); none forgets those not yet come."""
         url, auth = f"{self.aws_url}/_local/faults", Signed("local")
@@ -145,6 +169,7 @@ class LocalStack:
         }
         self.process: subprocess.Popen[str] | None = None
         self.umask = -1
+        self.running: RunningStack | None = None
 
     def launch(self, *arguments: str) -> subprocess.Popen[str]:
         """Start the process and leave it to itself."""
@@ -170,7 +195,8 @@ class LocalStack:
             if file.exists():
                 description = json.loads(file.read_text())
                 if description["pid"] == process.pid:
-                    return RunningStack(self.home, description)
+                    self.running = RunningStack(self.home, description)
+                    return self.running
             time.sleep(0.02)
         raise AssertionError(f"The stack did not come up:\n{self.terminal()}")
 
@@ -181,6 +207,8 @@ class LocalStack:
     def stop(self, number: int = signal.SIGTERM) -> int:
         """Stop it and give its exit code."""
         assert self.process is not None
+        if self.running:
+            self.running.close()
         if self.process.poll() is None:
             self.process.send_signal(number)
         return self.process.wait(30)
@@ -216,7 +244,9 @@ def stack() -> Iterator[RunningStack]:
     """The stack with its sample tenants; STOWAGE_TEST_STACK names the stack.json of one that runs already."""
     running = os.environ.get("STOWAGE_TEST_STACK")
     if running:
-        yield RunningStack(Path(running).parent, json.loads(Path(running).read_text()))
+        found = RunningStack(Path(running).parent, json.loads(Path(running).read_text()))
+        yield found
+        found.close()
         return
     home = make_home()
     started = LocalStack(home, STOWAGE_PARAMETER_RetrySeconds="1")
@@ -238,6 +268,8 @@ def own_stack() -> Iterator[Callable[..., LocalStack]]:
 
     yield make
     for each in made:
+        if each.running:
+            each.running.close()
         if each.process and each.process.poll() is None:
             each.process.kill()
             each.process.wait()

@@ -1,9 +1,45 @@
-"""How `make test` shares the test files among processes, each with a stack of its own."""
+"""How `make test` shares the test files among processes, each with a stack of its own.
+
+The files that take longest start first: one that starts last would keep all waiting. How long each
+takes is in `seconds.txt`, which `make test ARGS=--keep-seconds` writes. What measures time runs at
+the end, when nothing else does.
+"""
 
 import os
 from collections import Counter
+from pathlib import Path
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadFileScheduling
+
+SECONDS = Path(__file__).parent / "seconds.txt"
+SECONDS_A_TEST = 0.3
+"""For a file that is not known yet."""
+ALONE = frozenset(
+    {
+        "tests/stack/test_exports_files.py::test_a_hundred_rows_can_be_downloaded_within_two_seconds",
+        "tests/stack/test_database_sample.py::test_loading_at_full_size_is_quick",
+        "tests/stack/test_local_events.py::test_an_item_reaches_the_functions_of_its_stream_at_once",
+        "tests/stack/test_pipeline_transfer.py"
+        "::test_what_the_watch_raises_ends_the_transfer_within_a_second_of_a_silent_source",
+    }
+)
+"""Tests that measure time so closely that nothing else may run meanwhile."""
+AT_THE_END = "alone"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let the figures be kept."""
+    parser.addoption("--keep-seconds", action="store_true", help="write how long each file took to tests/seconds.txt")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Sum up the files in the process that prints."""
+    if hasattr(config, "workerinput"):
+        return
+    if config.option.durations is not None or config.option.keep_seconds:
+        config.pluginmanager.register(FileSeconds(config.option.keep_seconds))
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
@@ -13,8 +49,78 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     return 0 if "STOWAGE_TEST_STACK" in os.environ else (os.process_cpu_count() or 1) + 1
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Put the files with most tests first: a long one that starts last would keep all waiting."""
-    if hasattr(config, "workerinput"):
-        tests = Counter(item.path for item in items)
-        items.sort(key=lambda item: -tests[item.path])
+    """Where several processes share the tests: put the longest files first, and what runs alone last."""
+    if not hasattr(config, "workerinput"):
+        return
+    known = read_seconds()
+    tests = Counter(file_of(item.nodeid) for item in items)
+    seconds = {file: known.get(file, count * SECONDS_A_TEST) for file, count in tests.items()}
+    items.sort(key=lambda item: (item.nodeid in ALONE, -seconds[file_of(item.nodeid)]))
+
+
+def file_of(name: str) -> str:
+    """The file of a test's name."""
+    return name.partition("::")[0]
+
+
+def read_seconds() -> dict[str, float]:
+    """How long each file took when that was last kept."""
+    pairs = (line.split() for line in SECONDS.read_text().splitlines())
+    return {file: float(seconds) for seconds, file in pairs}
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> "LongestFirst | None":
+    """Ours, where whole files are asked for."""
+    return LongestFirst(config, log) if config.getvalue("dist") == "loadfile" else None
+
+
+class LongestFirst(LoadFileScheduling):
+    """Hands out the files in the order of collection, and last what runs alone."""
+
+    def __init__(self, config: pytest.Config, log: Any) -> None:
+        super().__init__(config, log)
+        config.option.loadscopereorder = False
+
+    def _split_scope(self, nodeid: str) -> str:
+        return AT_THE_END if nodeid in ALONE else super()._split_scope(nodeid)
+
+    def _reschedule(self, node: Any) -> None:
+        """One process is kept for what runs alone, and waits until the others have ended."""
+        if list(self.workqueue) == [AT_THE_END]:
+            others = [each for each in self.nodes if each is not node]
+            if any(not each.shutting_down for each in others):
+                node.shutdown()
+                return
+            if others:
+                return
+        super()._reschedule(node)
+
+    def remove_node(self, node: Any) -> str | None:
+        """A process has ended; the one that waits may go on."""
+        crashed = super().remove_node(node)
+        for each in self.nodes:
+            self._reschedule(each)
+        return crashed
+
+
+class FileSeconds:
+    """How long the tests of each file took, fixtures included."""
+
+    def __init__(self, keep: bool) -> None:
+        self._keep = keep
+        self._seconds: Counter[str] = Counter()
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Add a phase of a test."""
+        self._seconds[file_of(report.nodeid)] += report.duration
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """Print a line for each file, the longest first, and their sum."""
+        lines = [f"{seconds:8.1f}  {file}\n" for file, seconds in self._seconds.most_common()]
+        terminalreporter.section("seconds of each file")
+        terminalreporter.write("".join(lines))
+        terminalreporter.write_line(f"{self._seconds.total():8.1f}  all")
+        if self._keep:
+            SECONDS.write_text("".join(lines))

@@ -35,7 +35,7 @@ def hanging(impatient: RunningStack) -> Iterator[Runs]:
         clients = [impatient.aws(name) for name in ("dynamodb", "s3", "stepfunctions")]
         runs = Runs(impatient, admin, *clients)
         yield runs
-        for client in (*clients, runs.functions):
+        for client in clients:
             client.close()
 
 

@@ -99,13 +99,8 @@ def record_api(stack: RunningStack) -> RecordApi:
     with psycopg.connect(stack.database_url, autocommit=True) as owner:
         if not is_registered(owner, SLUG):
             make(owner, _TENANT, _TENANT.sizes)
-    client = stack.aws("lambda")
-    client.invoke(FunctionName=stack.resources["CopyRegistryFunction"], Payload=b"{}")
-    client.close()
-    client = stack.aws("secretsmanager")
-    key = client.get_secret_value(SecretId=stack.resources["JwtSecret"])["SecretString"]
-    client.close()
-    return RecordApi(stack, key)
+    stack.invoke("CopyRegistryFunction")
+    return RecordApi(stack, stack.signing_key)
 
 
 def data(response: requests.Response, status: int = 200) -> Json:

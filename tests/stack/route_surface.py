@@ -1,6 +1,5 @@
 """What the tests of the HTTP routes share: runs started and followed, tokens of their own, the journal, the clock."""
 
-import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ from psycopg import sql
 
 from stowage.basics.ids import rfc3339
 from tests.conftest import Api, RunningStack
+from tests.faults.run_surface import eventually
 
 type Json = Any
 
@@ -25,11 +25,7 @@ UNKNOWN_RUN = "01a1f7ff-0000-7000-8000-000000000000"
 
 def wait_until[T](look: Callable[[], T | None], seconds: float = 20) -> T:
     """What `look` gives as soon as it gives something; AssertionError after so many seconds."""
-    deadline = time.monotonic() + seconds
-    while not (found := look()):
-        assert time.monotonic() < deadline, f"not within {seconds} s"
-        time.sleep(0.05)
-    return found
+    return eventually(look, "something", seconds)
 
 
 def refusal(response: requests.Response, status: int, code: str) -> Json:
@@ -61,16 +57,7 @@ def sign(stack: RunningStack, **claims: Json) -> str:
     """
     usual = {"sub": f"{uuid4()}@example.com", "role": "admin", "tenants": ["acme2"], "exp": int(time.time()) + 3600}
     chosen = {name: value for name, value in (usual | claims).items() if value is not None}
-    return str(jwt.encode(chosen, signing_key(stack), algorithm="HS256"))
-
-
-def signing_key(stack: RunningStack) -> str:
-    """The key that this deployment's tokens are signed with."""
-    client = stack.aws("secretsmanager")
-    try:
-        return str(client.get_secret_value(SecretId=stack.resources["JwtSecret"])["SecretString"])
-    finally:
-        client.close()
+    return str(jwt.encode(chosen, stack.signing_key, algorithm="HS256"))
 
 
 @contextmanager
@@ -217,14 +204,7 @@ def _change_leases(stack: RunningStack, dynamodb: Any, change: Callable[[Json], 
 
 def tick(stack: RunningStack) -> Json:
     """Let the clock tick now; what it did."""
-    client = stack.aws("lambda")
-    try:
-        answer = client.invoke(FunctionName=stack.resources["OnTickFunction"], Payload=b"{}")
-        body = answer["Payload"].read()
-        assert "FunctionError" not in answer, body
-        return json.loads(body or b"null")
-    finally:
-        client.close()
+    return stack.invoke("OnTickFunction")
 
 
 def change_run(stack: RunningStack, dynamodb: Any, tenant: str, run_id: str, **changes: str) -> None:

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 import requests
-from samtranslator.yaml_helper import yaml_parse
 
+from local.template import parse_yaml
 from tests.conftest import ROOT, Api, RunningStack
 from tests.stack.route_surface import (
     UNKNOWN_RUN,
@@ -108,7 +108,7 @@ BODIES = {
 
 def template_routes() -> list[str]:
     """`METHOD /path` of every route of the template but `$default`."""
-    template = yaml_parse(Path(ROOT / "template.yaml").read_text())
+    template = parse_yaml(Path(ROOT / "template.yaml").read_text())
     events = [
         event["Properties"]
         for resource in template["Resources"].values()

@@ -11,7 +11,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from tests.conftest import Api, RunningStack
-from tests.stack.route_surface import caller, refusal, sign, signing_key
+from tests.stack.route_surface import caller, refusal, sign
 
 ME = "/api/v1/me"
 
@@ -42,15 +42,15 @@ def signed_by_an_rsa_key(stack: RunningStack) -> str:
 
 
 def rs256_in_name_hs256_in_deed(stack: RunningStack) -> str:
-    head, body, _ = jwt.encode(good_claims(), signing_key(stack), algorithm="HS256").split(".")
+    head, body, _ = jwt.encode(good_claims(), stack.signing_key, algorithm="HS256").split(".")
     renamed = packed({"alg": "RS256", "typ": "JWT"})
-    signature = jwt.get_algorithm_by_name("HS256").sign(f"{renamed}.{body}".encode(), signing_key(stack).encode())
+    signature = jwt.get_algorithm_by_name("HS256").sign(f"{renamed}.{body}".encode(), stack.signing_key.encode())
     assert head != renamed
     return f"{renamed}.{body}.{base64.urlsafe_b64encode(signature).decode().rstrip('=')}"
 
 
 def by_another_hash(stack: RunningStack) -> str:
-    return jwt.encode(good_claims(), signing_key(stack), algorithm="HS512")
+    return jwt.encode(good_claims(), stack.signing_key, algorithm="HS512")
 
 
 def changed_after_signing(stack: RunningStack) -> str:

@@ -38,7 +38,7 @@ def far(stack: RunningStack, own_stack: Callable[..., LocalStack]) -> Iterator[t
             connection.execute("INSERT INTO tenant_far.brands (id, label) VALUES ('b-1', 'One'), ('b-2', 'Two')")
         with connect(first) as connection:
             register_tenant(connection, "far", "far", "Far", database="second")
-        running.aws("lambda").invoke(FunctionName=running.resources["CopyRegistryFunction"])
+        running.invoke("CopyRegistryFunction")
         yield running, second
         own.stop()
 

@@ -15,6 +15,7 @@ from local.sample import load_bench_posts, load_bench_tenant
 from tests.conftest import Api, RunningStack
 from tests.faults.run_surface import Json, Runs, eventually, file_of
 from tests.stack.file_import_surface import mover_token
+from tests.stack.office import remove_tenant
 from tests.stack.scratch_databases import migrated_database, server_url
 
 EXPORT_MB = 25.0
@@ -51,7 +52,6 @@ def runs(stack: RunningStack, dynamodb: Any, s3: Any, stepfunctions: Any) -> Ite
     with Api(stack.api_url, mover_token(stack)) as everybody:
         made = Runs(stack, everybody, dynamodb, s3, stepfunctions)
         yield made
-        made.functions.close()
     stack.faults()
 
 
@@ -85,10 +85,5 @@ def without_the_large_tenants(stack: RunningStack) -> Iterator[None]:
     yield
     with psycopg.connect(stack.database_url) as connection:
         for megabytes in (FEW_MB, MANY_MB):
-            connection.execute(f"DROP SCHEMA IF EXISTS tenant_dump_{megabytes} CASCADE".encode())
-        connection.execute("SET LOCAL ROLE stowage_owner")
-        connection.execute("DELETE FROM control_plane.projects WHERE slug LIKE 'dump\\_%'")
-        connection.execute("DELETE FROM stowage.migrations WHERE schema LIKE 'tenant\\_dump\\_%'")
-    client = stack.aws("lambda")
-    client.invoke(FunctionName=stack.resources["CopyRegistryFunction"], Payload=b"{}")
-    client.close()
+            remove_tenant(connection, f"dump_{megabytes}")
+    stack.invoke("CopyRegistryFunction")

@@ -7,6 +7,7 @@ from pathlib import Path
 import psycopg
 
 from tests.conftest import Api, RunningStack
+from tests.faults.run_surface import processes_with
 from tests.stack.file_import_surface import counts, csv_file, start, uploaded
 from tests.stack.office import open_office
 
@@ -42,9 +43,8 @@ def peak_mb(api: Api, tenant: str, rows: int) -> float:
 
 def worker_peak(run_id: str) -> int:
     """VmHWM of the worker of a run in kB, 0 where there is none."""
-    for folder in Path("/proc").glob("[0-9]*"):
+    for pid in processes_with(f"STOWAGE_RUN_ID={run_id}"):
         with contextlib.suppress(OSError, StopIteration):
-            if f"STOWAGE_RUN_ID={run_id}".encode() in (folder / "environ").read_bytes():
-                lines = (folder / "status").read_text().splitlines()
-                return int(next(line for line in lines if line.startswith("VmHWM")).split()[1])
+            lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+            return int(next(line for line in lines if line.startswith("VmHWM")).split()[1])
     return 0

@@ -226,9 +226,9 @@ def test_a_purge_of_many_calls_comes_to_every_tenant(office: Office, neighbour: 
         append(each, "op_1", LONG_AGO, 11_000)
     calls, forgotten, finished = 0, 0, 0
     while not finished:
-        told = purge_trash(NOW, clock=count().__next__, budget_seconds=100)
+        told = purge_trash(NOW, clock=count().__next__, budget_seconds=20)
         calls, forgotten, finished = calls + 1, forgotten + told["forgotten"], told["finished"]
-    assert calls > 1
+    assert calls > 1, calls
     assert forgotten > 0, "the stack's own clock may have come between and done the rest"
     assert entries(office) == entries(neighbour) == []
 
@@ -257,12 +257,6 @@ def test_the_daily_purge_does_it_for_every_tenant(office: Office, neighbour: Off
     office.run("UPDATE accounts SET deleted_at = now() - interval '2 days', purge_at = now() - interval '1 day'")
     append(neighbour, "op_1", LONG_AGO, 3)
     append(neighbour, "op_2", timedelta(days=100))
-    client = office.stack.aws("lambda")
-    try:
-        answer = client.invoke(FunctionName=office.stack.resources["PurgeTrashFunction"], Payload=b"{}")
-        with answer["Payload"] as payload:
-            assert "FunctionError" not in answer, payload.read()
-    finally:
-        client.close()
+    office.stack.invoke("PurgeTrashFunction")
     assert entries(neighbour) == [(4, "op_2", "updated")]
     assert [kind for _, _, kind in entries(office)] == ["deleted", "operation", "purged", "operation", "trash.purged"]

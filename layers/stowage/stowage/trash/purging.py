@@ -46,10 +46,8 @@ def purge_trash(
     def has_time() -> bool:
         return clock() < deadline
 
-    for tenant in list_tenants():
-        if tenant.id <= after:
-            continue
-        before = purged + forgotten
+    left = [tenant for tenant in list_tenants() if tenant.id > after]
+    for tenant in left:
         try:
             count, finished = purge_tenant(tenant, now, has_time)
             purged += count
@@ -60,8 +58,9 @@ def purge_trash(
             failure = failure or error
             continue
         if not finished:
-            if purged + forgotten == before:
-                after = tenant.id  # nothing of it can go: it waits until tomorrow, and holds up no others
+            if tenant == left[0] and not purged + forgotten:
+                # It had the whole time, and nothing of it can go: it waits until tomorrow.
+                after = tenant.id
             table.update(*PURGE_ITEM, {"due_at": rfc3339(now), **({} if failure else {"after": after})})
             return {"purged": purged, "forgotten": forgotten, "finished": 0}
         if failure is None:
