@@ -127,9 +127,14 @@ class RunError(StowageError):
 
 
 class MisconfiguredError(RunError):
-    """503: the deployment or its database is not set up for this; who operates it has to act, not the caller."""
+    """503: the deployment or its database is not set up for this; who operates it has to act, not the
+    caller, who may ask again after a while.
+    """
 
     status, code = 503, "misconfigured"
+
+    def __init__(self, message: str, code: str | None = None) -> None:
+        super().__init__(message, code, retry_after=300)
 
 
 class TransientRunError(RunError):

@@ -95,10 +95,13 @@ def _refusal(connection: psycopg.Connection, tables: Sequence[HidingTable]) -> M
         if table.forced or table.above:
             why = "its policies hold for its owner too" if table.forced else f"{table.owner} may act as {role}"
             statement = sql.SQL("ALTER ROLE {} BYPASSRLS;").format(sql.Identifier(role)).as_string(connection)
-            return MisconfiguredError(f"{hidden} For {table.name} only one thing helps, as {why}: {statement}", CODE)
+            return MisconfiguredError(
+                f"{hidden} As {why}, only one thing helps: {statement} by a superuser or a role that has it itself.",
+                CODE,
+            )
     grant = sql.SQL("GRANT {} TO {}" + (" WITH INHERIT TRUE;" if has_options else ";"))
-    statements = [
-        grant.format(sql.Identifier(owner), sql.Identifier(role)).as_string(connection)
-        for owner in sorted({table.owner for table in tables})
-    ]
-    return MisconfiguredError(f"{hidden} Who owns a table sees all of it: {' '.join(statements[:NAMED])}", CODE)
+    owners = sql.SQL(", ").join(map(sql.Identifier, sorted({table.owner for table in tables})))
+    statement = grant.format(owners, sql.Identifier(role)).as_string(connection)
+    return MisconfiguredError(
+        f"{hidden} Members of a table's owner see all of it: {statement} by a role that may grant that.", CODE
+    )
