@@ -20,5 +20,4 @@ def list_backups(
     offset: Annotated[WholeNumber, Query(ge=0, le=10_000)] = 0,
 ) -> BackupPage:
     """Show a page of backups, expired ones included."""
-    found, total = backups.list_backups(caller.tenant_named(project_id).id, caller.now, status, offset, limit)
-    return BackupPage(data=found, total=total, limit=limit, offset=offset, has_more=offset + len(found) < total)
+    return backups.list_backups(caller.tenant_named(project_id).id, caller.now, status, offset, limit)

@@ -12,10 +12,11 @@ app = http_app(reads=("X-Tenant-Id",))
 
 
 class JobPage(BaseModel):
-    """A page of jobs; `next_cursor` is null on the last."""
+    """A page of jobs; `next_cursor` is null on the last, `total` where no count fits the filters."""
 
     data: list[jobs.Job]
     next_cursor: str | None
+    total: int | None
 
 
 @app.get("/api/jobs")
@@ -29,8 +30,9 @@ def list_jobs(
     limit: Annotated[WholeNumber, Query(ge=1, le=100)] = 20,
 ) -> JobPage:
     """Show a page of runs of one tenant, or of all that the caller may see."""
+    tenants = caller.tenant_ids(project_id)
     found, next_cursor = jobs.list_jobs(
-        caller.tenant_ids(project_id),
+        tenants,
         caller.now,
         kind=type,
         status=status,
@@ -39,4 +41,5 @@ def list_jobs(
         limit=limit,
         base_url=caller.base_url if caller.identity.may("operator") else None,
     )
-    return JobPage(data=found, next_cursor=next_cursor)
+    total = jobs.count_jobs(tenants, caller.now, kind=type, status=status, since=since)
+    return JobPage(data=found, next_cursor=next_cursor, total=total)

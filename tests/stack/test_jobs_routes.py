@@ -230,6 +230,27 @@ def test_stats_add_up_to_the_jobs_that_there_are(some: dict[str, str], owner: Ap
     assert [day["day"] for day in stats["days"]] == [(today - timedelta(days=n)).isoformat() for n in (2, 1, 0)]
 
 
+@pytest.mark.parametrize(
+    "query",
+    ["", "&type=export", "&type=restore", "&status=completed", "&status=cancelled&type=export_backup",
+     "&status=pending", "&project_id=initech", "&project_id=initech&status=completed"],
+)  # fmt: skip
+def test_a_list_tells_how_many_jobs_it_has_in_all(query: str, some: dict[str, str], owner: Api) -> None:
+    assert owner.get(f"/api/jobs?limit=1{query}").json()["total"] == len(all_pages(owner, query))
+
+
+def test_a_list_tells_no_total_where_no_count_fits(stack: RunningStack, some: dict[str, str], owner: Api) -> None:
+    assert owner.get("/api/jobs?since=2026-01-01").json()["total"] is None
+    with caller(stack, tenants=["*"]) as everywhere:
+        assert everywhere.get("/api/jobs?status=running").json()["total"] is None
+        assert everywhere.get("/api/jobs?status=cancelled").json()["total"] >= 2
+        every, own = (api.get("/api/jobs/stats?days=90").json()["data"] for api in (everywhere, owner))
+        assert every["total"] >= own["total"]
+        assert every["cancelled"] >= own["cancelled"]
+    with caller(stack, tenants=[*TENANTS, *(f"t{n}" for n in range(30))]) as of_many:
+        assert of_many.get("/api/jobs").json()["total"] is None
+
+
 def test_stats_are_of_thirty_days_and_of_one_tenant_when_named(owner: Api) -> None:
     assert len(owner.get("/api/jobs/stats").json()["data"]["days"]) == 30
     assert len(owner.get("/api/jobs/stats?days=90").json()["data"]["days"]) == 90

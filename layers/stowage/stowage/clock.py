@@ -94,6 +94,7 @@ DUTIES: tuple[Duty, ...] = (
     DueList("SWEEP", "stowage.runs.clock:sweep"),
     Chore("notes", "stowage.runs.audit_notes:touch_old_notes"),
     Chore("leases", "stowage.runs.clock:free_places"),
+    Chore("recount", "stowage.runs.counters:recount"),
     Chore("waiting", "stowage.runs.clock:start_waiting"),
     Call("PURGE", lambda: settings().purge_function, timedelta(minutes=10)),
     Call("KEYS", lambda: settings().keys_function, timedelta(hours=1)),

@@ -7,6 +7,7 @@ Conditions are given as `when={attribute: expectation}`: a value (equal), a tupl
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from random import SystemRandom
 from typing import Any, Final
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -122,18 +123,6 @@ def query(
                 yield item
         if "LastEvaluatedKey" not in page:
             return
-        request["ExclusiveStartKey"] = page["LastEvaluatedKey"]
-
-
-def count(pk: str, *, prefix: str = "", index: str | None = None, where: dict[str, object] | None = None) -> int:
-    """How many items `query` would give."""
-    request = _query(pk, prefix, index, False, None, None, None, where) | {"Select": "COUNT"}
-    total = 0
-    while True:
-        page = _call("query", **request)
-        total += int(page["Count"])
-        if "LastEvaluatedKey" not in page:
-            return total
         request["ExclusiveStartKey"] = page["LastEvaluatedKey"]
 
 
@@ -329,7 +318,7 @@ def _call(operation: str, *, with_table: bool = True, **request: Any) -> Item:
                 raise
             if wait is None or not isinstance(translated, _ConflictError):
                 raise translated from error
-            time.sleep(wait)
+            time.sleep(wait * (0.5 + _CHANCE.random()))
         except BotoCoreError as error:
             raise UnavailableError("The run store does not answer.", retry_after=1) from error
         else:
@@ -337,8 +326,11 @@ def _call(operation: str, *, with_table: bool = True, **request: Any) -> Item:
     raise AssertionError("the last try returns or raises")
 
 
+_CHANCE = SystemRandom()
 _CONFLICT_WAITS = (0.05, 0.1, 0.2, 0.4, 0.8)
-"""Seconds between tries of a write that met a transaction on the same item: the client does not repeat those itself."""
+"""About how many seconds between tries of a write that met a transaction on the same item, which the client does not
+repeat itself.
+"""
 
 
 _BUSY = ("ThrottlingError", "ThrottlingException", "InternalServerError")

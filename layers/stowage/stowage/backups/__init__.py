@@ -2,17 +2,18 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from itertools import islice
 
 from stowage.access.idempotency import IdempotencyKey
 from stowage.access.identity import Identity, for_role
 from stowage.access.limits import Limit
 from stowage.aws import objects, table
-from stowage.aws.table import Above, UpTo
 from stowage.backups.limits import TOO_MANY
-from stowage.backups.records import Backup, BackupCreated, BackupDetail, BackupRequest, backup, backup_detail
+from stowage.backups.records import BackupCreated, BackupDetail, BackupPage, BackupRequest, backup, backup_detail
 from stowage.basics.errors import BadRequestError, ConflictError, GoneError
 from stowage.basics.ids import new_run_id, rfc3339
 from stowage.runs.audit_notes import audit_note
+from stowage.runs.counters import count_history
 from stowage.runs.kinds import EXPORT_BACKUP
 from stowage.runs.manifest import bucket_of, read_manifest
 from stowage.runs.record import Run, StoredFile
@@ -76,15 +77,23 @@ def file_name(tenant: Tenant, request: BackupRequest, now: datetime) -> str:
     return f"{name}.gz" if request.compress else name
 
 
-def list_backups(tenant: str, now: datetime, status: str | None, offset: int, limit: int) -> tuple[list[Backup], int]:
-    """A page of a tenant's backups, newest first, and how many there are of that status."""
-    where: dict[str, object] = {"status": status} if status else {}
-    if status in ("completed", "expired"):
-        # An expired backup is a completed run whose file's time is over (`Run.is_expired`).
-        moment = rfc3339(now)
-        where = {"status": "completed", "expires_at": UpTo(moment) if status == "expired" else Above(moment)}
-    runs, total = list_history(tenant, EXPORT_BACKUP.history, offset, limit, where)
-    return [backup(run, now) for run in runs], total
+def list_backups(tenant: str, now: datetime, status: str | None, offset: int, limit: int) -> BackupPage:
+    """A page of a tenant's backups, newest first.
+
+    `total` is by the counts: what has expired counts as completed until the clock has taken its file away.
+    """
+    # An expired backup is a completed run whose file's time is over (`Run.is_expired`).
+    where: dict[str, object] = {"status": "completed" if status == "expired" else status} if status else {}
+    runs = list_history(tenant, EXPORT_BACKUP.history, where)
+    shown = (each for each in (backup(run, now) for run in runs) if status in (None, each.status))
+    found = list(islice(shown, offset, offset + limit + 1))
+    return BackupPage(
+        data=found[:limit],
+        total=count_history(tenant, EXPORT_BACKUP.history, status, now),
+        limit=limit,
+        offset=offset,
+        has_more=len(found) > limit,
+    )
 
 
 def read_backup(run: Run, now: datetime) -> BackupDetail:

@@ -2,6 +2,7 @@
 
 import json
 from datetime import datetime
+from itertools import islice
 from typing import Any
 
 from stowage.access.idempotency import IdempotencyKey
@@ -27,6 +28,7 @@ from stowage.exports.records import (
 )
 from stowage.runs.audit_notes import audit_note
 from stowage.runs.change import cancel_run, forget_run, must_own
+from stowage.runs.counters import count_history
 from stowage.runs.kinds import EXPORT
 from stowage.runs.manifest import bucket_of
 from stowage.runs.record import FINAL, ONE_FILE, Run
@@ -140,7 +142,8 @@ def _quota_use(limit: Limit, now: datetime) -> QuotaUse:
 
 def list_exports(tenant: str, identity: Identity, now: datetime, page: int, limit: int, base_url: str) -> ExportPage:
     """A page of a tenant's exports, newest first."""
-    runs, total = list_history(tenant, "exports", (page - 1) * limit, limit, {})
+    runs = islice(list_history(tenant, EXPORT.history, {}), (page - 1) * limit, page * limit)
+    total = count_history(tenant, EXPORT.history, None, now)
     return ExportPage(
         exports=[show(run, identity, now, base_url) for run in runs],
         pagination=paginate(page, limit, total),

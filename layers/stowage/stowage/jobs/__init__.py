@@ -1,10 +1,9 @@
 """Runs of every kind, as jobs (docs/api.md)."""
 
-from collections import defaultdict
-from collections.abc import Iterable
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
-from itertools import islice
-from statistics import median
+from itertools import accumulate, chain, islice
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel
@@ -13,6 +12,7 @@ from stowage.access.links import Link, link_url
 from stowage.aws.table import Item
 from stowage.basics.errors import BadRequestError
 from stowage.basics.ids import is_run_id, rfc3339
+from stowage.runs.counters import Counts, read_counts
 from stowage.runs.keeping import oldest_record
 from stowage.runs.kinds import result_of
 from stowage.runs.manifest import read_manifest
@@ -32,6 +32,9 @@ def _in_utc(moment: datetime) -> datetime:
     except OverflowError:
         raise ValueError("not a time between the years 1 and 9999 in UTC") from None
 
+
+MOST_COUNTED_TENANTS = 20
+"""A list over more tenants does not tell its total: each has counts of its own."""
 
 Since = Annotated[datetime, AfterValidator(_in_utc)]
 """The first moment of a list, in UTC where it names no zone."""
@@ -204,6 +207,20 @@ def list_jobs(
     return [job(run, now, base_url=base_url) for run in runs[:limit]], runs[limit - 1].id if more else None
 
 
+def count_jobs(
+    tenants: Sequence[str] | None, now: datetime, *, kind: str | None, status: str | None, since: datetime | None
+) -> int | None:
+    """How many jobs a list has in all; None where no count fits: from a moment on, of many tenants, or of what waits or
+    runs among all tenants.
+    """
+    many = MOST_COUNTED_TENANTS if tenants is None else len(tenants)
+    if since is not None or many > MOST_COUNTED_TENANTS or (tenants is None and status in UNFINISHED):
+        return None
+    statuses = {None: (*FINAL, "expired", "unfinished"), "completed": ("completed", "expired")}.get(status, (status,))
+    found = read_counts(tenants, oldest_record(now).date())
+    return sum(each.count(str(name)) for each in found if kind in (None, each.kind) for name in statuses)
+
+
 def _first(since: datetime | None, now: datetime) -> datetime:
     """The first moment that a list reaches back to."""
     oldest = oldest_record(now)
@@ -264,18 +281,16 @@ def _worker_second() -> float:
 
 
 def read_stats(tenants: Iterable[str] | None, now: datetime, days: int) -> JobStats:
-    """What happened to these tenants' runs of the last `days` days, today included."""
-    midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
-    begin = midnight - timedelta(days=days - 1)
-    by_day: dict[str, list[Run]] = defaultdict(list)
-    for run in newest_runs(tenants, now.date(), since=begin, before=None, where={}):
-        by_day[run.created_at[:10]].append(run)
-    every = [run for runs in by_day.values() for run in runs]
-    whole = _day("", every)
+    """What became of these tenants' runs that were asked for in the last `days` days, today included."""
+    begin = now.date() - timedelta(days=days - 1)
+    by_day: dict[str, list[Counts]] = defaultdict(list)
+    for counts in read_counts(tenants, begin):
+        by_day[counts.day].append(counts)
+    whole = _day("", list(chain(*by_day.values())))
     judged = whole.completed + whole.failed
     return JobStats(
-        days=[_day(day, by_day[day]) for day in ((begin + timedelta(n)).date().isoformat() for n in range(days))],
-        total=len(every),
+        days=[_day(day, by_day[day]) for day in ((begin + timedelta(n)).isoformat() for n in range(days))],
+        total=whole.completed + whole.failed + whole.cancelled + whole.unfinished,
         completed=whole.completed,
         failed=whole.failed,
         cancelled=whole.cancelled,
@@ -285,13 +300,27 @@ def read_stats(tenants: Iterable[str] | None, now: datetime, days: int) -> JobSt
     )
 
 
-def _day(day: str, runs: list[Run]) -> Day:
-    durations = [took for run in runs if run.status == "completed" and (took := run.duration_ms) is not None]
-    outcomes = {status: sum(run.status == status for run in runs) for status in FINAL}
+def _day(day: str, counts: list[Counts]) -> Day:
+    def total(status: str) -> int:
+        return sum(each.count(status) for each in counts)
+
     return Day(
         day=day,
-        **outcomes,
-        unfinished=sum(run.status in UNFINISHED for run in runs),
-        bytes=sum(run.outcome.size_bytes for run in runs if run.outcome),
-        median_ms=round(median(durations)) if durations else None,
+        completed=total("completed") + total("expired"),
+        failed=total("failed"),
+        cancelled=total("cancelled"),
+        unfinished=total("unfinished"),
+        bytes=total("bytes"),
+        median_ms=_median(sum((each.durations for each in counts), Counter())),
     )
+
+
+def _median(durations: Counter[int]) -> int | None:
+    """The median of values that come so many times; of an even number, halfway between the two in the middle."""
+    many = durations.total()
+    if many <= 0:
+        return None
+    places = accumulate(durations[value] for value in sorted(durations))
+    reached = list(zip(places, sorted(durations), strict=True))
+    low, high = (next(value for place, value in reached if place > middle) for middle in ((many - 1) // 2, many // 2))
+    return round((low + high) / 2)

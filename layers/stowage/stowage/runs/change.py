@@ -4,14 +4,15 @@ from datetime import datetime
 
 from stowage.access.identity import Identity, for_role
 from stowage.aws import table
-from stowage.aws.table import ConditionFailedError, Delete, Update, Write
+from stowage.aws.table import ABSENT, ConditionFailedError, Delete, Update, Write
 from stowage.basics.errors import ConflictError, ForbiddenError, GoneError, UnavailableError
 from stowage.basics.ids import rfc3339
 from stowage.runs.audit_notes import audit_note
+from stowage.runs.counters import as_counted, counting, summing_up
 from stowage.runs.manifest import take_away
 from stowage.runs.record import FINAL, SWEEP_LIST, Run, StageMoment, cancelled, queue_place, waiting_list
 from stowage.runs.settle import SWEEP_AFTER
-from stowage.runs.store import change_run, lives_until, progress_key, read_run
+from stowage.runs.store import lives_until, progress_key, read_run
 from stowage.runs.using import IN_NO_USE, let_go, take_into_use
 
 _TRIES = 5
@@ -48,7 +49,7 @@ def cancel_run(run: Run, actor: str, now: datetime) -> Run:
 def _cancelling(run: Run, actor: str, now: datetime) -> list[Write]:
     pk, sk = progress_key(run.id)
     waits = run.due_list == waiting_list(run.database)
-    expected = {"status": run.status, "attempt": run.attempt, "due_list": run.due_list}
+    expected = {"status": run.status, "attempt": run.attempt, "due_list": run.due_list, **as_counted(run)}
     note = audit_note(run, "cancel_requested", actor, now)
     if waits:
         failure = cancelled(run)
@@ -57,9 +58,11 @@ def _cancelling(run: Run, actor: str, now: datetime) -> list[Write]:
             "completed_at": rfc3339(now),
             "error": failure.model_dump(),
             "cancel_requested": True,
+            "counted": True,
             "due_list": SWEEP_LIST,
             "due_at": rfc3339(now + SWEEP_AFTER),
         }
+        after = run.model_copy(update={"status": "cancelled", "completed_at": ended["completed_at"]})
         return [
             Update(run.pk, run.sk, ended, when=expected),
             Update(
@@ -68,6 +71,8 @@ def _cancelling(run: Run, actor: str, now: datetime) -> list[Write]:
             note,
             audit_note(run, "cancelled", "stowage", now, {"attempts": run.tries, "error": failure.code}),
             *let_go(run),
+            *counting(run, after),
+            summing_up(after),
         ]
     return [
         Update(run.pk, run.sk, {"cancel_requested": True}, when=expected),
@@ -90,6 +95,7 @@ def retry_run(run: Run, actor: str, now: datetime) -> Run:
     anew = {
         "status": "pending",
         "tries": 0,
+        "counted": True,
         "earlier": [moment.model_dump() for moment in earlier],
         "cancel_requested": False,
         "due_list": waiting_list(run.database),
@@ -114,7 +120,7 @@ def retry_run(run: Run, actor: str, now: datetime) -> Run:
                         "expires_at",
                         "expired_at",
                     ),
-                    when={"status": run.status, "attempt": run.attempt},
+                    when={"status": run.status, "attempt": run.attempt, **as_counted(run)},
                 ),
                 Update(
                     pk,
@@ -130,6 +136,7 @@ def retry_run(run: Run, actor: str, now: datetime) -> Run:
                 ),
                 audit_note(run, "retried", actor, now),
                 *take_into_use(run, now),
+                *counting(run, run.model_copy(update={"status": "pending", "outcome": None, "expired_at": None})),
             ]
         )
     except ConditionFailedError as error:
@@ -143,12 +150,19 @@ def forget_run(run: Run, actor: str, now: datetime) -> None:
     """Delete an ended run: its files, then its record. ConflictError `in_use` where another run uses its files,
     ConditionFailedError when somebody has started it anew.
     """
-    ended = {"status": FINAL, "attempt": run.attempt}
+    ended = {"status": run.status, "attempt": run.attempt}
     # Marked first: nobody can begin to use the files then.
-    if change_run(run, {"expired_at": rfc3339(now)}, when=ended | {"users": IN_NO_USE}) is None:
+    mark = {"expired_at": run.expired_at or rfc3339(now), "counted": True}
+    marked = run.model_copy(update=mark)
+    unchanged = ended | as_counted(run) | {"users": IN_NO_USE, "expired_at": run.expired_at or ABSENT}
+    try:
+        table.transact([Update(run.pk, run.sk, mark, when=unchanged), *counting(run, marked)])
+    except ConditionFailedError:
         if read_run(run.tenant, run.id).users:
-            raise ConflictError("Another run is using its file; wait until that has ended, or cancel it.", "in_use")
-        raise ConditionFailedError
+            raise ConflictError(
+                "Another run is using its file; wait until that has ended, or cancel it.", "in_use"
+            ) from None
+        raise
     for attempt in range(1, run.attempt + 1):
         take_away(run, attempt)
     table.transact(
@@ -156,5 +170,6 @@ def forget_run(run: Run, actor: str, now: datetime) -> None:
             Delete(run.pk, run.sk, when=ended),
             Delete(*progress_key(run.id)),
             audit_note(run, "deleted", actor, now),
+            *counting(marked, None),
         ]
     )

@@ -8,9 +8,10 @@ from datetime import datetime, timedelta
 
 from stowage.aws import table
 from stowage.aws.executions import execution_status, stop_execution
-from stowage.aws.table import ConditionFailedError, Item, Update
+from stowage.aws.table import ABSENT, ConditionFailedError, Item, Update
 from stowage.basics.ids import rfc3339
 from stowage.runs.audit_notes import audit_note
+from stowage.runs.counters import as_counted, counting
 from stowage.runs.dispatch import dispatch, free_lost_leases
 from stowage.runs.executions import start_attempt
 from stowage.runs.record import ACTIVE_LIST, SWEEP_LIST, Run
@@ -98,12 +99,15 @@ def _expire(run: Run, now: datetime) -> bool:
         return True
     pk, sk = progress_key(run.id)
     expected: dict[str, object] = {"status": run.status, "due_list": SWEEP_LIST}
+    mark = {"expired_at": rfc3339(now), "counted": True}
+    unchanged = expected | {"users": IN_NO_USE, "expired_at": ABSENT} | as_counted(run)
     try:
         table.transact(
             [
-                Update(run.pk, run.sk, {"expired_at": rfc3339(now)}, when=expected | {"users": IN_NO_USE}),
+                Update(run.pk, run.sk, mark, when=unchanged),
                 Update(pk, sk, {"expired_at": rfc3339(now)}, add={"sequence": 1}),
                 audit_note(run, "expired", "stowage", now),
+                *counting(run, run.model_copy(update=mark)),
             ]
         )
     except ConditionFailedError:

@@ -25,8 +25,12 @@ def expires_at(run: Run, ended: datetime) -> str:
 
 def record_until(run: Run, ended: datetime) -> int:
     """When TTL may take the record of a run that has left something, in seconds since the epoch."""
-    kept = kind_of(run.kind).keep(run, policy())
-    return int((ended + max(timedelta(days=settings().run_days), kept + SWEEPING)).timestamp())
+    return int((ended + record_life(run)).timestamp())
+
+
+def record_life(run: Run) -> timedelta:
+    """How long the record of a run that has left something is kept after its end."""
+    return max(timedelta(days=settings().run_days), kind_of(run.kind).keep(run, policy()) + SWEEPING)
 
 
 def oldest_record(now: datetime) -> datetime:

@@ -7,6 +7,7 @@ from stowage.aws import table
 from stowage.aws.table import ConditionFailedError, Update, Write
 from stowage.basics.errors import CancelledError, StowageError
 from stowage.basics.ids import rfc3339
+from stowage.runs.counters import as_counted, counting
 from stowage.runs.dispatch import Lease, lease_of, read_leases, release
 from stowage.runs.kinds import kind_of
 from stowage.runs.lane import record_failure
@@ -64,6 +65,7 @@ def _start(run: Run, attempt: int, execution: str, now: datetime) -> Run:
         raise CancelledError("This execution is not the run's current attempt.")
     started = {
         "status": "running",
+        "counted": True,
         "started_at": run.started_at or rfc3339(now),
         "attempt_started_at": rfc3339(now),
         "lane": run.lane,
@@ -79,7 +81,8 @@ def _start(run: Run, attempt: int, execution: str, now: datetime) -> Run:
     # In the active list as long as it is launched: a step that comes late must not revive a run that waits again.
     expected = {
         "attempt": attempt,
-        "status": UNFINISHED,
+        "status": run.status,
+        **as_counted(run),
         "due_list": ACTIVE_LIST,
         "cancel_requested": False,
     }
@@ -88,9 +91,13 @@ def _start(run: Run, attempt: int, execution: str, now: datetime) -> Run:
             [
                 Update(run.pk, run.sk, started, remove=("error", "upload", "not_before"), when=expected),
                 Update(pk, sk, progress, add={"sequence": 1}),
+                *counting(run, run.model_copy(update=started)),
             ]
         )
     except ConditionFailedError:
+        again = read_run(run.tenant, run.id)
+        if again.status in UNFINISHED and (again.status, again.counted) != (run.status, run.counted):
+            return _start(again, attempt, execution, now)  # delivered twice at once, or just counted
         raise CancelledError("The run was cancelled.") from None
     return run.model_copy(update=started | {"error": None})
 
@@ -129,13 +136,14 @@ def _wait_again(run: Run) -> None:
         Update(
             run.pk, run.sk, waiting | {"estimate": run.estimate.model_dump()},
             remove=("started_at",) if run.tries == 1 else (),
-            when={"attempt": run.attempt, "status": "running", "cancel_requested": False},
+            when={"attempt": run.attempt, "status": "running", "cancel_requested": False, "counted": True},
         ),
         Update(
             pk, sk,
             {"status": "pending", "stage": "waiting", "message": "Waiting for a free slot."},
             add={"sequence": 1},
         ),
+        *counting(run, run.model_copy(update=waiting)),
     ]  # fmt: skip
     while True:
         freed = release(read_leases(run.database), run.id)

@@ -132,6 +132,8 @@ class Run(BaseModel):
     """How many unfinished runs use the files of this one."""
     verification: dict[str, Any] | None = None
     """Of a backup: how it was last proved, `{level, at, ok}`."""
+    counted: bool = False
+    """Whether the counts have it (`stowage.runs.counters`); not in records of versions before 0.2."""
     expires_at: str | None = None
     expired_at: str | None = None
     due_list: str | None = None

@@ -13,6 +13,7 @@ from stowage.aws.table import ConditionFailedError, Item, Update, Write
 from stowage.basics.errors import UnavailableError
 from stowage.basics.ids import rfc3339
 from stowage.runs.audit_notes import audit_note
+from stowage.runs.counters import as_counted, counting, summing_up
 from stowage.runs.dispatch import read_leases, release
 from stowage.runs.executions import Member, members_of
 from stowage.runs.keeping import expires_at, record_until
@@ -150,6 +151,8 @@ def _writes(run: Run, settled: Run, failure: Failure | None, now: datetime) -> l
     pk, sk = progress_key(run.id)
     progress: Item = {"status": settled.status}
     writes: list[Write] = []
+    record["counted"] = True
+    writes += counting(run, settled)
     if settled.status == "pending":
         record |= {"due_list": waiting_list(run.database), "due_at": queue_place(run)}
         progress |= {"stage": "waiting", "message": f"Another attempt follows: {failure.message if failure else ''}"}
@@ -172,10 +175,11 @@ def _writes(run: Run, settled: Run, failure: Failure | None, now: datetime) -> l
             after |= {"size_bytes": settled.outcome.size_bytes} if settled.outcome.files else settled.outcome.facts
             if settled.file:
                 after["sha256"] = settled.file.sha256
-        writes += [audit_note(run, settled.status, "stowage", now, after), *let_go(settled)]
+        writes += [audit_note(run, settled.status, "stowage", now, after), *let_go(settled), summing_up(settled)]
     expected = {
         "attempt": run.attempt,
-        "status": UNFINISHED,
+        "status": run.status,
+        **as_counted(run),
         "cancel_requested": run.cancel_requested,
     }
     removed = () if settled.error else ("error",)

@@ -3,7 +3,6 @@
 import heapq
 from collections.abc import Iterable, Iterator
 from datetime import date, datetime, timedelta
-from itertools import islice
 from typing import Any
 
 from stowage.aws import table
@@ -11,6 +10,7 @@ from stowage.aws.table import ABSENT, ConditionFailedError, Item, Put, Write
 from stowage.basics.errors import NotFoundError
 from stowage.basics.ids import is_run_id, rfc3339
 from stowage.runs.audit_notes import audit_note
+from stowage.runs.counters import counting
 from stowage.runs.kinds import kind_of
 from stowage.runs.record import Run, StageMoment, new_item
 from stowage.runs.using import take_into_use
@@ -34,6 +34,7 @@ def create_run(run: Run, now: datetime, together_with: list[Write]) -> None:
 
     `ConditionFailedError.failed` counts `together_with` first.
     """
+    run = run.model_copy(update={"counted": True})
     pk, sk = progress_key(run.id)
     ttl = lives_until(now)
     progress: Item = {
@@ -53,6 +54,7 @@ def create_run(run: Run, now: datetime, together_with: list[Write]) -> None:
             Put(progress, when={"pk": ABSENT}),
             audit_note(run, "requested", run.requested_by, now, run.spec),
             *take_into_use(run, now),
+            *counting(None, run),
         ]
     )
 
@@ -110,12 +112,10 @@ def tenant_of(run_id: str) -> str | None:
     return progress["tenant"] if progress else None
 
 
-def list_history(tenant: str, history: str, offset: int, limit: int, where: dict[str, object]) -> tuple[list[Run], int]:
-    """A page of a tenant's runs of one history, newest first, and how many there are."""
-    pk, prefix = f"T#{tenant}", f"{history}#"
-    total = table.count(pk, prefix=prefix, index="by_kind", where=where)
-    items = table.query(pk, prefix=prefix, index="by_kind", newest_first=True, where=where)
-    return [Run.model_validate(item) for item in islice(items, offset, offset + limit)], total
+def list_history(tenant: str, history: str, where: dict[str, object]) -> Iterator[Run]:
+    """A tenant's runs of one history, newest first, read as they are taken."""
+    items = table.query(f"T#{tenant}", prefix=f"{history}#", index="by_kind", newest_first=True, where=where)
+    return map(Run.model_validate, items)
 
 
 def newest_runs(

@@ -1,0 +1,166 @@
+"""What became of the runs, counted by day and kind, for each tenant and over all; and each tenant's last ends.
+
+Whoever makes, changes or deletes a run writes the difference in the same transaction, so the counts are those of the
+records that there are, and nobody reads histories to count. The counts over all tenants lie in a few shards, each run
+in one by its id, so that runs that end at the same moment seldom meet.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from math import floor, log10
+from zlib import crc32
+
+from stowage.aws import table
+from stowage.aws.table import ABSENT, ConditionFailedError, Update, Write
+from stowage.basics.ids import parse_rfc3339, rfc3339
+from stowage.runs.keeping import oldest_record, record_life
+from stowage.runs.kinds import kind_of
+from stowage.runs.record import FINAL, UNFINISHED, Run
+
+SHARDS = 8
+_DIGITS = 4
+"""Durations are counted to so many digits: exact below ten seconds, to a two-thousandth above."""
+_MS = "ms_"
+_STATE = ("RECOUNT", "STATE")
+_COUNTS_LIVE = timedelta(days=3 * 366)
+_RECOUNT_AFTER = timedelta(minutes=15)
+"""Until then functions of the version before may still make runs."""
+
+
+def counting(before: Run | None, after: Run | None) -> list[Write]:
+    """The writes that take a change of a run into the counts; None is a run that is not there. A record that no version
+    has counted yet counts as not there.
+    """
+    run = after or before
+    assert run is not None, "something changes"
+    changed = _told(after)
+    changed.subtract(_told(before if before and before.counted else None))
+    over_all = Counter(changed)
+    over_all["unfinished"] = sum(over_all.pop(status, 0) for status in UNFINISHED)
+    sk = f"COUNT#{run.created_at[:10]}#{run.kind}"
+    ttl = int((parse_rfc3339(run.created_at) + _COUNTS_LIVE).timestamp())
+    return [
+        Update(pk, sk, {"ttl": ttl}, add=add)
+        for pk, counts in ((run.pk, changed), (_shard(run.id), over_all))
+        if (add := {name: count for name, count in counts.items() if count})
+    ]
+
+
+def as_counted(run: Run) -> dict[str, object]:
+    """What a write expects that takes a change of a run into the counts: nobody has counted it meanwhile."""
+    return {"counted": run.counted or ABSENT}
+
+
+def summing_up(run: Run) -> Update:
+    """The write that notes the end of a run as the last of its kind and outcome, in its tenant's summary."""
+    last = {"id": run.id, "at": run.completed_at, "bytes": run.outcome.size_bytes if run.outcome else 0}
+    marked = {f"last_{run.kind}_facts": run.outcome.facts} if run.outcome and not run.outcome.files else {}
+    return Update(*_summary_key(run.tenant), {"tenant": run.tenant, f"last_{run.kind}_{run.status}": last} | marked)
+
+
+@dataclass(frozen=True)
+class Counts:
+    """The runs of one kind that were asked for on one day. `durations` are those of the completed, in milliseconds."""
+
+    day: str
+    kind: str
+    by: Counter[str]
+
+    def count(self, status: str) -> int:
+        """How many are in a status; `expired` is one of its own here, `unfinished` pending or running."""
+        if status == "unfinished":
+            return self.by["unfinished"] + sum(self.by[each] for each in UNFINISHED)
+        return self.by[status]
+
+    @property
+    def durations(self) -> Counter[int]:
+        """How many took so many milliseconds."""
+        return Counter({int(name.removeprefix(_MS)): n for name, n in self.by.items() if name.startswith(_MS)})
+
+
+def read_counts(tenants: Iterable[str] | None, since: date) -> Iterator[Counts]:
+    """The counts of these tenants (None: of all) from a day on."""
+    shards = [f"FLEET#{n}" for n in range(SHARDS)]
+    for pk in shards if tenants is None else [f"T#{tenant}" for tenant in tenants]:
+        for item in table.query(pk, prefix="COUNT#", newest_first=True):
+            _, day, kind = item["sk"].split("#")
+            if day < since.isoformat():
+                break
+            numbers = {name: int(n) for name, n in item.items() if name not in ("pk", "sk", "ttl")}
+            yield Counts(day, kind, Counter(numbers))
+
+
+def count_history(tenant: str, history: str, status: str | None, now: datetime) -> int:
+    """How many runs of a status (None: of any) a tenant's history has; `expired` is one of its own."""
+    statuses = (status,) if status else (*UNFINISHED, *FINAL, "expired")
+    total = 0
+    for counts in read_counts([tenant], oldest_record(now).date()):
+        if kind_of(counts.kind).history == history and counts.day >= _first_day(counts.kind, now):
+            total += sum(counts.by[each] for each in statuses)
+    return total
+
+
+def _first_day(kind: str, now: datetime) -> str:
+    """The day from which on a kind's records are still there."""
+    example = Run(id="", tenant="", kind=kind, database="", spec={}, requested_by="", created_at="")
+    return rfc3339(now - record_life(example))[:10]
+
+
+def recount(now: datetime, has_time: Callable[[], bool]) -> int:
+    """Count the runs that a version before this one has left, each once, newest days first; how many were counted.
+
+    Where it has come to stands in the table, so that the next tick goes on; in the end there is nothing left to do.
+    """
+    state = table.get(*_STATE)
+    if state is None:
+        begins = {"day": now.date().isoformat(), "begins_at": rfc3339(now + _RECOUNT_AFTER)}
+        table.update(*_STATE, begins, when={"pk": ABSENT})
+        return 0
+    if state.get("is_done") or state["begins_at"] > rfc3339(now):
+        return 0
+    day = date.fromisoformat(state["day"])
+    counted = 0
+    while day >= oldest_record(now).date():
+        for item in table.query(day.isoformat(), index="by_day", newest_first=True, where={"counted": ABSENT}):
+            if not has_time():
+                return counted
+            counted += _count_late(Run.model_validate(item))
+        day -= timedelta(days=1)
+        table.update(*_STATE, {"day": day.isoformat()})
+    table.update(*_STATE, {"is_done": True, "at": rfc3339(now)})
+    return counted
+
+
+def _count_late(run: Run) -> int:
+    expected = {"status": run.status, "attempt": run.attempt, "expired_at": run.expired_at or ABSENT, **as_counted(run)}
+    try:
+        table.transact([Update(run.pk, run.sk, {"counted": True}, when=expected), *counting(None, run)])
+    except ConditionFailedError:
+        return 0  # it has just changed, and whoever changed it has counted it
+    return 1
+
+
+def _told(run: Run | None) -> Counter[str]:
+    """What one run adds to the counts."""
+    if run is None:
+        return Counter()
+    told = Counter({"expired" if run.status == "completed" and run.expired_at else run.status: 1})
+    if run.outcome and run.status in FINAL:
+        told["bytes"] = run.outcome.size_bytes
+    if run.status == "completed" and run.duration_ms is not None:
+        told[f"{_MS}{_rounded(run.duration_ms)}"] = 1
+    return told
+
+
+def _rounded(duration_ms: int) -> int:
+    return round(duration_ms, min(0, _DIGITS - 1 - floor(log10(max(1, duration_ms)))))
+
+
+def _shard(run_id: str) -> str:
+    return f"FLEET#{crc32(run_id.encode()) % SHARDS}"
+
+
+def _summary_key(tenant: str) -> tuple[str, str]:
+    return f"FLEET#{crc32(tenant.encode()) % SHARDS}", f"TENANT#{tenant}"
