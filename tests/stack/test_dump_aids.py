@@ -3,6 +3,7 @@ says of its end reaches whoever asked for the backup, without any row.
 """
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -142,6 +143,76 @@ def test_what_a_restore_needs_is_told_on_both_servers(servers: Servers, version:
     assert contents.settings["check_function_bodies"] == "off"
     assert "hunter2" not in contents.model_dump_json()
     assert (contents.locale.collate, contents.encoding) == ("C", "UTF8")
+
+
+# Functions of tenant_acme, what calls them, and the names by which they find others.
+TRAPS: dict[str, tuple[str, dict[str, list[str]]]] = {
+    "a check": ("ALTER TABLE notes ADD CHECK (slug(body) <> '')", {"slug": ["folded"]}),
+    "a generated column": (
+        "ALTER TABLE notes ADD g text GENERATED ALWAYS AS (slug(body)) STORED", {"slug": ["folded"]},
+    ),
+    "a domain's check": ("CREATE DOMAIN slugs AS text CHECK (slug(VALUE) = VALUE)", {"slug": ["folded"]}),
+    "a materialized view": (
+        "CREATE MATERIALIZED VIEW mv AS SELECT slug(body) FROM notes WITH NO DATA", {"slug": ["folded"]},
+    ),
+    "a partition key": (
+        "CREATE TABLE parts (body text) PARTITION BY RANGE (slug(body))", {"slug": ["folded"]},
+    ),
+    "through another function": (
+        "ALTER TABLE notes ADD CHECK (outer_one(body) <> '')", {"slug": ["folded"]},
+    ),
+    "through one that brings a path": ("ALTER TABLE notes ADD CHECK (with_path(body) <> '')", {}),
+    "one of public": ("ALTER TABLE notes ADD CHECK (plain(body) <> '')", {"plain": ["shaved"]}),
+    "a table that it reads": ("ALTER TABLE notes ADD CHECK (counted(id) > 0)", {"counted": ["notes"]}),
+    "a type that it casts to": ("ALTER TABLE notes ADD CHECK (cast_to(body) IS NOT NULL)", {"cast_to": ["mood"]}),
+    "one that says the schema": ("ALTER TABLE notes ADD CHECK (careful(body) <> '')", {}),
+    "a view alone, which a restore does not run": ("CREATE VIEW v AS SELECT slug(body) FROM notes", {}),
+    "a default alone": ("ALTER TABLE notes ALTER body SET DEFAULT slug('x')", {}),
+    "a trigger alone": ("CREATE TRIGGER t BEFORE INSERT ON notes FOR EACH ROW EXECUTE FUNCTION touch()", {}),
+    "nothing": ("SELECT 1", {}),
+}  # fmt: skip
+TRAPPED = """
+    SET check_function_bodies = off;
+    SET search_path = tenant_acme, public;
+    CREATE TYPE mood AS ENUM ('one', 'two');
+    CREATE FUNCTION public.shaved(text) RETURNS text LANGUAGE sql IMMUTABLE AS 'SELECT lower($1)';
+    CREATE FUNCTION folded(text) RETURNS text LANGUAGE sql IMMUTABLE AS 'SELECT lower($1)';
+    CREATE FUNCTION slug(text) RETURNS text LANGUAGE plpgsql IMMUTABLE AS 'BEGIN RETURN folded($1); END';
+    CREATE FUNCTION outer_one(text) RETURNS text LANGUAGE plpgsql IMMUTABLE
+        AS 'BEGIN RETURN tenant_acme.slug($1); END';
+    CREATE FUNCTION with_path(text) RETURNS text LANGUAGE plpgsql IMMUTABLE SET search_path = tenant_acme
+        AS 'BEGIN RETURN slug($1); END';
+    CREATE FUNCTION plain(text) RETURNS text LANGUAGE plpgsql IMMUTABLE AS 'BEGIN RETURN shaved($1); END';
+    CREATE FUNCTION counted(int) RETURNS bigint LANGUAGE plpgsql IMMUTABLE
+        AS 'BEGIN RETURN (SELECT count(*) FROM notes); END';
+    CREATE FUNCTION cast_to(text) RETURNS text LANGUAGE plpgsql IMMUTABLE AS 'BEGIN RETURN $1::mood; END';
+    CREATE FUNCTION careful(text) RETURNS text LANGUAGE plpgsql IMMUTABLE
+        AS 'BEGIN RETURN tenant_acme.folded(pg_catalog.lower($1)); END';
+    CREATE FUNCTION touch() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM folded(NULL); RETURN NEW; END';
+    DELETE FROM notes WHERE id = 1;
+    UPDATE notes SET body = 'two';
+"""
+
+
+@pytest.mark.parametrize("version", [OLDER, NEWEST])
+@pytest.mark.parametrize("what", TRAPS)
+def test_functions_that_count_on_a_search_path_are_told(servers: Servers, version: int, what: str) -> None:
+    statement, expected = TRAPS[what]
+    database = servers(version).make_database()
+    owner = database.connect()
+    owner.execute((TABLE + TRAPPED).encode())
+    owner.execute(statement.encode())
+
+    contents, _ = contents_of(database)
+
+    found = {trap.function.split("(")[0].partition(".")[2]: trap.names for trap in contents.search_path_traps}
+    assert found == expected
+    for trap in contents.search_path_traps:
+        assert trap.schemas == (["public"] if trap.names == ["shaved"] else ["tenant_acme"])
+        [warning] = [warning for warning in contents.warnings if trap.function in warning]
+        [remedy] = re.findall(r"ALTER FUNCTION .* SET search_path = [^ ]*", warning)
+        owner.execute(remedy.encode())
+    assert contents_of(database)[0].search_path_traps == []
 
 
 EXTENSIONS = """

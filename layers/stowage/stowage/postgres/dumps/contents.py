@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any, LiteralString, Self
 
 import psycopg
-from psycopg import sql
+from psycopg import errors, sql
 from psycopg.rows import class_row, dict_row
 
 from stowage.basics.errors import TransientRunError
@@ -135,7 +135,9 @@ def read_contents(
     warnings: list[str] = []
     must_hold_its_children(connection, schema)
     tables = _tables(connection, schema)
-    _lock(connection, schema, [table.name for table in tables])
+    is_locked = _lock(connection, schema, [table.name for table in tables])
+    if not is_locked:
+        warnings.append("Unknown: how many rows there are. The server has no room for so many locks.")
     needs = read_needs(connection, schema, warnings)
     # Planning a count calls the functions of the table's indexes, which may find each other by the
     # product's own path.
@@ -143,7 +145,8 @@ def read_contents(
     for table in tables:
         if table.holds_rows:
             counting = partial(_count, connection, schema, table)
-            rows[table.name] = attempt(connection, counting, f"how many rows {table.name} has", warnings)
+            what = f"how many rows {table.name} has"
+            rows[table.name] = attempt(connection, counting, what, warnings) if is_locked else None
     holding = partial(_large_object_columns, connection, schema)
     columns = attempt(connection, holding, "which columns refer to large objects", warnings) or []
     version = connection.execute("SELECT current_setting('server_version')").fetchone()
@@ -197,13 +200,21 @@ def _tables(connection: psycopg.Connection[Any], schema: str) -> list[_Table]:
 LOCK: LiteralString = "LOCK TABLE ONLY {} IN ACCESS SHARE MODE"
 
 
-def _lock(connection: psycopg.Connection[Any], schema: str, tables: list[str]) -> None:
+def _lock(connection: psycopg.Connection[Any], schema: str, tables: list[str]) -> bool:
     """Lock every table as pg_dump does, at once and first: an ALTER TABLE that comes later waits
     for pg_dump, and every count that has no lock yet would wait behind it.
+
+    False where the server has no room for so many locks: pg_dump, which takes them again, needs it
+    more.
     """
-    if tables:
-        names = sql.SQL(", ONLY ").join(sql.Identifier(schema, table) for table in tables)
-        connection.execute(sql.SQL(LOCK).format(names))
+    names = sql.SQL(", ONLY ").join(sql.Identifier(schema, table) for table in tables)
+    try:
+        with connection.transaction():
+            if tables:
+                connection.execute(sql.SQL(LOCK).format(names))
+    except errors.OutOfMemory:
+        return False
+    return True
 
 
 COUNT: LiteralString = "SELECT count(*) FROM ONLY {}"
@@ -283,7 +294,7 @@ def _lacks(connection: psycopg.Connection[Any], schema: str, columns: list[str],
     }
     warnings = [sentence.format(", ".join(names)) for sentence, names in sentences.items() if names]
     for trap in needs.search_path_traps:
-        path = sql.Identifier(schema).as_string(connection)
+        path = sql.SQL(", ").join(map(sql.Identifier, trap.schemas)).as_string(connection)
         warnings.append(
             f"A restore has no search path, and {trap.function}, which {', '.join(trap.used_by)} calls, names "
             f"{', '.join(trap.names)} without the schema. ALTER FUNCTION {trap.function} SET search_path = {path} "

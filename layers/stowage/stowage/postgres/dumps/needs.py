@@ -3,12 +3,14 @@ casts, objects of other schemas, settings. Read from the catalog in the dump's o
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, LiteralString
 
 import psycopg
-from psycopg.rows import class_row, dict_row, scalar_row
+from psycopg.rows import class_row, scalar_row
 from pydantic import BaseModel
 
 from stowage.postgres.dumps.failures import without_values
@@ -74,8 +76,8 @@ class Locale(BaseModel):
 
 
 class SearchPathTrap(BaseModel):
-    """A function that names others of its schema without it (`names`), and what calls it during a
-    restore (`used_by`).
+    """A function that names others without their schema (`names`, found in `schemas`), and what
+    calls it during a restore (`used_by`).
 
     A restore has no search path, so the function fails there.
     """
@@ -83,6 +85,7 @@ class SearchPathTrap(BaseModel):
     function: str
     used_by: list[str]
     names: list[str]
+    schemas: list[str]
 
 
 class Needs(BaseModel):
@@ -381,38 +384,49 @@ SESSION_SETTINGS: LiteralString = """
     SELECT name, setting AS value FROM pg_settings
     WHERE name IN ('default_text_search_config', 'standard_conforming_strings') ORDER BY 1
 """
-# Functions with a text for a body and no search path of their own, called by what a restore
-# computes: checks, generated columns, indexes, partition keys, statistics, materialized views.
-CALLED: LiteralString = (
+# The schema's functions with a text for a body: whether they bring a search path of their own, and
+# who calls them while a restore computes: checks, generated columns, indexes, partition keys,
+# statistics, materialized views.
+FUNCTIONS: LiteralString = (
     OURS
     + """
-    SELECT p.oid::regprocedure::text AS function, p.prosrc AS body,
-           array_agg(DISTINCT u.type || ' ' || u.identity ORDER BY u.type || ' ' || u.identity) AS used_by
+    , callers AS MATERIALIZED (
+        SELECT d.refobjid AS function, array_agg(DISTINCT u.type || ' ' || u.identity) AS used_by
+        FROM pg_depend d
+        LEFT JOIN pg_attrdef f ON d.classid = 'pg_attrdef'::regclass AND f.oid = d.objid
+        LEFT JOIN pg_attribute a ON a.attrelid = f.adrelid AND a.attnum = f.adnum
+        LEFT JOIN pg_rewrite r ON d.classid = 'pg_rewrite'::regclass AND r.oid = d.objid
+        LEFT JOIN pg_class v ON v.oid = r.ev_class
+        CROSS JOIN LATERAL pg_identify_object(d.classid, d.objid, 0) u
+        WHERE d.refclassid = 'pg_proc'::regclass
+          AND d.refobjid IN (SELECT objid FROM members WHERE classid = 'pg_proc'::regclass)
+          AND (d.classid IN ('pg_class'::regclass, 'pg_constraint'::regclass, 'pg_statistic_ext'::regclass)
+               OR a.attgenerated <> '' OR v.relkind = 'm')
+        GROUP BY 1
+    )
+    SELECT p.proname AS name, p.oid::regprocedure::text AS signature, p.prosrc AS body,
+           EXISTS (SELECT FROM unnest(p.proconfig) AS setting WHERE setting LIKE 'search_path=%%') AS has_path,
+           coalesce(c.used_by, '{}') AS used_by
     FROM pg_proc p
     JOIN members m ON m.classid = 'pg_proc'::regclass AND m.objid = p.oid
     JOIN pg_language l ON l.oid = p.prolang AND l.lanname NOT IN ('c', 'internal')
-    JOIN pg_depend d ON d.refclassid = 'pg_proc'::regclass AND d.refobjid = p.oid
-    LEFT JOIN pg_attrdef f ON d.classid = 'pg_attrdef'::regclass AND f.oid = d.objid
-    LEFT JOIN pg_attribute a ON a.attrelid = f.adrelid AND a.attnum = f.adnum
-    LEFT JOIN pg_rewrite r ON d.classid = 'pg_rewrite'::regclass AND r.oid = d.objid
-    LEFT JOIN pg_class v ON v.oid = r.ev_class
-    CROSS JOIN LATERAL pg_identify_object(d.classid, d.objid, 0) u
+    LEFT JOIN callers c ON c.function = p.oid
     WHERE p.prosqlbody IS NULL
-      AND NOT EXISTS (SELECT FROM unnest(p.proconfig) AS setting WHERE setting LIKE 'search_path=%%')
-      AND (d.classid IN ('pg_class'::regclass, 'pg_constraint'::regclass, 'pg_statistic_ext'::regclass)
-           OR a.attgenerated <> '' OR v.relkind = 'm')
-    GROUP BY 1, 2
-    ORDER BY 1
+    ORDER BY signature
 """
 )
-NAMES: LiteralString = (
-    OURS
-    + """
-    SELECT DISTINCT relname FROM pg_class WHERE oid IN (SELECT oid FROM relations) AND relkind <> 'i'
-    UNION SELECT proname FROM pg_proc JOIN members ON classid = 'pg_proc'::regclass AND objid = oid
-    UNION SELECT typname FROM pg_type JOIN members ON classid = 'pg_type'::regclass AND objid = oid
+# What a function may name without its schema: what stands in its own one, in public and beside
+# extensions.
+NAMES: LiteralString = """
+    WITH searched AS MATERIALIZED (
+        SELECT oid, nspname FROM pg_namespace
+        WHERE nspname IN (%(schema)s, 'public')
+           OR (oid IN (SELECT extnamespace FROM pg_extension) AND nspname <> 'pg_catalog')
+    )
+    SELECT nspname, proname FROM searched JOIN pg_proc ON pronamespace = searched.oid
+    UNION SELECT nspname, relname FROM searched JOIN pg_class ON relnamespace = searched.oid AND relkind <> 'i'
+    UNION SELECT nspname, typname FROM searched JOIN pg_type ON typnamespace = searched.oid
 """
-)
 
 
 def _models[M: BaseModel](query: LiteralString, model: type[M]) -> Callable[[psycopg.Connection[Any], str], list[M]]:
@@ -449,15 +463,45 @@ def _settings(connection: psycopg.Connection[Any], schema: str) -> dict[str, str
     }
 
 
+@dataclass(frozen=True)
+class _Function:
+    name: str
+    signature: str
+    body: str
+    has_path: bool
+    used_by: list[str]
+
+
 def _search_path_traps(connection: psycopg.Connection[Any], schema: str) -> list[SearchPathTrap]:
-    names = set(_texts(NAMES)(connection, schema))
-    with connection.cursor(row_factory=dict_row) as cursor:
-        called = cursor.execute(CALLED, {"schema": schema}).fetchall()
-    traps = [
-        SearchPathTrap(function=each["function"], used_by=each["used_by"], names=unqualified(each["body"], names))
-        for each in called
-    ]
-    return [trap for trap in traps if trap.names]
+    schemas_of: dict[str, set[str]] = defaultdict(set)
+    for in_schema, name in connection.execute(NAMES, {"schema": schema}):
+        schemas_of[name].add(in_schema)
+    with connection.cursor(row_factory=class_row(_Function)) as cursor:
+        functions = cursor.execute(FUNCTIONS, {"schema": schema}).fetchall()
+    called = {function.signature: function.used_by for function in functions if function.used_by}
+    traps = []
+    while called:
+        signature, used_by = called.popitem()
+        [function] = [function for function in functions if function.signature == signature]
+        functions.remove(function)
+        if function.has_path:
+            continue  # which holds for whatever it calls, too
+        names = unqualified(function.body, schemas_of.keys())
+        if names:
+            schemas = {schema for name in names for schema in schemas_of[name]}
+            traps.append(
+                SearchPathTrap(
+                    function=signature,
+                    used_by=sorted(used_by),
+                    names=names,
+                    schemas=sorted(schemas, key=lambda each: (each != schema, each)),
+                )
+            )
+        mentioned = {word.lower() for word in re.findall(r"[\w$]+", function.body)}
+        for other in functions:
+            if other.name.lower() in mentioned:
+                called[other.signature] = [*called.get(other.signature, other.used_by), f"function {signature}"]
+    return sorted(traps, key=lambda trap: trap.function)
 
 
 _CALL = re.compile(r'(?<![\w.$"])"?([a-z_][\w$]*)"?\s*\(', re.I)
@@ -465,12 +509,12 @@ _RELATION = re.compile(r'\b(?:from|join|into|update|only|table)\s+"?([a-z_][\w$]
 _TYPE = re.compile(r'(?:::\s*|\bas\s+)"?([a-z_][\w$]*)"?(?!["\w$]*\s*\.)', re.I)
 
 
-def unqualified(body: str, names: set[str]) -> list[str]:
+def unqualified(body: str, names: Collection[str]) -> list[str]:
     """The names of those that a function's text calls, reads or casts to without saying their
     schema.
     """
     found = {name for pattern in (_CALL, _RELATION, _TYPE) for name in pattern.findall(body)}
-    return sorted(name for name in names if name in found or name in {each.lower() for each in found})
+    return sorted(name for name in found | {name.lower() for name in found} if name in names)
 
 
 _PARTS: Mapping[str, Callable[[psycopg.Connection[Any], str], Any]] = {

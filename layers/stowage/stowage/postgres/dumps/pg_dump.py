@@ -198,11 +198,15 @@ def schema_pattern(schema: str) -> str:
     return '"' + schema.replace('"', '""') + '"'
 
 
+INHERITED = ("PATH", "HOME", "TMPDIR", "LD_LIBRARY_PATH", "SSL_CERT_FILE", "SSL_CERT_DIR", "KRB5_CONFIG", "KRB5CCNAME")
+"""Where programs, temporary files, authorities and tickets are."""
+
+
 def child_environment(environment: Mapping[str, str]) -> dict[str, str]:
     """Give a child's whole environment: nothing of ours but the path, its messages in English so
     that we can read them.
     """
-    inherited = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR", "LD_LIBRARY_PATH") if name in os.environ}
+    inherited = {name: os.environ[name] for name in INHERITED if name in os.environ}
     return {**inherited, "LC_ALL": "C", **environment}
 
 

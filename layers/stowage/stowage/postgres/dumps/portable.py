@@ -129,13 +129,18 @@ class _Rewriting:
                 yield found[1] + _quoted(form.owner) + b";"
         elif _TABLESPACE.fullmatch(text):
             yield b"SET default_tablespace = '';"
-        elif text == _SEARCH_PATH and form.needs.search_path_traps:
-            path = f"{_quoted(form.schema).decode()}, public".replace("'", "''")
-            yield text.replace(b"''", f"'{path}'".encode())
+        elif text == _SEARCH_PATH and (schemas := self._searched()):
+            path = b", ".join(map(_quoted, schemas)).replace(b"'", b"''")
+            yield text.replace(b"''", b"'" + path + b"'")
         else:
             yield text
             if _CREATE_SCHEMA.fullmatch(text):
                 yield from self._extensions()
+
+    def _searched(self) -> list[str]:
+        """The schemas in which functions find others by a search path, the dump's own first."""
+        found = {schema for trap in self._form.needs.search_path_traps for schema in trap.schemas}
+        return sorted(found, key=lambda schema: (schema != self._form.schema, schema))
 
     def _extensions(self) -> Iterator[bytes]:
         for extension in self._form.needs.extensions:
