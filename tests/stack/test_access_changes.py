@@ -47,8 +47,9 @@ class Scene:
 
     @cached_property
     def backup(self) -> str:
-        job = start_backup(self.maker, self.office.id)
-        assert ended_job(self.maker, job)["status"] == "completed"
+        admin = self.office.caller("admin")
+        job = start_backup(admin, self.office.id)
+        assert ended_job(admin, job)["status"] == "completed"
         return job
 
     @cached_property
