@@ -329,6 +329,53 @@ def test_a_secret_that_only_a_command_line_could_tell_is_refused_for_children(
     assert "hunter2" not in caught.value.message
 
 
+def test_several_servers_of_one_name_are_not_mixed(servers: Servers, database: Database, deploy: Deploy) -> None:
+    """A snapshot, its dump and whoever looks at it need the same one."""
+    other = servers(NEWEST)
+    with psycopg.connect(other.url(), autocommit=True) as connection:
+        connection.execute("DROP ROLE IF EXISTS stowage_dump; CREATE ROLE stowage_dump LOGIN")
+    hosts = f"127.0.0.1:{database.environment['PGPORT']},127.0.0.1:{other.port}"
+    seen = set()
+    for place_of in (hosts, ",".join(reversed(hosts.split(",")))):
+        deploy(f"postgresql://{place_of}/postgres")
+        with connect("main", DUMP) as first:
+            seen.add(first.info.port)
+            for url in (f"postgresql://{hosts}/postgres", f"postgresql://{place_of}/postgres"):
+                deploy(url)
+                environment = child_login("main", DUMP, beside=first).environment
+                assert (environment["PGPORT"], environment["PGHOSTADDR"]) == (str(first.info.port), "127.0.0.1")
+                with connect("main", DUMP, beside=first) as second:
+                    assert second.info.port == first.info.port
+    assert len(seen) == 2
+
+
+AWAY = {
+    "no host answers": ("127.0.0.1:{dead},127.0.0.1:{dead}", "", "does not answer"),
+    "none is of the wanted kind": ("127.0.0.1:{port}", "?target_session_attrs=standby", "target_session_attrs"),
+}
+
+
+@pytest.mark.parametrize(("hosts", "parameters", "told"), AWAY.values(), ids=AWAY.keys())
+def test_what_may_pass_is_worth_another_attempt(
+    database: Database, deploy: Deploy, hosts: str, parameters: str, told: str
+) -> None:
+    deploy(place(database, hosts) + parameters)
+
+    with pytest.raises(UnavailableError, match=told) as caught:
+        connect("main", DUMP)
+
+    assert (caught.value.code, caught.value.retry_after) == ("database_unavailable", 5)
+
+
+def test_a_dead_host_does_not_hide_why_the_next_one_refuses(database: Database, deploy: Deploy) -> None:
+    deploy(place(database, "127.0.0.1:{dead},127.0.0.1:{port}", name="asking") + "?password=wrong")
+
+    with pytest.raises(RunError) as caught:
+        connect("main", DUMP)
+
+    assert (caught.value.code, caught.value.retryable) == ("login_refused", False)
+
+
 POOLERS = {
     "FATAL:  unsupported startup parameter: options": ("connection_misconfigured", "options"),
     "FATAL:  unsupported startup parameter in options: work_mem": ("connection_misconfigured", "work_mem"),

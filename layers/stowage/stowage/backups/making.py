@@ -1,6 +1,7 @@
 """A backup's attempt in the worker: checks first, then pg_dump and the counting of its rows in one snapshot."""
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 from stowage.basics.errors import TransientRunError
@@ -34,7 +35,7 @@ def open_dump(run: Run, reporter: Reporter) -> "SnapshotDump":
     connection = connect(run.database, DUMP)
     try:
         preflight(connection, schema, version)
-        must_have_sessions(connection, lambda: connect(run.database, DUMP))
+        must_have_sessions(connection, lambda: connect(run.database, DUMP, beside=connection))
         return SnapshotDump(run, connection, version, reporter.moved)
     except BaseException:
         connection.close()
@@ -70,7 +71,7 @@ class SnapshotDump:
         self._contents: DumpContents | None = None
         self._progress: DumpProgress | None = None
         self._database, self._name = run.database, f"pg_dump {run.id}-{run.attempt}"
-        login = child_login(run.database, DUMP)
+        login = child_login(run.database, DUMP, beside=connection)
         self._dump = Dump(
             run.spec["schema"],
             run.spec["format"],
@@ -83,7 +84,8 @@ class SnapshotDump:
 
     def chunks(self) -> Iterator[bytes]:
         """What pg_dump writes, then nothing while the counting goes on."""
-        progress = DumpProgress(lambda: connect(self._database, DUMP), self._name, self._reading)
+        looking = partial(connect, self._database, DUMP, beside=self._connection)
+        progress = DumpProgress(looking, self._name, self._reading)
         self._progress = progress
         for chunk in self._dump.chunks():
             self._reading.check()

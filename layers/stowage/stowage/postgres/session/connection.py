@@ -57,14 +57,15 @@ SET row_security = off
 """
 
 
-def connect(database: str, role: str) -> psycopg.Connection:
-    """A new connection of its own, in autocommit, texts in UTF-8, times in UTC.
+def connect(database: str, role: str, beside: psycopg.Connection | None = None) -> psycopg.Connection:
+    """A new connection of its own, in autocommit, texts in UTF-8, times in UTC; to the very server
+    of the connection `beside`, where there are several of that name.
 
     MisconfiguredError where no further attempt would change that the server will not have us
     (`login_refused`, `database_missing`, `tls_refused`, `connection_misconfigured`),
     UnavailableError where it has no room or does not answer.
     """
-    parameters = _parameters(database, role)
+    parameters = _parameters(database, role, beside)
     filled_in = {name: value for name, value in _FILLED_IN.items() if _VARIABLES[name] not in os.environ}
     try:
         conninfo = make_conninfo("", **(filled_in | parameters))
@@ -80,8 +81,11 @@ def connect(database: str, role: str) -> psycopg.Connection:
 
 
 def _unavailable(messages: str) -> UnavailableError:
-    full = re.search(r"too many|connection slots|no more connections", messages)
-    sentence = "The database has no room at the moment." if full else "The database does not answer at the moment."
+    sentence = "The database does not answer at the moment."
+    if re.search(r"too many|connection slots|no more connections", messages):
+        sentence = "The database has no room at the moment."
+    elif re.search(r"(?:session|server) is (?:not )?(?:read-only|in hot standby)", messages):
+        sentence = "None of the database's hosts is of the wanted kind at the moment (target_session_attrs)."
     return UnavailableError(sentence, "database_unavailable", retry_after=5)
 
 
@@ -123,11 +127,11 @@ _VARIABLES = {option.keyword.decode(): option.envvar.decode() for option in pq.C
 _SECRETS = {option.keyword.decode() for option in pq.Conninfo.get_defaults() if option.dispchar in (b"*", b"D")}
 
 
-def child_login(database: str, role: str) -> ChildLogin:
-    """The login of a child process; errors as of `connect`, and `connection_misconfigured` for a
-    secret that could only be told on its command line.
+def child_login(database: str, role: str, beside: psycopg.Connection | None = None) -> ChildLogin:
+    """The login of a child process, `beside` as in `connect`; errors as of `connect`, and
+    `connection_misconfigured` for a secret that could only be told on its command line.
     """
-    parameters = _parameters(database, role)
+    parameters = _parameters(database, role, beside)
     inherited = {name: value for name, value in os.environ.items() if name.startswith("PG")}
     filled_in = {_VARIABLES[name]: value for name, value in _FILLED_IN.items()}
     environment = {_VARIABLES[name]: value for name, value in parameters.items() if name in _VARIABLES}
@@ -140,7 +144,7 @@ def child_login(database: str, role: str) -> ChildLogin:
     return ChildLogin(filled_in | inherited | environment, make_conninfo("", **others) if others else "")
 
 
-def _parameters(database: str, role: str) -> dict[str, str]:
+def _parameters(database: str, role: str, beside: psycopg.Connection | None = None) -> dict[str, str]:
     """All that the URL says, as libpq's parameters, with our role, its password and the authorities
     that it trusts.
     """
@@ -155,6 +159,10 @@ def _parameters(database: str, role: str) -> dict[str, str]:
         unreadable = MisconfiguredError(f"The URL of the database {database!r} is none.", "connection_misconfigured")
         raise refusal(str(error)) or unreadable from error
     parameters["user"] = role
+    if beside:
+        parameters |= {"host": beside.info.host, "port": str(beside.info.port)}
+        if beside.info.hostaddr:
+            parameters["hostaddr"] = beside.info.hostaddr
     if parameters.get("sslmode", "").startswith("verify-") and "sslrootcert" not in parameters:
         parameters |= _authorities(parameters["sslmode"])
     match settings().database_login:
