@@ -187,7 +187,7 @@ def test_a_name_that_would_be_too_long_is_refused(office: Office) -> None:
     office.run(
         "INSERT INTO accounts (id, username, platform, brand_id) SELECT 'new', username, 'x', 'brd_1' FROM accounts"
     )
-    refusal(office.caller().post(office.path("trash/a"), json={"onConflict": "rename"}), 409, "conflict")
+    refusal(office.caller().post(office.path("trash/a"), json={"onConflict": "rename"}), 409, "not_allowed")
 
 
 def test_a_post_is_not_restored_without_its_account(office: Office) -> None:
