@@ -62,9 +62,9 @@ def open_export(
     file = csv_file_with_mark if bom and format == "csv" else file_format(format)
     if data_type == EVERYTHING:
         selections = select_everything(schema, tenant)
-        return Export(connection, lambda snapshot: gdpr_file(snapshot, selections, file, EXTENSIONS[format]))
+        return Export(connection, schema, lambda snapshot: gdpr_file(snapshot, selections, file, EXTENSIONS[format]))
     selection = select(schema, tenant, data_type, filters)
-    return Export(connection, lambda snapshot: file(snapshot, selection))
+    return Export(connection, schema, lambda snapshot: file(snapshot, selection))
 
 
 def file_format(name: str) -> FileFormat:

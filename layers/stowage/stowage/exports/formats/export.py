@@ -12,13 +12,13 @@ type FileFormat = Callable[[Snapshot, Selection], Iterator[bytes]]
 
 
 class Export:
-    """One export (a `stowage.pipeline.source.Source`). It owns the connection; `rows` counts data rows, over
-    all files of a zip.
+    """One export of a tenant's schema (a `stowage.pipeline.source.Source`). It owns the connection;
+    `rows` counts data rows, over all files of a zip.
     """
 
-    def __init__(self, connection: Connection, file: Callable[[Snapshot], Iterator[bytes]]) -> None:
+    def __init__(self, connection: Connection, schema: str, file: Callable[[Snapshot], Iterator[bytes]]) -> None:
         self.rows = 0
-        self._snapshot = Snapshot(connection)
+        self._snapshot = Snapshot(connection, schema)
         self._file = file
         self._whole = False
 

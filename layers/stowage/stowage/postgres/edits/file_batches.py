@@ -26,6 +26,7 @@ from stowage.postgres.session.edit import Edit
 from stowage.postgres.session.marks import mark_dirty
 from stowage.postgres.session.row_security import is_row_security, told_of
 from stowage.postgres.session.savepoints import Refused, refusal, tried
+from stowage.postgres.session.search_path import follow_search_path
 from stowage.postgres.tables.relations import outside_trash, table_of
 
 _BUSY = (errors.DeadlockDetected, errors.SerializationFailure, errors.LockNotAvailable)
@@ -166,6 +167,7 @@ class ImportSession:
     def prepare(self, defaults: dict[str, Any]) -> None:
         """Make the temporary tables; `defaults` are the values, by column, of columns that a file may not have."""
         with self.errors():
+            follow_search_path(self._connection, self.edit.schema, for_good=True)
             self._connection.execute(_PREPARE)
             columns = sql.SQL(", ").join(map(sql.Identifier, self._columns))
             self._connection.execute(_ROWS_TABLE.format(columns=columns, table=self._table))

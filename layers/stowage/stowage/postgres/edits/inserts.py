@@ -148,7 +148,7 @@ def taken(
             name=sql.Literal(rule.name),
             in_the_way=is_in_the_way(sql.Identifier("candidates"), rule, _CANDIDATE, sql.SQL("candidates.id")),
         )
-        for rule in undeclared_rules(connection, schema, entity)
+        for rule in undeclared_rules(connection, schema, [entity])[entity.name]
     ]
     violation: Violation | None = None
     if rules:

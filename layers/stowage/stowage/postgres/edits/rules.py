@@ -209,7 +209,7 @@ def find_problems(
             given=_changes(undeclared.columns) if existing and undeclared.columns else _ALWAYS,
             in_the_way=is_in_the_way(table, undeclared, _CANDIDATE, sql.SQL("candidates.id")),
         )
-        for undeclared in undeclared_rules(connection, schema, entity)
+        for undeclared in undeclared_rules(connection, schema, [entity])[entity.name]
     ]
     for parent in parents_of(entity):
         problems += _parent_problems(schema, parent, existing=existing)

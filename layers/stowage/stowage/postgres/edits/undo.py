@@ -156,13 +156,15 @@ def judge_deleted(connection: psycopg.Connection, schema: str, declared: Entity,
     `purged` (or its purge has begun), `changed_since` (restored, or deleted anew), `parent_in_trash`, `conflict` (a
     unique rule, for it or for what would come with it).
     """
-    clashes = [_breaks_a_rule(connection, schema, declared, "record")] + [
+    children = declared.children("cascade")
+    rules = undeclared_rules(connection, schema, [declared, *(child for child, _ in children)])
+    clashes = [_breaks_a_rule(schema, declared, rules[declared.name], "record")] + [
         _CHILD_CLASHES.format(
             table=table_of(schema, child),
             column=sql.Identifier(child.column(reference.field)),
-            clashes=_breaks_a_rule(connection, schema, child, "child"),
+            clashes=_breaks_a_rule(schema, child, rules[child.name], "child"),
         )
-        for child, reference in declared.children("cascade")
+        for child, reference in children
     ]
     statement = _JUDGE_DELETED.format(
         wanted=_WANTED.format(type=sql.Literal("deleted")),
@@ -175,13 +177,13 @@ def judge_deleted(connection: psycopg.Connection, schema: str, declared: Entity,
     return _codes(connection, statement, count)
 
 
-def _breaks_a_rule(connection: psycopg.Connection, schema: str, declared: Entity, row: str) -> sql.Composable:
-    """Whether any unique rule, declared or the table's own, keeps a record in the trash."""
+def _breaks_a_rule(schema: str, declared: Entity, rules: Sequence[UniqueRule], row: str) -> sql.Composable:
+    """Whether any unique rule, declared or the table's own (`rules`), keeps a record in the trash."""
     return any_of(
         [breaks_a_rule(schema, declared, row)]
         + [
             is_in_the_way(table_of(schema, declared), rule, out_of_trash(row), sql.Identifier(row, "id"))
-            for rule in undeclared_rules(connection, schema, declared)
+            for rule in rules
         ]
     )
 
@@ -296,7 +298,7 @@ def judge_updated(connection: psycopg.Connection, schema: str, declared: Entity,
                 *_disagreeing(schema, declared),
                 *(
                     is_in_the_way(table_of(schema, declared), rule, _FORMER, sql.SQL("stw_record.id"), _stays(rule))
-                    for rule in undeclared_rules(connection, schema, declared)
+                    for rule in undeclared_rules(connection, schema, [declared])[declared.name]
                 ),
             ]
         ),

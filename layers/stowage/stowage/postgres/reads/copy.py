@@ -35,6 +35,7 @@ SET LOCAL extra_float_digits = 1;
 SET LOCAL statement_timeout = 0;
 SET LOCAL lock_timeout = {lock};
 SET LOCAL idle_in_transaction_session_timeout = '10min';
+SET LOCAL search_path = {schema}, public;
 SET LOCAL jit = off
 """)
 
@@ -45,11 +46,13 @@ _COMMIT = sql.SQL("COMMIT")
 class Snapshot:
     """A tenant's data at one moment: one transaction from which any number of COPYs read the same state.
 
-    It owns the connection (in autocommit, not in a transaction). `rows` counts what was read so far.
+    It owns the connection (in autocommit, not in a transaction). `rows` counts what was read so far. `schema` is the
+    tenant's, for functions that find others by the search path.
     """
 
-    def __init__(self, connection: psycopg.Connection) -> None:
+    def __init__(self, connection: psycopg.Connection, schema: str = "public") -> None:
         self.rows = 0
+        self._schema = schema
         self._connection = connection
         self._begun = False
         self._closed = False
@@ -98,7 +101,8 @@ class Snapshot:
 
     def _begin(self) -> None:
         if not self._begun:
-            self._connection.execute(_BEGIN.format(lock=sql.Literal(f"{round(LOCK_SECONDS * 1000)}ms")))
+            lock = sql.Literal(f"{round(LOCK_SECONDS * 1000)}ms")
+            self._connection.execute(_BEGIN.format(lock=lock, schema=sql.Identifier(self._schema)))
             self._begun = True
 
     def _read(self, statement: bytes) -> Iterator[Rows]:

@@ -14,6 +14,7 @@ from stowage.basics.ids import new_operation_id
 from stowage.postgres.session.connection import APP
 from stowage.postgres.session.idempotency import KeptAnswer, keep, replayed
 from stowage.postgres.session.marks import mark_dirty
+from stowage.postgres.session.search_path import follow_search_path
 from stowage.postgres.session.transactions import REQUEST_SECONDS, transact
 from stowage.tenants import Tenant
 
@@ -109,6 +110,7 @@ class Edit:
         """
 
         def marked(connection: psycopg.Connection) -> tuple[T, bool]:
+            follow_search_path(connection, self.schema)
             outcome, has_changed = work(connection)
             if has_changed:
                 mark_dirty(self.tenant.id, self.tenant.database, self.at)

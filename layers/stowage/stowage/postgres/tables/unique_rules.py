@@ -6,6 +6,7 @@ evaluated where no other relation's columns can be meant by their unqualified na
 """
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import LiteralString
 
@@ -33,7 +34,7 @@ class UniqueRule:
 
 
 _RULES = """
-SELECT class.relname::text,
+SELECT asked.n, class.relname::text,
        ARRAY(
            SELECT coalesce(
                (SELECT format('((%%s) COLLATE %%I.%%I)', pg_get_indexdef(indexrelid, k, false), nspname, collname)
@@ -72,24 +73,31 @@ SELECT class.relname::text,
            SELECT attname::text FROM pg_attribute
            WHERE attrelid = indrelid AND attnum = ANY ((indkey::int2[])[0:indnkeyatts - 1])
        ) END
-FROM pg_index AS index
+FROM unnest(%s::text[]) WITH ORDINALITY AS asked (name, n)
+JOIN pg_index AS index ON indrelid = to_regclass(asked.name)
 JOIN pg_class AS class ON class.oid = indexrelid
 LEFT JOIN pg_constraint AS rule ON conindid = indexrelid AND contype = 'x'
-WHERE indrelid = to_regclass(%s) AND indislive AND NOT indisprimary AND (indisunique OR rule.oid IS NOT NULL)
-ORDER BY class.relname
+WHERE indislive AND NOT indisprimary AND (indisunique OR rule.oid IS NOT NULL)
+ORDER BY asked.n, class.relname
 """
 
 
-def undeclared_rules(connection: psycopg.Connection, schema: str, declared: Entity) -> list[UniqueRule]:
-    """The unique rules of an entity's table that its declaration does not tell of."""
-    name = table_of(schema, declared).as_string(connection)
-    known = [{declared.column(field) for field in rule} for rule in declared.unique]
-    live = "(deleted_at IS NULL)" if declared.soft_delete else "(true)"
-    return [
-        UniqueRule(rule, tuple(keys), tuple(operators), condition, frozenset(columns), nulls_alike)
-        for rule, keys, operators, condition, columns, nulls_alike, plain in connection.execute(_RULES, (name,))
-        if plain is None or set(plain) not in known or condition != live or nulls_alike
-    ]
+def undeclared_rules(
+    connection: psycopg.Connection, schema: str, entities: Iterable[Entity]
+) -> dict[str, list[UniqueRule]]:
+    """The unique rules of entities' tables that their declarations do not tell of, by the entity's name."""
+    each = list({declared.name: declared for declared in entities}.values())
+    names = [table_of(schema, declared).as_string(connection) for declared in each]
+    found: dict[str, list[UniqueRule]] = {declared.name: [] for declared in each}
+    for n, rule, keys, operators, condition, columns, nulls_alike, plain in connection.execute(_RULES, (names,)):
+        declared = each[n - 1]
+        known = [{declared.column(field) for field in rule} for rule in declared.unique]
+        live = "(deleted_at IS NULL)" if declared.soft_delete else "(true)"
+        if plain is None or set(plain) not in known or condition != live or nulls_alike:
+            found[declared.name].append(
+                UniqueRule(rule, tuple(keys), tuple(operators), condition, frozenset(columns), nulls_alike)
+            )
+    return found
 
 
 _IS_IN_THE_WAY = sql.SQL("""

@@ -125,7 +125,7 @@ def find_clashes(connection: psycopg.Connection, schema: str, declared: Entity, 
             "IS NOT DISTINCT FROM (SELECT deleted_operation FROM {table} WHERE id = %(id)s)"
         ).format(column=sql.Identifier(child.column(reference.field)), table=table_of(schema, declared))
         coming.append((child, with_it))
-    undeclared = {entity.name: undeclared_rules(connection, schema, entity) for entity, _ in coming}
+    undeclared = undeclared_rules(connection, schema, [entity for entity, _ in coming])
     parts: list[sql.Composed] = []
     for entity, which in coming:
         parts += [_clashes(schema, entity, rule, which) for rule in range(len(entity.unique))]

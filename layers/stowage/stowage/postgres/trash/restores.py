@@ -118,10 +118,8 @@ def restore_records(
     journal is part of the statement, without a summary.
     """
     schema = edit.schema
-    rules = {
-        entity.name: undeclared_rules(connection, schema, entity) if rename else []
-        for entity in (declared, *(child for child, _ in declared.children("cascade")))
-    }
+    entities = [declared, *(child for child, _ in declared.children("cascade"))]
+    rules = undeclared_rules(connection, schema, entities) if rename else {entity.name: [] for entity in entities}
     cascades = [
         (f"cascaded_{n}", child, reference) for n, (child, reference) in enumerate(declared.children("cascade"))
     ]
