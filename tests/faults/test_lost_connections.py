@@ -227,7 +227,7 @@ class CuttingProxy:
 @pytest.fixture
 def through_a_proxy(office: Office, monkeypatch: pytest.MonkeyPatch) -> Iterator[CuttingProxy]:
     """This process is a function that reaches the database through that proxy."""
-    url = urlsplit(office.stack.database_url)
+    url = urlsplit(office.stack.product_url)
     assert url.hostname
     assert url.port
     proxy = CuttingProxy(url.hostname, url.port)
