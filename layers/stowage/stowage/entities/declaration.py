@@ -1,22 +1,54 @@
 """How a table of a tenant is declared.
 
 Exports, bulk edits, the trash, the record routes and imports all read the declarations of `stowage_entities`
-(layers/entities): each `Entity` names a table, its model (the fields as the API names them), what its filters take, and
-which field names a record to a person. Columns are the snake_case of the fields; `id`, `created_at` and `updated_at`
-are on every table; `deleted_at`, `deleted_by`, `purge_at`, `deleted_operation` and `deleted_with` (the parent that took
-a record along to the trash; empty once its purge has begun) are on those with `soft_delete`:
-`python -m stowage.postgres soft-delete TABLE` prints the migration that adds them.
+(layers/entities): each `Entity` names a table, its key, its fields (a model of them as the API names them, or each with
+its column and type), what its filters take, and which field names a record to a person. Columns of a model's fields are
+their snake_case; `created_at` and `updated_at` are on every table; `deleted_at`, `deleted_by`, `purge_at`,
+`deleted_operation` and `deleted_with` (the parent that took a record along to the trash; empty once its purge has
+begun) are on those with `soft_delete`: `python -m stowage.postgres soft-delete TABLE` prints the migration that adds
+them.
 """
 
 import re
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal, get_args
+from enum import Enum
+from typing import Any, Final, Literal, get_args, get_origin
 
 from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 
-FieldType = Literal["text", "integer", "number", "boolean", "timestamp"]
-"""What a column holds, as filters, spreadsheets and Parquet need to know it."""
+FieldType = Literal[
+    "text",
+    "integer",
+    "number",
+    "numeric",
+    "boolean",
+    "timestamp",
+    "local_timestamp",
+    "date",
+    "time",
+    "interval",
+    "uuid",
+    "json",
+    "bytes",
+    "other",
+]
+"""What a column holds, as bodies, filters and files need to know it.
+
+`integer` is of up to 64 bits, `number` a float of up to 64, `numeric` exact. A `timestamp` has a zone, a
+`local_timestamp` has none. `json` is json or jsonb, `bytes` bytea. `other` is any other type (an enum, inet, a range,
+an adopter's own): in Stowage it is the text that Postgres writes of it.
+"""
+
+KeyType = Literal["text", "integer", "bigint", "uuid"]
+"""The type of a column that identifies a record, as Postgres calls it."""
+
+KeyMaker = Literal["stowage", "database", "client"]
+"""Who makes the ids of new records that come without one: Stowage, the column's default or identity, nobody."""
+
+DATABASE: Final = object()
+"""A field's default where the column's own default is left to the database."""
 
 _TYPES: dict[type, FieldType] = {
     str: "text",
@@ -29,11 +61,47 @@ _TYPES: dict[type, FieldType] = {
 
 @dataclass(frozen=True)
 class Field:
-    """One field of an entity: `name` in the API and in files, `column` in Postgres."""
+    """One field of an entity: `name` in the API and in files, `column` in Postgres.
+
+    `is_array`: the column holds arrays of `type`. `sql_type` is the column's type as Postgres names it, where `type`
+    does not say it: of `other`, and of what is smaller than its `type` (`smallint`, `real`, `json`). A text has
+    `length` characters at most, a numeric `precision` digits with `scale` of them behind the point. `values` are the
+    only ones that the field takes. A field that is not `required` may be left out of a new record, which then gets
+    `default`: a value, or `DATABASE`. `is_read_only`: the database alone writes it. `rules` are constraints of
+    pydantic's.
+    """
 
     name: str
     column: str
     type: FieldType
+    is_array: bool = False
+    sql_type: str | None = None
+    is_nullable: bool = False
+    required: bool = False
+    default: Any = None
+    length: int | None = None
+    precision: int | None = None
+    scale: int | None = None
+    values: tuple[str, ...] = ()
+    is_read_only: bool = False
+    rules: tuple[Any, ...] = ()
+
+
+@dataclass(frozen=True)
+class Key:
+    """What identifies a record: one column and its type, or several together (`columns`: each with its type).
+
+    Several are a composite key, none is a view without one: such records are read and not written. A composite id is
+    the JSON array of the columns' texts.
+    """
+
+    columns: tuple[tuple[str, KeyType], ...] = (("id", "text"),)
+    made_by: KeyMaker = "stowage"
+
+    @property
+    def type(self) -> KeyType:
+        """The type of a key of one column; of others that of their ids, which are texts."""
+        return self.columns[0][1] if len(self.columns) == 1 else "text"
 
 
 @dataclass(frozen=True)
@@ -54,30 +122,39 @@ class Reference:
 
 @dataclass(frozen=True)
 class Entity:
-    """A table of records. `name` is the plural used in paths and as `dataType`.
+    """A table of records, or a view of them that is only read. `name` is the plural used in paths and as `dataType`.
 
-    `label` is the field that names a record to a person, `search` those that a free-text search looks in, `filters`
-    those that may be filtered by equality: every field but times, unless given. `unique` are sets of fields that no
-    two records outside the trash share, `references` the fields that name records of other entities.
+    `own` are the fields beside the key and the times, where no `model` says them. `label` is the field that names a
+    record to a person, `search` those that a free-text search looks in, `filters` those that may be filtered by
+    equality: every field but times, unless given. `unique` are sets of fields that no two records outside the trash
+    share, `references` the fields that name records of other entities. `key` says what identifies a record and who
+    makes it; `id_prefix` begins the ids that Stowage makes of texts.
     """
 
     name: str
     singular: str
     table: str
-    model: type[BaseModel]
+    model: type[BaseModel] | None
     label: str
-    id_prefix: str
+    id_prefix: str = ""
     search: tuple[str, ...] = ()
     filters: tuple[str, ...] = ()
     soft_delete: bool = True
     unique: tuple[tuple[str, ...], ...] = ()
     references: tuple[Reference, ...] = ()
+    own: tuple[Field, ...] = ()
+    key: Key = Key()
+    is_read_only: bool = False
     fields: tuple[Field, ...] = field(init=False)
 
     def __post_init__(self) -> None:
-        own = [Field(name, _column(name), _type(info.annotation)) for name, info in self.model.model_fields.items()]
-        times = [Field(name, _column(name), "timestamp") for name in ("createdAt", "updatedAt")]
-        object.__setattr__(self, "fields", (Field("id", "id", "text"), *own, *times))
+        if self.key.made_by == "stowage" and self.key.type in ("integer", "bigint"):
+            raise ValueError(f"{self.name}: Stowage makes no numbers as ids; let the database or the client make them")
+        if self.model is not None:
+            own = tuple(_field_of(name, info) for name, info in self.model.model_fields.items())
+            object.__setattr__(self, "own", own)
+        times = [Field(name, _column(name), "timestamp", is_read_only=True) for name in ("createdAt", "updatedAt")]
+        object.__setattr__(self, "fields", (Field("id", "id", "text"), *self.own, *times))
         if not self.filters:
             object.__setattr__(self, "filters", tuple(f.name for f in self.fields if f.type != "timestamp"))
         if not self.soft_delete and any(reference.on_delete == "cascade" for reference in self.references):
@@ -100,7 +177,7 @@ class Entity:
 
     def is_optional(self, name: str) -> bool:
         """Whether the field of that API name may be null."""
-        return type(None) in get_args(self.model.model_fields[name].annotation)
+        return any(own.name == name and own.is_nullable for own in self.own)
 
     def children(self, on_delete: str) -> "list[tuple[Entity, Reference]]":
         """The entities that refer to this one in that way, each with the reference."""
@@ -118,9 +195,29 @@ def _column(name: str) -> str:
     return re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
 
 
-def _type(annotation: object) -> FieldType:
-    candidates = [annotation, *get_args(annotation)]
-    for candidate in candidates:
-        if isinstance(candidate, type) and candidate in _TYPES:
-            return _TYPES[candidate]
-    return "text"
+def _field_of(name: str, info: FieldInfo) -> Field:
+    """A model's field. Its annotation is one of `_TYPES`, a Literal or an Enum of texts, or one of these or None."""
+    candidates = get_args(info.annotation) if get_origin(info.annotation) is not Literal else ()
+    is_nullable = type(None) in candidates
+    (one,) = [each for each in candidates if each is not type(None)] if is_nullable else [info.annotation]
+    required = info.is_required()
+    return Field(
+        name,
+        _column(name),
+        _TYPES.get(one, "text") if isinstance(one, type) else "text",
+        is_nullable=is_nullable,
+        required=required,
+        default=None if required else info.get_default(call_default_factory=True, validated_data={}),
+        values=_values(one),
+        rules=tuple(info.metadata),
+    )
+
+
+def _values(annotation: Any) -> tuple[str, ...]:
+    if get_origin(annotation) is Literal:
+        return get_args(annotation)
+    return (
+        tuple(each.value for each in annotation)
+        if isinstance(annotation, type) and issubclass(annotation, Enum)
+        else ()
+    )

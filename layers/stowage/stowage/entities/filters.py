@@ -6,7 +6,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from math import isfinite
-from typing import Literal, get_args, get_origin
 
 from stowage.basics.errors import BadRequestError, Detail
 from stowage.basics.ids import decode_id
@@ -144,8 +143,8 @@ class _Reading:
         assert field is not None, f"{key} is declared as a filter but is no field"
         match field.type:
             case "text":
-                if declared and (choices := _choices(declared, key)):
-                    return tuple(_chosen(piece, choices) for piece in _pieces(value))
+                if field.values:
+                    return tuple(_chosen(piece, field.values) for piece in _pieces(value))
                 return _both_forms(_texts(value)) if declared and declared.holds_id(key) else _texts(value)
             case "integer":
                 return tuple(_integer(piece) for piece in _pieces(value))
@@ -155,13 +154,8 @@ class _Reading:
                 return tuple(_boolean(piece) for piece in _pieces(value))
             case "timestamp":
                 return tuple(_moment(piece).isoformat() for piece in _pieces(value))
-
-
-def _choices(declared: Entity, name: str) -> tuple[str, ...]:
-    """The values of a field that only takes some."""
-    info = declared.model.model_fields.get(name)
-    annotation = info.annotation if info else None
-    return get_args(annotation) if get_origin(annotation) is Literal else ()
+            case _:
+                return _texts(value)
 
 
 def _is_scalar(value: object) -> bool:

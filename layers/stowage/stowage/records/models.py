@@ -6,17 +6,15 @@ are its source's own, and ids of posts are URLs; afterwards it stays as it is.
 """
 
 from collections.abc import Callable
-from datetime import datetime
 from functools import cache
-from typing import Annotated, Any, NotRequired, TypedDict, get_args
+from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
 from pydantic import AfterValidator, ConfigDict, StringConstraints, TypeAdapter, with_config
 from pydantic import Field as Constraint
-from pydantic.fields import FieldInfo
 
 from stowage.basics.ids import LONGEST_ID_BYTES, decode_id
 from stowage.basics.moments import Moment
-from stowage.entities.declaration import Entity
+from stowage.entities.declaration import DATABASE, Entity, Field
 
 MOST_ITEMS = 10_000
 KEPT_BY_US = ("createdAt", "updatedAt", "deletedAt", "deletedBy", "purgeAt", "deletedOperation", "deletedWith")
@@ -72,9 +70,9 @@ def changed_records(entity: Entity) -> TypeAdapter[Any]:
 def defaults_of(entity: Entity) -> Item:
     """The values of fields that a new record does not name, as `Item`."""
     return {
-        entity.column(name): info.get_default(call_default_factory=True)
-        for name, info in entity.model.model_fields.items()
-        if not info.is_required()
+        field.column: field.default
+        for field in entity.own
+        if not (field.required or field.is_read_only or field.default is DATABASE)
     }
 
 
@@ -93,12 +91,13 @@ def _title(entity: Entity) -> str:
     return entity.singular.title()
 
 
-def _shape(entity: Entity, name: str, presence: Callable[[FieldInfo, Any], Any], **more: Any) -> Any:
+def _shape(entity: Entity, name: str, presence: Callable[[Field, Any], Any], **more: Any) -> Any:
     fields = {
-        entity.column(field): presence(
-            info, Annotated[_value(info, is_id=entity.holds_id(field)), Constraint(alias=field)]
+        field.column: presence(
+            field, Annotated[_value(field, is_id=entity.holds_id(field.name)), Constraint(alias=field.name)]
         )
-        for field, info in entity.model.model_fields.items()
+        for field in entity.own
+        if not field.is_read_only
     }
     return _closed(name, more | fields)
 
@@ -108,32 +107,29 @@ def _closed(name: str, fields: dict[str, Any]) -> Any:
     return with_config(ConfigDict(extra="forbid", strict=True))(TypedDict(name, fields))  # type: ignore[operator]
 
 
-def _as_declared(info: FieldInfo, value: Any) -> Any:
-    return value if info.is_required() else NotRequired[value]
+def _as_declared(field: Field, value: Any) -> Any:
+    return value if field.required else NotRequired[value]
 
 
-def _optional(_info: FieldInfo, value: Any) -> Any:
+def _optional(_field: Field, value: Any) -> Any:
     return NotRequired[value]
 
 
-def _value(info: FieldInfo, *, is_id: bool) -> Any:
+def _value(field: Field, *, is_id: bool) -> Any:
     """The declared type with what the database and the API ask of every value of that type."""
-    candidates = get_args(info.annotation)
-    nullable = type(None) in candidates
-    declared = info.annotation
-    if nullable:
-        (declared,) = (candidate for candidate in candidates if candidate is not type(None))
-    value: Any = declared
+    value: Any = _Text
     if is_id:
         value = _Id
-    elif declared is str:
-        value = _Text
-    elif declared is int:
+    elif field.values:
+        value = Literal[field.values]
+    elif field.type == "integer":
         value = Annotated[int, FITS_64_BITS]
-    elif declared is float:
+    elif field.type == "number":
         value = Annotated[float, Constraint(allow_inf_nan=False)]
-    elif declared is datetime:
+    elif field.type == "boolean":
+        value = bool
+    elif field.type == "timestamp":
         value = Moment
-    for rule in info.metadata:
+    for rule in field.rules:
         value = Annotated[value, rule]
-    return value | None if nullable else value
+    return value | None if field.is_nullable else value

@@ -3,8 +3,12 @@
 `stowage.records.models` reads bodies by the same declaration; a test holds the two against each other.
 """
 
+import inspect
 from collections.abc import Callable
-from typing import Any
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import create_model
 
 from stowage.basics.ids import LONGEST_ID_BYTES
 from stowage.entities.declaration import Entity, Field
@@ -20,13 +24,12 @@ _WRITTEN = ("type", "format", "enum", "const", "anyOf", "description", "items", 
 
 def schemas_of(entity: Entity) -> dict[str, Schema]:
     """`{entity}.Record` and so on: what answers show, and what bodies take."""
-    model = entity.model.model_json_schema()
-    given = _resolved(model["properties"], model.get("$defs", {}))
+    given = _schemas_of_own(entity)
     own = {name: _taken(entity, name, schema) for name, schema in given.items()}
-    required = model.get("required", [])
+    required = [field.name for field in entity.own if field.required]
     identity = {"id": _ID}
     shown = {field.name: _shown(entity, field, own) for field in entity.fields}
-    described = model.get("description", f"A {entity.singular}.")
+    described = _described(entity)
     by_name = {
         "Record": {"type": "object", "properties": shown, "required": list(shown), "description": described},
         "NewRecord": _body(identity | own, required),
@@ -36,16 +39,24 @@ def schemas_of(entity: Entity) -> dict[str, Schema]:
     return {f"{entity.name}.{name}": schema for name, schema in by_name.items()}
 
 
-def _resolved(part: Any, definitions: dict[str, Schema]) -> Any:
-    """The same with the definitions in place of references to them: an Enum is one."""
-    match part:
-        case {"$ref": reference, **rest}:
-            return _resolved(definitions[reference.rpartition("/")[2]], definitions) | rest
-        case dict():
-            return {name: _resolved(inner, definitions) for name, inner in part.items()}
-        case list():
-            return [_resolved(inner, definitions) for inner in part]
-    return part
+_PYTHON: dict[str, Any] = {"integer": int, "number": float, "boolean": bool, "timestamp": datetime}
+
+
+def _schemas_of_own(entity: Entity) -> dict[str, Schema]:
+    """The schema of each field that a body may have, by its name."""
+    fields: dict[str, Any] = {}
+    for field in entity.own:
+        if not field.is_read_only:
+            one: Any = Literal[field.values] if field.values else _PYTHON.get(field.type, str)
+            one = Annotated[one, *field.rules] if field.rules else one
+            given = one | None if field.is_nullable else one
+            fields[field.name] = (given, ... if field.required else field.default)
+    found: dict[str, Schema] = create_model(entity.singular, **fields).model_json_schema()["properties"]
+    return found
+
+
+def _described(entity: Entity) -> str:
+    return (entity.model and inspect.getdoc(entity.model)) or f"A {entity.singular}."
 
 
 def _body(properties: dict[str, Schema], required: list[str]) -> Schema:

@@ -87,7 +87,7 @@ class Naming:
 
 def required_fields(entity: Entity) -> list[str]:
     """The fields that every record must be given."""
-    return [name for name, info in entity.model.model_fields.items() if info.is_required()]
+    return [field.name for field in entity.own if field.required]
 
 
 def _complaint(names: list[str], one: str, more: str) -> str:

@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from types import NoneType
-from typing import Annotated, Any, NotRequired, TypedDict, get_args
+from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
 from pydantic import BeforeValidator, ConfigDict, StringConstraints, TypeAdapter, ValidationError
 from pydantic import Field as Constraint
@@ -18,6 +17,9 @@ LONGEST_ERROR = 500
 
 type Record = dict[str, Any]
 """A row's fields by their names in the API. A field that the row does not have is absent."""
+
+
+_PYTHON: dict[str, Any] = {"integer": int, "number": float, "boolean": bool, "timestamp": Moment}
 
 
 @dataclass(frozen=True)
@@ -45,16 +47,14 @@ def row_types(entity_name: str, file_type: str) -> RowTypes:
         "updatedAt": NotRequired[Moment | None],
     }
     keeps, defaults = set(), {}
-    for declared in entity.fields:
-        info = entity.model.model_fields.get(declared.name)
-        if info is None:
+    for declared in entity.own:
+        if declared.is_read_only:
             continue
-        nullable = NoneType in get_args(info.annotation)
-        given = _type(declared, info, nullable=nullable, is_json=is_json)
-        types[declared.name] = given if info.is_required() else NotRequired[given]
-        if not info.is_required():
-            defaults[declared.name] = info.get_default(call_default_factory=True, validated_data={})
-            if not nullable:
+        given = _type(declared, is_json=is_json)
+        types[declared.name] = given if declared.required else NotRequired[given]
+        if not declared.required:
+            defaults[declared.name] = declared.default
+            if not declared.is_nullable:
                 keeps.add(declared.name)
     shape: Any = TypedDict(entity.singular, types)  # type: ignore[misc]
     shape.__pydantic_config__ = ConfigDict(extra="forbid", strict=is_json)  # type: ignore[attr-defined]
@@ -63,18 +63,13 @@ def row_types(entity_name: str, file_type: str) -> RowTypes:
     return RowTypes(adapter, frozenset(keeps), texts, defaults)
 
 
-def _type(declared: Field, info: Any, *, nullable: bool, is_json: bool) -> Any:
-    given: Any = info.annotation
-    if nullable:
-        (given,) = (candidate for candidate in get_args(given) if candidate is not NoneType)
-    match declared.type:
-        case "timestamp":
-            given = Moment
-        case "integer" | "number":
-            limits = FITS_64_BITS if declared.type == "integer" else Constraint(allow_inf_nan=False)
-            given = Annotated[given, limits] if is_json else Annotated[given, limits, BeforeValidator(_number)]
-    given = Annotated[given, *info.metadata] if info.metadata else given
-    return given | None if nullable else given
+def _type(declared: Field, *, is_json: bool) -> Any:
+    given: Any = Literal[declared.values] if declared.values else _PYTHON.get(declared.type, str)
+    if declared.type in ("integer", "number"):
+        limits = FITS_64_BITS if declared.type == "integer" else Constraint(allow_inf_nan=False)
+        given = Annotated[given, limits] if is_json else Annotated[given, limits, BeforeValidator(_number)]
+    given = Annotated[given, *declared.rules] if declared.rules else given
+    return given | None if declared.is_nullable else given
 
 
 def _number(given: object) -> object:

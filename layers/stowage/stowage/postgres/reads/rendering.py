@@ -54,14 +54,14 @@ def _spaced_moment(column: Column) -> sql.Composed:
 
 def _csv_cell(column: Column) -> sql.Composable:
     match column.type:
-        case "text":
-            return _SAFE_TEXT.format(column.value)
         case "timestamp":
             return _spaced_moment(column)
         case "boolean" | "json":
             return _TEXT.format(column.value)
         case "integer" | "number":
             return column.value
+        case _:
+            return _SAFE_TEXT.format(column.value)
 
 
 def copy_json(selection: Selection) -> sql.Composed:
@@ -122,8 +122,6 @@ def copy_cells(selection: Selection) -> sql.Composed:
 
 def _sheet_cell(column: Column) -> sql.Composable:
     match column.type:
-        case "text" | "json":
-            return _SHEET_TEXT.format(column.value)
         case "integer":
             return _SHEET_INTEGER.format(column.value)
         case "number":
@@ -132,6 +130,8 @@ def _sheet_cell(column: Column) -> sql.Composable:
             return _SHEET_BOOLEAN.format(column.value)
         case "timestamp":
             return _SHEET_MOMENT.format(column.value, _spaced_moment(column))
+        case _:
+            return _SHEET_TEXT.format(column.value)
 
 
 _MICROSECONDS = sql.SQL("""
@@ -150,8 +150,6 @@ def copy_values(selection: Selection) -> sql.Composed:
 
 def _value(column: Column) -> sql.Composable:
     match column.type:
-        case "text" | "json":
-            return _TEXT.format(column.value)
         case "integer":
             return _BIGINT.format(column.value)
         case "number":
@@ -160,3 +158,5 @@ def _value(column: Column) -> sql.Composable:
             return _MICROSECONDS.format(column.value)
         case "boolean":
             return column.value
+        case _:
+            return _TEXT.format(column.value)
