@@ -49,7 +49,9 @@ class Cloud:
         self._moto = Moto()
         self._queue_store = moto_services.MotoQueues(self._moto)
         self._store = FileStore(configuration.home / "objects")
-        self.functions = Functions(pool, CodeWatch(root / "functions", *layers(root)), self._give_up)
+        code = CodeWatch(root / "functions", *layers(root))
+        template = CodeWatch(root / "template.yaml", root / "statemachines")
+        self.functions = Functions(pool, code, template, self._give_up)
         self._bus = EventBus(self.functions)
         self.tasks = Tasks(
             children,

@@ -1,4 +1,4 @@
-"""Notices edited code: looks at the files' times before an event, at most five times a second."""
+"""Notices edited files: looks at their times before an event, at most five times a second."""
 
 import os
 import threading
@@ -10,10 +10,10 @@ SECONDS = 0.2
 
 
 class CodeWatch:
-    """Watches folders of source files."""
+    """Watches files, and folders of source files."""
 
-    def __init__(self, *folders: Path) -> None:
-        self._folders = folders
+    def __init__(self, *watched: Path) -> None:
+        self._watched = watched
         self._lock = threading.Lock()
         self._looked = 0.0
         self._seen = self._look()
@@ -31,13 +31,16 @@ class CodeWatch:
 
     def _look(self) -> int:
         self._looked = time.monotonic()
-        return hash(tuple(sorted(entry for folder in self._folders for entry in _files(folder))))
+        return hash(tuple(sorted(entry for path in self._watched for entry in _files(path))))
 
 
 def _files(folder: Path | str) -> Iterator[tuple[str, int]]:
     try:
         entries = list(os.scandir(folder))
     except FileNotFoundError:
+        return
+    except NotADirectoryError:
+        yield str(folder), Path(folder).stat().st_mtime_ns
         return
     for entry in entries:
         if entry.is_dir(follow_symlinks=False):

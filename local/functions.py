@@ -39,9 +39,13 @@ class Functions:
     """All functions, by logical id, name or ARN."""
 
     def __init__(
-        self, pool: FunctionPool, watch: CodeWatch, give_up: Callable[[Function, bytes, Outcome], None]
+        self,
+        pool: FunctionPool,
+        code: CodeWatch,
+        template: CodeWatch,
+        give_up: Callable[[Function, bytes, Outcome], None],
     ) -> None:
-        self._pool, self._watch, self._give_up = pool, watch, give_up
+        self._pool, self._code, self._template, self._give_up = pool, code, template, give_up
         self._functions: dict[str, Function] = {}
         self.closing = threading.Event()
 
@@ -62,8 +66,10 @@ class Functions:
 
     def invoke(self, function: Function, event: bytes, timeout: float | None = None) -> Outcome:
         """Run an event and wait for its answer; `timeout` in seconds may be shorter than the function's own."""
-        if self._watch.changed():
+        if self._code.changed():
             self._pool.renew()
+        if self._template.changed():
+            log("the template has changed: variables, routes and states are those of the start until you start anew")
         seconds = function.timeout if timeout is None else min(timeout, function.timeout)
         invocation = Invocation(function.name, function.handler, function.environment, function.memory, seconds)
         outcome = self._pool.invoke(invocation, event)

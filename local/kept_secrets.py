@@ -7,6 +7,8 @@ import string
 from pathlib import Path
 from typing import Any
 
+from local.homes import read_object
+
 type Json = Any
 PUNCTUATION = string.punctuation
 
@@ -16,7 +18,7 @@ class KeptSecrets:
 
     def __init__(self, file: Path) -> None:
         self._file = file
-        self._values: dict[str, str] = json.loads(file.read_text()) if file.exists() else {}
+        self._values: dict[str, str] = read_object(file)
 
     def value(self, logical_id: str, properties: Json) -> str:
         """The value of one `AWS::SecretsManager::Secret`."""

