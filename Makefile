@@ -1,6 +1,6 @@
 # Every command sets up what it needs first; only a changed lock file makes it do so again.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test bench check format openapi build lock clean
+.PHONY: help setup demo up test bench check format entities openapi build lock clean
 unexport PYTHONDONTWRITEBYTECODE
 
 PYTHON := .venv/bin/python
@@ -44,10 +44,13 @@ format: $(READY) ## Format the code.
 	@$(PYTHON) -m ruff check --select I --fix --quiet $(CODE)
 	@$(PYTHON) -m ruff format $(CODE)
 
+entities: $(READY) ## Compile the declarations of tables, layers/entities/*.toml.
+	@$(PYTHON) -m stowage.entities build
+
 openapi: $(READY) ## Write the API's document from the template and the handlers.
 	@$(PYTHON) -m local.openapi
 
-build: $(READY) $(SAM_READY) ## Build what `sam deploy` uploads, without a container.
+build: $(READY) $(SAM_READY) entities ## Build what `sam deploy` uploads, without a container.
 	@$(WITH_SAM) build
 
 lock: ## Make the lock files anew from the .in files; ARGS=--upgrade takes new versions.

@@ -14,6 +14,7 @@ from local.children import Children
 from local.clock import Clock
 from local.code_watch import CodeWatch
 from local.configuration import Configuration, layers
+from local.declarations import compile_again, compile_declarations
 from local.event_bus import EventBus
 from local.function_pool import FunctionPool, Outcome
 from local.functions import Function, Functions
@@ -49,9 +50,10 @@ class Cloud:
         self._moto = Moto()
         self._queue_store = moto_services.MotoQueues(self._moto)
         self._store = FileStore(configuration.home / "objects")
+        compile_declarations(root)
         code = CodeWatch(root / "functions", *layers(root))
         template = CodeWatch(root / "template.yaml", root / "statemachines")
-        self.functions = Functions(pool, code, template, self._give_up)
+        self.functions = Functions(pool, code, template, lambda: compile_again(root), self._give_up)
         self._bus = EventBus(self.functions)
         self.tasks = Tasks(
             children,

@@ -43,9 +43,11 @@ class Functions:
         pool: FunctionPool,
         code: CodeWatch,
         template: CodeWatch,
+        rebuild: Callable[[], None],
         give_up: Callable[[Function, bytes, Outcome], None],
     ) -> None:
-        self._pool, self._code, self._template, self._give_up = pool, code, template, give_up
+        self._pool, self._code, self._template = pool, code, template
+        self._rebuild, self._give_up = rebuild, give_up
         self._functions: dict[str, Function] = {}
         self.closing = threading.Event()
 
@@ -67,6 +69,7 @@ class Functions:
     def invoke(self, function: Function, event: bytes, timeout: float | None = None) -> Outcome:
         """Run an event and wait for its answer; `timeout` in seconds may be shorter than the function's own."""
         if self._code.changed():
+            self._rebuild()
             self._pool.renew()
         if self._template.changed():
             log("the template has changed: variables, routes and states are those of the start until you start anew")

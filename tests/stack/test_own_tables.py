@@ -7,9 +7,9 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 import zipfile
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, LiteralString
 
@@ -18,7 +18,6 @@ import pytest
 import requests
 
 from local.configuration import layers
-from stowage.entities.declared import ENTITIES
 from tests.conftest import ROOT, Api, LocalStack, RunningStack, make_home
 from tests.faults.run_surface import eventually
 from tests.stack.file_import_surface import counts, imported
@@ -27,31 +26,33 @@ from tests.stack.record_surface import data, refused
 type Json = Any
 
 TENANT = "globex"
-BEFORE_THIS = '    Entity("users", "user", "users"'
-WITHOUT_TRASH = ", soft_delete=False),"
-MODELS = '''
-class Supplier(BaseModel):
-    """Who sends us products."""
+WITH_TRASH = 'trash = "deleted_at"\n'
+DECLARATIONS = """
+[suppliers]
+description = "Who sends us products."
+key = "id text stowage"
+prefix = "sup_"
+label = "name"
+created = "created_at"
+updated = "updated_at"
+[suppliers.fields]
+name = "text not null"
 
-    name: str
-
-
-class Product(BaseModel):
-    """Something that a brand sells."""
-
-    sku: str
-    name: str
-    brandId: str
-    supplierId: str | None = None
-    price: float = 0
-
-
-DECLARED: tuple'''
-DECLARATIONS = f"""\
-        Entity("suppliers", "supplier", "suppliers", Supplier, label="name", id_prefix="sup_"{WITHOUT_TRASH}
-        Entity("products", "product", "products", Product, label="name", id_prefix="prd_", search=("name",),
-               unique=(("sku",),), references=(Reference("brandId", "brands", "restrict"),
-                                               Reference("supplierId", "suppliers", "restrict")){WITHOUT_TRASH}
+[products]
+description = "Something that a brand sells."
+key = "id text stowage"
+prefix = "prd_"
+label = "name"
+search = ["name"]
+unique = [["sku"]]
+created = "created_at"
+updated = "updated_at"
+[products.fields]
+sku = "text not null"
+name = "text not null"
+brandId = { type = "text not null", references = "brands", onDelete = "restrict" }
+supplierId = { type = "text", references = "suppliers", onDelete = "restrict" }
+price = { type = "float8 not null", default = 0 }
 """
 TABLES: LiteralString = """
 CREATE TABLE suppliers (
@@ -65,12 +66,17 @@ CREATE TABLE products (
 """
 
 
+def declarations_of(root: Path) -> Path:
+    """A file of the adopter's own beside the sample's."""
+    return root / "layers" / "entities" / "shop.toml"
+
+
 class Shop:
     """The stack of an adopter who has declared suppliers and products."""
 
-    def __init__(self, root: Path, stack: RunningStack) -> None:
-        self.root, self.stack = root, stack
-        self.entities = root / "layers" / "entities" / "stowage_entities" / "__init__.py"
+    def __init__(self, root: Path, started: LocalStack, stack: RunningStack) -> None:
+        self.root, self.started, self.stack = root, started, stack
+        self.declarations = declarations_of(root)
         self.api = Api(stack.api_url, stack.tokens["admin"])
         self.api.headers["x-tenant-id"] = TENANT
         [self.brand, *_] = [each["id"] for each in data(self.api.get("/api/v1/brands"))]
@@ -119,9 +125,7 @@ def shop() -> Iterator[Shop]:
     for name in ("local", "functions", "layers", "worker", "statemachines", "template.yaml"):
         copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy2
         copy(ROOT / name, root / name)
-    entities = root / "layers" / "entities" / "stowage_entities" / "__init__.py"
-    text = entities.read_text().replace("\nDECLARED: tuple", MODELS, 1)
-    entities.write_text(text.replace(BEFORE_THIS, DECLARATIONS + BEFORE_THIS, 1))
+    declarations_of(root).write_text(DECLARATIONS)
     started = LocalStack(home, root, PYTHONPATH=os.pathsep.join(map(str, (root, *layers(root)))))
     try:
         stack = started.start()
@@ -129,7 +133,7 @@ def shop() -> Iterator[Shop]:
             for tenant in stack.description["tenants"]:
                 connection.execute(f"SET search_path = tenant_{tenant['slug']}".encode())
                 connection.execute(TABLES)
-        made = Shop(root, stack)
+        made = Shop(root, started, stack)
         yield made
         made.api.close()
     finally:
@@ -247,9 +251,16 @@ def test_the_purge_passes_it_by(shop: Shop) -> None:
     assert shop.rows("products") == before
 
 
-def test_a_declaration_must_not_take_along_what_has_no_trash() -> None:
-    with pytest.raises(ValueError, match="no trash"):
-        replace(ENTITIES["posts"], soft_delete=False)
+def test_a_mistake_leaves_the_running_stack_as_it_is(shop: Shop) -> None:
+    shop.declarations.write_text(DECLARATIONS.replace("float8", "flaot8 flaot8"))
+    try:
+        told = "shop.toml:26: products.fields.price.type"
+        eventually(
+            lambda: shop.product(f"still-{time.monotonic_ns()}") and told in shop.started.terminal(),
+            "the mistake is told",
+        )
+    finally:
+        shop.declarations.write_text(DECLARATIONS)
 
 
 def test_the_migration_that_a_command_prints_gives_it_a_trash(shop: Shop) -> None:
@@ -266,8 +277,7 @@ def test_the_migration_that_a_command_prints_gives_it_a_trash(shop: Shop) -> Non
         printed = subprocess.run(command, cwd=shop.root / "layers" / "stowage", check=True, capture_output=True).stdout
         with psycopg.connect(shop.stack.database_url) as connection:
             connection.execute(printed)
-    before, _, after = shop.entities.read_text().rpartition(WITHOUT_TRASH)
-    shop.entities.write_text(f"{before}),{after}")
+    shop.declarations.write_text(DECLARATIONS.replace("[products.fields]", f"{WITH_TRASH}[products.fields]"))
     eventually(lambda: shop.dashboard("GET", "trash?type=products").status_code == 200, "the stack has noticed")
 
     data(shop.api.delete(f"/api/v1/products/{first}"))

@@ -1,127 +1,186 @@
-"""The tables of your tenants, each declared once; these are the sample's. Replace them by your own.
+"""The tables of your tenants as literals; `make entities` writes them from the files in layers/entities."""
 
-A table is one `Entity` in `DECLARED` (stowage/entities/declaration.py says what each part means).
-"""
+from typing import Any
 
-from datetime import datetime
-from typing import Annotated, Literal
-
-from pydantic import BaseModel
-from pydantic import Field as Constraint
-
-from stowage.entities.declaration import Entity, Reference
-
-# What the tables check too; where a model says it, a person is told which limit it is.
-_Filled = Annotated[str, Constraint(min_length=1)]
-_Name = Annotated[str, Constraint(min_length=1, max_length=1000)]
-_Count = Annotated[int, Constraint(ge=0)]
-
-
-class Brand(BaseModel):
-    """A brand: the top of a tenant's tree."""
-
-    label: _Name
-
-
-class Group(BaseModel):
-    """A group of accounts within a brand."""
-
-    brandId: str
-    label: _Name
-
-
-class Account(BaseModel):
-    """An account on a platform, in a group of a brand."""
-
-    username: Annotated[str, Constraint(min_length=1, max_length=500)]
-    displayName: str | None = None
-    platform: Annotated[str, Constraint(min_length=1, max_length=100)]
-    brandId: str
-    groupId: str | None = None
-    followers: _Count = 0
-    status: _Filled = "active"
-
-
-class Post(BaseModel):
-    """A post of an account; its id may be any text, a URL too."""
-
-    accountId: str
-    url: Annotated[str, Constraint(min_length=1, max_length=2000)]
-    caption: str | None = None
-    likes: _Count = 0
-    postedAt: datetime | None = None
-
-
-class Task(BaseModel):
-    """Something a user of the tenant has to do."""
-
-    title: _Filled
-    description: str | None = None
-    status: Literal["todo", "in_progress", "completed"] = "todo"
-    priority: Literal["low", "medium", "high", "urgent"] = "medium"
-    assignee: str | None = None
-
-
-class User(BaseModel):
-    """A person who works for the tenant."""
-
-    name: _Filled
-    email: _Filled
-
-
-DECLARED: tuple[Entity, ...] = (
-    Entity(
-        "brands",
-        "brand",
-        "brands",
-        Brand,
-        label="label",
-        id_prefix="brd_",
-        search=("label",),
-        unique=(("label",),),
-    ),
-    Entity(
-        "groups",
-        "group",
-        "groups",
-        Group,
-        label="label",
-        id_prefix="grp_",
-        search=("label",),
-        unique=(("brandId", "label"),),
-        references=(Reference("brandId", "brands", "restrict"),),
-    ),
-    Entity(
-        "accounts",
-        "account",
-        "accounts",
-        Account,
-        label="username",
-        id_prefix="acc_",
-        search=("username", "displayName"),
-        unique=(("platform", "username"),),
-        references=(Reference("brandId", "brands", "restrict"), Reference("groupId", "groups", "restrict")),
-    ),
-    Entity(
-        "posts",
-        "post",
-        "posts",
-        Post,
-        label="url",
-        id_prefix="pst_",
-        search=("url", "caption"),
-        unique=(("url",),),
-        references=(Reference("accountId", "accounts", "cascade", filters=("platform", "brandId", "groupId")),),
-    ),
-    Entity(
-        "tasks",
-        "task",
-        "tasks",
-        Task,
-        label="title",
-        id_prefix="tsk_",
-        search=("title", "description"),
-        references=(Reference("assignee", "users", "keep"),),
-    ),
-    Entity("users", "user", "users", User, label="name", id_prefix="usr_", search=("name", "email")),
-)
+# fmt: off
+# ruff: noqa: E501
+DECLARED: dict[str, dict[str, Any]] = {
+    'brands': {
+        'singular': 'brand',
+        'table': 'brands',
+        'schema': None,
+        'where': None,
+        'description': "A brand: the top of a tenant's tree.",
+        'key': (('id', 'text'),),
+        'maker': 'stowage',
+        'id_prefix': 'brd_',
+        'label': 'label',
+        'search': ('label',),
+        'filters': (),
+        'unique': (('label',),),
+        'created': ('created_at', 'timestamp with time zone'),
+        'updated': ('updated_at', 'timestamp with time zone'),
+        'trash': 'deleted_at',
+        'soft_delete': True,
+        'dashboard': False,
+        'gdpr': True,
+        'read_only': False,
+        'references': (),
+        'reassign': (),
+        'fields': {
+            'label': {'column': 'label', 'sql': 'text', 'kind': 'text', 'nullable': False, 'limits': {'min_length': 1, 'max_length': 1000}},
+        },
+        'lacks': (),
+    },
+    'groups': {
+        'singular': 'group',
+        'table': 'groups',
+        'schema': None,
+        'where': None,
+        'description': 'A group of accounts within a brand.',
+        'key': (('id', 'text'),),
+        'maker': 'stowage',
+        'id_prefix': 'grp_',
+        'label': 'label',
+        'search': ('label',),
+        'filters': (),
+        'unique': (('brandId', 'label'),),
+        'created': ('created_at', 'timestamp with time zone'),
+        'updated': ('updated_at', 'timestamp with time zone'),
+        'trash': 'deleted_at',
+        'soft_delete': True,
+        'dashboard': False,
+        'gdpr': True,
+        'read_only': False,
+        'references': (('brandId', 'brands', 'restrict', ()),),
+        'reassign': (),
+        'fields': {
+            'brandId': {'column': 'brand_id', 'sql': 'text', 'kind': 'text', 'nullable': False},
+            'label': {'column': 'label', 'sql': 'text', 'kind': 'text', 'nullable': False, 'limits': {'min_length': 1, 'max_length': 1000}},
+        },
+        'lacks': (),
+    },
+    'accounts': {
+        'singular': 'account',
+        'table': 'accounts',
+        'schema': None,
+        'where': None,
+        'description': 'An account on a platform, in a group of a brand.',
+        'key': (('id', 'text'),),
+        'maker': 'stowage',
+        'id_prefix': 'acc_',
+        'label': 'username',
+        'search': ('username', 'displayName'),
+        'filters': (),
+        'unique': (('platform', 'username'),),
+        'created': ('created_at', 'timestamp with time zone'),
+        'updated': ('updated_at', 'timestamp with time zone'),
+        'trash': 'deleted_at',
+        'soft_delete': True,
+        'dashboard': True,
+        'gdpr': True,
+        'read_only': False,
+        'references': (('brandId', 'brands', 'restrict', ()), ('groupId', 'groups', 'restrict', ())),
+        'reassign': (('targetBrandId', 'brandId', None), ('targetGroupId', 'groupId', 'brandId')),
+        'fields': {
+            'username': {'column': 'username', 'sql': 'text', 'kind': 'text', 'nullable': False, 'limits': {'min_length': 1, 'max_length': 500}},
+            'displayName': {'column': 'display_name', 'sql': 'text', 'kind': 'text', 'nullable': True},
+            'platform': {'column': 'platform', 'sql': 'text', 'kind': 'text', 'nullable': False, 'limits': {'min_length': 1, 'max_length': 100}},
+            'brandId': {'column': 'brand_id', 'sql': 'text', 'kind': 'text', 'nullable': False},
+            'groupId': {'column': 'group_id', 'sql': 'text', 'kind': 'text', 'nullable': True},
+            'followers': {'column': 'followers', 'sql': 'bigint', 'kind': 'integer', 'nullable': False, 'default': 0, 'limits': {'ge': 0}},
+            'status': {'column': 'status', 'sql': 'text', 'kind': 'text', 'nullable': False, 'default': 'active', 'limits': {'min_length': 1}},
+        },
+        'lacks': (),
+    },
+    'posts': {
+        'singular': 'post',
+        'table': 'posts',
+        'schema': None,
+        'where': None,
+        'description': 'A post of an account; its id may be any text, a URL too.',
+        'key': (('id', 'text'),),
+        'maker': 'stowage',
+        'id_prefix': 'pst_',
+        'label': 'url',
+        'search': ('url', 'caption'),
+        'filters': (),
+        'unique': (('url',),),
+        'created': ('created_at', 'timestamp with time zone'),
+        'updated': ('updated_at', 'timestamp with time zone'),
+        'trash': 'deleted_at',
+        'soft_delete': True,
+        'dashboard': True,
+        'gdpr': True,
+        'read_only': False,
+        'references': (('accountId', 'accounts', 'cascade', ('platform', 'brandId', 'groupId')),),
+        'reassign': (),
+        'fields': {
+            'accountId': {'column': 'account_id', 'sql': 'text', 'kind': 'text', 'nullable': False},
+            'url': {'column': 'url', 'sql': 'text', 'kind': 'text', 'nullable': False, 'limits': {'min_length': 1, 'max_length': 2000}},
+            'caption': {'column': 'caption', 'sql': 'text', 'kind': 'text', 'nullable': True},
+            'likes': {'column': 'likes', 'sql': 'bigint', 'kind': 'integer', 'nullable': False, 'default': 0, 'limits': {'ge': 0}},
+            'postedAt': {'column': 'posted_at', 'sql': 'timestamp with time zone', 'kind': 'timestamp', 'nullable': True},
+        },
+        'lacks': (),
+    },
+    'tasks': {
+        'singular': 'task',
+        'table': 'tasks',
+        'schema': None,
+        'where': None,
+        'description': 'Something a user of the tenant has to do.',
+        'key': (('id', 'text'),),
+        'maker': 'stowage',
+        'id_prefix': 'tsk_',
+        'label': 'title',
+        'search': ('title', 'description'),
+        'filters': (),
+        'unique': (),
+        'created': ('created_at', 'timestamp with time zone'),
+        'updated': ('updated_at', 'timestamp with time zone'),
+        'trash': 'deleted_at',
+        'soft_delete': True,
+        'dashboard': False,
+        'gdpr': True,
+        'read_only': False,
+        'references': (('assignee', 'users', 'keep', ()),),
+        'reassign': (),
+        'fields': {
+            'title': {'column': 'title', 'sql': 'text', 'kind': 'text', 'nullable': False, 'limits': {'min_length': 1}},
+            'description': {'column': 'description', 'sql': 'text', 'kind': 'text', 'nullable': True},
+            'status': {'column': 'status', 'sql': 'text', 'kind': 'text', 'nullable': False, 'values': ('todo', 'in_progress', 'completed'), 'default': 'todo'},
+            'priority': {'column': 'priority', 'sql': 'text', 'kind': 'text', 'nullable': False, 'values': ('low', 'medium', 'high', 'urgent'), 'default': 'medium'},
+            'assignee': {'column': 'assignee', 'sql': 'text', 'kind': 'text', 'nullable': True},
+        },
+        'lacks': (),
+    },
+    'users': {
+        'singular': 'user',
+        'table': 'users',
+        'schema': None,
+        'where': None,
+        'description': 'A person who works for the tenant.',
+        'key': (('id', 'text'),),
+        'maker': 'stowage',
+        'id_prefix': 'usr_',
+        'label': 'name',
+        'search': ('name', 'email'),
+        'filters': (),
+        'unique': (),
+        'created': ('created_at', 'timestamp with time zone'),
+        'updated': ('updated_at', 'timestamp with time zone'),
+        'trash': 'deleted_at',
+        'soft_delete': True,
+        'dashboard': False,
+        'gdpr': True,
+        'read_only': False,
+        'references': (),
+        'reassign': (),
+        'fields': {
+            'name': {'column': 'name', 'sql': 'text', 'kind': 'text', 'nullable': False, 'limits': {'min_length': 1}},
+            'email': {'column': 'email', 'sql': 'text', 'kind': 'text', 'nullable': False, 'limits': {'min_length': 1}},
+        },
+        'lacks': (),
+    },
+}

@@ -7,7 +7,7 @@ from stowage.basics.ids import decode_id
 from stowage.bulk.requests import DeleteRequest
 from stowage.bulk.results import answer
 from stowage.entities.declaration import Entity
-from stowage.entities.declared import ENTITIES, must_have_trash
+from stowage.entities.declared import ENTITIES, entity_among, must_have_trash
 from stowage.postgres.edits import deletes
 from stowage.postgres.edits.locks import Outcome
 from stowage.postgres.session.connection import Connection
@@ -33,7 +33,9 @@ def delete_records(
 @for_role("operator")
 def bulk_delete(edit: Edit, request: DeleteRequest) -> KeptAnswer:
     """The answer of `POST bulk/delete`: a BulkOperationResult with 200 or 207."""
-    declared = ENTITIES[request.dataType]
+    declared = entity_among(
+        request.dataType, [each for each in ENTITIES.values() if each.dashboard], code="invalid_request"
+    )
     ids = [decode_id(given) for given in request.ids]
 
     def work(connection: Connection) -> KeptAnswer:

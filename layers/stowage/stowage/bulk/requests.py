@@ -1,6 +1,6 @@
 """What the bulk routes take (docs/api.md)."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic_core import PydanticCustomError
@@ -42,19 +42,25 @@ class _Request(BaseModel):
 
 
 class DeleteRequest(_Request):
-    """The body of `POST bulk/delete`."""
+    """The body of `POST bulk/delete`; `dataType` is an entity of the dashboard."""
 
     ids: Ids
-    dataType: Literal["accounts", "posts"]
+    dataType: str
 
 
 class ReassignRequest(_Request):
-    """The body of `POST bulk/reassign`; without `targetGroupId` the accounts are in no group of the brand."""
+    """The body of `POST bulk/reassign`: records of `dataType`, or of the one entity that may be reassigned.
+
+    The other keys are the targets that the entity's declaration names, each with the id of a record: `targetBrandId`
+    and `targetGroupId` for the sample's accounts. The first must be given; the field of a further one that is not
+    given is emptied.
+    """
+
+    model_config = ConfigDict(extra="allow", strict=True)
+    __pydantic_extra__: dict[str, Text | None] = Field(init=False)
 
     ids: Ids
-    dataType: Literal["accounts"] = "accounts"
-    targetBrandId: Text
-    targetGroupId: Text | None = None
+    dataType: str | None = None
 
 
 class UndoRequest(_Request):

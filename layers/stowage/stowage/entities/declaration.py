@@ -121,6 +121,18 @@ class Reference:
 
 
 @dataclass(frozen=True)
+class Reassignment:
+    """What the dashboard's `bulk/reassign` sets: `name` in the request, `field` of the record, which holds an id.
+
+    `of` is the field of the other record that must hold the first target's id: the group is one of the brand's.
+    """
+
+    name: str
+    field: str
+    of: str | None = None
+
+
+@dataclass(frozen=True)
 class Entity:
     """A table of records, or a view of them that is only read. `name` is the plural used in paths and as `dataType`.
 
@@ -128,7 +140,9 @@ class Entity:
     record to a person, `search` those that a free-text search looks in, `filters` those that may be filtered by
     equality: every field but times, unless given. `unique` are sets of fields that no two records outside the trash
     share, `references` the fields that name records of other entities. `key` says what identifies a record and who
-    makes it; `id_prefix` begins the ids that Stowage makes of texts.
+    makes it; `id_prefix` begins the ids that Stowage makes of texts. `dashboard`: the dashboard's trash and its
+    `bulk/delete` have it; `gdpr`: an export of everything holds it; `reassign`: the targets of `bulk/reassign`, of
+    which the first must be given.
     """
 
     name: str
@@ -145,6 +159,10 @@ class Entity:
     own: tuple[Field, ...] = ()
     key: Key = Key()
     is_read_only: bool = False
+    dashboard: bool = False
+    gdpr: bool = True
+    reassign: tuple[Reassignment, ...] = ()
+    description: str = ""
     fields: tuple[Field, ...] = field(init=False)
 
     def __post_init__(self) -> None:

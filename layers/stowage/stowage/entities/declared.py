@@ -1,14 +1,108 @@
-"""The declared entities, by name: what `stowage_entities` (layers/entities) says of this deployment's tables."""
+"""The declared entities, by name: each is made of what `stowage_entities` (layers/entities) says, at its first use."""
+
+from collections.abc import Collection, Iterator, Mapping, MutableMapping
+from typing import Any
+
+from pydantic import Field as Constraint
 
 from stowage.basics.errors import BadRequestError, NotFoundError
-from stowage.entities.declaration import Entity
+from stowage.entities.declaration import DATABASE, Entity, Field, Key, KeyType, Reassignment, Reference
+from stowage.entities.types import SUPPORTED, read_type
 from stowage_entities import DECLARED
 
-ENTITIES: dict[str, Entity] = {declared.name: declared for declared in DECLARED}
+
+class Entities(MutableMapping[str, Entity]):
+    """Entities by name; `literals` are as `stowage.entities.language` makes them.
+
+    An entity with something that Stowage cannot do yet is none here; `unable` says what that is, by name.
+    """
+
+    def __init__(self, literals: Mapping[str, Mapping[str, Any]]) -> None:
+        self.unable: dict[str, tuple[str, ...]] = {
+            name: literal["lacks"] for name, literal in literals.items() if literal["lacks"]
+        }
+        self._literals = {name: literal for name, literal in literals.items() if name not in self.unable}
+        self._made: dict[str, Entity] = {}
+
+    def __getitem__(self, name: str) -> Entity:
+        found = self._made.get(name)
+        if found is None:
+            found = self._made[name] = make_entity(name, self._literals[name], self._literals)
+        return found
+
+    def __setitem__(self, name: str, entity: Entity) -> None:
+        self._made[name] = entity
+        self._literals.setdefault(name, {})
+
+    def __delitem__(self, name: str) -> None:
+        del self._literals[name]
+        self._made.pop(name, None)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._literals)
+
+    def __len__(self) -> int:
+        return len(self._literals)
+
+
+def make_entity(name: str, literal: Mapping[str, Any], others: Mapping[str, Any]) -> Entity:
+    """The entity of a literal. It refers to those of `others` alone."""
+    return Entity(
+        name,
+        literal["singular"],
+        literal["table"],
+        None,
+        label=literal["label"],
+        id_prefix=literal["id_prefix"],
+        search=literal["search"],
+        filters=literal["filters"],
+        soft_delete=literal["soft_delete"],
+        unique=literal["unique"],
+        references=tuple(Reference(*given) for given in literal["references"] if given[1] in others),
+        own=tuple(_field(field, given) for field, given in literal["fields"].items() if not given.get("hidden")),
+        key=Key(tuple((column, _key_type(given)) for column, given in literal["key"]), literal["maker"]),
+        dashboard=literal["dashboard"],
+        gdpr=literal["gdpr"],
+        reassign=tuple(Reassignment(*given) for given in literal["reassign"]),
+        description=literal["description"],
+    )
+
+
+def _key_type(sql_type: str) -> KeyType:
+    column = read_type(sql_type)
+    match column and column.kind:
+        case "integer":
+            return "bigint" if column and column.base == "bigint" else "integer"
+        case "uuid":
+            return "uuid"
+    return "text"
+
+
+def _field(name: str, given: Mapping[str, Any]) -> Field:
+    column = read_type(given["sql"])
+    assert column is not None, f"the build has read {given['sql']}"
+    is_supported = column.kind in SUPPORTED and not column.is_array
+    is_filled = given.get("filled", False)
+    return Field(
+        name,
+        given["column"],
+        column.kind if is_supported else "text",
+        sql_type=column.text,
+        is_nullable=given["nullable"],
+        required=not (given["nullable"] or is_filled or "default" in given),
+        default=DATABASE if is_filled else given.get("default"),
+        values=given.get("values", ()),
+        is_read_only=not is_supported or given.get("read_only", False),
+        rules=tuple(Constraint(**given.get("limits", {})).metadata),
+    )
+
+
+ENTITIES = Entities(DECLARED)
 
 
 def entity_at(name: str, code: str = "not_found") -> Entity:
     """The entity whose plural name stands in a path; NotFoundError, for reserved names too."""
+    _must_work(name)
     found = ENTITIES.get(name)
     if found is None:
         raise NotFoundError(f"There is no entity {name!r}; there are {', '.join(ENTITIES)}.", code)
@@ -20,14 +114,39 @@ def entity_named(name: str, field: str = "dataType", *, or_singular: bool = Fals
 
     BadRequestError `unknown_data_type`, which lists the entities that are declared.
     """
-    for declared in ENTITIES.values():
+    _must_work(name)
+    return entity_among(name, ENTITIES.values(), field, or_singular=or_singular)
+
+
+def entity_among(
+    name: str,
+    entities: Collection[Entity],
+    field: str = "dataType",
+    *,
+    or_singular: bool = False,
+    code: str = "unknown_data_type",
+) -> Entity:
+    """That of these entities which a request names in `field`; BadRequestError `code`, which lists them."""
+    for declared in entities:
         if name == declared.name or (or_singular and name == declared.singular):
             return declared
-    message = f"is not one of {', '.join(ENTITIES)}"
-    raise BadRequestError(f"{name!r} {message}.", "unknown_data_type", details=[{"field": field, "message": message}])
+    message = f"is not one of {', '.join(declared.name for declared in entities)}"
+    raise BadRequestError(f"{name!r} {message}.", code, details=[{"field": field, "message": message}])
 
 
 def must_have_trash(declared: Entity) -> None:
     """BadRequestError `not_supported` for an entity whose table has no columns for the trash."""
     if not declared.soft_delete:
         raise BadRequestError(f"There is no trash for {declared.name}.", "not_supported")
+
+
+def must_hold_everything() -> None:
+    """BadRequestError `not_supported` where an entity that belongs to an export of everything cannot be read yet."""
+    for name in ENTITIES.unable:
+        if DECLARED[name]["gdpr"]:
+            _must_work(name)
+
+
+def _must_work(name: str) -> None:
+    if lacking := ENTITIES.unable.get(name):
+        raise BadRequestError(f"Stowage cannot serve {name} yet: they have {', and '.join(lacking)}.", "not_supported")

@@ -14,7 +14,7 @@ from stowage.aws.objects import signed_link
 from stowage.basics.errors import BadRequestError, ConflictError, ForbiddenError, GoneError, TooLargeError
 from stowage.basics.ids import new_run_id, rfc3339
 from stowage.basics.paging import paginate
-from stowage.entities.declared import ENTITIES
+from stowage.entities.declared import ENTITIES, must_hold_everything
 from stowage.entities.filters import EVERYTHING, JOURNAL, parse_filters
 from stowage.exports.records import (
     CreatedExport,
@@ -97,6 +97,8 @@ def check_request(request: ExportRequest) -> dict[str, Any]:
             "unknown_data_type",
             details=[{"field": "dataType", "message": f"one of {known}"}],
         )
+    if request.dataType == EVERYTHING:
+        must_hold_everything()
     filters = {name: value for name, value in (request.filters or {}).items() if value not in (None, "", [])}
     if len(json.dumps(filters)) > MOST_FILTER_BYTES:
         raise TooLargeError("The filters may have 200 kB; export a larger selection in parts.")

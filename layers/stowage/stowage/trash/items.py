@@ -17,9 +17,6 @@ from stowage.postgres.trash.lists import TrashRow
 from stowage.tenants import Tenant
 from stowage.trash.retention import days_until
 
-SHOWN_TOGETHER = ("accounts", "posts")
-"""What the list shows where it is not asked for a type."""
-
 
 class TrashItem(TypedDict):
     """A record in the trash; `cascaded` counts, by entity, what came along and would come back with it."""

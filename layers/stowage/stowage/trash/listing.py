@@ -9,12 +9,17 @@ from stowage.postgres.session.connection import Connection
 from stowage.postgres.session.transactions import look, transact
 from stowage.postgres.trash.lists import count_trash, list_trash, recount_trash
 from stowage.tenants import Tenant
-from stowage.trash.items import SHOWN_TOGETHER, TrashPage, entity_with_trash, show_item
+from stowage.trash.items import TrashPage, entity_with_trash, show_item
 
 
 def read_trash(tenant: Tenant, now: datetime, type: str | None, page: int, limit: int) -> TrashPage:
-    """A page of the trash, newest first: of one type (plural or singular), or of accounts and posts together."""
-    shown = [entity_with_trash(type, "type")] if type is not None else [ENTITIES[name] for name in SHOWN_TOGETHER]
+    """A page of the trash, newest first: of one type (plural or singular), or of the dashboard's together."""
+    if type is not None:
+        shown = [entity_with_trash(type, "type")]
+    else:
+        shown = [declared for declared in ENTITIES.values() if declared.dashboard]
+    if not shown:
+        return TrashPage(items=[], pagination=paginate(page, limit, 0))
     rows, total = look(
         tenant.database,
         lambda connection: (

@@ -56,7 +56,7 @@ def _schemas_of_own(entity: Entity) -> dict[str, Schema]:
 
 
 def _described(entity: Entity) -> str:
-    return (entity.model and inspect.getdoc(entity.model)) or f"A {entity.singular}."
+    return entity.description or (entity.model and inspect.getdoc(entity.model)) or f"A {entity.singular}."
 
 
 def _body(properties: dict[str, Schema], required: list[str]) -> Schema:

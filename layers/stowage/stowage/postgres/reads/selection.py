@@ -12,7 +12,7 @@ from psycopg import sql
 from psycopg.rows import tuple_row
 
 from stowage.entities.declaration import Entity, FieldType
-from stowage.entities.declared import ENTITIES, entity_named
+from stowage.entities.declared import ENTITIES, entity_named, must_hold_everything
 from stowage.entities.filters import JOURNAL, Filters
 from stowage.postgres.reads.copy import failed
 from stowage.postgres.session.row_security import is_row_security
@@ -96,9 +96,11 @@ def select(schema: str, tenant: str, data_type: str, filters: Filters | None = N
 
 
 def select_everything(schema: str, tenant: str) -> list[Selection]:
-    """All that a tenant holds, one selection for each entity, trashed rows and when they were trashed included, and the
-    journal last.
+    """All that a tenant holds, one selection for each entity that belongs to it, and the journal last.
+
+    Trashed rows are included, with when they were trashed. BadRequestError where such an entity cannot be read yet.
     """
+    must_hold_everything()
     entities = [
         Selection(
             declared.name,
@@ -106,6 +108,7 @@ def select_everything(schema: str, tenant: str) -> list[Selection]:
             _columns(declared) + (_TRASH if declared.soft_delete else ()),
         )
         for declared in ENTITIES.values()
+        if declared.gdpr
     ]
     return [*entities, _journal(tenant, None)]
 

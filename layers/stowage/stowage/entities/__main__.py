@@ -1,0 +1,41 @@
+"""`python -m stowage.entities`: the declarations of your tables, written, built and compared with the database."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from stowage.entities.building import build
+from stowage.entities.language import DeclarationError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; 0 when all is well, 1 when something is not as it must be, 2 for a command that is none."""
+    given = _parser().parse_args(arguments)
+    try:
+        return _run(given)
+    except DeclarationError as error:
+        for mistake in error.mistakes:
+            print(mistake, file=sys.stderr)
+    except OSError as error:
+        print(f"error: {error}", file=sys.stderr)
+    return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m stowage.entities", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    told = "Compile the declarations of a folder (its *.toml) into the module that functions load."
+    building = commands.add_parser("build", help=told, description=told)
+    building.add_argument("folder", nargs="?", type=Path, default=Path("layers/entities"))
+    building.add_argument("--to", type=Path, help="the package's folder; FOLDER/stowage_entities unless given")
+    return parser
+
+
+def _run(given: argparse.Namespace) -> int:
+    build(given.folder, given.to or given.folder / "stowage_entities")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
