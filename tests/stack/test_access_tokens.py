@@ -139,7 +139,7 @@ def test_a_token_without_tenants_and_role_is_a_viewer_of_nothing(stack: RunningS
         me = nobody.get(ME).json()
         assert (me["role"], me["tenants"]) == ("viewer", [])
         assert nobody.get("/api/v1/tenants").json() == {"success": True, "data": []}
-        assert nobody.get("/api/jobs").json() == {"data": [], "next_cursor": None}
+        assert nobody.get("/api/jobs").json() == {"data": [], "total": 0, "next_cursor": None}
         refusal(nobody.get("/api/guilds/acme2/exports"), 404, "tenant_not_found")
         refusal(nobody.get("/api/backup"), 400, "tenant_required")
 

@@ -171,7 +171,9 @@ def older(stack: RunningStack, tmp_path: Path) -> Iterator[Older]:
         with connect(url) as owner:
             apply_roles(owner)
             migrate(owner, folder)
-            create_tenant(owner, SLUG, SLUG, "Older")
+            with mock.patch.object(migrations, "grant_tenant"):
+                create_tenant(owner, SLUG, SLUG, "Older")
+            owner.execute("SELECT stowage.grant_tenant(%s)", (f"tenant_{SLUG}",))
             owner.execute(sql.SQL("SET search_path = {}").format(sql.Identifier(f"tenant_{SLUG}")))
             owner.execute(ROWS)
             tenant = Tenant(SLUG, SLUG, "Older")

@@ -63,6 +63,9 @@ def pooled(database: Database, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pool
         )
         user = pwd.getpwnam("postgres") if os.geteuid() == 0 else None
         identity = {"user": user.pw_uid, "group": user.pw_gid} if user else {}
+        if user:
+            for path in (folder, *folder.iterdir()):
+                os.chown(path, user.pw_uid, user.pw_gid)
         with open(folder / "log", "wb") as log:
             started.append(
                 subprocess.Popen([PGBOUNCER, folder / "pgbouncer.ini"], stdout=log, stderr=log, cwd="/", **identity)

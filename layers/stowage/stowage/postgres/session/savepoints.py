@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, LiteralString
 
 import psycopg
-from psycopg import Rollback, sql
+from psycopg import sql
 
 from stowage.postgres.session.violations import Violation, violation_of
 
@@ -22,8 +22,10 @@ class Refused:
 
 
 # Ten thousand records and what becomes of them: with Postgres's own 4 MB they would go through temporary files. And
-# a rule that waits for the commit could not be told of any one record there.
-_ROOM: LiteralString = "SET LOCAL work_mem = '32MB'; SET CONSTRAINTS ALL IMMEDIATE"
+# a rule that waits for the commit could not be told of any one record there. Each is one message to the server.
+_TRY: LiteralString = "SAVEPOINT tried; SET LOCAL work_mem = '32MB'; SET CONSTRAINTS ALL IMMEDIATE"
+_KEEP: LiteralString = "RELEASE SAVEPOINT tried"
+_UNDO: LiteralString = "ROLLBACK TO SAVEPOINT tried; RELEASE SAVEPOINT tried"
 
 
 def tried(
@@ -32,18 +34,21 @@ def tried(
     parameters: Mapping[str, Any],
     is_whole: Callable[[tuple[Any, ...]], bool] = lambda _: True,
 ) -> tuple[Any, ...] | Refused:
-    """A statement's one row, or why the database refused. What is refused or not whole leaves nothing."""
+    """A statement's one row, or why the database refused. What is refused or not whole leaves nothing.
+
+    The connection is in a transaction.
+    """
+    connection.execute(_TRY)
     try:
-        with connection.transaction() as savepoint:
-            connection.execute(_ROOM)
-            row: tuple[Any, ...] | None = connection.execute(statement, parameters).fetchone()
-            assert row is not None, "an aggregate gives one row"
-            if not is_whole(row):
-                raise Rollback(savepoint)
+        row: tuple[Any, ...] | None = connection.execute(statement, parameters).fetchone()
     except psycopg.DatabaseError as error:
-        if refused := refusal(error):
-            return refused
-        raise
+        refused = refusal(error)
+        if refused is None:
+            raise
+        connection.execute(_UNDO)
+        return refused
+    assert row is not None, "an aggregate gives one row"
+    connection.execute(_KEEP if is_whole(row) else _UNDO)
     return row
 
 
