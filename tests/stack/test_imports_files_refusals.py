@@ -16,6 +16,7 @@ FEW = 40
 BAD = (3, 29, 30, 4_999, 5_000, 11_999)
 LONG = "x" * 21
 UNFIT = "A value does not fit its column in the database."
+TOO_LONG = "A value is too long for an index of the database."
 BREVITY = 'The check "brevity" of the type short_text does not allow this.'
 REFUSED = 'A rule of the database, the function "refuse", does not allow this.'
 
@@ -118,6 +119,6 @@ def test_a_text_that_no_index_holds_fails_its_row_and_is_refused_by_the_api(offi
 
     assert counts(made) == {"created": 1, "failed": 1}
     [failed] = result_rows(made, "failed")
-    assert failed["_error"] == UNFIT
+    assert failed["_error"] == TOO_LONG
     answer = api.post("/api/v1/users", json={"name": long, "email": "a@b"})
-    assert (answer.status_code, answer.json()["error"]) == (400, UNFIT)
+    assert (answer.status_code, answer.json()["error"]) == (400, TOO_LONG)

@@ -366,6 +366,6 @@ def test_the_clock_of_the_template_ticks(stack: RunningStack) -> None:
     """Every schedule of the template fires a second after the start, the clock of runs among them."""
     log = stack.home / "logs" / "functions.log"
     deadline = time.monotonic() + 70
-    while '"watched":' not in log.read_text():
+    while '"ACTIVE":' not in log.read_text():
         assert time.monotonic() < deadline, "the clock has not ticked"
         time.sleep(0.2)
