@@ -16,9 +16,11 @@ from local.code_watch import CodeWatch
 from local.configuration import Configuration, layers
 from local.declarations import compile_again, compile_declarations
 from local.event_bus import EventBus
+from local.expiry import Expiry
 from local.function_pool import FunctionPool, Outcome
 from local.functions import Function, Functions
 from local.gateway import Gateway
+from local.memory import resident_megabytes
 from local.mends import Hooks
 from local.postgres import binaries
 from local.queues import Queues
@@ -64,10 +66,11 @@ class Cloud:
             secret_of=moto_services.secret_value,
             on_change=self._task_changed,
         )
-        self.gateway = Gateway(self.functions)
+        self.gateway = Gateway(self.functions, lambda: f"{resident_megabytes()} MB, {pool.size} workers")
         self._streams = Streams(self.functions, moto_services.MotoTables(self._moto).drain, self._queue_store.send)
         self._queues = Queues(self.functions, self._queue_store.receive, self._queue_store.delete)
         self._clock = Clock(self.functions)
+        self._expiry = Expiry(self._moto, self._streams.written)
         self._snapshot = Snapshot(configuration.home / "state", self._moto, self._store)
         objects = Objects(self._store, self._moto.locked("s3"))
         self.aws = AwsServer(self._moto, self.functions, self.tasks, objects, self._bus, self._written)
@@ -116,12 +119,14 @@ class Cloud:
         self._streams.written()
         self._queues.start()
         self._clock.start()
+        self._expiry.start()
         self._snapshot.start()
 
     def stop(self) -> None:
         """Stop events and tasks, then save the data."""
         self.functions.closing.set()
         self._clock.stop()
+        self._expiry.stop()
         self._queues.stop()
         self._streams.stop()
         self.tasks.close()

@@ -69,6 +69,7 @@ class _Worker:
         self.process, self.connection = process, connection
         self.generation = 0
         self.environment: Environment = ()
+        self.idle_since = 0.0
 
     def call(self, invocation: Invocation, request_id: str, event: bytes) -> Outcome:
         head = {
@@ -87,12 +88,17 @@ class _Worker:
 
 @dataclass
 class FunctionPool:
-    """Workers of one environment are shared by all functions that have it; an idle one of another makes room."""
+    """Workers of one environment are shared by all functions that have it; an idle one of another makes room.
+
+    All but `kept` of them end when they have been idle for `idle_seconds`.
+    """
 
     children: Children
     paths: list[str]
     log: Path
     limit: int = 32
+    kept: int = 4
+    idle_seconds: float = 120.0
     generation: int = 0
     _idle: list[_Worker] = field(default_factory=list)
     _all: set[_Worker] = field(default_factory=set)
@@ -101,6 +107,7 @@ class FunctionPool:
 
     def __post_init__(self) -> None:
         self._server_pid = 0
+        self._closing = threading.Event()
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(["local.preload"])
         self.log.parent.mkdir(parents=True, exist_ok=True)
@@ -111,6 +118,12 @@ class FunctionPool:
         server: Any = forkserver
         self._server_pid = server._forkserver._forkserver_pid
         self.children.adopt(self._server_pid)
+        threading.Thread(target=self._shrink, daemon=True).start()
+
+    @property
+    def size(self) -> int:
+        """How many workers there are."""
+        return len(self._all)
 
     def invoke(self, invocation: Invocation, event: bytes) -> Outcome:
         """Run one event; at its timeout the worker is killed, as Lambda kills the sandbox."""
@@ -142,6 +155,7 @@ class FunctionPool:
 
     def close(self) -> None:
         """End every worker, whatever it does."""
+        self._closing.set()
         with self._room:
             self.limit = 0
             workers = list(self._all)
@@ -197,10 +211,25 @@ class FunctionPool:
     def _give_back(self, worker: _Worker) -> None:
         with self._room:
             if worker.generation == self.generation:
+                worker.idle_since = time.monotonic()
                 self._idle.append(worker)
             else:
                 self._end(worker)
             self._room.notify()
+
+    def _shrink(self) -> None:
+        while not self._closing.wait(self.idle_seconds / 4):
+            while self._end_idle():
+                pass
+
+    def _end_idle(self) -> bool:
+        """End the worker that has been idle longest, where it is one too many; the lock is free between two of them."""
+        with self._room:
+            late = time.monotonic() - self.idle_seconds
+            if len(self._all) <= self.kept or not self._idle or self._idle[0].idle_since > late:
+                return False
+            self._end(self._idle[0])
+            return True
 
     def _discard(self, worker: _Worker) -> None:
         with self._room:

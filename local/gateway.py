@@ -4,6 +4,7 @@ import json
 import re
 import time
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
@@ -52,8 +53,9 @@ UNLOGGED_READER = "stowage-demo"
 class Gateway:
     """Answers the requests of the API's clients."""
 
-    def __init__(self, functions: Functions) -> None:
-        self._functions = functions
+    def __init__(self, functions: Functions, usage: Callable[[], str]) -> None:
+        """`usage` says in a few words what the process holds, for the end of each line of the log."""
+        self._functions, self._usage = functions, usage
         self._routes: list[Route] = []
         self._default: Route | None = None
         self._cors: Json | None = None
@@ -94,7 +96,8 @@ class Gateway:
         response.headers.append(("apigw-requestid", uuid.uuid4().hex[:16]))
         milliseconds = (time.monotonic() - started) * 1000
         if request.method != "GET" or request.header("user-agent") != UNLOGGED_READER:
-            log(f"{request.method:6} {_readable(request.path)} {response.status} {milliseconds:.0f} ms {name}")
+            line = f"{request.method:6} {_readable(request.path)} {response.status} {milliseconds:.0f} ms {name}"
+            log(f"{line} ({self._usage()})")
         return response
 
     def _answer(self, request: Request) -> tuple[Response, str]:

@@ -1,11 +1,14 @@
 """moto's own stores for our loops, without HTTP: queues, streams, task definitions, secrets."""
 
+import io
 import json
 import time
+from collections.abc import Callable
 from typing import Any
 
 from local.aws_server import Moto
-from local.configuration import ACCOUNT, REGION
+from local.configuration import ACCESS_KEY, ACCOUNT, REGION
+from local.http_server import Request, Response
 
 type Json = Any
 
@@ -79,6 +82,16 @@ class MotoTables:
             record.record | {"dynamodb": record.record["dynamodb"] | {"ApproximateCreationDateTime": now}}
             for record in records
         ]
+
+
+def call_dynamodb(moto: Callable[[Request], Response], operation: str, body: bytes) -> Response:
+    """An operation of DynamoDB as a request of ours."""
+    headers = [
+        ("host", "127.0.0.1"),
+        ("x-amz-target", f"DynamoDB_20120810.{operation}"),
+        ("authorization", f"AWS4-HMAC-SHA256 Credential={ACCESS_KEY}/20260101/{REGION}/dynamodb/aws4_request"),
+    ]
+    return moto(Request("POST", "/", headers, "127.0.0.1", len(body), io.BufferedReader(io.BytesIO()), body))
 
 
 def task_definition(moto: Moto, name: str) -> Json:

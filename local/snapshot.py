@@ -6,7 +6,6 @@ disaster; the product's reaper settles such runs.
 """
 
 import datetime
-import io
 import json
 import threading
 import time
@@ -18,9 +17,10 @@ from urllib.parse import unquote
 
 from local import homes
 from local.aws_server import WRITES, Moto
-from local.configuration import ACCESS_KEY, ACCOUNT, REGION
+from local.configuration import ACCOUNT, REGION
 from local.http_server import Request, Response
 from local.journal import Journal
+from local.moto_services import call_dynamodb
 from local.s3.files import FileBytes, FileStore, Segment
 from local.s3.objects import backend
 
@@ -158,13 +158,7 @@ class Snapshot:
 
     def _repeat_write(self, entry: bytes) -> None:
         operation, _, body = entry.partition(b" ")
-        headers = [
-            ("host", "127.0.0.1"),
-            ("x-amz-target", f"DynamoDB_20120810.{operation.decode()}"),
-            ("authorization", f"AWS4-HMAC-SHA256 Credential={ACCESS_KEY}/20260101/{REGION}/dynamodb/aws4_request"),
-        ]
-        request = Request("POST", "/", headers, "127.0.0.1", len(body), io.BufferedReader(io.BytesIO()), body)
-        answer = self._moto.call(request)
+        answer = call_dynamodb(self._moto.call, operation.decode(), body)
         if answer.status != 200:
             # To go on would be to forget the write.
             raise homes.unusable(self._folder, f"has a {operation.decode()} that does not repeat: {answer.body!r:.200}")

@@ -100,7 +100,7 @@ def test_a_poll_finds_a_backup_as_long_as_its_file_lives(runs: Runs) -> None:
 def test_a_run_that_is_started_anew_lives_as_long_as_a_new_one(runs: Runs) -> None:
     run_id = runs.export()
     run = runs.ends(run_id, "completed")
-    soon = int(time.time()) + 60
+    soon = int(time.time()) + 600
     runs.change(run_id, status="failed", ttl=soon)
     runs.change_progress(run_id, status="failed", ttl=soon)
     runs.retry(run_id)

@@ -49,7 +49,7 @@ def open_front(stack: RunningStack) -> Iterator[RunningStack]:
     paths = re.sub(r"\$\{(\w+)\.Arn\}", rf"arn:aws:lambda:{REGION}:{ACCOUNT}:function:\1", body)
     paths = re.sub(r'\{"Fn::Sub": ("[^"]*")\}', r"\1", paths)
     functions: Any = RunningFunctions(stack)
-    gateway = Gateway(functions)
+    gateway = Gateway(functions, lambda: "the test's own")
     cors = {"allowOrigins": ORIGINS, "allowCredentials": True}
     gateway.add_api({"Body": {"paths": json.loads(paths), "x-amazon-apigateway-cors": cors}})
     server = Server(0, lambda _: None, refuse)

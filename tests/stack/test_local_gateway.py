@@ -54,7 +54,7 @@ def gateway(functions: EchoingFunctions) -> Gateway:
             }
         }
 
-    made = Gateway(functions)  # type: ignore[arg-type]
+    made = Gateway(functions, lambda: "300 MB, 2 workers")  # type: ignore[arg-type]
     paths = {
         "/things/{id}": {"get": operation("GetThing"), "post": operation("PostThing")},
         "/things/stats": {"get": operation("GetStats")},
@@ -187,7 +187,8 @@ def test_cors_is_the_gateways(gateway: Gateway, functions: EchoingFunctions, ori
 
 def test_every_request_has_a_line_on_the_terminal(gateway: Gateway, capsys: pytest.CaptureFixture[str]) -> None:
     gateway.answer(request("GET", f"/things/{'t' * 100}?token=secret"))
-    assert re.fullmatch(r"\d\d:\d\d:\d\d GET    /things/tttttttt… 200 \d+ ms GetThing\n", capsys.readouterr().out)
+    line = r"\d\d:\d\d:\d\d GET    /things/tttttttt… 200 \d+ ms GetThing \(300 MB, 2 workers\)\n"
+    assert re.fullmatch(line, capsys.readouterr().out)
 
 
 def test_connections_are_kept(stack: Any) -> None:
