@@ -49,17 +49,22 @@ def test_a_backup_that_is_being_verified_is_neither_expired_nor_deleted(runs: Ru
     assert (refused.status_code, refused.json()["code"]) == (410, "expired")
 
 
-def test_what_another_run_uses_is_not_deleted(runs: Runs) -> None:
-    """Exports are what can be deleted today; no kind uses one yet."""
-    run_id = runs.export()
+def test_a_backup_that_is_being_verified_is_not_deleted(runs: Runs, backup: Json) -> None:
+    url = f"/api/backup/{backup['id']}"
+    with verifying(runs, backup) as run_id:
+        for forced in ("", "?force=true"):
+            refused = runs.admin.delete(url + forced)
+            assert (refused.status_code, refused.json()["code"]) == (409, "in_use")
     runs.ends(run_id, "completed")
-    runs.change(run_id, users=1)
-    url = f"/api/guilds/globex/exports/{run_id}"
+    assert runs.objects(backup)
+    assert shown(runs, backup)["verification"]["ok"] is True
     refused = runs.admin.delete(url)
-    assert (refused.status_code, refused.json()["code"]) == (409, "in_use")
-    assert runs.objects(runs.record(run_id))
-    runs.change(run_id, users=0)
-    assert runs.admin.delete(url).status_code == 200
+    assert (refused.status_code, refused.json()["code"]) == (409, "last_verified")
+    assert runs.admin.delete(url + "?force=true").status_code == 204
+    assert runs.objects(backup) == []
+    assert runs.admin.delete(url).status_code == 404
+    again = runs.admin.post(f"/api/jobs/{run_id}/retry")
+    assert again.status_code == 409, "it has completed, and told what it found"
 
 
 def test_a_killed_verification_is_made_again(runs: Runs, backup: Json) -> None:

@@ -15,7 +15,9 @@ import requests
 from tests.conftest import Api, RunningStack
 from tests.stack.route_surface import (
     audited,
+    caller,
     change_run,
+    completed_export,
     database_full,
     ended_job,
     fields,
@@ -232,3 +234,81 @@ def test_an_export_is_no_backup(admin: Api) -> None:
     export = start_export(admin, "initech")
     refusal(admin.get(f"/api/backup/{export['id']}"), 404, "not_found")
     refusal(admin.get(f"/api/backup/{export['id']}/download", allow_redirects=False), 404, "not_found")
+
+
+def test_a_backup_is_deleted_for_good_by_admins_of_its_tenant(
+    stack: RunningStack, admin: Api, operator: Api, viewer: Api, other: Api, s3: Any
+) -> None:
+    job_id = ended_job(admin, start_backup(admin, "initech"))["id"]
+    url = f"/api/backup/{job_id}"
+    before = admin.get("/api/backup?project_id=initech").json()["total"]
+    for api, status, code in (
+        (viewer, 403, "role_too_low"),
+        (operator, 403, "role_too_low"),
+        (other, 404, "not_found"),
+    ):
+        refusal(api.delete(url), status, code)
+    assert fields(refusal(admin.delete(f"{url}?force=perhaps"), 400, "invalid_request")) == ["force"]
+    assert objects_of(s3, stack, "BackupsBucket", job_id)
+    answer = admin.delete(url)
+    assert (answer.status_code, answer.content) == (204, b"")
+    refusal(admin.delete(url), 404, "not_found")
+    refusal(admin.get(url), 404, "not_found")
+    refusal(admin.get(f"/api/jobs/{job_id}"), 404, "not_found")
+    page = admin.get("/api/backup?project_id=initech&limit=100").json()
+    assert page["total"] == before - 1
+    assert job_id not in [backup["id"] for backup in page["data"]]
+    versions = s3.list_object_versions(Bucket=stack.resources["BackupsBucket"], Prefix=f"initech/backups/{job_id}/")
+    assert ("Versions" in versions, "DeleteMarkers" in versions) == (False, False)
+    entries = {entry["type"]: entry for entry in audited(stack, "initech", job_id, "export_backup.deleted")}
+    assert entries["export_backup.deleted"]["actor"] == "admin@example.com"
+
+
+def test_a_backup_is_deleted_only_once_it_has_ended(stack: RunningStack, admin: Api, dynamodb: Any) -> None:
+    with database_full(stack, dynamodb):
+        job_id = start_backup(admin, "initech")
+        refusal(admin.delete(f"/api/backup/{job_id}?force=true"), 409, "still_running")
+        assert admin.post(f"/api/jobs/{job_id}/cancel").status_code == 202
+    assert admin.delete(f"/api/backup/{job_id}").status_code == 204
+
+
+def test_an_export_is_not_deleted_as_a_backup(admin: Api) -> None:
+    export = completed_export(admin, "initech")
+    refusal(admin.delete(f"/api/backup/{export['id']}"), 404, "not_found")
+    assert admin.get(f"/api/guilds/initech/exports/{export['id']}").json()["status"] == "completed"
+
+
+def test_the_statistics_of_backups_are_those_of_the_list(
+    stack: RunningStack, made: dict[tuple[str, bool], dict[str, Any]], admin: Api, viewer: Api, other: Api
+) -> None:
+    url = f"/api/backup/stats?project_id={TENANT}"
+    answer = viewer.get(url)
+    stats = answer.json()["data"]
+    kept = admin.get(f"/api/backup?project_id={TENANT}&limit=100&status=completed").json()["data"]
+    assert stats["completed"] == len(kept) >= len(made)
+    assert stats["bytes"] == sum(backup["size_bytes"] for backup in kept)
+    assert stats["total"] == admin.get(f"/api/backup?project_id={TENANT}").json()["total"]
+    newest = {"id": kept[0]["id"], "completed_at": kept[0]["completed_at"], "size_bytes": kept[0]["size_bytes"]}
+    assert (stats["last_success"], stats["expiring_soon"]) == (newest, 0)
+    assert stats["cost_usd_month"] == round(stats["bytes"] / 2**30 * 0.023, 6)
+    again = viewer.get(url, headers={"If-None-Match": answer.headers["etag"]})
+    assert (again.status_code, again.content, again.headers["etag"]) == (304, b"", answer.headers["etag"])
+
+    verification = admin.post(f"/api/backup/{kept[1]['id']}/verify").json()["data"]
+    verified_at = ended_job(admin, verification["id"])["result"]["at"]
+    answer = viewer.get(url, headers={"If-None-Match": answer.headers["etag"]})
+    verified = answer.json()["data"]["last_verified"]
+    assert 0 <= verified.pop("age_seconds") < 300
+    assert verified == {
+        "id": kept[1]["id"], "completed_at": kept[1]["completed_at"], "verified_at": verified_at
+    }  # fmt: skip
+
+    refusal(other.get(url), 404, "tenant_not_found")
+    with caller(stack, tenants=[TENANT, "initech"], role="viewer") as both:
+        each = [both.get(f"/api/backup/stats?project_id={tenant}").json()["data"] for tenant in (TENANT, "initech")]
+        all_of_them = both.get("/api/backup/stats").json()["data"]
+        assert all_of_them["total"] == sum(one["total"] for one in each)
+        assert all_of_them["bytes"] == sum(one["bytes"] for one in each)
+    everywhere = admin.get("/api/backup/stats").json()["data"]
+    assert everywhere["completed"] >= all_of_them["completed"]
+    assert everywhere["last_verified"]["id"] == kept[1]["id"]

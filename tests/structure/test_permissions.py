@@ -55,6 +55,8 @@ ACTIONS: dict[Operation, tuple[str, ...]] = {
     ("lambda_client", "invoke"): ("lambda:InvokeFunction",),
     ("s3", "list_objects_v2"): ("s3:ListBucket",),
     ("s3", "delete_object"): ("s3:DeleteObject",),
+    ("s3", "list_object_versions"): ("s3:ListBucketVersions",),
+    ("s3", "delete_objects"): ("s3:DeleteObject", "s3:DeleteObjectVersion"),
     ("s3", "list_multipart_uploads"): ("s3:ListBucketMultipartUploads",),
     ("s3", "abort_multipart_upload"): ("s3:AbortMultipartUpload",),
     ("s3", "create_multipart_upload"): ("s3:PutObject",),

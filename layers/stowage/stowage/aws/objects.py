@@ -1,6 +1,7 @@
 """Objects of the two buckets: look, read small ones, sign, delete. `uploads` writes them."""
 
 import json
+from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
@@ -12,20 +13,34 @@ from stowage.basics.errors import UnavailableError
 
 def head(bucket: str, key: str) -> dict[str, Any] | None:
     """`{"size", "crc32", "etag", "metadata"}` of an object, or None."""
-    try:
-        answer = s3().head_object(Bucket=bucket, Key=key, ChecksumMode="ENABLED")
-    except ClientError as error:
-        if error.response["ResponseMetadata"]["HTTPStatusCode"] == 404:
-            return None
-        raise UnavailableError("Storage does not answer as it should.") from error
-    except BotoCoreError as error:
-        raise UnavailableError("Storage does not answer.") from error
+    answer = _head(bucket, key)
+    if answer is None:
+        return None
     return {
         "size": answer["ContentLength"],
         "crc32": answer.get("ChecksumCRC32"),
         "etag": answer["ETag"],
         "metadata": answer["Metadata"],
     }
+
+
+def is_locked(bucket: str, key: str, now: datetime) -> bool:
+    """Whether object lock keeps an object from being deleted now."""
+    answer = _head(bucket, key) or {}
+    until: datetime | None = answer.get("ObjectLockRetainUntilDate")
+    return answer.get("ObjectLockLegalHoldStatus") == "ON" or (until is not None and until > now)
+
+
+def _head(bucket: str, key: str) -> dict[str, Any] | None:
+    try:
+        answer: dict[str, Any] = s3().head_object(Bucket=bucket, Key=key, ChecksumMode="ENABLED")
+    except ClientError as error:
+        if error.response["ResponseMetadata"]["HTTPStatusCode"] == 404:
+            return None
+        raise UnavailableError("Storage does not answer as it should.") from error
+    except BotoCoreError as error:
+        raise UnavailableError("Storage does not answer.") from error
+    return answer
 
 
 def read_json(bucket: str, key: str) -> dict[str, Any] | None:
@@ -42,14 +57,32 @@ def read_json(bucket: str, key: str) -> dict[str, Any] | None:
 
 def delete_prefix(bucket: str, prefix: str) -> int:
     """Delete every object below a prefix, which must end in `/`; returns how many there were."""
-    if not prefix.endswith("/") or prefix.count("/") < 2:
-        raise ValueError(f"not a folder of one run: {prefix!r}")
     deleted = 0
-    for page in s3().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
+    for page in s3().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=_folder(prefix)):
         for found in page.get("Contents", []):
             s3().delete_object(Bucket=bucket, Key=found["Key"])
             deleted += 1
     return deleted
+
+
+def erase_prefix(bucket: str, prefix: str) -> None:
+    """Delete every version of every object below a prefix, which must end in `/`, and what marks them as deleted.
+
+    UnavailableError where one of them stays.
+    """
+    for page in s3().get_paginator("list_object_versions").paginate(Bucket=bucket, Prefix=_folder(prefix)):
+        found = [
+            {"Key": each["Key"], "VersionId": each["VersionId"]}
+            for each in (*page.get("Versions", []), *page.get("DeleteMarkers", []))
+        ]
+        if found and s3().delete_objects(Bucket=bucket, Delete={"Objects": found, "Quiet": True}).get("Errors"):
+            raise UnavailableError("Storage has not deleted everything; try again.", retry_after=5)
+
+
+def _folder(prefix: str) -> str:
+    if not prefix.endswith("/") or prefix.count("/") < 2:
+        raise ValueError(f"not a folder of one run: {prefix!r}")
+    return prefix
 
 
 def abort_uploads(bucket: str, prefix: str) -> int:

@@ -1,27 +1,44 @@
 """Backups: a tenant's schema dumped into storage, its history, its file (docs/api.md)."""
 
-from collections.abc import Sequence
-from datetime import datetime
+from collections.abc import Iterable, Sequence
+from datetime import date, datetime, timedelta
 from itertools import islice
 
 from stowage.access.idempotency import IdempotencyKey
 from stowage.access.identity import Identity, for_role
 from stowage.access.limits import Limit
 from stowage.aws import objects, table
+from stowage.aws.table import Item
 from stowage.backups.limits import TOO_MANY
-from stowage.backups.records import BackupCreated, BackupDetail, BackupPage, BackupRequest, backup, backup_detail
+from stowage.backups.records import (
+    BackupCreated,
+    BackupDetail,
+    BackupPage,
+    BackupRequest,
+    BackupStats,
+    LastBackup,
+    LastVerified,
+    backup,
+    backup_detail,
+)
 from stowage.basics.errors import BadRequestError, ConflictError, GoneError
-from stowage.basics.ids import new_run_id, rfc3339
+from stowage.basics.ids import new_run_id, parse_rfc3339, rfc3339
 from stowage.runs.audit_notes import audit_note
-from stowage.runs.counters import count_history
+from stowage.runs.change import forget_run
+from stowage.runs.counters import count_history, first_day, read_counts
+from stowage.runs.keeping import policy
 from stowage.runs.kinds import EXPORT_BACKUP
 from stowage.runs.manifest import bucket_of, read_manifest
-from stowage.runs.record import Run, StoredFile
+from stowage.runs.record import FINAL, Run, StoredFile
 from stowage.runs.request import request_run
 from stowage.runs.store import list_history, read_run
+from stowage.runs.summary import read_summaries, read_summary
 from stowage.tenants import Tenant
 
 LINK_SECONDS = 15 * 60
+EXPIRES_SOON = timedelta(days=7)
+STORAGE_GB_MONTH, GIGABYTE = 0.023, 1 << 30
+"""S3 Standard on demand in us-east-1, in USD: https://aws.amazon.com/s3/pricing/"""
 EXTENSIONS = {"sql": "sql", "tar": "tar", "custom": "dump"}
 
 
@@ -84,7 +101,7 @@ def list_backups(tenant: str, now: datetime, status: str | None, offset: int, li
     """
     # An expired backup is a completed run whose file's time is over (`Run.is_expired`).
     where: dict[str, object] = {"status": "completed" if status == "expired" else status} if status else {}
-    runs = list_history(tenant, EXPORT_BACKUP.history, where)
+    runs = list_history(tenant, EXPORT_BACKUP.history, where, offset + limit + 1)
     shown = (each for each in (backup(run, now) for run in runs) if status in (None, each.status))
     found = list(islice(shown, offset, offset + limit + 1))
     return BackupPage(
@@ -94,6 +111,43 @@ def list_backups(tenant: str, now: datetime, status: str | None, offset: int, li
         offset=offset,
         has_more=len(found) > limit,
     )
+
+
+def read_stats(tenants: Iterable[str] | None, now: datetime) -> BackupStats:
+    """What became of the backups of these tenants (None: of all), by the counts; no history is read.
+
+    What has expired counts as completed until the clock has taken its file away.
+    """
+    counts = [
+        each
+        for each in read_counts(tenants, date.fromisoformat(first_day(EXPORT_BACKUP.name, now)))
+        if each.kind == EXPORT_BACKUP.name
+    ]
+    by = {name: sum(each.count(name) for each in counts) for name in (*FINAL, "expired", "unfinished", "bytes")}
+    last_days = rfc3339(now + EXPIRES_SOON - timedelta(days=policy().backup_days))[:10]
+    summaries = list(read_summaries(tenants))
+    success, verified = (_newest(summaries, name) for name in ("last_success", "last_verified"))
+    return BackupStats(
+        total=sum(by.values()) - by["bytes"],
+        **by,
+        last_success=LastBackup(id=success["id"], completed_at=success["at"], size_bytes=success["bytes"])
+        if success
+        else None,
+        last_verified=LastVerified(
+            id=verified["id"],
+            completed_at=verified["at"],
+            verified_at=verified["verified_at"],
+            age_seconds=int((now - parse_rfc3339(verified["at"])).total_seconds()),
+        )
+        if verified
+        else None,
+        expiring_soon=sum(each.count("completed") for each in counts if each.day <= last_days),
+        cost_usd_month=round(by["bytes"] / GIGABYTE * STORAGE_GB_MONTH, 6),
+    )
+
+
+def _newest(summaries: list[Item], name: str) -> Item | None:
+    return max((each[name] for each in summaries if name in each), key=lambda last: str(last["at"]), default=None)
 
 
 def read_backup(run: Run, now: datetime) -> BackupDetail:
@@ -132,3 +186,19 @@ def download_link(run: Run, identity: Identity, source_ip: str, now: datetime) -
         content_type=file.content_type,
         seconds=LINK_SECONDS,
     )
+
+
+@for_role("admin")
+def delete_backup(run: Run, identity: Identity, now: datetime, *, force: bool) -> None:
+    """Delete a backup for good: every version of its file and its manifest, then its record.
+
+    ConflictError `last_verified` for the newest verified backup of its tenant, unless by `force`; `still_running`,
+    `in_use` and `locked` in any case.
+    """
+    newest = read_summary(run.tenant).get("last_verified")
+    if newest and newest["id"] == run.id and not force:
+        raise ConflictError(
+            "This is the tenant's newest verified backup. Verify a newer one first, or delete it with force=true.",
+            "last_verified",
+        )
+    forget_run(run, identity.sub, now)

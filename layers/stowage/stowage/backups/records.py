@@ -1,5 +1,6 @@
 """What clients see of a backup, and what they may ask for (docs/api.md)."""
 
+import hashlib
 import re
 from collections.abc import Callable
 from datetime import datetime
@@ -119,6 +120,50 @@ class BackupDetail(Backup):
 
     manifest: dict[str, Any] | None
     last_error: str | None
+
+
+class LastBackup(BaseModel):
+    """The last backup that succeeded, kept or not."""
+
+    id: str
+    completed_at: str
+    size_bytes: int
+
+
+class LastVerified(BaseModel):
+    """The newest verified backup that is still kept; `age_seconds` are since it was complete."""
+
+    id: str
+    completed_at: str
+    verified_at: str
+    age_seconds: int
+
+
+class BackupStats(BaseModel):
+    """What became of the backups that are listed, and what is kept of them.
+
+    `completed` and `bytes` are of those that are kept, `expiring_soon` are those of them whose seven last days have
+    begun, counted by the day on which they were asked for. `cost_usd_month` is what S3 takes for the bytes. Of several
+    tenants, `last_success` and `last_verified` are the newest.
+    """
+
+    total: int
+    completed: int
+    expired: int
+    failed: int
+    cancelled: int
+    unfinished: int
+    bytes: int
+    last_success: LastBackup | None
+    last_verified: LastVerified | None
+    expiring_soon: int
+    cost_usd_month: float
+
+
+def stats_tag(stats: BackupStats) -> str:
+    """Their entity tag, weak because the age goes on (RFC 9110 §8.8.3)."""
+    told = stats.model_dump_json(exclude={"last_verified": {"age_seconds"}})
+    return f'W/"{hashlib.sha256(told.encode()).hexdigest()[:32]}"'
 
 
 class BackupPage(BaseModel):

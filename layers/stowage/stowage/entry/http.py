@@ -90,7 +90,7 @@ class VisitorContext:
     def has(self, tag: str) -> bool:
         """Whether the caller has the state of that entity tag (RFC 9110 §13.1.2: the weak comparison)."""
         given = [each.strip().removeprefix("W/") for each in self.headers.get("if-none-match", "").split(",")]
-        return given == ["*"] or tag in given
+        return given == ["*"] or tag.removeprefix("W/") in given
 
 
 @dataclass(kw_only=True)

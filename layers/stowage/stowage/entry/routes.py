@@ -4,6 +4,8 @@ ROUTES = (
     "GET /api/backup",
     "POST /api/backup/estimate",
     "POST /api/backup/export",
+    "GET /api/backup/stats",
+    "DELETE /api/backup/{id}",
     "GET /api/backup/{id}",
     "GET /api/backup/{id}/download",
     "POST /api/backup/{id}/verify",

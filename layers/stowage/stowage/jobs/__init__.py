@@ -12,7 +12,7 @@ from stowage.access.links import Link, link_url
 from stowage.aws.table import Item
 from stowage.basics.errors import BadRequestError
 from stowage.basics.ids import is_run_id, rfc3339
-from stowage.runs.counters import Counts, read_counts
+from stowage.runs.counters import Counts, first_day, read_counts
 from stowage.runs.keeping import oldest_record
 from stowage.runs.kinds import result_of
 from stowage.runs.manifest import read_manifest
@@ -201,7 +201,7 @@ def list_jobs(
             "invalid_cursor",
             details=[{"field": "cursor", "message": "not a cursor"}],
         )
-    found = newest_runs(tenants, now.date(), since=_first(since, now), before=cursor, where=where)
+    found = newest_runs(tenants, now.date(), since=_first(since, now), before=cursor, where=where, most=limit + 2)
     runs = list(islice(found, limit + 1))
     more = len(runs) > limit
     return [job(run, now, base_url=base_url) for run in runs[:limit]], runs[limit - 1].id if more else None
@@ -217,8 +217,12 @@ def count_jobs(
     if since is not None or many > MOST_COUNTED_TENANTS or (tenants is None and status in UNFINISHED):
         return None
     statuses = {None: (*FINAL, "expired", "unfinished"), "completed": ("completed", "expired")}.get(status, (status,))
-    found = read_counts(tenants, oldest_record(now).date())
-    return sum(each.count(str(name)) for each in found if kind in (None, each.kind) for name in statuses)
+    found = [
+        each
+        for each in read_counts(tenants, oldest_record(now).date())
+        if kind in (None, each.kind) and each.day >= first_day(each.kind, now)
+    ]
+    return sum(each.count(str(name)) for each in found for name in statuses)
 
 
 def _first(since: datetime | None, now: datetime) -> datetime:
@@ -310,7 +314,7 @@ def _day(day: str, counts: list[Counts]) -> Day:
         failed=total("failed"),
         cancelled=total("cancelled"),
         unfinished=total("unfinished"),
-        bytes=total("bytes"),
+        bytes=total("bytes") + total("expired_bytes"),
         median_ms=_median(sum((each.durations for each in counts), Counter())),
     )
 

@@ -3,16 +3,18 @@
 from datetime import datetime
 
 from stowage.access.identity import Identity, for_role
-from stowage.aws import table
-from stowage.aws.table import ABSENT, ConditionFailedError, Delete, Update, Write
+from stowage.aws import objects, table
+from stowage.aws.table import ConditionFailedError, Delete, Update, Write
 from stowage.basics.errors import ConflictError, ForbiddenError, GoneError, UnavailableError
 from stowage.basics.ids import rfc3339
 from stowage.runs.audit_notes import audit_note
-from stowage.runs.counters import as_counted, counting, summing_up
-from stowage.runs.manifest import take_away
+from stowage.runs.counters import as_counted, counting
+from stowage.runs.keeping import record_until
+from stowage.runs.manifest import bucket_of, erase
 from stowage.runs.record import FINAL, SWEEP_LIST, Run, StageMoment, cancelled, queue_place, waiting_list
 from stowage.runs.settle import SWEEP_AFTER
-from stowage.runs.store import lives_until, progress_key, read_run
+from stowage.runs.store import progress_key, read_run
+from stowage.runs.summary import summing_up
 from stowage.runs.using import IN_NO_USE, let_go, take_into_use
 
 _TRIES = 5
@@ -49,7 +51,7 @@ def cancel_run(run: Run, actor: str, now: datetime) -> Run:
 def _cancelling(run: Run, actor: str, now: datetime) -> list[Write]:
     pk, sk = progress_key(run.id)
     waits = run.due_list == waiting_list(run.database)
-    expected = {"status": run.status, "attempt": run.attempt, "due_list": run.due_list, **as_counted(run)}
+    expected = {**as_counted(run), "due_list": run.due_list}
     note = audit_note(run, "cancel_requested", actor, now)
     if waits:
         failure = cancelled(run)
@@ -72,7 +74,6 @@ def _cancelling(run: Run, actor: str, now: datetime) -> list[Write]:
             audit_note(run, "cancelled", "stowage", now, {"attempts": run.tries, "error": failure.code}),
             *let_go(run),
             *counting(run, after),
-            summing_up(after),
         ]
     return [
         Update(run.pk, run.sk, {"cancel_requested": True}, when=expected),
@@ -100,7 +101,7 @@ def retry_run(run: Run, actor: str, now: datetime) -> Run:
         "cancel_requested": False,
         "due_list": waiting_list(run.database),
         "due_at": queue_place(run),
-        "ttl": lives_until(now),
+        "ttl": record_until(run, now),
     }
     try:
         table.transact(
@@ -120,7 +121,7 @@ def retry_run(run: Run, actor: str, now: datetime) -> Run:
                         "expires_at",
                         "expired_at",
                     ),
-                    when={"status": run.status, "attempt": run.attempt, **as_counted(run)},
+                    when=as_counted(run),
                 ),
                 Update(
                     pk,
@@ -147,27 +148,44 @@ def retry_run(run: Run, actor: str, now: datetime) -> Run:
 
 
 def forget_run(run: Run, actor: str, now: datetime) -> None:
-    """Delete an ended run: its files, then its record. ConflictError `in_use` where another run uses its files,
-    ConditionFailedError when somebody has started it anew.
+    """Delete an ended run: its files, then its record. What was broken off goes on when it is asked for again.
+
+    ConflictError `still_running`, `in_use` where another run uses its files, `locked` where the bucket keeps them;
+    NotFoundError where somebody else has just deleted it.
     """
-    ended = {"status": run.status, "attempt": run.attempt}
+    for _ in range(_TRIES):
+        if run.status not in FINAL:
+            raise ConflictError("The run has not ended; cancel it first.", "still_running")
+        if run.users > 0:
+            raise ConflictError("Another run is using its file; wait until that has ended, or cancel it.", "in_use")
+        try:
+            _forget(run, actor, now)
+        except ConditionFailedError:
+            run = read_run(run.tenant, run.id)
+        else:
+            return
+    raise UnavailableError("The run changes too quickly; try again.", retry_after=1)
+
+
+def _forget(run: Run, actor: str, now: datetime) -> None:
+    bucket, files = bucket_of(run), run.outcome.files.values() if run.outcome else ()
+    if bucket and any(objects.is_locked(bucket, file.key, now) for file in files):
+        raise ConflictError("The bucket's object lock keeps the file; delete it once that has ended.", "locked")
     # Marked first: nobody can begin to use the files then.
     mark = {"expired_at": run.expired_at or rfc3339(now), "counted": True}
     marked = run.model_copy(update=mark)
-    unchanged = ended | as_counted(run) | {"users": IN_NO_USE, "expired_at": run.expired_at or ABSENT}
-    try:
-        table.transact([Update(run.pk, run.sk, mark, when=unchanged), *counting(run, marked)])
-    except ConditionFailedError:
-        if read_run(run.tenant, run.id).users:
-            raise ConflictError(
-                "Another run is using its file; wait until that has ended, or cancel it.", "in_use"
-            ) from None
-        raise
-    for attempt in range(1, run.attempt + 1):
-        take_away(run, attempt)
     table.transact(
         [
-            Delete(run.pk, run.sk, when=ended),
+            Update(run.pk, run.sk, mark, when={**as_counted(run), "users": IN_NO_USE}),
+            *counting(run, marked),
+            *summing_up(run, marked),
+        ]
+    )
+    for attempt in range(1, run.attempt + 1):
+        erase(run, attempt)
+    table.transact(
+        [
+            Delete(run.pk, run.sk, when=as_counted(marked)),
             Delete(*progress_key(run.id)),
             audit_note(run, "deleted", actor, now),
             *counting(marked, None),

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from stowage.aws import table
 from stowage.aws.executions import execution_status, stop_execution
-from stowage.aws.table import ABSENT, ConditionFailedError, Item, Update
+from stowage.aws.table import ConditionFailedError, Item, Update
 from stowage.basics.ids import rfc3339
 from stowage.runs.audit_notes import audit_note
 from stowage.runs.counters import as_counted, counting
@@ -17,6 +17,7 @@ from stowage.runs.executions import start_attempt
 from stowage.runs.record import ACTIVE_LIST, SWEEP_LIST, Run
 from stowage.runs.settle import Ending, clean_up, settle
 from stowage.runs.store import change_run, progress_key, read_progress
+from stowage.runs.summary import summing_up
 from stowage.runs.using import IN_NO_USE
 from stowage.settings import settings
 
@@ -100,14 +101,16 @@ def _expire(run: Run, now: datetime) -> bool:
     pk, sk = progress_key(run.id)
     expected: dict[str, object] = {"status": run.status, "due_list": SWEEP_LIST}
     mark = {"expired_at": rfc3339(now), "counted": True}
-    unchanged = expected | {"users": IN_NO_USE, "expired_at": ABSENT} | as_counted(run)
+    expired = run.model_copy(update=mark)
+    unchanged = {**as_counted(run), "due_list": SWEEP_LIST, "users": IN_NO_USE}
     try:
         table.transact(
             [
                 Update(run.pk, run.sk, mark, when=unchanged),
                 Update(pk, sk, {"expired_at": rfc3339(now)}, add={"sequence": 1}),
                 audit_note(run, "expired", "stowage", now),
-                *counting(run, run.model_copy(update=mark)),
+                *counting(run, expired),
+                *summing_up(run, expired),
             ]
         )
     except ConditionFailedError:

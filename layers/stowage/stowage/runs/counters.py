@@ -1,4 +1,4 @@
-"""What became of the runs, counted by day and kind, for each tenant and over all; and each tenant's last ends.
+"""What became of the runs, counted by day and kind, for each tenant and over all.
 
 Whoever makes, changes or deletes a run writes the difference in the same transaction, so the counts are those of the
 records that there are, and nobody reads histories to count. The counts over all tenants lie in a few shards, each run
@@ -14,17 +14,21 @@ from zlib import crc32
 
 from stowage.aws import table
 from stowage.aws.table import ABSENT, ConditionFailedError, Update, Write
+from stowage.basics.errors import UnavailableError
 from stowage.basics.ids import parse_rfc3339, rfc3339
 from stowage.runs.keeping import oldest_record, record_life
 from stowage.runs.kinds import kind_of
 from stowage.runs.record import FINAL, UNFINISHED, Run
+from stowage.runs.summary import SHARDS, summing_up
 
-SHARDS = 8
-_DIGITS = 4
-"""Durations are counted to so many digits: exact below ten seconds, to a two-thousandth above."""
+OWN_DIGITS, SHARED_DIGITS = 4, 2
+"""Durations are counted to so many digits. Each is an attribute of the day's item, which every write pays for: a
+tenant has few runs a day (exact below ten seconds), a shard may have thousands.
+"""
 _MS = "ms_"
 _STATE = ("RECOUNT", "STATE")
 _COUNTS_LIVE = timedelta(days=3 * 366)
+_TRIES = 5
 _RECOUNT_AFTER = timedelta(minutes=15)
 """Until then functions of the version before may still make runs."""
 
@@ -35,9 +39,8 @@ def counting(before: Run | None, after: Run | None) -> list[Write]:
     """
     run = after or before
     assert run is not None, "something changes"
-    changed = _told(after)
-    changed.subtract(_told(before if before and before.counted else None))
-    over_all = Counter(changed)
+    changed = _difference(before, after, OWN_DIGITS)
+    over_all = _difference(before, after, SHARED_DIGITS)
     over_all["unfinished"] = sum(over_all.pop(status, 0) for status in UNFINISHED)
     sk = f"COUNT#{run.created_at[:10]}#{run.kind}"
     ttl = int((parse_rfc3339(run.created_at) + _COUNTS_LIVE).timestamp())
@@ -49,15 +52,14 @@ def counting(before: Run | None, after: Run | None) -> list[Write]:
 
 
 def as_counted(run: Run) -> dict[str, object]:
-    """What a write expects that takes a change of a run into the counts: nobody has counted it meanwhile."""
-    return {"counted": run.counted or ABSENT}
-
-
-def summing_up(run: Run) -> Update:
-    """The write that notes the end of a run as the last of its kind and outcome, in its tenant's summary."""
-    last = {"id": run.id, "at": run.completed_at, "bytes": run.outcome.size_bytes if run.outcome else 0}
-    marked = {f"last_{run.kind}_facts": run.outcome.facts} if run.outcome and not run.outcome.files else {}
-    return Update(*_summary_key(run.tenant), {"tenant": run.tenant, f"last_{run.kind}_{run.status}": last} | marked)
+    """What a write expects that takes a change of a run into the counts: all that they depend on is as it was read."""
+    return {
+        "status": run.status,
+        "attempt": run.attempt,
+        "completed_at": run.completed_at or ABSENT,
+        "expired_at": run.expired_at or ABSENT,
+        "counted": run.counted or ABSENT,
+    }
 
 
 @dataclass(frozen=True)
@@ -84,10 +86,8 @@ def read_counts(tenants: Iterable[str] | None, since: date) -> Iterator[Counts]:
     """The counts of these tenants (None: of all) from a day on."""
     shards = [f"FLEET#{n}" for n in range(SHARDS)]
     for pk in shards if tenants is None else [f"T#{tenant}" for tenant in tenants]:
-        for item in table.query(pk, prefix="COUNT#", newest_first=True):
+        for item in table.query(pk, prefix=f"COUNT#{since.isoformat()}", before="COUNT#~"):
             _, day, kind = item["sk"].split("#")
-            if day < since.isoformat():
-                break
             numbers = {name: int(n) for name, n in item.items() if name not in ("pk", "sk", "ttl")}
             yield Counts(day, kind, Counter(numbers))
 
@@ -97,12 +97,12 @@ def count_history(tenant: str, history: str, status: str | None, now: datetime) 
     statuses = (status,) if status else (*UNFINISHED, *FINAL, "expired")
     total = 0
     for counts in read_counts([tenant], oldest_record(now).date()):
-        if kind_of(counts.kind).history == history and counts.day >= _first_day(counts.kind, now):
+        if kind_of(counts.kind).history == history and counts.day >= first_day(counts.kind, now):
             total += sum(counts.by[each] for each in statuses)
     return total
 
 
-def _first_day(kind: str, now: datetime) -> str:
+def first_day(kind: str, now: datetime) -> str:
     """The day from which on a kind's records are still there."""
     example = Run(id="", tenant="", kind=kind, database="", spec={}, requested_by="", created_at="")
     return rfc3339(now - record_life(example))[:10]
@@ -122,45 +122,67 @@ def recount(now: datetime, has_time: Callable[[], bool]) -> int:
         return 0
     day = date.fromisoformat(state["day"])
     counted = 0
+    failures: list[Exception] = []
     while day >= oldest_record(now).date():
         for item in table.query(day.isoformat(), index="by_day", newest_first=True, where={"counted": ABSENT}):
             if not has_time():
                 return counted
-            counted += _count_late(Run.model_validate(item))
+            try:
+                counted += _count_late(Run.model_validate(item))
+            except ValueError as error:
+                error.add_note(f"{item['pk']} {item['sk']} cannot be read, so it stays uncounted.")
+                failures.append(error)
         day -= timedelta(days=1)
         table.update(*_STATE, {"day": day.isoformat()})
+        if failures:
+            raise ExceptionGroup(f"{len(failures)} records of a day cannot be counted.", failures)
     table.update(*_STATE, {"is_done": True, "at": rfc3339(now)})
     return counted
 
 
 def _count_late(run: Run) -> int:
-    expected = {"status": run.status, "attempt": run.attempt, "expired_at": run.expired_at or ABSENT, **as_counted(run)}
-    try:
-        table.transact([Update(run.pk, run.sk, {"counted": True}, when=expected), *counting(None, run)])
-    except ConditionFailedError:
-        return 0  # it has just changed, and whoever changed it has counted it
-    return 1
+    for _ in range(_TRIES):
+        try:
+            table.transact(
+                [
+                    Update(run.pk, run.sk, {"counted": True}, when=as_counted(run)),
+                    *counting(None, run),
+                    *summing_up(None, run),
+                ]
+            )
+        except ConditionFailedError:
+            # It has just changed, by this version, which has counted it, or by the one before.
+            item = table.get(run.pk, run.sk)
+            if item is None or item.get("counted"):
+                return 0
+            run = Run.model_validate(item)
+        else:
+            return 1
+    raise UnavailableError("The run changes too quickly; the next tick counts it.", retry_after=1)
 
 
-def _told(run: Run | None) -> Counter[str]:
+def _difference(before: Run | None, after: Run | None, digits: int) -> Counter[str]:
+    """What a change adds to the counts. What is not counted yet adds all that it is."""
+    changed = _told(after, digits)
+    changed.subtract(_told(before if before and before.counted else None, digits))
+    return changed
+
+
+def _told(run: Run | None, digits: int) -> Counter[str]:
     """What one run adds to the counts."""
     if run is None:
         return Counter()
     told = Counter({"expired" if run.status == "completed" and run.expired_at else run.status: 1})
     if run.outcome and run.status in FINAL:
-        told["bytes"] = run.outcome.size_bytes
+        told["expired_bytes" if run.expired_at else "bytes"] = run.outcome.size_bytes
     if run.status == "completed" and run.duration_ms is not None:
-        told[f"{_MS}{_rounded(run.duration_ms)}"] = 1
+        told[f"{_MS}{_rounded(run.duration_ms, digits)}"] = 1
     return told
 
 
-def _rounded(duration_ms: int) -> int:
-    return round(duration_ms, min(0, _DIGITS - 1 - floor(log10(max(1, duration_ms)))))
+def _rounded(duration_ms: int, digits: int) -> int:
+    return round(duration_ms, min(0, digits - 1 - floor(log10(max(1, duration_ms)))))
 
 
 def _shard(run_id: str) -> str:
     return f"FLEET#{crc32(run_id.encode()) % SHARDS}"
-
-
-def _summary_key(tenant: str) -> tuple[str, str]:
-    return f"FLEET#{crc32(tenant.encode()) % SHARDS}", f"TENANT#{tenant}"

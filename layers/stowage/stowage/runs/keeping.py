@@ -24,12 +24,12 @@ def expires_at(run: Run, ended: datetime) -> str:
 
 
 def record_until(run: Run, ended: datetime) -> int:
-    """When TTL may take the record of a run that has left something, in seconds since the epoch."""
+    """When TTL may take the record of a run that has ended, in seconds since the epoch."""
     return int((ended + record_life(run)).timestamp())
 
 
 def record_life(run: Run) -> timedelta:
-    """How long the record of a run that has left something is kept after its end."""
+    """How long the record of a run is kept, whatever came of it, so that a list and its total reach back equally."""
     return max(timedelta(days=settings().run_days), kind_of(run.kind).keep(run, policy()) + SWEEPING)
 
 

@@ -60,6 +60,8 @@ class RunKind:
     """What its job tells once there is an artifact: `(run, now, link) -> dict`; `link(file)` gives a link to a file."""
     events: tuple[str, ...]
     """The webhook events that follow from its end."""
+    protects: bool = False
+    """Whether its file protects the tenant: the tenant's summary tells the last one."""
     ends_itself: bool = False
     """Whether a cancelled run is left to end itself, because what it did until then stays and has to be told."""
     marks: str | None = None
@@ -111,6 +113,7 @@ EXPORT_BACKUP = RunKind(
     fetched_by=lambda _: "admin",
     fits_inline=None,
     exclusive=True,
+    protects=True,
     work="stowage.backups.making:make_backup",
     estimator="stowage.backups.estimating:estimate_run",
     result="stowage.backups.records:job_result",

@@ -18,10 +18,9 @@ from stowage.aws import objects, table
 from stowage.aws.table import Item
 from stowage.aws.uploads import put_object
 from stowage.basics.ids import rfc3339
-from stowage.runs.keeping import SWEEPING
+from stowage.runs.keeping import record_until
 from stowage.runs.kinds import kind_of
 from stowage.runs.record import ONE_FILE, Failure, Outcome, Run, StoredFile
-from stowage.runs.store import lives_until
 from stowage.settings import settings
 
 VERSION = 2
@@ -60,7 +59,7 @@ def write_manifest(run: Run, files: Mapping[str, Item], now: datetime, **about: 
         put_object(bucket, _key(run), text.encode(), run.id, attempt=run.attempt)
     else:
         pk, sk = _item_key(run, run.attempt)
-        table.put({"pk": pk, "sk": sk, "document": text, "ttl": lives_until(now + SWEEPING)})
+        table.put({"pk": pk, "sk": sk, "document": text, "ttl": record_until(run, now)})
 
 
 def read_manifest(run: Run) -> Item | None:
@@ -102,10 +101,19 @@ def outcome_of(manifest: Item) -> Outcome:
 
 
 def take_away(run: Run, attempt: int) -> None:
-    """Delete everything that an attempt has left."""
+    """Delete everything that an attempt has left; a versioned bucket keeps it for a while."""
     bucket = bucket_of(run)
     if bucket:
         objects.delete_prefix(bucket, run.prefix(attempt))
+    else:
+        table.delete(*_item_key(run, attempt))
+
+
+def erase(run: Run, attempt: int) -> None:
+    """Delete everything that an attempt has left, for good."""
+    bucket = bucket_of(run)
+    if bucket:
+        objects.erase_prefix(bucket, run.prefix(attempt))
     else:
         table.delete(*_item_key(run, attempt))
 

@@ -79,13 +79,7 @@ def _start(run: Run, attempt: int, execution: str, now: datetime) -> Run:
         "message": "Estimating.",
     }
     # In the active list as long as it is launched: a step that comes late must not revive a run that waits again.
-    expected = {
-        "attempt": attempt,
-        "status": run.status,
-        **as_counted(run),
-        "due_list": ACTIVE_LIST,
-        "cancel_requested": False,
-    }
+    expected = {**as_counted(run), "due_list": ACTIVE_LIST, "cancel_requested": False}
     try:
         table.transact(
             [
@@ -136,7 +130,7 @@ def _wait_again(run: Run) -> None:
         Update(
             run.pk, run.sk, waiting | {"estimate": run.estimate.model_dump()},
             remove=("started_at",) if run.tries == 1 else (),
-            when={"attempt": run.attempt, "status": "running", "cancel_requested": False, "counted": True},
+            when={**as_counted(run), "cancel_requested": False},
         ),
         Update(
             pk, sk,

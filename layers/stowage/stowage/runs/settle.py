@@ -13,7 +13,7 @@ from stowage.aws.table import ConditionFailedError, Item, Update, Write
 from stowage.basics.errors import UnavailableError
 from stowage.basics.ids import rfc3339
 from stowage.runs.audit_notes import audit_note
-from stowage.runs.counters import as_counted, counting, summing_up
+from stowage.runs.counters import as_counted, counting
 from stowage.runs.dispatch import read_leases, release
 from stowage.runs.executions import Member, members_of
 from stowage.runs.keeping import expires_at, record_until
@@ -32,6 +32,7 @@ from stowage.runs.record import (
     waiting_list,
 )
 from stowage.runs.store import find_run, progress_key, stages_of
+from stowage.runs.summary import summing_up
 from stowage.runs.using import let_go
 from stowage.settings import settings
 
@@ -175,13 +176,8 @@ def _writes(run: Run, settled: Run, failure: Failure | None, now: datetime) -> l
             after |= {"size_bytes": settled.outcome.size_bytes} if settled.outcome.files else settled.outcome.facts
             if settled.file:
                 after["sha256"] = settled.file.sha256
-        writes += [audit_note(run, settled.status, "stowage", now, after), *let_go(settled), summing_up(settled)]
-    expected = {
-        "attempt": run.attempt,
-        "status": run.status,
-        **as_counted(run),
-        "cancel_requested": run.cancel_requested,
-    }
+        writes += [audit_note(run, settled.status, "stowage", now, after), *let_go(settled), *summing_up(run, settled)]
+    expected = {**as_counted(run), "due_list": run.due_list, "cancel_requested": run.cancel_requested}
     removed = () if settled.error else ("error",)
     writes.append(Update(run.pk, run.sk, record, remove=("upload", *removed), when=expected))
     writes.append(Update(pk, sk, progress, remove=("stages",), add={"sequence": 1}))

@@ -11,10 +11,10 @@ from stowage.basics.errors import NotFoundError
 from stowage.basics.ids import is_run_id, rfc3339
 from stowage.runs.audit_notes import audit_note
 from stowage.runs.counters import counting
+from stowage.runs.keeping import record_until
 from stowage.runs.kinds import kind_of
 from stowage.runs.record import Run, StageMoment, new_item
 from stowage.runs.using import take_into_use
-from stowage.settings import settings
 
 
 def progress_key(run_id: str) -> tuple[str, str]:
@@ -36,7 +36,7 @@ def create_run(run: Run, now: datetime, together_with: list[Write]) -> None:
     """
     run = run.model_copy(update={"counted": True})
     pk, sk = progress_key(run.id)
-    ttl = lives_until(now)
+    ttl = record_until(run, now)
     progress: Item = {
         **WAITING,
         "pk": pk,
@@ -57,11 +57,6 @@ def create_run(run: Run, now: datetime, together_with: list[Write]) -> None:
             *counting(None, run),
         ]
     )
-
-
-def lives_until(now: datetime) -> int:
-    """When TTL may take the items of a run without a file, in seconds since the epoch."""
-    return int((now + timedelta(days=settings().run_days)).timestamp())
 
 
 def find_run(tenant: str, run_id: str) -> Run | None:
@@ -112,23 +107,42 @@ def tenant_of(run_id: str) -> str | None:
     return progress["tenant"] if progress else None
 
 
-def list_history(tenant: str, history: str, where: dict[str, object]) -> Iterator[Run]:
-    """A tenant's runs of one history, newest first, read as they are taken."""
-    items = table.query(f"T#{tenant}", prefix=f"{history}#", index="by_kind", newest_first=True, where=where)
+def list_history(tenant: str, history: str, where: dict[str, object], most: int) -> Iterator[Run]:
+    """A tenant's runs of one history, newest first, read as they are taken: the caller wants `most` at most."""
+    items = table.query(
+        f"T#{tenant}",
+        prefix=f"{history}#",
+        index="by_kind",
+        newest_first=True,
+        where=where,
+        page_size=_page_size(where, most),
+    )
     return map(Run.model_validate, items)
 
 
+def _page_size(where: dict[str, object], most: int) -> int | None:
+    """How many records to read at once so as to find `most`; None where nobody knows how many of them fit."""
+    return None if where else most
+
+
 def newest_runs(
-    tenants: Iterable[str] | None, today: date, *, since: datetime, before: str | None, where: dict[str, object]
+    tenants: Iterable[str] | None,
+    today: date,
+    *,
+    since: datetime,
+    before: str | None,
+    where: dict[str, object],
+    most: int,
 ) -> Iterator[Run]:
-    """Runs of these tenants (None: of every tenant), newest first, created on or after `since` and before a run's id.
+    """Runs of these tenants (None: of every tenant), newest first, created on or after `since` and before a run's id,
+    read as they are taken: the caller wants `most` at most.
 
     A few tenants are read each from its own partition and merged; all of them by the index of days.
     """
     if tenants is None:
-        items = _by_day(today, since.date(), before, where)
+        items = _by_day(today, since.date(), before, where, most)
     else:
-        parts = (_of_tenant(tenant, before, where) for tenant in tenants)
+        parts = (_of_tenant(tenant, before, where, most) for tenant in tenants)
         items = heapq.merge(*parts, key=lambda item: item["id"], reverse=True)
     for item in items:
         if item["created_at"] < rfc3339(since):
@@ -136,15 +150,19 @@ def newest_runs(
         yield Run.model_validate(item)
 
 
-def _of_tenant(tenant: str, before: str | None, where: dict[str, object]) -> Iterator[Item]:
+def _of_tenant(tenant: str, before: str | None, where: dict[str, object], most: int) -> Iterator[Item]:
     end = f"RUN#{before}" if before else None
-    return table.query(f"T#{tenant}", prefix="RUN#", newest_first=True, before=end, where=where)
+    page_size = _page_size(where, most)
+    return table.query(f"T#{tenant}", prefix="RUN#", newest_first=True, before=end, where=where, page_size=page_size)
 
 
-def _by_day(today: date, since: date, before: str | None, where: dict[str, object]) -> Iterator[Item]:
+def _by_day(today: date, since: date, before: str | None, where: dict[str, object], most: int) -> Iterator[Item]:
     day = today
+    page_size = _page_size(where, most)
     while day >= since:
-        yield from table.query(day.isoformat(), index="by_day", newest_first=True, before=before, where=where)
+        yield from table.query(
+            day.isoformat(), index="by_day", newest_first=True, before=before, where=where, page_size=page_size
+        )
         day -= timedelta(days=1)
 
 

@@ -7,6 +7,7 @@ from stowage.aws.table import ABSENT, PRESENT, Above, Below, Update, Write
 from stowage.basics.ids import rfc3339
 from stowage.runs.kinds import kind_of
 from stowage.runs.record import Run
+from stowage.runs.summary import summing_up
 
 IN_NO_USE = Below(1)
 """What a write expects of `users` where nobody may be using the run's files."""
@@ -21,9 +22,17 @@ def take_into_use(run: Run, now: datetime) -> list[Write]:
 
 
 def let_go(run: Run) -> list[Write]:
-    """The write that ends the use, when the run ends; with the fact that its kind writes on what was used."""
-    if run.uses is None or table.get(run.pk, f"RUN#{run.uses}") is None:
+    """The writes that end the use, when the run ends; with the fact that its kind writes on what was used."""
+    item = table.get(run.pk, f"RUN#{run.uses}") if run.uses else None
+    if item is None:
         return []
     marks = kind_of(run.kind).marks
-    marked = {marks: run.outcome.facts[marks]} if marks and run.outcome else {}
-    return [Update(run.pk, f"RUN#{run.uses}", marked, add={"users": -1}, when={"pk": PRESENT})]
+    if not marks or not run.outcome:
+        return [Update(run.pk, f"RUN#{run.uses}", add={"users": -1}, when={"pk": PRESENT})]
+    used, marked = Run.model_validate(item), {marks: run.outcome.facts[marks]}
+    # Of two that mark at once, the second looks again: the summary goes by the mark that it replaces.
+    unchanged = {"pk": PRESENT, marks: item.get(marks) or ABSENT}
+    return [
+        Update(used.pk, used.sk, marked, add={"users": -1}, when=unchanged),
+        *summing_up(used, used.model_copy(update=marked)),
+    ]

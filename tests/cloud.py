@@ -1,0 +1,124 @@
+"""A cloud in this process: the template's table, bucket and queue in moto, for rules that need no stack."""
+
+import itertools
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from moto import mock_aws
+from moto.core.serialize import BaseJSONSerializer
+from moto.dynamodb import models
+
+from local.mends import roll_back_only_what_a_transaction_touched, take_attributes_as_they_are
+from stowage import tenants
+from stowage.aws import clients
+from stowage.aws.table import encode
+from stowage.settings import settings
+from tests.structure.deployed_template import source
+
+type Json = Any
+_CLIENTS = (
+    clients._session, clients.s3, clients.dynamodb, clients.sqs, clients.stepfunctions, clients.lambda_client,
+)  # fmt: skip
+
+
+class Cloud:
+    """What the product finds, and how often it asks the table."""
+
+    def __init__(self) -> None:
+        self.calls: Counter[str] = Counter()
+        self.items_read = 0
+        clients.dynamodb().meta.events.register("after-call.dynamodb", self._count)
+        clients.s3().meta.events.register_first("before-send.s3", _as_bytes)
+
+    def _count(self, model: Any, parsed: Json, **_: Any) -> None:
+        self.calls[model.name] += 1
+        self.items_read += parsed.get("ScannedCount", 1 if "Item" in parsed else 0)
+
+    @contextmanager
+    def reading(self) -> Iterator["Cloud"]:
+        """Count anew."""
+        self.calls.clear()
+        self.items_read = 0
+        yield self
+
+    @property
+    def writes(self) -> int:
+        """How many calls wrote something."""
+        return sum(n for name, n in self.calls.items() if name not in ("GetItem", "Query"))
+
+    def fill(self, items: Iterable[Json]) -> None:
+        """Put items in the table, many at once."""
+        for batch in itertools.batched(items, 25, strict=False):
+            puts = [{"PutRequest": {"Item": {name: encode(value) for name, value in item.items()}}} for item in batch]
+            clients.dynamodb().batch_write_item(RequestItems={settings().table: puts})
+
+    def items(self) -> list[Json]:
+        """Every item of the table, typed as DynamoDB gives it."""
+        pages = clients.dynamodb().get_paginator("scan").paginate(TableName=settings().table)
+        return [item for page in pages for item in page["Items"]]
+
+    def messages(self) -> list[str]:
+        """The bodies of the messages that wait in the wake queue."""
+        found = clients.sqs().receive_message(QueueUrl=settings().wake_queue, MaxNumberOfMessages=10)
+        return [message["Body"] for message in found.get("Messages", [])]
+
+
+@contextmanager
+def cloud(monkeypatch: pytest.MonkeyPatch, **parameters: str) -> Iterator[Cloud]:
+    """This process as a function of a deployment of its own, with an empty table."""
+    with monkeypatch.context() as patch, mock_aws():
+        for name in ("AWS_ENDPOINT_URL", "AWS_PROFILE"):
+            patch.delenv(name, raising=False)
+        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        _quicken(patch)
+        _forget()
+        table = source()["Resources"]["Table"]["Properties"]
+        names = ("AttributeDefinitions", "KeySchema", "LocalSecondaryIndexes", "GlobalSecondaryIndexes", "BillingMode")
+        clients.dynamodb().create_table(TableName="stowage", **{name: table[name] for name in names})
+        clients.s3().create_bucket(Bucket="exports")
+        clients.s3().create_bucket(Bucket="backups", ObjectLockEnabledForBucket=True)
+        machine = clients.stepfunctions().create_state_machine(
+            name="runs",
+            definition='{"StartAt": "Plan", "States": {"Plan": {"Type": "Pass", "End": true}}}',
+            roleArn="arn:aws:iam::123456789012:role/runs",
+        )["stateMachineArn"]
+        queue = clients.sqs().create_queue(QueueName="wake")["QueueUrl"]
+        set_here = {
+            "TABLE": "stowage", "EXPORTS_BUCKET": "exports", "BACKUPS_BUCKET": "backups", "WAKE_QUEUE": queue,
+            "STATE_MACHINE": machine, **parameters,
+        }  # fmt: skip
+        for name, value in set_here.items():
+            patch.setenv(f"STOWAGE_{name}", value)
+        settings.cache_clear()
+        try:
+            yield Cloud()
+        finally:
+            _forget()
+            settings.cache_clear()
+
+
+def _quicken(patch: pytest.MonkeyPatch) -> None:
+    """What the local stack mends in moto's table, until the test ends."""
+    for owner, name in (
+        (BaseJSONSerializer, "_serialize_type_structure"),
+        (models, "copy"),
+        (models.DynamoDBBackend, "transact_write_items"),
+    ):
+        patch.setattr(owner, name, getattr(owner, name))
+    take_attributes_as_they_are()
+    roll_back_only_what_a_transaction_touched()
+
+
+def _as_bytes(request: Any, **_: Any) -> None:
+    """In one process moto takes no other buffers."""
+    if isinstance(request.body, bytearray | memoryview):
+        request.body = bytes(request.body)
+
+
+def _forget() -> None:
+    for client in _CLIENTS:
+        client.cache_clear()
+    tenants._known.clear()
