@@ -10,16 +10,19 @@ from tests.structure.repository import PACKAGE, modules
 
 @cache
 def package_of(module: str) -> str:
-    """The folder of a module, by import name; a module beside the folders is a package of its own."""
+    """The folder of a module, by import name; a module beside the folders is a package of its own.
+
+    So is a command line: it brings packages together, and nobody imports it.
+    """
     path = modules()[module]
-    if path.parent == PACKAGE:
+    if path.parent == PACKAGE or path.stem == "__main__":
         return module
     return ".".join(path.relative_to(PACKAGE.parent).parts[:-1])
 
 
 def room_of(module: str) -> str:
     """What a module is in at the top: `stowage.postgres` for all that is below it."""
-    return ".".join(module.split(".")[:2])
+    return module if module.endswith(".__main__") else ".".join(module.split(".")[:2])
 
 
 def needs(group: Callable[[str], str] = package_of) -> dict[str, set[str]]:

@@ -5,8 +5,16 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from stowage.basics.errors import StowageError
 from stowage.entities.building import build
+from stowage.entities.inspecting import write_declarations
 from stowage.entities.language import DeclarationError
+from stowage.postgres.schema.catalogue import read_tables
+from stowage.postgres.session.command_line import connected
+
+_URL_HELP = (
+    "where to connect, as postgresql://user@host:port/database; the password comes from PGPASSWORD or PGPASSFILE"
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -17,6 +25,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except DeclarationError as error:
         for mistake in error.mistakes:
             print(mistake, file=sys.stderr)
+    except StowageError as error:
+        print(f"error: {error.message}", file=sys.stderr)
     except OSError as error:
         print(f"error: {error}", file=sys.stderr)
     return 1
@@ -29,11 +39,28 @@ def _parser() -> argparse.ArgumentParser:
     building = commands.add_parser("build", help=told, description=told)
     building.add_argument("folder", nargs="?", type=Path, default=Path("layers/entities"))
     building.add_argument("--to", type=Path, help="the package's folder; FOLDER/stowage_entities unless given")
+    told = "Print declarations of the tables of a schema, with comments on what is guessed."
+    inspecting = commands.add_parser("inspect", help=told, description=told)
+    inspecting.add_argument("--url", required=True, help=_URL_HELP)
+    inspecting.add_argument("--schema", required=True, help="the schema of one tenant")
     return parser
 
 
 def _run(given: argparse.Namespace) -> int:
-    build(given.folder, given.to or given.folder / "stowage_entities")
+    match given.command:
+        case "build":
+            build(given.folder, given.to or given.folder / "stowage_entities")
+        case "inspect":
+            return _inspect(given.url, given.schema)
+    return 0
+
+
+def _inspect(url: str, schema: str) -> int:
+    with connected(url) as connection:
+        tables = read_tables(connection, schema)
+    if tables is None:
+        raise StowageError(f"There is no schema {schema!r}.")
+    print(write_declarations(schema, tables), end="")
     return 0
 
 

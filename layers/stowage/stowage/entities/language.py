@@ -156,7 +156,7 @@ class _Reading:
             theirs, own = self._tables[target], table.fields[name]["sql"]
             if len(theirs.key) != 1:
                 table.complain(f"{target} have a key of several columns, which one field cannot hold", *path)
-            elif _family(own) != _family(theirs.key[0][1]):
+            elif family_of(own) != family_of(theirs.key[0][1]):
                 table.complain(f"it is {own}, and the key of {target} is {theirs.key[0][1]}", *path, "type")
             if on_delete == "cascade" and not literal["soft_delete"]:
                 table.complain(f"{table.name} have no trash that something could take them along to", *path, "onDelete")
@@ -244,7 +244,7 @@ def _lacking(literal: dict[str, Any]) -> tuple[str, ...]:
         found.append("a key of several columns")
     elif literal["key"][0][0] != "id":
         found.append(f"a key in a column that is not called id ({literal['key'][0][0]})")
-    elif _family(literal["key"][0][1]) != "text" or literal["maker"] == "database":
+    elif family_of(literal["key"][0][1]) != "text" or literal["maker"] == "database":
         found.append(f"a key of type {literal['key'][0][1]} made by {literal['maker']}")
     for name, (_, usual) in TIMES.items():
         if literal[name] is None:
@@ -542,7 +542,7 @@ def _reassign(table: _Table, shown: set[str]) -> tuple[tuple[str, str], ...]:
     return tuple(found)
 
 
-def _family(sql_type: str) -> str:
+def family_of(sql_type: str) -> str:
     """Types whose values may be compared: whole numbers are alike, and so are texts."""
     found = read_type(sql_type)
     if found is None or found.is_array:

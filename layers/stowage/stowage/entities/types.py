@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from functools import cache
 
 from stowage.entities.declaration import FieldType
 
@@ -45,6 +46,7 @@ class ColumnType:
     sizes: tuple[int, ...]
 
 
+@cache
 def read_type(text: str) -> ColumnType | None:
     """Read a type in any of its spellings (`varchar(9)` is `character varying(9)`); None for what cannot be one."""
     base, arrays = re.subn(r"(\s*\[\s*\])+\s*$", "", text)
