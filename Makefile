@@ -1,6 +1,6 @@
 # Every command sets up what it needs first; only a changed lock file makes it do so again.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test bench check format entities openapi build lock clean
+.PHONY: help setup demo up test bench check format entities openapi examples breaking build lock clean
 unexport PYTHONDONTWRITEBYTECODE
 
 PYTHON := .venv/bin/python
@@ -49,6 +49,13 @@ entities: $(READY) ## Compile the declarations of tables, layers/entities/*.toml
 
 openapi: $(READY) ## Write the API's document from the template and the handlers.
 	@$(PYTHON) -m local.openapi
+
+examples: $(READY) ## Record the examples in that document anew, from a running stack.
+	@PYTHONPATH=layers/stowage:layers/entities:functions $(PYTHON) -m tests.examples
+	@$(PYTHON) -m local.openapi
+
+breaking: $(READY) ## Say what breaks the API's clients; ARGS=--release begins anew after a release.
+	@$(PYTHON) -m local.breaking $(ARGS)
 
 build: $(READY) $(SAM_READY) entities ## Build what `sam deploy` uploads, without a container.
 	@$(WITH_SAM) build

@@ -383,9 +383,8 @@ def _responses(operation: _Operation, types: _Types) -> Json:
         if answer.body is not None:
             schema = types.schema(answer.body, "serialization")
             content: Json = {"schema": schema}
-            example = _examples().get(operation.route.key, {}).get(str(answer.status))
-            if example is not None and answer.media_type == "application/json":
-                content["example"] = example
+            if answer.media_type == "application/json":
+                content |= _example(operation.route.key, str(answer.status))
             response.setdefault("content", {})[answer.media_type] = content
     for status in operation.refuses:
         found.setdefault(str(status), {"$ref": f"#/components/responses/{status}"})
@@ -394,6 +393,12 @@ def _responses(operation: _Operation, types: _Types) -> Json:
         "content": {"application/json": {"schema": {"$ref": "#/components/schemas/GatewayRefusal"}}},
     }
     return found
+
+
+def _example(route: str, status: str) -> Json:
+    """The recorded answer of a route (`make examples`), where there is one; both mounts of a route have the same."""
+    found = _examples().get(route.replace("/api/v1/guilds/", "/api/guilds/"), {})
+    return {"example": found[status]} if status in found else {}
 
 
 @cache
@@ -405,7 +410,7 @@ def _examples() -> Json:
 def _refusal(status: int, schema: Json) -> Json:
     response: Json = {
         "description": STATUSES[status],
-        "content": {"application/json": {"schema": schema}},
+        "content": {"application/json": {"schema": schema} | _example("refusals", str(status))},
     }
     if headers := HEADERS_OF.get(status):
         response["headers"] = {name: {"$ref": f"#/components/headers/{name}"} for name in headers}
@@ -456,8 +461,12 @@ def expand(base: Json, entities: Iterable[Any]) -> Json:
             continue
         for entity in entities:
             own = _renamed(deepcopy(methods), general, entity.name)
-            for operation in own.values():
+            for method, operation in own.items():
                 stem = operation["operationId"]
+                for status, answer in operation["responses"].items():
+                    if "application/json" in answer.get("content", {}):
+                        recorded = _example(f"{method.upper()} {path.replace('{entity}', entity.name)}", status)
+                        answer["content"]["application/json"] |= recorded
                 operation["operationId"] += f"_{entity.name}"
                 operation["tags"] = [entity.name]
                 sample = _sample(stem)

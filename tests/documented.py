@@ -42,19 +42,19 @@ class _Path:
 def documents() -> dict[str, Json]:
     """The committed document, then the one without entities, for those of a test's own."""
     read = {"docs/openapi.json": json.loads((ROOT / "docs/openapi.json").read_text()), "base.json": read_base()}
-    return {name: _closed(document) for name, document in read.items()}
+    return {name: closed(document) for name, document in read.items()}
 
 
-def _closed(part: Json) -> Json:
+def closed(part: Json) -> Json:
     """The same where an object has no other fields than its schema names: ours says all that there is."""
     match part:
         case {"properties": dict() as properties, **rest} if properties and "type" in rest:
-            closed = {name: _closed(inner) for name, inner in properties.items()}
-            return {"additionalProperties": False} | rest | {"properties": closed}
+            inner = {name: closed(schema) for name, schema in properties.items()}
+            return {"additionalProperties": False} | rest | {"properties": inner}
         case dict():
-            return {name: _closed(inner) for name, inner in part.items()}
+            return {name: closed(inner) for name, inner in part.items()}
         case list():
-            return [_closed(inner) for inner in part]
+            return [closed(inner) for inner in part]
     return part
 
 
@@ -76,7 +76,7 @@ def check(request: requests.PreparedRequest, response: requests.Response, *, has
     method, status = (request.method or "").lower(), response.status_code
     if method == "options" or _is_the_gateways(response, has_body=has_body):
         return
-    found = _find(method, path)
+    found = find(method, path)
     if found is None:
         problems = [] if status in UNKNOWN else [f"no such route, and yet {status}"]
         if has_body and method != "head":
@@ -88,7 +88,8 @@ def check(request: requests.PreparedRequest, response: requests.Response, *, has
         raise NotDocumentedError(f"{method.upper()} {where} {status}: " + "; ".join(problems))
 
 
-def _find(method: str, path: str) -> _Path | None:
+def find(method: str, path: str) -> _Path | None:
+    """The path of a document that a request's is."""
     return next((each for each in _paths() if method in each.operations and each.pattern.fullmatch(path)), None)
 
 

@@ -90,7 +90,7 @@ def test_a_byte_order_mark_and_line_feeds_alone_are_read(
 BAD_CSV = [
     ("{m} ok,todo,2024-01-01T00:00:00Z", None),
     (",todo,", ("invalid", "title: is required")),
-    ("{m} x,later,", ("invalid", "status: input should be 'todo', 'in_progress' or 'completed'")),
+    ("{m} x,later,", ("invalid", "status: expected 'todo', 'in_progress' or 'completed'")),
     ("{m} x,todo,yesterday", ("invalid", "createdAt: expected a time such as 2026-01-31T09:00:00Z")),
     (
         "{m} x,todo,2024-01-01 00:00:00",
@@ -100,7 +100,7 @@ BAD_CSV = [
     ("{m} x,todo", ("wrong_columns", "The row has 2 cells, the header 3.")),
     ('"{m}" x,todo,', ("invalid_csv", "A quote stands inside a cell; quotes within quotes are doubled.")),
     ("{m} n\0ul,todo,", ("invalid", "The row holds a NUL character or bytes that are no UTF-8.")),
-    ('"",todo,', ("invalid", "title: string should have at least 1 character")),
+    ('"",todo,', ("invalid", "title: expected at least 1 character")),
     ("{m} last,completed,", None),
 ]
 

@@ -104,7 +104,7 @@ def test_what_cannot_be_changed_is_told_and_the_others_are(records: RecordApi) -
         (4, four["id"], "invalid"),
         (5, five["id"], "not_found"),
     ]
-    assert answer["failures"][3]["error"] == "followers: input should be a valid integer; x: there is no such field."
+    assert answer["failures"][3]["error"] == "followers: expected a whole number; x: there is no such field."
     for account in (two, three, four):
         assert records.read("accounts", account["id"]) == account
     (whole,) = [entry for entry in records.journal(operation=answer["operationId"]) if entry["type"] == "operation"]

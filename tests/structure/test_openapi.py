@@ -13,11 +13,12 @@ import openapi_spec_validator
 import pytest
 from pydantic import TypeAdapter, ValidationError, create_model
 
-from local.openapi import DOCUMENT, Route, build_base, files, read_routes
+from local.openapi import DOCUMENT, EXAMPLES, Route, build_base, files, read_routes
 from stowage.entities.declared import ENTITIES
 from stowage.entry import document
 from stowage.entry.document.entities import schemas_of
 from stowage.records.models import changed_record, new_record
+from tests import documented
 from tests.structure.repository import FUNCTIONS, relative
 
 type Json = Any
@@ -126,8 +127,9 @@ def test_every_part_of_the_document_is_used() -> None:
 
 
 def test_every_example_is_what_its_schema_takes() -> None:
-    found = committed()
-    for route, operation in operations(found).items():
+    found = documented.closed(committed())
+    routes = operations(found) | {"refusals": {"responses": found["components"]["responses"], "parameters": []}}
+    for route, operation in routes.items():
         contents = [*operation.get("requestBody", {}).get("content", {}).values()]
         contents += [
             content for answer in operation["responses"].values() for content in answer.get("content", {}).values()
@@ -139,6 +141,36 @@ def test_every_example_is_what_its_schema_takes() -> None:
                     error.message for error in jsonschema_rs.validator_for(schema).iter_errors(content["example"])
                 ]
                 assert not errors, (route, errors)
+
+
+def test_every_answer_has_an_example() -> None:
+    found = committed()
+    lacking = [
+        f"{route} {status}"
+        for route, operation in operations(found).items()
+        if route.partition(" ")[2] != "/api/v1/openapi.json"
+        for status, answer in operation["responses"].items()
+        if status.isdigit() and "example" not in answer.get("content", {}).get("application/json", {"example": None})
+    ]
+    assert lacking == [], "tests/examples.py tells a story in which every route answers"
+    refusals = found["components"]["responses"]
+    lacking = [status for status, answer in refusals.items() if "example" not in answer["content"]["application/json"]]
+    assert lacking == []
+
+
+def test_every_recorded_example_is_of_a_route() -> None:
+    declared = {
+        route.replace("/api/v1/guilds/", "/api/guilds/"): set(operation["responses"])
+        for route, operation in operations(committed()).items()
+    }
+    declared["refusals"] = set(committed()["components"]["responses"])
+    recorded = json.loads(EXAMPLES.read_text())
+    assert [
+        f"{route} {status}"
+        for route, answers in recorded.items()
+        for status in answers
+        if status not in declared.get(route, ())
+    ] == []
 
 
 def test_a_body_has_an_example() -> None:

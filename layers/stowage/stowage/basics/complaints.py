@@ -1,20 +1,106 @@
 """What is wrong with a request, field by field, in words for a person (docs/api.md, Errors)."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import ValidationError
+from pydantic_core.core_schema import ErrorType
 
 from stowage.basics.errors import BadRequestError, Detail
 
+NO_NUL = r"^[^\x00]*$"
+"""The pattern of a text without NUL characters."""
+
+_A_TIME = "expected a time such as 2026-01-31T09:00:00Z"
+_A_DATE = "expected a date such as 2026-01-31"
+_A_TIME_OF_DAY = "expected a time of day such as 09:00:00"
+_A_DURATION = "expected a duration such as PT1H30M"
+
 _MESSAGES = {
     "json_invalid": "the body is not JSON",
-    "extra_forbidden": "there is no such field",
-    "model_attributes_type": "send a JSON object",
-    "dict_type": "send a JSON object",
+    "json_type": "expected JSON in a text",
     "missing": "is required",
-    "string_pattern_mismatch": "must not hold a NUL character",
+    "extra_forbidden": "there is no such field",
+    "invalid_key": "expected texts as keys",
+    "model_type": "send a JSON object",
+    "model_attributes_type": "send a JSON object",
+    "dataclass_type": "send a JSON object",
+    "dict_type": "send a JSON object",
+    "none_required": "expected null",
+    "literal_error": "expected {expected}",
+    "enum": "expected {expected}",
+    "bool_type": "expected true or false",
+    "bool_parsing": "expected true or false",
+    "int_type": "expected a whole number",
+    "int_parsing": "expected a whole number",
+    "int_parsing_size": "expected a whole number of at most 4,300 digits",
+    "int_from_float": "expected a whole number",
+    "float_type": "expected a number",
+    "float_parsing": "expected a number",
+    "complex_type": "expected a complex number",
+    "complex_str_parsing": "expected a complex number",
+    "finite_number": "expected a finite number",
+    "greater_than": "expected more than {gt}",
+    "greater_than_equal": "expected at least {ge}",
+    "less_than": "expected less than {lt}",
+    "less_than_equal": "expected at most {le}",
+    "multiple_of": "expected a multiple of {multiple_of}",
+    "decimal_type": "expected a number",
+    "decimal_parsing": "expected a number",
+    "decimal_max_digits": "expected at most {max_digits} digit{s}",
+    "decimal_max_places": "expected at most {decimal_places} digit{s} behind the point",
+    "decimal_whole_digits": "expected at most {whole_digits} digit{s} before the point",
+    "string_type": "expected a text",
+    "string_unicode": "the text is not UTF-8",
+    "string_too_short": "expected at least {min_length} character{s}",
+    "string_too_long": "expected at most {max_length} character{s}",
+    "string_pattern_mismatch": "expected a text of the form {pattern}",
+    "string_not_ascii": "expected a text of ASCII characters",
+    "bytes_type": "expected a text",
+    "bytes_too_short": "expected at least {min_length} byte{s}",
+    "bytes_too_long": "expected at most {max_length} byte{s}",
+    "bytes_invalid_encoding": "expected {encoding}",
+    "list_type": "expected a list",
+    "tuple_type": "expected a list",
+    "set_type": "expected a list",
+    "frozen_set_type": "expected a list",
+    "set_item_not_hashable": "expected a text, a number, true, false or null",
+    "too_short": "expected at least {min_length} item{s}",
+    "too_long": "expected at most {max_length} item{s}",
+    "date_type": _A_DATE,
+    "date_parsing": _A_DATE,
+    "date_from_datetime_parsing": _A_DATE,
+    "date_from_datetime_inexact": "expected a date without a time of day",
+    "date_past": "expected a date before today",
+    "date_future": "expected a date after today",
+    "time_type": _A_TIME_OF_DAY,
+    "time_parsing": _A_TIME_OF_DAY,
+    "time_delta_type": _A_DURATION,
+    "time_delta_parsing": _A_DURATION,
+    "datetime_type": _A_TIME,
+    "datetime_parsing": _A_TIME,
+    "datetime_from_date_parsing": _A_TIME,
+    "datetime_object_invalid": _A_TIME,
+    "datetime_past": "expected a time before now",
+    "datetime_future": "expected a time after now",
+    "timezone_naive": "expected a time without a zone",
+    "timezone_aware": "the time has no zone; write it as 2026-01-31T09:00:00Z",
+    "timezone_offset": "expected a time in another zone",
+    "union_tag_invalid": "expected {discriminator} to be one of {expected_tags}",
+    "union_tag_not_found": "{discriminator} is required",
+    "url_type": "expected a URL",
+    "url_parsing": "expected a URL",
+    "url_syntax_violation": "expected a URL",
+    "url_too_long": "expected at most {max_length} character{s}",
+    "url_scheme": "expected a URL that begins with {expected_schemes}",
+    "uuid_type": "expected a UUID",
+    "uuid_parsing": "expected a UUID",
+    "uuid_version": "expected a UUID of version {expected_version}",
 }
+"""By pydantic's name of the error: each that reading JSON or a query can end in (tests/unit/test_complaints.py)."""
+
+_OTHERWISE = "is not what this field takes"
+_PYDANTICS = frozenset(get_args(ErrorType))
 
 
 def field_name(location: Iterable[str | int]) -> str:
@@ -26,17 +112,30 @@ def field_name(location: Iterable[str | int]) -> str:
 
 
 def message(found: Mapping[str, Any]) -> str:
-    """What pydantic found, as the end of a sentence that begins with the field."""
-    if found["type"] == "missing" and found["loc"] == ("body",):
+    """An error of pydantic's in our words, as the end of a sentence that begins with the field.
+
+    Errors that validators of ours raise have their words already.
+    """
+    kind, context = found["type"], found.get("ctx") or {}
+    if kind == "missing" and found["loc"] == ("body",):
         return _MESSAGES["model_attributes_type"]
-    text = _MESSAGES.get(found["type"]) or str(found["msg"]).removeprefix("Value error, ")
-    return text[:1].lower() + text[1:]
+    if kind == "string_pattern_mismatch" and context.get("pattern") == NO_NUL:
+        return "must not hold a NUL character"
+    if kind in ("value_error", "assertion_error") or kind not in _PYDANTICS:
+        text = str(found["msg"]).removeprefix("Value error, ").removeprefix("Assertion failed, ")
+        return text[:1].lower() + text[1:]
+    numbers = {
+        name: f"{value:,}"
+        for name, value in context.items()
+        if name in _MESSAGES.get(kind, "") and isinstance(value, int)
+    }
+    return _MESSAGES.get(kind, _OTHERWISE).format_map(context | numbers | {"s": "" if "1" in numbers.values() else "s"})
 
 
 def details_of(error: ValidationError, words: Mapping[tuple[str, str], str] | None = None) -> list[Detail]:
     """Every complaint. `words` are those of its own that an error type has for a field, by both."""
     details: list[Detail] = []
-    for found in error.errors(include_url=False, include_context=False, include_input=False):
+    for found in error.errors(include_url=False, include_input=False):
         location = found["loc"]
         own = (words or {}).get((found["type"], str(location[-1]) if location else ""))
         details.append({"field": field_name(location), "message": own or message(found)})

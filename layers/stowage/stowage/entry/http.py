@@ -316,7 +316,7 @@ Query = Annotated[Mapping[str, str], Depends(_current_query)]
 
 def _digits(given: object) -> object:
     if isinstance(given, str) and not (given.isascii() and given.removeprefix("-").isdigit()):
-        raise ValueError("input should be a whole number")
+        raise ValueError("expected a whole number")
     return given
 
 

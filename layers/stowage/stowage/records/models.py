@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, NotRequired, TypedDict
 from pydantic import AfterValidator, ConfigDict, StringConstraints, TypeAdapter, with_config
 from pydantic import Field as Constraint
 
+from stowage.basics.complaints import NO_NUL
 from stowage.basics.ids import LONGEST_ID_BYTES, decode_id
 from stowage.basics.moments import Moment
 from stowage.entities.declaration import DATABASE, Entity, Field
@@ -24,7 +25,7 @@ type Item = dict[str, Any]
 """The fields of a record that were given, by the names of their columns, ids raw."""
 
 FITS_64_BITS = Constraint(ge=-(2**63), le=2**63 - 1)
-_Text = Annotated[str, StringConstraints(pattern=r"^[^\x00]*$")]
+_Text = Annotated[str, StringConstraints(pattern=NO_NUL)]
 
 
 def _decoded(given: str) -> str:

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, NotRequired, TypedDict
 from pydantic import BeforeValidator, ConfigDict, StringConstraints, TypeAdapter, ValidationError
 from pydantic import Field as Constraint
 
+from stowage.basics.complaints import message
 from stowage.basics.moments import Moment
 from stowage.entities.declaration import Field
 from stowage.entities.declared import ENTITIES
@@ -96,15 +97,10 @@ def validate(types: RowTypes, given: Sequence[Record]) -> tuple[list[Record | No
 
 
 NO_UTF_8 = 'no UTF-8; if the whole file has another encoding, send "encoding": "windows-1252", or what it has'
-_MESSAGES = {
-    "missing": "is required",
-    "extra_forbidden": "there is no such field",
-    "string_unicode": f"the text is {NO_UTF_8}",
-}
 
 
 def _told(error: Any, path: list[Any]) -> str:
-    name = str(path[0]) if path else ""
-    kind = "missing" if error["input"] is None else error["type"]
-    message = _MESSAGES.get(kind) or str(error["msg"]).removeprefix("Value error, ")
-    return f"{name}: {message[:1].lower()}{message[1:]}" if name else message
+    if error["input"] is None:
+        error = error | {"type": "missing"}
+    text = f"the text is {NO_UTF_8}" if error["type"] == "string_unicode" else message(error)
+    return f"{path[0]}: {text}" if path else text
