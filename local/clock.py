@@ -11,6 +11,7 @@ from local.configuration import ACCOUNT, REGION
 from local.console import StartError
 from local.event_bus import rfc3339
 from local.functions import Functions
+from local.known_properties import Known
 
 type Json = Any
 _SECONDS = {"minute": 60, "hour": 3600, "day": 86400}
@@ -22,6 +23,17 @@ def seconds_of(expression: str) -> int:
     if not match:
         raise StartError(f"The local stack's clock knows rates only, not {expression}; see local/clock.py")
     return int(match[1]) * _SECONDS[match[2]]
+
+
+EVENT: Known = {
+    "Input": ...,
+    "Name": ...,
+    "OmitName": ...,
+    "RetryPolicy": {"MaximumRetryAttempts": "a failed call is called again as Lambda does it (local/functions.py)"},
+    "ScheduleExpression": ...,
+    "State": ...,
+}
+"""What of an event of type ScheduleV2 is used here, and what is not."""
 
 
 class Clock:

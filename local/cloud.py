@@ -8,7 +8,17 @@ from typing import Any
 import psycopg
 from psycopg.rows import dict_row
 
-from local import custom_resources, deployment, event_bus, mends, moto_services, parameters, resources, tasks
+from local import (
+    custom_resources,
+    deployment,
+    event_bus,
+    mends,
+    moto_services,
+    parameters,
+    resources,
+    tasks,
+    template_check,
+)
 from local.aws_server import AwsServer, Moto
 from local.children import Children
 from local.clock import Clock
@@ -78,6 +88,7 @@ class Cloud:
     def deploy(self, database_url: str) -> None:
         """Create what the template declares, with the data of the last run in it."""
         given = parameters.parameters(self._configuration, database_url, parameters.overrides(dict(os.environ)))
+        template_check.check(self._configuration.root / "template.yaml")
         self.deployment = deployed = deployment.resolve(self._configuration, given)
         resources.create(deployed, self._configuration.aws_endpoint_url)
         self._snapshot.restore()

@@ -8,10 +8,44 @@ from local import kept_secrets, template
 from local.configuration import ACCOUNT, REGION, Configuration
 from local.functions import Function
 from local.identities import STACK, identities, name_of, physical_name
+from local.known_properties import Known
 from local.moto_services import create_secret
 from local.resolver import Resolver
 
 type Json = Any
+
+_NETWORK = "every function reaches this machine's own network"
+PROPERTIES: dict[str, Known] = {
+    "AWS::Serverless::Function": {
+        "Architectures": "functions run on this machine's processor",
+        "CodeUri": ...,
+        "DeadLetterQueue": {"TargetArn": ..., "Type": "for the policy of the function's role"},
+        "Description": "for readers",
+        "Environment": {"Variables": ...},
+        "Events": ...,
+        "FunctionName": ...,
+        "Handler": ...,
+        "Layers": "the folders of all layers are on the path",
+        "LoggingConfig": {
+            "LogFormat": "logs are files in the home's folder logs",
+            "LogGroup": "logs are files in the home's folder logs",
+        },
+        "MemorySize": ...,
+        "Policies": "the local stack checks no permissions; tests/structure does",
+        "Role": "the local stack checks no permissions; tests/structure does",
+        "Runtime": "functions run under this Python",
+        "Timeout": ...,
+        "VpcConfig": {"SecurityGroupIds": _NETWORK, "SubnetIds": _NETWORK},
+    },
+    "AWS::Serverless::LayerVersion": {
+        "CompatibleArchitectures": "for AWS",
+        "CompatibleRuntimes": "for AWS",
+        "ContentUri": ...,
+        "Description": "for readers",
+        "RetentionPolicy": "no version of a layer is kept here",
+    },
+}
+"""What of functions and layers is used here, and what is not."""
 
 
 @dataclass(frozen=True)

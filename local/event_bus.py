@@ -8,6 +8,7 @@ from typing import Any
 from local.configuration import ACCOUNT, REGION
 from local.event_patterns import matches
 from local.functions import Functions
+from local.known_properties import Known
 
 type Json = Any
 
@@ -15,6 +16,10 @@ type Json = Any
 def rfc3339(when: datetime.datetime | None = None) -> str:
     """A time in seconds, UTC, as AWS writes it in events."""
     return (when or datetime.datetime.now(datetime.UTC)).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+EVENT: Known = {"Input": ..., "Pattern": ..., "State": ...}
+"""What of an event of type EventBridgeRule is used here."""
 
 
 class EventBus:

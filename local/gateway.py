@@ -16,6 +16,7 @@ from local.door import allows
 from local.functions import MAX_PAYLOAD_BYTES, Function, Functions
 from local.gateway_event import JSON_TYPE, failed
 from local.http_server import Headers, RefusedError, Request, Response
+from local.known_properties import Known
 
 type Json = Any
 INTEGRATION_SECONDS = 30.0
@@ -48,6 +49,25 @@ class Route:
 
 UNLOGGED_READER = "stowage-demo"
 """The user agent whose reads need no line: the demonstration shows its progress itself."""
+
+
+EVENT: Known = {"ApiId": ..., "Method": ..., "Path": ...}
+"""What of an event of type HttpApi is used here."""
+
+PROPERTIES: dict[str, Known] = {
+    "AWS::Serverless::HttpApi": {
+        "CorsConfiguration": {
+            "AllowCredentials": ...,
+            "AllowHeaders": ...,
+            "AllowMethods": ...,
+            "AllowOrigins": ...,
+            "ExposeHeaders": ...,
+            "MaxAge": ...,
+        },
+        "FailOnWarnings": "the local gateway has no warnings",
+    }
+}
+"""What of the API is used here, and what is not."""
 
 
 class Gateway:

@@ -8,8 +8,30 @@ from pathlib import Path
 from typing import Any
 
 from local.homes import read_object
+from local.known_properties import Known
 
 type Json = Any
+
+PROPERTIES: dict[str, Known] = {
+    "AWS::SecretsManager::Secret": {
+        "Description": "for readers",
+        "GenerateSecretString": {
+            "ExcludeCharacters": ...,
+            "ExcludeLowercase": ...,
+            "ExcludeNumbers": ...,
+            "ExcludePunctuation": ...,
+            "ExcludeUppercase": ...,
+            "GenerateStringKey": ...,
+            "IncludeSpace": ...,
+            "PasswordLength": ...,
+            "SecretStringTemplate": ...,
+        },
+        "Name": ...,
+        "SecretString": ...,
+    }
+}
+"""What of a secret is used here, and what is not."""
+
 PUNCTUATION = string.punctuation
 
 

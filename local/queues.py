@@ -8,10 +8,21 @@ from typing import Any
 from local.batch_answers import failed_identifiers
 from local.configuration import REGION
 from local.functions import Function, Functions
+from local.known_properties import Known
 
 type Json = Any
 LOOK_SECONDS = 1.0
 """How often a queue is looked at without a send: for delayed messages and those that become visible again."""
+
+
+EVENT: Known = {
+    "BatchSize": ...,
+    "FunctionResponseTypes": ...,
+    "MaximumBatchingWindowInSeconds": ...,
+    "Queue": ...,
+    "ScalingConfig": {"MaximumConcurrency": "one batch of a queue is in work at a time"},
+}
+"""What of an event of type SQS is used here, and what is not."""
 
 
 @dataclass

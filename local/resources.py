@@ -13,9 +13,128 @@ import boto3
 
 from local.configuration import ACCESS_KEY, ACCOUNT, REGION, SECRET_KEY
 from local.deployment import Deployment
+from local.known_properties import Known
 
 type Json = Any
 _PLACEHOLDER = re.compile(r"\$\{(\w+)\}")
+
+
+_NOT_ENCRYPTED = "nothing is encrypted at rest on this machine"
+_KEYS: list[Known] = [{"AttributeName": ..., "KeyType": ...}]
+_INDEX: dict[str, Known] = {
+    "IndexName": ...,
+    "KeySchema": _KEYS,
+    "Projection": {"ProjectionType": ..., "NonKeyAttributes": ...},
+}
+_THROUGHPUT: dict[str, Known] = {"ReadCapacityUnits": ..., "WriteCapacityUnits": ...}
+
+PROPERTIES: dict[str, Known] = {
+    "AWS::DynamoDB::Table": {
+        "AttributeDefinitions": [{"AttributeName": ..., "AttributeType": ...}],
+        "BillingMode": ...,
+        "GlobalSecondaryIndexes": [_INDEX | {"ProvisionedThroughput": _THROUGHPUT}],
+        "KeySchema": _KEYS,
+        "LocalSecondaryIndexes": [_INDEX],
+        "PointInTimeRecoverySpecification": "the local table is kept by snapshots (local/snapshot.py)",
+        "ProvisionedThroughput": _THROUGHPUT,
+        "SSESpecification": _NOT_ENCRYPTED,
+        "StreamSpecification": {"StreamViewType": ...},
+        "TableName": ...,
+        "TimeToLiveSpecification": {"AttributeName": ..., "Enabled": ...},
+    },
+    "AWS::S3::Bucket": {
+        "BucketEncryption": {
+            "ServerSideEncryptionConfiguration": [
+                {
+                    "BucketKeyEnabled": ...,
+                    "ServerSideEncryptionByDefault": {"SSEAlgorithm": ..., "KMSMasterKeyID": ...},
+                }
+            ]
+        },
+        "BucketName": ...,
+        "CorsConfiguration": {
+            "CorsRules": [
+                {
+                    "AllowedHeaders": ...,
+                    "AllowedMethods": ...,
+                    "AllowedOrigins": ...,
+                    "ExposedHeaders": ...,
+                    "Id": ...,
+                    "MaxAge": ...,
+                }
+            ]
+        },
+        "LifecycleConfiguration": {
+            "Rules": [
+                {
+                    "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": ...},
+                    "ExpirationInDays": ...,
+                    "ExpiredObjectDeleteMarker": ...,
+                    "Id": ...,
+                    "NoncurrentVersionExpiration": {"NoncurrentDays": ..., "NewerNoncurrentVersions": ...},
+                    "Prefix": ...,
+                    "Status": ...,
+                }
+            ]
+        },
+        "ObjectLockEnabled": ...,
+        "OwnershipControls": {"Rules": [{"ObjectOwnership": "no object of the local store has an ACL"}]},
+        "PublicAccessBlockConfiguration": {
+            "BlockPublicAcls": ...,
+            "BlockPublicPolicy": ...,
+            "IgnorePublicAcls": ...,
+            "RestrictPublicBuckets": ...,
+        },
+        "VersioningConfiguration": {"Status": ...},
+    },
+    "AWS::SQS::Queue": {
+        "DelaySeconds": ...,
+        "MaximumMessageSize": ...,
+        "MessageRetentionPeriod": ...,
+        "QueueName": ...,
+        "ReceiveMessageWaitTimeSeconds": ...,
+        "RedrivePolicy": {"deadLetterTargetArn": ..., "maxReceiveCount": ...},
+        "SqsManagedSseEnabled": ...,
+        "Tags": "nothing reads them",
+        "VisibilityTimeout": ...,
+    },
+    "AWS::SNS::Topic": {
+        "Subscription": [{"Protocol": "no mail leaves this machine", "Endpoint": "no mail leaves this machine"}],
+        "TopicName": ...,
+    },
+    "AWS::ECS::Cluster": {"ClusterName": ...},
+    "AWS::ECS::TaskDefinition": {
+        "ContainerDefinitions": [
+            {
+                "Environment": [{"Name": ..., "Value": ...}],
+                "Essential": ...,
+                "Image": ...,
+                "LogConfiguration": {"LogDriver": ..., "Options": ...},
+                "Name": ...,
+                "ReadonlyRootFilesystem": ...,
+                "Secrets": [{"Name": ..., "ValueFrom": ...}],
+                "StopTimeout": ...,
+            }
+        ],
+        "Cpu": ...,
+        "ExecutionRoleArn": ...,
+        "Family": ...,
+        "Memory": ...,
+        "NetworkMode": ...,
+        "RequiresCompatibilities": ...,
+        "RuntimePlatform": {"CpuArchitecture": ..., "OperatingSystemFamily": ...},
+        "Tags": "nothing reads them",
+        "TaskRoleArn": ...,
+    },
+    "AWS::Serverless::StateMachine": {
+        "DefinitionSubstitutions": ...,
+        "DefinitionUri": ...,
+        "Name": ...,
+        "Policies": "the local stack checks no permissions; tests/structure does",
+        "Type": "moto plays every machine as STANDARD",
+    },
+}
+"""What of each type is used here, and what is not."""
 
 
 def create(deployment: Deployment, endpoint_url: str) -> None:

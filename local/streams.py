@@ -12,10 +12,26 @@ from local.console import log
 from local.event_patterns import matches
 from local.function_pool import Outcome
 from local.functions import Function, Functions
+from local.known_properties import Known
 
 type Json = Any
 FIRST_WAIT_SECONDS = 0.1
 LONGEST_WAIT_SECONDS = 10.0
+
+
+EVENT: Known = {
+    "BatchSize": ...,
+    "BisectBatchOnFunctionError": ...,
+    "DestinationConfig": {
+        "OnFailure": {"Destination": ..., "Type": "for the policy of the function's role", "QueueLogicalId": "the same"}
+    },
+    "FilterCriteria": {"Filters": [{"Pattern": ...}]},
+    "FunctionResponseTypes": ...,
+    "MaximumRetryAttempts": ...,
+    "StartingPosition": "the local stream begins with its table",
+    "Stream": ...,
+}
+"""What of an event of type DynamoDB is used here, and what is not."""
 
 
 @dataclass
