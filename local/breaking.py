@@ -110,19 +110,28 @@ def _excess(some: Json, allowed: Json, where: str, says: str) -> Iterator[str]:
     for name in (*AT_MOST, *AT_LEAST, "pattern", "format"):
         if name in allowed and _values(some) is None and _is_stricter(name, allowed[name], some.get(name)):
             yield f"{where}: {says} {name} {some.get(name, 'unlimited')}"
+    if "items" in allowed:
+        yield from _excess(some.get("items", {}), allowed["items"], f"{where}[]", says)
+    yield from _of_object(some, allowed, where, says)
+
+
+def _of_object(some: Json, allowed: Json, where: str, says: str) -> Iterator[str]:
     inner, outer = some.get("properties", {}), allowed.get("properties", {})
     released, present = (inner, outer) if says == TAKES else (outer, inner)
-    yield from (f"{where}.{name}: is gone" for name in released if name not in present)
+    further = allowed.get("additionalProperties", False)
+    for name in released:
+        if name in present:
+            yield from _excess(inner[name], outer[name], f"{where}.{name}", says)
+        elif says == TAKES and isinstance(further, dict):
+            yield from _excess(inner[name], further, f"{where}.{name}", says)
+        elif says == ANSWERS or not further:
+            yield f"{where}.{name}: is gone"
     for name in allowed.get("required", []):
         if name not in some.get("required", []) and name in present:
             yield f"{where}.{name}: " + ("is required" if says == TAKES else "may be missing")
-    for name in (each for each in released if each in present):
-        yield from _excess(inner[name], outer[name], f"{where}.{name}", says)
-    if "items" in allowed:
-        yield from _excess(some.get("items", {}), allowed["items"], f"{where}[]", says)
-    if isinstance(allowed.get("additionalProperties"), dict):
-        rest = some.get("additionalProperties")
-        yield from _excess(rest if isinstance(rest, dict) else {}, allowed["additionalProperties"], f"{where}.*", says)
+    rest = some.get("additionalProperties", False)
+    if rest is not False and isinstance(further, dict):
+        yield from _excess(rest if isinstance(rest, dict) else {}, further, f"{where}.*", says)
 
 
 def _choices(schema: Json) -> list[Json]:

@@ -135,6 +135,10 @@ BREAKING: dict[str, tuple[Callable[[Json], Any], str]] = {
         lambda d: asked(d)["filters"]["additionalProperties"].update(type="string"),
         "body.filters.*: no longer takes null",
     ),
+    "a name unlike others": (
+        lambda d: (asked(d).pop("note"), schema(d, "Asked").update(additionalProperties={"type": "string"})),
+        "body.note: no longer takes null",
+    ),
     "a field of an answer": (lambda d: thing(d).pop("note"), "200.note: is gone"),
     "a field that may be missing": (
         lambda d: schema(d, "Thing")["required"].remove("size"), "200.size: may be missing",
@@ -164,6 +168,11 @@ HARMLESS: dict[str, Callable[[Json], Any]] = {
     "one choice more": lambda d: asked(d)["kind"]["enum"].append("c"),
     "one state less": lambda d: thing(d)["state"]["enum"].remove("off"),
     "a longer name": lambda d: asked(d)["name"].update(maxLength=60),
+    "any name": lambda d: (asked(d).pop("note"), schema(d, "Asked").update(additionalProperties=True)),
+    "a name like others": lambda d: (
+        asked(d).pop("note"),
+        schema(d, "Asked").update(additionalProperties={"type": ["string", "null"]}),
+    ),
     "no bound": lambda d: asked(d)["ids"].pop("maxItems"),
     "null taken": lambda d: asked(d).update(name={"anyOf": [{"type": "string", "maxLength": 50}, {"type": "null"}]}),
     "whole sizes": lambda d: thing(d)["size"].update(type="integer"),
