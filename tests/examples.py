@@ -253,6 +253,8 @@ def backups(told: Recorder) -> None:
         told.ended(f"/api/jobs/{slow}")
     told.call("POST", f"/api/jobs/{slow}/retry")
     told.ended(f"/api/jobs/{slow}")
+    told.call("GET", f"/api/backup/stats?project_id={told.tenant}")
+    told.call("DELETE", f"/api/backup/{slow}")
 
 
 def refusals(told: Recorder) -> None:
@@ -311,7 +313,7 @@ _MOMENTS = {
 }  # fmt: skip
 _VALUES: Json = {
     "bytes": 18_432, "size_bytes": 4127, "source_bytes": 18_432, "duration_ms": 2150, "median_ms": 2150, "seconds": 2.1,
-    "cost_usd": 0.000144,
+    "cost_usd": 0.000144, "cost_usd_month": 0.0012,
     "crc32": "sdkgHg==", "sha256": "72a0fec8146d7a44d835f075a98bfc2df8a9c92ea54417331ab076498e7036eb",
     "client_version": "18.4", "server_version": "18.4",
     "policy": "eyJleHBpcmF0aW9uIjogIjIwMjYtMDMtMDJUMTA6MDA6MDBaIn0=",
