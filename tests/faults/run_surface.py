@@ -20,7 +20,7 @@ import requests
 from local.postgres import binaries
 from stowage.aws.table import decode, encode
 from stowage.runs.kinds import KINDS
-from stowage.runs.record import ONE_FILE
+from stowage.runs.record import NO_DATABASE, ONE_FILE
 from tests.conftest import ROOT, Api, RunningStack, Signed
 
 type Json = Any
@@ -112,9 +112,9 @@ class Runs:
         item = {name: encode(value) for name, value in (self.progress(run_id) | changes).items()}
         self.dynamodb.put_item(TableName=self.table, Item=item)
 
-    def leases(self, database: str = "main") -> Json:
-        """Who holds a place on a database."""
-        return self.item(f"DB#{database}", "LEASES").get("held", {})
+    def leases(self, pool: str = "main") -> Json:
+        """Who holds a place of a pool."""
+        return self.item(f"DB#{pool}", "LEASES").get("held", {})
 
     def reaches(self, run_id: str, *statuses: str, seconds: float = LONG) -> Json:
         """The record once its status is one of these; an end that is none of them fails at once."""
@@ -229,7 +229,7 @@ class Runs:
         schema_name = record["tenant"]
         eventually(lambda: not self.workers(run_id), "its worker is gone", 5)
         eventually(lambda: not self.dumps(schema_name), "its pg_dump is gone", 5)
-        eventually(lambda: run_id not in self.leases(), "its lease is free", 5)
+        eventually(lambda: run_id not in self.leases() | self.leases(NO_DATABASE), "its lease is free", 5)
         eventually(lambda: not self.executions(run_id, "RUNNING"), "its execution has ended", 5)
         eventually(lambda: not self.uploads(record), "its upload is gone", 5)
         ending = f"{record['kind']}.{record['status']}"

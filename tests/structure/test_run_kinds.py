@@ -118,6 +118,13 @@ def test_what_the_table_names_counts_as_called_by_whoever_looks_it_up() -> None:
     assert not reach("jobs.list_jobs").speaks_sql
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_kind_takes_a_place_of_a_database_where_its_work_speaks_sql(kind: str) -> None:
+    module, _, _ = KINDS[kind].work.partition(":")
+    speaks = any(name.startswith("stowage.postgres.session.connection") for name in reach(module).definitions)
+    assert KINDS[kind].speaks_sql == speaks
+
+
 def test_the_table_itself_loads_no_kinds_work() -> None:
     imported = {
         alias

@@ -17,13 +17,13 @@ from stowage.pipeline.source import Source
 from stowage.runs import counters, settle, using
 from stowage.runs.attempt import Attempt, Product
 from stowage.runs.change import cancel_run, forget_run, retry_run
-from stowage.runs.clock import sweep
+from stowage.runs.clock import free_places, start_waiting, sweep
 from stowage.runs.counters import count_history, read_counts
-from stowage.runs.dispatch import dispatch
+from stowage.runs.dispatch import dispatch, read_leases
 from stowage.runs.kinds import EXPORT, EXPORT_BACKUP, VERIFY
 from stowage.runs.plan import _start
 from stowage.runs.progress import Reporter
-from stowage.runs.record import Run, new_item
+from stowage.runs.record import NO_DATABASE, Run, new_item
 from stowage.runs.settle import settle as end_attempt
 from stowage.runs.store import create_run, find_run, read_progress, read_run
 from stowage.runs.summary import read_summary
@@ -65,7 +65,7 @@ def asked(at: datetime = NOW, kind: str = EXPORT_BACKUP.name, tenant: str = "acm
 
 def started(run: Run, at: datetime) -> Run:
     """The same run, running."""
-    dispatch("main", at)
+    dispatch(run.pool, at)
     launched = read_run(run.tenant, run.id)
     _start(launched, launched.attempt, str(launched.execution), at)
     return read_run(run.tenant, run.id)
@@ -259,6 +259,27 @@ def test_what_changes_while_it_is_counted_late_is_counted_as_it_is_then(here: Cl
     assert counted() == {"failed": 1}
     assert counters._count_late(stale) == 0
     assert counted() == {"failed": 1}
+
+
+def test_runs_that_speak_no_sql_take_no_place_of_a_database(here: Cloud) -> None:
+    backup = ended(asked(tenant="acme"), NOW)
+    busy = [asked(NOW + timedelta(seconds=n), EXPORT.name, f"t{n}") for n in range(5)]
+    assert [run.id for run in dispatch("main", NOW)] == [run.id for run in busy[:4]], "its places are taken"
+    verifications = [
+        asked(kind=VERIFY.name, uses=backup.id, spec={"size_bytes": 10}, at=NOW + timedelta(seconds=n))
+        for n in range(4)
+    ]
+    assert dispatch("main", NOW) == []
+    later = NOW + timedelta(minutes=1)
+    assert start_waiting(later, lambda: True) == 3, "as many of a tenant as may be in the worker"
+    assert read_run("acme", verifications[3].id).due_list == "WAITING#-"
+    assert {lease.run for lease in read_leases("main").held} == {run.id for run in busy[:4]}
+    assert {lease.run for lease in read_leases(NO_DATABASE).held} == {run.id for run in verifications[:3]}
+    first = read_run("acme", verifications[0].id)
+    assert end_attempt("acme", first.id, 1, later) is not None
+    assert first.id not in {lease.run for lease in read_leases(NO_DATABASE).held}
+    assert start_waiting(later, lambda: True) == 1
+    assert free_places(later, lambda: True) == 0
 
 
 RECORDS = 2_000

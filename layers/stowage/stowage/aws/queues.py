@@ -16,9 +16,9 @@ def give_up(item: Mapping[str, object]) -> None:
     sqs().send_message(QueueUrl=settings().dead_letter_queue, MessageBody=json.dumps(told))
 
 
-def wake(database: str, written: Iterable[tuple[str, str]]) -> None:
-    """Have the database's waiting runs looked at, those among them that were just written (tenant and id) for sure."""
-    _send({"database": database, "written": list(written)})
+def wake(pool: str, written: Iterable[tuple[str, str]]) -> None:
+    """Have the pool's waiting runs looked at, those among them that were just written (tenant and id) for sure."""
+    _send({"database": pool, "written": list(written)})
 
 
 def stop(execution: str) -> None:
@@ -26,10 +26,10 @@ def stop(execution: str) -> None:
     _send({"stop": execution})
 
 
-def wake_later(database: str, seconds: int) -> None:
-    """Have the database's waiting runs looked at again in so many seconds; beyond SQS's limit the clock does it."""
+def wake_later(pool: str, seconds: int) -> None:
+    """Have the pool's waiting runs looked at again in so many seconds; beyond SQS's limit the clock does it."""
     if seconds <= LONGEST_DELAY:
-        _send({"database": database}, seconds)
+        _send({"database": pool}, seconds)
 
 
 def _send(message: Mapping[str, object], seconds: int = 0) -> None:

@@ -50,7 +50,7 @@ def cancel_run(run: Run, actor: str, now: datetime) -> Run:
 
 def _cancelling(run: Run, actor: str, now: datetime) -> list[Write]:
     pk, sk = progress_key(run.id)
-    waits = run.due_list == waiting_list(run.database)
+    waits = run.due_list == waiting_list(run.pool)
     expected = {**as_counted(run), "due_list": run.due_list}
     note = audit_note(run, "cancel_requested", actor, now)
     if waits:
@@ -99,7 +99,7 @@ def retry_run(run: Run, actor: str, now: datetime) -> Run:
         "counted": True,
         "earlier": [moment.model_dump() for moment in earlier],
         "cancel_requested": False,
-        "due_list": waiting_list(run.database),
+        "due_list": waiting_list(run.pool),
         "due_at": queue_place(run),
         "ttl": record_until(run, now),
     }

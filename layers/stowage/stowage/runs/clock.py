@@ -14,7 +14,7 @@ from stowage.runs.audit_notes import audit_note
 from stowage.runs.counters import as_counted, counting
 from stowage.runs.dispatch import dispatch, free_lost_leases
 from stowage.runs.executions import start_attempt
-from stowage.runs.record import ACTIVE_LIST, SWEEP_LIST, Run
+from stowage.runs.record import ACTIVE_LIST, NO_DATABASE, SWEEP_LIST, Run
 from stowage.runs.settle import Ending, clean_up, settle
 from stowage.runs.store import change_run, progress_key, read_progress
 from stowage.runs.summary import summing_up
@@ -25,29 +25,29 @@ LOOK_AGAIN = timedelta(seconds=60)
 
 
 def free_places(_now: datetime, has_time: Callable[[], bool]) -> int:
-    """Free places of runs that are gone, on every database; how many."""
-    return _on_every_database(free_lost_leases, has_time)
+    """Free places of runs that are gone, in every pool; how many."""
+    return _in_every_pool(free_lost_leases, has_time)
 
 
 def start_waiting(now: datetime, has_time: Callable[[], bool]) -> int:
-    """Start waiting runs on every database; how many."""
-    return _on_every_database(lambda database: len(dispatch(database, now)), has_time)
+    """Start waiting runs of every pool; how many."""
+    return _in_every_pool(lambda pool: len(dispatch(pool, now)), has_time)
 
 
-def _on_every_database(work: Callable[[str], int], has_time: Callable[[], bool]) -> int:
-    """The sum of what was done. A database that fails keeps no other from its turn, and is named in what is raised."""
+def _in_every_pool(work: Callable[[str], int], has_time: Callable[[], bool]) -> int:
+    """The sum of what was done. A pool that fails keeps no other from its turn, and is named in what is raised."""
     total = 0
     failures: list[Exception] = []
-    for database in ("main", *settings().databases):
+    for pool in ("main", *settings().databases, NO_DATABASE):
         if not has_time():
             break
         try:
-            total += work(database)
+            total += work(pool)
         except Exception as error:
-            error.add_note(f"database {database}")
+            error.add_note(f"pool {pool}")
             failures.append(error)
     if failures:
-        raise ExceptionGroup("Not every database could be looked after.", failures)
+        raise ExceptionGroup("Not every pool could be looked after.", failures)
     return total
 
 

@@ -1,7 +1,8 @@
 """Which waiting runs start now. Waiting costs nothing: a run waits as an item, never as an execution or a task.
 
-Each database has a budget of connections, kept as one item of leases under a version number. Whoever dispatches reads
-it, chooses, and writes leases and runs in one transaction, so two dispatchers cannot give the same slot twice.
+Each pool, a database's or that of the runs that speak no SQL, has a number of places. Who has them is one item of
+leases under a version number. Whoever dispatches reads it, chooses, and writes leases and runs in one transaction, so
+two dispatchers cannot give the same place twice.
 """
 
 from collections import Counter
@@ -28,7 +29,7 @@ _MOST_AT_ONCE = 40
 
 @dataclass(frozen=True)
 class Lease:
-    """A run's place on its database."""
+    """A run's place in its pool."""
 
     run: str
     tenant: str
@@ -48,9 +49,9 @@ class Lease:
 
 @dataclass(frozen=True)
 class Leases:
-    """Who reads a database at the moment; `version` fences writers."""
+    """Who has the places of a pool at the moment; `version` fences writers."""
 
-    database: str
+    pool: str
     held: tuple[Lease, ...] = ()
     version: int = 0
 
@@ -58,20 +59,20 @@ class Leases:
         """The write that makes these the leases, if nobody changed them since."""
         item = {lease.run: {"tenant": lease.tenant, "kind": lease.kind, "lane": lease.lane} for lease in held}
         return Update(
-            f"DB#{self.database}",
+            f"DB#{self.pool}",
             "LEASES",
             {"held": item, "version": self.version + 1},
             when={"version": self.version or ABSENT},
         )
 
 
-def read_leases(database: str) -> Leases:
-    """The leases of a database as they are now."""
-    item = table.get(f"DB#{database}", "LEASES")
+def read_leases(pool: str) -> Leases:
+    """The leases of a pool as they are now."""
+    item = table.get(f"DB#{pool}", "LEASES")
     if item is None:
-        return Leases(database)
+        return Leases(pool)
     held = (Lease(run, lease["tenant"], lease["kind"], lease["lane"]) for run, lease in item["held"].items())
-    return Leases(database, tuple(held), item["version"])
+    return Leases(pool, tuple(held), item["version"])
 
 
 def choose(
@@ -121,18 +122,18 @@ def lease_of(run: Run) -> Lease:
     return Lease(run.id, run.tenant, run.kind, run.lane)
 
 
-def dispatch(database: str, now: datetime, written: Iterable[RunKey] = ()) -> list[Run]:
-    """Start what may start on a database; returns the launched runs.
+def dispatch(pool: str, now: datetime, written: Iterable[RunKey] = ()) -> list[Run]:
+    """Start what may start of a pool; returns the launched runs.
 
     `written` are runs that have just begun to wait: the index may not show them yet. What kept a run from being read
     or started is raised once the others have started.
     """
-    waiting = WaitingRuns(database, written)
+    waiting = WaitingRuns(pool, written)
     unavailable: set[str] = set()
     launched: list[Run] = []
     failures: list[Exception] = []
     for _ in range(_TRIES):
-        leases = read_leases(database)
+        leases = read_leases(pool)
         chosen = choose(
             (run for run in waiting if run.id not in unavailable),
             leases.held,
@@ -175,9 +176,9 @@ def release(leases: Leases, run_id: str) -> Write | None:
     return leases.write(rest) if len(rest) < len(leases.held) else None
 
 
-def free_lost_leases(database: str) -> int:
+def free_lost_leases(pool: str) -> int:
     """Free places whose run is gone, ended, or waits again: nobody else would. Returns how many there were."""
-    leases = read_leases(database)
+    leases = read_leases(pool)
     held = [lease for lease in leases.held if _is_launched(lease)]
     if len(held) == len(leases.held):
         return 0
@@ -211,5 +212,5 @@ def _launch(run: Run, now: datetime) -> Update:
             "due_at": rfc3339(now + LAUNCH_GRACE),
         },
         remove=("attempt_started_at",),
-        when={"status": "pending", "attempt": run.attempt - 1, "due_list": waiting_list(run.database)},
+        when={"status": "pending", "attempt": run.attempt - 1, "due_list": waiting_list(run.pool)},
     )

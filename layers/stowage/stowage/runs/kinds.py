@@ -50,6 +50,8 @@ class RunKind:
     """The lowest role that may fetch its files, and retry it."""
     fits_inline: Callable[[Mapping[str, Any]], bool] | None
     """Whether a run of this spec may run in a function, if it is small; None: all run in the worker."""
+    speaks_sql: bool
+    """Whether it takes a place of its tenant's database while it runs."""
     exclusive: bool
     """Whether its tenant has only one run at a time of all exclusive kinds."""
     work: str
@@ -82,6 +84,7 @@ EXPORT = RunKind(
     keep=lambda _, policy: timedelta(hours=policy.export_hours),
     fetched_by=lambda run: "admin" if _holds_audit(run) else "operator",
     fits_inline=lambda spec: spec.get("format") != "parquet",
+    speaks_sql=True,
     exclusive=False,
     work="stowage.exports.making:make_export",
     estimator="stowage.exports.estimating:estimate_run",
@@ -96,6 +99,7 @@ IMPORT = RunKind(
     keep=lambda _, policy: timedelta(hours=policy.export_hours),
     fetched_by=lambda _: "operator",
     fits_inline=lambda _: True,
+    speaks_sql=True,
     exclusive=False,
     ends_itself=True,
     work="stowage.imports.files.running:import_file",
@@ -112,6 +116,7 @@ EXPORT_BACKUP = RunKind(
     keep=lambda _, policy: timedelta(days=policy.backup_days),
     fetched_by=lambda _: "admin",
     fits_inline=None,
+    speaks_sql=True,
     exclusive=True,
     protects=True,
     work="stowage.backups.making:make_backup",
@@ -127,6 +132,7 @@ VERIFY = RunKind(
     keep=lambda _, policy: timedelta(days=policy.run_days),
     fetched_by=lambda _: "admin",
     fits_inline=None,
+    speaks_sql=False,
     exclusive=False,
     marks="verification",
     work="stowage.backups.verifying:verify_backup",
@@ -149,6 +155,7 @@ def kind_of(name: str) -> RunKind:
         keep=EXPORT_BACKUP.keep,
         fetched_by=EXPORT_BACKUP.fetched_by,
         fits_inline=None,
+        speaks_sql=True,
         exclusive=True,
         work="",
         estimator="",

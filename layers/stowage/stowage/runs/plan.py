@@ -99,7 +99,7 @@ def _start(run: Run, attempt: int, execution: str, now: datetime) -> Run:
 def _move_to_worker(run: Run) -> bool:
     """Turn the run's lease into one for the worker, unless its tenant has too many there."""
     while True:
-        leases = read_leases(run.database)
+        leases = read_leases(run.pool)
         others = [lease for lease in leases.held if lease.run != run.id]
         if len(others) == len(leases.held):
             raise CancelledError("This attempt is no longer the run's current one.")
@@ -122,7 +122,7 @@ def _wait_again(run: Run) -> None:
         "status": "pending",
         "lane": "worker",
         "tries": run.tries - 1,
-        "due_list": waiting_list(run.database),
+        "due_list": waiting_list(run.pool),
         "due_at": queue_place(run),
     }
     assert run.estimate is not None
@@ -140,7 +140,7 @@ def _wait_again(run: Run) -> None:
         *counting(run, run.model_copy(update=waiting)),
     ]  # fmt: skip
     while True:
-        freed = release(read_leases(run.database), run.id)
+        freed = release(read_leases(run.pool), run.id)
         try:
             table.transact([*writes, freed] if freed else writes)
         except ConditionFailedError as error:

@@ -1,4 +1,4 @@
-"""The queue of the runs that wait for a place on a database: read in pages, and only as far as somebody looks."""
+"""The queue of the runs that wait for a place of a pool: read in pages, and only as far as somebody looks."""
 
 from collections.abc import Iterable, Iterator
 from itertools import count, islice
@@ -17,7 +17,7 @@ type RunKey = tuple[str, str]
 
 
 class WaitingRuns:
-    """The waiting runs of a database in the order of its queue; what was read is kept, and read no second time.
+    """The waiting runs of a pool in the order of its queue; what was read is kept, and read no second time.
 
     `written` are runs that have just begun to wait: the index may not show them yet, so they are read by their keys,
     last. Runs that cannot be read are left out, with the errors in `failures`.
@@ -26,9 +26,9 @@ class WaitingRuns:
     looks a little further than the one before, from where that one stopped, and begins anew behind the last run.
     """
 
-    def __init__(self, database: str, written: Iterable[RunKey] = ()) -> None:
+    def __init__(self, pool: str, written: Iterable[RunKey] = ()) -> None:
         self.failures: list[Exception] = []
-        self._database = database
+        self._pool = pool
         self._written = dict.fromkeys(tuple(key) for key in written)
         self._read: list[Run] = []
         self._rest = self._read_on()
@@ -50,7 +50,7 @@ class WaitingRuns:
         for tenant, run_id in self._written:
             if (tenant, run_id) not in known:
                 written = table.get(f"T#{tenant}", f"RUN#{run_id}")
-                if written and written.get("due_list") == waiting_list(self._database):
+                if written and written.get("due_list") == waiting_list(self._pool):
                     yield from self._run(written)
 
     def _items(self) -> Iterator[Item]:
@@ -60,7 +60,7 @@ class WaitingRuns:
             place = item["due_at"] if number == HEAD else ""
         if not place:
             return
-        key = f"DB#{self._database}", "QUEUE"
+        key = f"DB#{self._pool}", "QUEUE"
         stopped = (table.get(*key) or {}).get("looked_at", "")
         looked_at = ""
         for number, item in enumerate(islice(self._query(max(place, stopped)), HEAD), 1):
@@ -70,7 +70,7 @@ class WaitingRuns:
             table.update(*key, {"looked_at": looked_at})
 
     def _query(self, after: str) -> Iterator[Item]:
-        return table.query(waiting_list(self._database), index="due", after=after or None, page_size=PAGE)
+        return table.query(waiting_list(self._pool), index="due", after=after or None, page_size=PAGE)
 
     def _run(self, item: Item) -> Iterator[Run]:
         try:

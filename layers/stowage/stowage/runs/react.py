@@ -28,15 +28,15 @@ def react(changes: list[Image], _now: datetime) -> int:
         except ValueError as error:
             failures.append(error)
             continue
-        if run.status == "pending" and run.due_list == waiting_list(run.database):
-            waiting.setdefault(run.database, []).append((run.tenant, run.id))
+        if run.status == "pending" and run.due_list == waiting_list(run.pool):
+            waiting.setdefault(run.pool, []).append((run.tenant, run.id))
         elif run.status in FINAL and before and before.get("status") in UNFINISHED:
-            waiting.setdefault(run.database, [])
+            waiting.setdefault(run.pool, [])
         # The clock stops one that should end itself and does not.
         if run.cancel_requested and run.execution and run.status in UNFINISHED and not kind_of(run.kind).ends_itself:
             cancelled.append(run.execution)
-    for database, written in waiting.items():
-        wake(database, written)
+    for pool, written in waiting.items():
+        wake(pool, written)
     for execution in cancelled:
         stop(execution)
     if failures:

@@ -24,6 +24,10 @@ FINAL: tuple[Status, ...] = ("completed", "failed", "cancelled")
 UNFINISHED: tuple[Status, ...] = ("pending", "running")
 
 
+NO_DATABASE = "-"
+"""The pool of the runs that speak no SQL; it has as many places as a database."""
+
+
 class Failure(BaseModel):
     """Why an attempt did not end well."""
 
@@ -170,6 +174,11 @@ class Run(BaseModel):
         return f"RUN#{self.id}"
 
     @property
+    def pool(self) -> str:
+        """Whose places it takes and in whose queue it waits: its database's, or those of runs that speak no SQL."""
+        return self.database if kind_of(self.kind).speaks_sql else NO_DATABASE
+
+    @property
     def file_role(self) -> Role:
         """The lowest role that may fetch the files."""
         return kind_of(self.kind).fetched_by(self)
@@ -199,22 +208,22 @@ def cancelled(run: Run) -> Failure:
 
 
 def new_item(run: Run, ttl: int) -> Item:
-    """The table's item of a run that has just been asked for: waiting, in its database's queue."""
+    """The table's item of a run that has just been asked for: waiting, in its pool's queue."""
     fields = run.model_dump(exclude_none=True)
     return fields | {
         "pk": run.pk,
         "sk": run.sk,
         "kind_key": f"{kind_of(run.kind).history}#{run.id}",
         "day": run.created_at[:10],
-        "due_list": waiting_list(run.database),
+        "due_list": waiting_list(run.pool),
         "due_at": queue_place(run),
         "ttl": ttl,
     }
 
 
-def waiting_list(database: str) -> str:
-    """The due list of runs that wait for a slot on a database."""
-    return f"WAITING#{database}"
+def waiting_list(pool: str) -> str:
+    """The due list of runs that wait for a place of a pool."""
+    return f"WAITING#{pool}"
 
 
 def queue_place(run: Run) -> str:

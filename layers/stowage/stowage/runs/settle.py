@@ -60,7 +60,7 @@ def settle(
         run = find_run(tenant, run_id)
         if run is None or run.attempt != attempt or run.status not in UNFINISHED:
             return None
-        if run.due_list == waiting_list(run.database) or execution not in (None, run.execution):
+        if run.due_list == waiting_list(run.pool) or execution not in (None, run.execution):
             return None
         dropped = run.cancel_requested and not kind_of(run.kind).ends_itself
         outcome = None if dropped else verified_outcome(run)
@@ -71,7 +71,7 @@ def settle(
         except ConditionFailedError:
             continue
         if settled.status == "pending":
-            wake_later(run.database, retry_wait(run.tries))
+            wake_later(run.pool, retry_wait(run.tries))
         if settled.outcome is None:
             clean_up(run, run.attempt)
         return settled
@@ -155,7 +155,7 @@ def _writes(run: Run, settled: Run, failure: Failure | None, now: datetime) -> l
     record["counted"] = True
     writes += counting(run, settled)
     if settled.status == "pending":
-        record |= {"due_list": waiting_list(run.database), "due_at": queue_place(run)}
+        record |= {"due_list": waiting_list(run.pool), "due_at": queue_place(run)}
         progress |= {"stage": "waiting", "message": f"Another attempt follows: {failure.message if failure else ''}"}
     else:
         record["due_list"] = SWEEP_LIST
@@ -181,7 +181,7 @@ def _writes(run: Run, settled: Run, failure: Failure | None, now: datetime) -> l
     removed = () if settled.error else ("error",)
     writes.append(Update(run.pk, run.sk, record, remove=("upload", *removed), when=expected))
     writes.append(Update(pk, sk, progress, remove=("stages",), add={"sequence": 1}))
-    freed = release(read_leases(run.database), run.id)
+    freed = release(read_leases(run.pool), run.id)
     return [*writes, freed] if freed else writes
 
 

@@ -8,7 +8,7 @@ from stowage.runs.dispatch import dispatch
 
 
 def carry_out(message: dict[str, Any], now: datetime) -> None:
-    """Start what may start on a database, or stop the execution of a cancelled run."""
+    """Start what may start of a pool, or stop the execution of a cancelled run."""
     if "stop" in message:
         stop_execution(message["stop"], "The run was cancelled.")
     else:
