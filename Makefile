@@ -1,6 +1,6 @@
 # Every command sets up what it needs first; only a changed lock file makes it do so again.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test bench check format entities openapi examples breaking build lock clean
+.PHONY: help setup demo up test bench check format entities openapi reference examples breaking build lock clean
 unexport PYTHONDONTWRITEBYTECODE
 
 PYTHON := .venv/bin/python
@@ -49,6 +49,9 @@ entities: $(READY) ## Compile the declarations of tables, layers/entities/*.toml
 
 openapi: $(READY) ## Write the API's document from the template and the handlers.
 	@$(PYTHON) -m local.openapi
+
+reference: $(READY) ## Write docs/reference.md: parameters, variables, commands.
+	@$(PYTHON) -m local.reference
 
 examples: $(READY) ## Record the examples in that document anew, from a running stack.
 	@PYTHONPATH=layers/stowage:layers/entities:functions $(PYTHON) -m tests.examples

@@ -161,13 +161,18 @@ def _without_prose(part: Json) -> Json:
     }
 
 
+def parser() -> argparse.ArgumentParser:
+    """What the command takes."""
+    made = argparse.ArgumentParser(prog="python -m local.breaking", description=__doc__)
+    made.add_argument("old", nargs="?", type=Path, default=RELEASED, help="the released document")
+    made.add_argument("new", nargs="?", type=Path, default=PRESENT, help="the present document")
+    made.add_argument("--release", action="store_true", help="take the present document as the released one")
+    return made
+
+
 def main() -> int:
     """Compare, or with `--release` take the present document as the released one; 1 where something breaks."""
-    parser = argparse.ArgumentParser(prog="python -m local.breaking", description=__doc__)
-    parser.add_argument("old", nargs="?", type=Path, default=RELEASED)
-    parser.add_argument("new", nargs="?", type=Path, default=PRESENT)
-    parser.add_argument("--release", action="store_true", help="take the present document as the released one")
-    given = parser.parse_args()
+    given = parser().parse_args()
     if given.release:
         RELEASED.write_text(json.dumps(json.loads(given.new.read_text(), object_hook=_without_prose)) + "\n")
         return 0

@@ -11,7 +11,7 @@ from local.console import StartError, say
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run `up` or `demo`; does not return once it has started, as a thread may still wait for a connection to close."""
-    given = _parser().parse_args(arguments)
+    given = parser().parse_args(arguments)
     os.chdir(ROOT)
     # The environment may forbid bytecode to a person's own scripts; our processes start three times faster with it.
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
@@ -33,7 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os._exit(code)
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
+    """What the command takes."""
     parser = argparse.ArgumentParser(prog="python -m local", description="The whole product on this machine.")
     commands = parser.add_subparsers(dest="command", required=True)
     for name, purpose in (

@@ -313,7 +313,7 @@ _MOMENTS = {
 }  # fmt: skip
 _VALUES: Json = {
     "bytes": 18_432, "size_bytes": 4127, "source_bytes": 18_432, "duration_ms": 2150, "median_ms": 2150, "seconds": 2.1,
-    "cost_usd": 0.000144, "cost_usd_month": 0.0012,
+    "cost_usd": 0.000144, "age_seconds": 28,
     "crc32": "sdkgHg==", "sha256": "72a0fec8146d7a44d835f075a98bfc2df8a9c92ea54417331ab076498e7036eb",
     "client_version": "18.4", "server_version": "18.4",
     "policy": "eyJleHBpcmF0aW9uIjogIjIwMjYtMDMtMDJUMTA6MDA6MDBaIn0=",

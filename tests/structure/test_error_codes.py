@@ -37,6 +37,18 @@ def test_every_code_of_an_error_is_in_the_document() -> None:
     assert sorted(code for code in used if f"`{code}`" not in API) == []
 
 
+def test_every_code_of_a_run_is_in_the_document_of_runs() -> None:
+    documented = (ROOT / "docs/operations.md").read_text()
+    found = set()
+    for path in product_files():
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") in OF_RUNS:
+                given = [*node.args[1:2], *(each.value for each in node.keywords if each.arg == "code")]
+                found |= {each.value for each in given if isinstance(each, ast.Constant)}
+    assert len(found) > 30
+    assert sorted(code for code in found if f"`{code}`" not in documented) == []
+
+
 def test_every_code_of_the_document_is_in_the_code() -> None:
     section = API.partition("## Errors")[2].partition("\n## ")[0]
     rows = [line for line in section.split("\n") if re.match(r"\| \d", line)]

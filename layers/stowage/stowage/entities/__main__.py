@@ -19,7 +19,7 @@ _URL_HELP = (
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; 0 when all is well, 1 when something is not as it must be, 2 for a command that is none."""
-    given = _parser().parse_args(arguments)
+    given = parser().parse_args(arguments)
     try:
         return _run(given)
     except DeclarationError as error:
@@ -32,12 +32,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 1
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
+    """What the command takes."""
     parser = argparse.ArgumentParser(prog="python -m stowage.entities", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     told = "Compile the declarations of a folder (its *.toml) into the module that functions load."
     building = commands.add_parser("build", help=told, description=told)
-    building.add_argument("folder", nargs="?", type=Path, default=Path("layers/entities"))
+    building.add_argument(
+        "folder", nargs="?", type=Path, default=Path("layers/entities"), help="layers/entities unless given"
+    )
     building.add_argument("--to", type=Path, help="the package's folder; FOLDER/stowage_entities unless given")
     told = "Print declarations of the tables of a schema, with comments on what is guessed."
     inspecting = commands.add_parser("inspect", help=told, description=told)
