@@ -29,6 +29,6 @@ class DeletedRecord(BaseModel):
 def delete(caller: Caller, entity: str, id: str) -> DeletedRecord:
     """Delete a record if it still is what `If-Match` says; what belongs to it goes along."""
     declared = entity_at(entity)
-    raw = records.clean_id(id)
+    raw = records.clean_id(declared, id)
     delete_record(Edit.by(caller, caller.tenant_named(None)), declared, raw, caller.headers.get("if-match"))
     return DeletedRecord(data=DeletedId(id=encode_id(raw)))

@@ -23,7 +23,7 @@ app = http_app(
 def get_record(caller: Caller, entity: str, id: str) -> Response[str | None]:
     """Show a record with its entity tag; 304 to who has it already."""
     declared = entity_at(entity)
-    record = records.read_record(caller.tenant_named(None), declared, records.clean_id(id))
+    record = records.read_record(caller.tenant_named(None), declared, records.clean_id(declared, id))
     headers = {"ETag": etag(record), "Cache-Control": "no-cache"}
     if is_known(etag(record), caller.headers.get("if-none-match")):
         return Response(304, headers=headers)

@@ -24,5 +24,5 @@ def update_record(caller: Caller, entity: str, id: str, body: RawBody) -> Respon
     """Change the fields that the body names, if the record still is what `If-Match` says."""
     declared = entity_at(entity)
     edit, if_match = Edit.by(caller, caller.tenant_named(None)), caller.headers.get("if-match")
-    record = records.change_record(edit, declared, records.clean_id(id), body, if_match)
+    record = records.change_record(edit, declared, records.clean_id(declared, id), body, if_match)
     return Response(200, "application/json", envelope(record), {"ETag": etag(record)})

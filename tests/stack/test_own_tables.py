@@ -10,6 +10,8 @@ import sys
 import time
 import zipfile
 from collections.abc import Iterator
+from functools import cached_property
+from itertools import count
 from pathlib import Path
 from typing import Any, LiteralString
 
@@ -18,12 +20,15 @@ import pytest
 import requests
 
 from local.configuration import layers
+from stowage.postgres.schema.soft_delete import soft_delete_migration
 from tests.conftest import ROOT, Api, LocalStack, RunningStack, make_home
 from tests.faults.run_surface import eventually
 from tests.stack.file_import_surface import counts, imported
 from tests.stack.record_surface import data, refused
 
 type Json = Any
+
+NUMBERS = count(1)
 
 TENANT = "globex"
 WITH_TRASH = 'trash = "deleted_at"\n'
@@ -63,7 +68,65 @@ CREATE TABLE products (
     brand_id text NOT NULL REFERENCES brands (id), supplier_id text REFERENCES suppliers (id),
     price float8 NOT NULL, created_at timestamptz NOT NULL, updated_at timestamptz NOT NULL
 );
+CREATE TABLE films (
+    id serial PRIMARY KEY, title text NOT NULL, note text,
+    created_at timestamptz NOT NULL, updated_at timestamptz NOT NULL
+);
+CREATE TABLE offices (
+    id uuid PRIMARY KEY DEFAULT gen_random_uuid(), title text NOT NULL, note text,
+    created_at timestamptz NOT NULL, updated_at timestamptz NOT NULL
+);
+CREATE TABLE visitors (
+    id uuid PRIMARY KEY, title text NOT NULL, note text,
+    created_at timestamptz NOT NULL, updated_at timestamptz NOT NULL
+);
+CREATE TABLE visits (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, title text NOT NULL, note text,
+    office_id uuid NOT NULL REFERENCES offices, visitor_id uuid REFERENCES visitors,
+    created_at timestamptz NOT NULL, updated_at timestamptz NOT NULL
+);
+CREATE TABLE codes (
+    id bigint PRIMARY KEY, title text NOT NULL, note text,
+    created_at timestamptz NOT NULL, updated_at timestamptz NOT NULL
+);
 """
+KEYED = {
+    "films": "integer database",
+    "offices": "uuid database",
+    "visitors": "uuid stowage",
+    "visits": "bigint database",
+    "codes": "bigint client",
+}
+"""Tables with keys of other types, and who makes them."""
+REFERENCES = """
+officeId = { type = "uuid not null", references = "offices", onDelete = "cascade" }
+visitorId = { type = "uuid", references = "visitors", onDelete = "keep" }
+"""
+DECLARATIONS += "".join(
+    f"""
+[{entity}]
+key = "id {key}"
+label = "title"
+search = ["title"]
+unique = [["title"]]
+created = "created_at"
+updated = "updated_at"
+trash = "deleted_at"
+[{entity}.fields]
+title = "text not null"
+note = "text"
+{REFERENCES if entity == "visits" else ""}"""
+    for entity, key in KEYED.items()
+)
+NO_ID = {"films": "2147483648", "offices": "0", "visitors": "nobody", "visits": "007", "codes": "9" * 19}
+"""A text that is no id of each."""
+LARGE_ID = {
+    "films": "5000",
+    "offices": "0198C5A4-7d3e-7000-8000-3f5a9c1e2b4d",
+    "visitors": "0198c5a4-7d3e-7000-8000-3f5a9c1e2b4d",
+    "visits": "9007199254740993",
+    "codes": "-9223372036854775808",
+}
 
 
 def declarations_of(root: Path) -> Path:
@@ -86,6 +149,24 @@ class Shop:
         body = {"sku": sku, "name": sku.title(), "brandId": self.brand} | fields
         return data(self.api.post("/api/v1/products", json=body), 201)
 
+    def body(self, entity: str, title: str, **fields: Json) -> Json:
+        """What makes a record of one of the entities with keys of other types."""
+        fields = {"title": title} | fields
+        if entity == "visits":
+            fields.setdefault("officeId", self.office)
+        if entity == "codes":
+            fields.setdefault("id", str(next(NUMBERS)))
+        return fields
+
+    @cached_property
+    def office(self) -> str:
+        """The id of an office."""
+        return str(self.make("offices", "The office")["id"])
+
+    def make(self, entity: str, title: str, **fields: Json) -> Json:
+        """A new record of one of them."""
+        return data(self.api.post(f"/api/v1/{entity}", json=self.body(entity, title, **fields)), 201)
+
     def dashboard(self, method: str, path: str, **options: Any) -> requests.Response:
         """A dashboard's request."""
         return self.api.request(method, f"/api/guilds/{TENANT}/{path}", **options)
@@ -94,9 +175,10 @@ class Shop:
         """Undo an operation."""
         return self.dashboard("POST", "bulk/undo", json={"operationId": operation})
 
-    def export(self, data_type: str, format: str = "csv") -> bytes:
+    def export(self, data_type: str, format: str = "csv", **more: Json) -> bytes:
         """The file of an export."""
-        asked = self.dashboard("POST", "exports", json={"format": format, "mode": "all", "dataType": data_type})
+        body = {"format": format, "mode": "all", "dataType": data_type} | more
+        asked = self.dashboard("POST", "exports", json=body)
         assert asked.status_code == 202, asked.text
 
         def done() -> Json:
@@ -133,6 +215,10 @@ def shop() -> Iterator[Shop]:
             for tenant in stack.description["tenants"]:
                 connection.execute(f"SET search_path = tenant_{tenant['slug']}".encode())
                 connection.execute(TABLES)
+                for table in KEYED:
+                    connection.execute(soft_delete_migration(table).encode())
+                    unique = f"CREATE UNIQUE INDEX ON {table} (title) WHERE deleted_at IS NULL"
+                    connection.execute(unique.encode())
         made = Shop(root, started, stack)
         yield made
         made.api.close()
@@ -208,6 +294,160 @@ def test_it_is_in_what_the_tenant_holds(shop: Shop) -> None:
         rows = list(csv.DictReader(io.StringIO(archive.read(name).decode())))
     assert sorted(row["id"] for row in rows) == [row[0] for row in shop.rows("products")]
     assert "deletedAt" not in rows[0]
+
+
+@pytest.mark.parametrize("entity", KEYED)
+def test_keys_of_other_types_are_made_read_listed_and_changed(shop: Shop, entity: str) -> None:
+    first, second = shop.make(entity, "crud 1"), shop.make(entity, "crud 2", note="n")
+    at = f"/api/v1/{entity}/{first['id']}"
+    assert isinstance(first["id"], str)
+    assert data(shop.api.get(at)) == first
+    assert data(shop.api.get(f"/api/v1/{entity}?ids={first['id']},{second['id']}&sort=id")) in (
+        [first, second],
+        [second, first],
+    )
+    assert data(shop.api.get(f"/api/v1/{entity}?id={second['id']}")) == [second]
+    assert data(shop.api.patch(at, json={"note": "changed"})) == first | {
+        "note": "changed",
+        "updatedAt": data(shop.api.get(at))["updatedAt"],
+    }
+
+    given = LARGE_ID[entity]
+    made = shop.make(entity, "crud 3", id=given)
+    assert made["id"] == given.lower()
+    assert data(shop.api.get(f"/api/v1/{entity}/{given}")) == made
+    refused(shop.api.post(f"/api/v1/{entity}", json=shop.body(entity, "crud 4", id=given)), 409, "conflict")
+    shop.make(entity, "crud 5")
+    shop.make(entity, "crud 6")
+    if entity == "films":
+        assert [row[0] for row in shop.rows("films")][-2:] == [5001, 5002]
+
+
+@pytest.mark.parametrize("entity", KEYED)
+def test_what_is_no_id_is_nobodys(shop: Shop, entity: str) -> None:
+    no_id = NO_ID[entity]
+    at = f"/api/v1/{entity}/{no_id}"
+    for answer in (shop.api.get(at), shop.api.patch(at, json={"note": "x"}), shop.api.delete(at)):
+        refused(answer, 404, "record_not_found")
+    for method, path in (("POST", f"trash/{no_id}"), ("DELETE", f"trash/{no_id}?dataType={entity}")):
+        named = {"json": {"dataType": entity}} if method == "POST" else {}
+        refused(shop.dashboard(method, path, **named), 404, "not_in_trash")
+    answer = refused(shop.api.get(f"/api/v1/{entity}?ids={no_id}"), 400, "invalid_query")
+    assert [detail["field"] for detail in answer["details"]] == ["ids"]
+    body = shop.body(entity, "bad id", id=no_id)
+    answer = refused(shop.api.post(f"/api/v1/{entity}", json=body), 400, "invalid_request")
+    assert [detail["field"] for detail in answer["details"]] == ["id"]
+
+    good = shop.make(entity, "no id")["id"]
+    body = {"updates": [{"id": no_id, "note": "x"}, {"id": good, "note": "y"}]}
+    answer = data(shop.api.patch(f"/api/v1/bulk/{entity}", json=body), 207)
+    assert [(each["index"], each["id"], each["code"]) for each in answer["failures"]] == [(0, no_id, "not_found")]
+    assert [each["note"] for each in answer["items"]] == ["y"]
+    answer = data(shop.api.post(f"/api/v1/bulk/{entity}/delete", json={"ids": [good, no_id]}), 207)
+    assert (answer["deleted"], [(each["index"], each["code"]) for each in answer["failures"]]) == (
+        1,
+        [(1, "not_found")],
+    )
+
+
+def test_two_spellings_of_a_uuid_are_one_id(shop: Shop) -> None:
+    made = shop.make("visitors", "spelled")["id"]
+    assert data(shop.api.get(f"/api/v1/visitors?ids={made.upper()}"))[0]["id"] == made
+    both = [made, made.upper()]
+    refused(shop.api.post("/api/v1/bulk/visitors/delete", json={"ids": both}), 400, "duplicate_ids")
+    updates = {"updates": [{"id": each, "note": "x"} for each in both]}
+    refused(shop.api.patch("/api/v1/bulk/visitors", json=updates), 400, "duplicate_ids")
+
+
+def test_a_reference_has_the_type_of_the_key_that_it_names(shop: Shop) -> None:
+    visitor = shop.make("visitors", "referred")["id"]
+    made = shop.make("visits", "refers", visitorId=visitor)
+    assert (made["officeId"], made["visitorId"]) == (shop.office, visitor)
+    assert [each["id"] for each in data(shop.api.get(f"/api/v1/visits?visitorId={visitor.upper()}"))] == [made["id"]]
+    for bad, code in (("nobody", "invalid_request"), (visitor.replace("0", "1"), "invalid_reference")):
+        answer = refused(shop.api.patch(f"/api/v1/visits/{made['id']}", json={"visitorId": bad}), 400, code)
+        assert answer["details"][0]["field"] == "visitorId"
+    refused(shop.api.get("/api/v1/visits?visitorId=nobody"), 400, "invalid_query")
+
+
+@pytest.mark.parametrize("entity", KEYED)
+def test_keys_of_other_types_go_through_bulk_edits_trash_and_undo(shop: Shop, entity: str) -> None:
+    body = {"items": [shop.body(entity, f"bulk {n}") for n in range(12)]}
+    imported = data(shop.api.post(f"/api/v1/import/{entity}", json=body), 201)
+    ids = [item["id"] for item in imported["items"]]
+    assert [item["title"] for item in imported["items"]] == [f"bulk {n}" for n in range(12)]
+    before = shop.rows(entity)  # type: ignore[arg-type]
+    updates = {"updates": [{"id": each, "note": each} for each in ids]}
+    updated = data(shop.api.patch(f"/api/v1/bulk/{entity}", json=updates))
+    assert [(item["id"], item["note"]) for item in updated["items"]] == [(each, each) for each in ids]
+    deleted = data(shop.api.post(f"/api/v1/bulk/{entity}/delete", json={"ids": ids[:6]}))
+    pages = [shop.dashboard("GET", f"trash?type={entity}&limit=2&page={n}").json() for n in (1, 2, 3)]
+    listed = [item["id"] for page in pages for item in page["items"]]
+    assert sorted(listed) == sorted(ids[:6])
+    if entity in ("films", "visits"):
+        assert [*map(int, listed)] == sorted(map(int, listed), reverse=True)
+
+    assert shop.undo(deleted["operationId"]).json()["succeeded"] == 6
+    assert shop.undo(updated["operationId"]).json()["succeeded"] == 12
+    assert shop.rows(entity) == before  # type: ignore[arg-type]
+    data(shop.api.delete(f"/api/v1/{entity}/{ids[0]}"))
+    shop.make(entity, "bulk 0")
+    named = {"dataType": entity}
+    refused(shop.dashboard("POST", f"trash/{ids[0]}", json=named), 409, "conflict")
+    restored = shop.dashboard("POST", f"trash/{ids[0]}", json=named | {"onConflict": "rename"})
+    assert (restored.status_code, restored.json()["item"]["id"]) == (200, ids[0]), restored.text
+    data(shop.api.delete(f"/api/v1/{entity}/{ids[1]}"))
+    assert shop.dashboard("DELETE", f"trash/{ids[1]}?dataType={entity}").json() == {"success": True, "id": ids[1]}
+    assert shop.dashboard("DELETE", f"trash/{ids[1]}?dataType={entity}").status_code == 410
+    undone = shop.undo(imported["operationId"]).json()
+    codes = [(each["id"], each.get("code")) for each in undone["results"]]
+    assert codes == [(ids[0], "changed_since"), (ids[1], "purged"), *((each, None) for each in ids[2:])]
+
+
+def test_records_with_other_keys_go_along_come_back_and_are_purged(shop: Shop) -> None:
+    office, visitor = shop.make("offices", "parent")["id"], shop.make("visitors", "kept")["id"]
+    visits = [shop.make("visits", f"child {n}", officeId=office, visitorId=visitor)["id"] for n in range(3)]
+    data(shop.api.delete(f"/api/v1/offices/{office}"))
+    [item] = shop.dashboard("GET", "trash?type=offices").json()["items"][:1]
+    assert (item["id"], item["cascaded"]) == (office, {"visits": 3})
+    assert shop.dashboard("POST", f"trash/{office}/restore", json={}).status_code == 200
+    assert {shop.api.get(f"/api/v1/visits/{each}").status_code for each in visits} == {200}
+
+    data(shop.api.delete(f"/api/v1/visitors/{visitor}"))
+    assert shop.dashboard("DELETE", f"trash/{visitor}").status_code == 200
+    assert data(shop.api.get(f"/api/v1/visits/{visits[0]}"))["visitorId"] is None
+    data(shop.api.delete(f"/api/v1/offices/{office}"))
+    shop.execute(
+        b"UPDATE offices SET purge_at = now() WHERE purge_at IS NOT NULL;"
+        b"UPDATE visits SET purge_at = now() WHERE purge_at IS NOT NULL"
+    )
+    shop.stack.invoke("PurgeTrashFunction")
+    assert not {int(each) for each in visits} & {row[0] for row in shop.rows("visits")}
+    assert shop.dashboard("DELETE", f"trash/{office}").status_code == 410
+
+
+@pytest.mark.parametrize("entity", KEYED)
+@pytest.mark.parametrize("type", ["csv", "ndjson"])
+def test_an_export_of_other_keys_comes_back_by_an_import(shop: Shop, entity: str, type: str) -> None:
+    made = [shop.make(entity, f"file {type} {n}") for n in range(3)]
+    ids = ",".join(each["id"] for each in made)
+    file = shop.export(entity, type, filters={"ids": ids})
+    again = imported(shop.api, entity, type, file, TENANT, onConflict="update")
+    assert counts(again) == {"updated": 3}
+    shop.execute(f"DELETE FROM {entity} WHERE title LIKE 'file {type} %'".encode())
+    assert counts(imported(shop.api, entity, type, file, TENANT)) == {"created": 3}
+    assert [data(shop.api.get(f"/api/v1/{entity}/{each['id']}"))["title"] for each in made] == [
+        each["title"] for each in made
+    ]
+
+    rows = [shop.body(entity, f"new {type} {n}") for n in range(3)] + [shop.body(entity, "bad", id=NO_ID[entity])]
+    columns = [*rows[-1]]
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns)
+    writer.writeheader()
+    writer.writerows(rows)
+    lines = text.getvalue() if type == "csv" else "\n".join(map(json.dumps, rows))
+    assert counts(imported(shop.api, entity, type, lines.encode(), TENANT)) == {"created": 3, "failed": 1}
 
 
 def test_nothing_deletes_what_has_no_trash(shop: Shop) -> None:

@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 
 from stowage.access.identity import for_role
-from stowage.basics.ids import decode_id
-from stowage.bulk.requests import DeleteRequest
+from stowage.bulk.requests import DeleteRequest, read_ids
 from stowage.bulk.results import answer
 from stowage.entities.declaration import Entity
 from stowage.entities.declared import ENTITIES, entity_among, must_have_trash
@@ -18,9 +17,9 @@ from stowage.trash.retention import purge_time
 
 
 def delete_records(
-    connection: Connection, edit: Edit, declared: Entity, ids: Sequence[str], *, kind: str | None = "delete"
+    connection: Connection, edit: Edit, declared: Entity, ids: Sequence[str | None], *, kind: str | None = "delete"
 ) -> Outcome:
-    """Move records (raw ids, each once) to the trash in the caller's transaction.
+    """Move records (raw ids, each once; None for what no id is) to the trash in the caller's transaction.
 
     Codes: `not_found`, `already_deleted`, `has_children`, `too_large` (`stowage.bulk.results.explain`). `kind` None:
     no summary, so no bulk operation to undo. BadRequestError `not_supported` for an entity that has no trash.
@@ -36,7 +35,7 @@ def bulk_delete(edit: Edit, request: DeleteRequest) -> KeptAnswer:
     declared = entity_among(
         request.dataType, [each for each in ENTITIES.values() if each.dashboard], code="invalid_request"
     )
-    ids = [decode_id(given) for given in request.ids]
+    ids = read_ids(declared, request.ids)
 
     def work(connection: Connection) -> KeptAnswer:
         outcome = delete_records(connection, edit, declared, ids)

@@ -6,7 +6,7 @@ from stowage.access.identity import for_role
 from stowage.basics.complaints import refusal
 from stowage.basics.errors import BadRequestError, Detail
 from stowage.basics.ids import decode_id
-from stowage.bulk.requests import ReassignRequest
+from stowage.bulk.requests import ReassignRequest, read_ids
 from stowage.bulk.results import answer
 from stowage.entities.declaration import Entity, Reassignment
 from stowage.entities.declared import ENTITIES, entity_among
@@ -29,7 +29,7 @@ def bulk_reassign(edit: Edit, request: ReassignRequest) -> KeptAnswer:
     """
     declared = _entity(request.dataType)
     targets = _targets(declared, request.__pydantic_extra__)
-    ids = [decode_id(given) for given in request.ids]
+    ids = read_ids(declared, request.ids)
 
     def work(connection: Connection) -> KeptAnswer:
         _lock(connection, edit.schema, targets)
@@ -58,7 +58,11 @@ def _targets(declared: Entity, given: dict[str, str | None]) -> Targets:
         record_id = given.get(target.name)
         if record_id is None and (place == 0 or not declared.is_optional(target.field)):
             details.append({"field": target.name, "message": "is required"})
-        targets.append((target, ENTITIES[entities[target.field]], None if record_id is None else decode_id(record_id)))
+        other = ENTITIES[entities[target.field]]
+        raw = None if record_id is None else other.key.read(decode_id(record_id))
+        if record_id is not None and raw is None:
+            raise _unknown(target, other)
+        targets.append((target, other, raw))
     known = [target.name for target in declared.reassign]
     details += [{"field": name, "message": "there is no such field"} for name in given if name not in known]
     if details:
@@ -75,10 +79,14 @@ def _lock(connection: Connection, schema: str, targets: Targets) -> None:
         fields: Sequence[str] = () if target.of is None else (target.of,)
         found = lock_target(connection, schema, other, record_id, *fields)
         if found is None:
-            raise _refusal(target, f"There is no such {other.singular}.", f"unknown_{other.singular}")
+            raise _unknown(target, other)
         if target.of is not None and found[0] != first_id:
             sentence = f"The {other.singular} does not belong to this {first.singular}."
             raise _refusal(target, sentence, f"{other.singular}_of_another_{first.singular}")
+
+
+def _unknown(target: Reassignment, other: Entity) -> BadRequestError:
+    return _refusal(target, f"There is no such {other.singular}.", f"unknown_{other.singular}")
 
 
 def _refusal(target: Reassignment, sentence: str, code: str) -> BadRequestError:

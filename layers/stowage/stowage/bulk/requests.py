@@ -1,11 +1,14 @@
 """What the bulk routes take (docs/api.md)."""
 
+from collections.abc import Sequence
 from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
+from stowage.basics.errors import BadRequestError
 from stowage.basics.ids import decode_id
+from stowage.entities.declaration import Entity
 
 MOST_IDS = 10_000
 
@@ -25,6 +28,23 @@ def _each_once(ids: list[str]) -> list[str]:
             raise PydanticCustomError("duplicate_id", f"the id at {place} is the same as that at {earlier}")
         if "\0" in raw:
             raise PydanticCustomError("nul", f"the id at {place} holds a NUL character")
+    return ids
+
+
+def read_ids(declared: Entity, given: Sequence[str]) -> list[str | None]:
+    """The raw ids of records, None for a text that no record's id is.
+
+    BadRequestError `duplicate_ids` where two texts are one id: of a uuid upper and lower case are.
+    """
+    raw = [decode_id(each) for each in given]
+    if declared.key.type == "text":
+        return [*raw]
+    ids = [declared.key.read(each) for each in raw]
+    first: dict[str, int] = {}
+    for place, each in enumerate(ids):
+        if each is not None and (earlier := first.setdefault(each, place)) != place:
+            message = f"the id at {place} is the same as that at {earlier}"
+            raise BadRequestError(f"Ids: {message}.", "duplicate_ids", details=[{"field": "ids", "message": message}])
     return ids
 
 

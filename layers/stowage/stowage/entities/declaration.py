@@ -10,13 +10,15 @@ them.
 """
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import Enum
 from typing import Any, Final, Literal, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
+
+from stowage.entities.keys import KeyType, canonical
 
 FieldType = Literal[
     "text",
@@ -40,9 +42,6 @@ FieldType = Literal[
 `local_timestamp` has none. `json` is json or jsonb, `bytes` bytea. `other` is any other type (an enum, inet, a range,
 an adopter's own): in Stowage it is the text that Postgres writes of it.
 """
-
-KeyType = Literal["text", "integer", "bigint", "uuid"]
-"""The type of a column that identifies a record, as Postgres calls it."""
 
 KeyMaker = Literal["stowage", "database", "client"]
 """Who makes the ids of new records that come without one: Stowage, the column's default or identity, nobody."""
@@ -102,6 +101,10 @@ class Key:
     def type(self) -> KeyType:
         """The type of a key of one column; of others that of their ids, which are texts."""
         return self.columns[0][1] if len(self.columns) == 1 else "text"
+
+    def read(self, raw: str) -> str | None:
+        """The one text of an id, None for a text that no record's id is."""
+        return canonical(self.type, raw)
 
 
 @dataclass(frozen=True)
@@ -169,8 +172,11 @@ class Entity:
         if self.key.made_by == "stowage" and self.key.type in ("integer", "bigint"):
             raise ValueError(f"{self.name}: Stowage makes no numbers as ids; let the database or the client make them")
         if self.model is not None:
-            own = tuple(_field_of(name, info) for name, info in self.model.model_fields.items())
-            object.__setattr__(self, "own", own)
+            fields = tuple(_field_of(name, info) for name, info in self.model.model_fields.items())
+            object.__setattr__(self, "own", fields)
+        refer = {reference.field for reference in self.references}
+        own = tuple(replace(each, type="text") if each.name in refer else each for each in self.own)
+        object.__setattr__(self, "own", own)
         times = [Field(name, _column(name), "timestamp", is_read_only=True) for name in ("createdAt", "updatedAt")]
         object.__setattr__(self, "fields", (Field("id", "id", "text"), *self.own, *times))
         if not self.filters:
@@ -185,6 +191,15 @@ class Entity:
     def holds_id(self, name: str) -> bool:
         """Whether a field holds an id: the record's own, or that of another record."""
         return name == "id" or any(reference.field == name for reference in self.references)
+
+    def key_of(self, name: str) -> Key | None:
+        """The key of the records that a field names by their ids: these or others; None for a field that names none."""
+        if name == "id":
+            return self.key
+        from stowage.entities.declared import ENTITIES
+
+        found = next((reference for reference in self.references if reference.field == name), None)
+        return None if found is None else ENTITIES[found.entity].key if found.entity in ENTITIES else Key()
 
     def column(self, name: str) -> str:
         """The column of the field of that API name; KeyError where there is none."""

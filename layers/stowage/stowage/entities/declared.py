@@ -6,7 +6,8 @@ from typing import Any
 from pydantic import Field as Constraint
 
 from stowage.basics.errors import BadRequestError, NotFoundError
-from stowage.entities.declaration import DATABASE, Entity, Field, Key, KeyType, Reassignment, Reference
+from stowage.entities.declaration import DATABASE, Entity, Field, Key, Reassignment, Reference
+from stowage.entities.keys import KeyType
 from stowage.entities.types import SUPPORTED, read_type
 from stowage_entities import DECLARED
 
@@ -59,7 +60,11 @@ def make_entity(name: str, literal: Mapping[str, Any], others: Mapping[str, Any]
         soft_delete=literal["soft_delete"],
         unique=literal["unique"],
         references=tuple(Reference(*given) for given in literal["references"] if given[1] in others),
-        own=tuple(_field(field, given) for field, given in literal["fields"].items() if not given.get("hidden")),
+        own=tuple(
+            _field(field, given, field in {name for name, *_ in literal["references"]})
+            for field, given in literal["fields"].items()
+            if not given.get("hidden")
+        ),
         key=Key(tuple((column, _key_type(given)) for column, given in literal["key"]), literal["maker"]),
         dashboard=literal["dashboard"],
         gdpr=literal["gdpr"],
@@ -78,10 +83,10 @@ def _key_type(sql_type: str) -> KeyType:
     return "text"
 
 
-def _field(name: str, given: Mapping[str, Any]) -> Field:
+def _field(name: str, given: Mapping[str, Any], refers: bool) -> Field:
     column = read_type(given["sql"])
     assert column is not None, f"the build has read {given['sql']}"
-    is_supported = column.kind in SUPPORTED and not column.is_array
+    is_supported = refers or (column.kind in SUPPORTED and not column.is_array)
     is_filled = given.get("filled", False)
     return Field(
         name,

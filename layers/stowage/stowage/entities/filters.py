@@ -9,8 +9,9 @@ from math import isfinite
 
 from stowage.basics.errors import BadRequestError, Detail
 from stowage.basics.ids import decode_id
-from stowage.entities.declaration import Entity, Field, Reference
+from stowage.entities.declaration import Entity, Field, Key, Reference
 from stowage.entities.declared import ENTITIES
+from stowage.entities.keys import EXPECTED
 
 JOURNAL = "audit"
 """The data type of the journal's entries."""
@@ -122,7 +123,7 @@ class _Reading:
             case "endDate":
                 self.before.append(_behind(value))
             case "ids":
-                self.ids = _both_forms(_texts(value))
+                self.ids = _ids(self.entity.key if self.entity else Key(), value)
             case _ if key in self.known:
                 self._take_field(OTHER_NAMES.get(key, key), value)
             case _:
@@ -145,7 +146,8 @@ class _Reading:
             case "text":
                 if field.values:
                     return tuple(_chosen(piece, field.values) for piece in _pieces(value))
-                return _both_forms(_texts(value)) if declared and declared.holds_id(key) else _texts(value)
+                named = declared.key_of(key) if declared else None
+                return _ids(named, value) if named else _texts(value)
             case "integer":
                 return tuple(_integer(piece) for piece in _pieces(value))
             case "number":
@@ -187,6 +189,16 @@ def _texts(value: object) -> tuple[str, ...]:
     if isinstance(value, str):
         pieces.append(value)
     return tuple(dict.fromkeys(_text(piece) for piece in pieces))
+
+
+def _ids(key: Key, value: object) -> tuple[str, ...]:
+    """Ids, in either form. Of a text with commas the whole may be one too, where ids are texts."""
+    if key.type == "text":
+        return _both_forms(_texts(value))
+    ids = [key.read(decode_id(_text(piece))) for piece in _pieces(value)]
+    if None in ids:
+        raise ValueError(f"expected {EXPECTED[key.type]}")
+    return tuple(dict.fromkeys(each for each in ids if each is not None))
 
 
 def _both_forms(ids: tuple[str, ...]) -> tuple[str, ...]:

@@ -244,8 +244,8 @@ def _lacking(literal: dict[str, Any]) -> tuple[str, ...]:
         found.append("a key of several columns")
     elif literal["key"][0][0] != "id":
         found.append(f"a key in a column that is not called id ({literal['key'][0][0]})")
-    elif family_of(literal["key"][0][1]) != "text" or literal["maker"] == "database":
-        found.append(f"a key of type {literal['key'][0][1]} made by {literal['maker']}")
+    elif family_of(literal["key"][0][1]) not in ("text", "integer", "uuid"):
+        found.append(f"a key of type {literal['key'][0][1]}")
     for name, (_, usual) in TIMES.items():
         if literal[name] is None:
             found.append(f"records without a time `{name}`")

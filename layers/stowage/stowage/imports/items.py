@@ -1,15 +1,14 @@
 """Import of up to 10,000 records in one request: all or nothing, or the good ones of them (docs/api.md)."""
 
-from datetime import datetime
 from typing import Any
 
 from pydantic_core import to_json
 
 from stowage.access.identity import for_role
 from stowage.basics.errors import BadRequestError, Detail
-from stowage.basics.ids import encode_id, new_record_ids
+from stowage.basics.ids import encode_id
 from stowage.entities.declaration import Entity
-from stowage.postgres.edits.inserts import Row, insert_problems, insert_records
+from stowage.postgres.edits.inserts import Row, insert_problems, insert_records, with_ids
 from stowage.postgres.session.connection import Connection
 from stowage.postgres.session.edit import Edit
 from stowage.postgres.session.idempotency import KeptAnswer
@@ -31,11 +30,11 @@ def import_items(edit: Edit, entity: Entity, body: bytes) -> KeptAnswer:
     items = read_items(new_records(entity), body, "items")
     options = items.rest.get("options") or {}
     skips = bool(options.get("skipInvalid"))
-    rows = make_rows(edit.at, entity, items)
     details = dict(items.invalid)
     failures = {index: invalid(complaints) for index, complaints in items.invalid.items()}
 
     def work(connection: Connection) -> KeptAnswer:
+        rows = make_rows(connection, edit, entity, items)
         saving = _Saving(connection, edit, entity, "import", items.total)
         found = saving.write(rows)
         if (details or found) and not skips:
@@ -48,14 +47,11 @@ def import_items(edit: Edit, entity: Entity, body: bytes) -> KeptAnswer:
     return edit.answer_once(f"POST import/{entity.name}", body, work)
 
 
-def make_rows(now: datetime, entity: Entity, items: Items) -> list[tuple[int, Row]]:
+def make_rows(connection: Connection, edit: Edit, entity: Entity, items: Items) -> list[tuple[int, Row]]:
     """The valid items as rows, each with its index: defaults filled in, and ids where none was given."""
     defaults = defaults_of(entity)
-    ids = new_record_ids(entity.id_prefix, len(items.valid), now)
-    return [
-        (index, {"id": record_id, **defaults, **item})
-        for (index, item), record_id in zip(items.valid, ids, strict=True)
-    ]
+    rows = with_ids(connection, edit, entity, [{**defaults, **item} for _, item in items.valid])
+    return [(index, row) for (index, _), row in zip(items.valid, rows, strict=True)]
 
 
 class _Saving(Writing[Row]):

@@ -7,11 +7,11 @@ from pydantic_core import to_json
 
 from stowage.access.identity import for_role
 from stowage.basics.errors import BadRequestError, Detail, NotFoundError, PreconditionFailedError
-from stowage.basics.ids import decode_id, new_record_ids
+from stowage.basics.ids import decode_id
 from stowage.basics.paging import paginate
 from stowage.basics.sizes import is_deliverable
 from stowage.entities.declaration import Entity
-from stowage.postgres.edits.inserts import insert_problems, insert_records
+from stowage.postgres.edits.inserts import insert_problems, insert_records, with_ids
 from stowage.postgres.edits.updates import Update, lock_followed, lock_records, update_problems, update_records
 from stowage.postgres.reads.cut_ids import refuse_cut_id
 from stowage.postgres.reads.records import read_page
@@ -30,12 +30,15 @@ from stowage.records.splitting import Found, Numbered, Told, Writing
 from stowage.tenants import Tenant
 
 
-def clean_id(given: str) -> str:
-    """The raw id of a path; BadRequestError for one that no record can have."""
+def clean_id(entity: Entity, given: str) -> str:
+    """The raw id of a path. BadRequestError for a NUL in it; NotFoundError where no record of these can have it."""
     raw = decode_id(given)
     if "\0" in raw:
         raise BadRequestError("An id holds no NUL character.", "invalid_id")
-    return raw
+    read = entity.key.read(raw)
+    if read is None:
+        raise _not_found(entity)
+    return read
 
 
 def list_records(tenant: Tenant, entity: Entity, given: Mapping[str, str]) -> str:
@@ -74,10 +77,9 @@ def _not_found(entity: Entity) -> NotFoundError:
 def create_record(edit: Edit, entity: Entity, body: bytes) -> KeptAnswer:
     """Make one record; 201 with the record. ConflictError, BadRequestError or TooLargeError where it cannot be."""
     item = read_body(new_record(entity), body)
-    (record_id,) = new_record_ids(entity.id_prefix, 1, edit.at)
-    row = {"id": record_id, **defaults_of(entity), **item}
 
     def work(connection: Connection) -> KeptAnswer:
+        (row,) = with_ids(connection, edit, entity, [defaults_of(entity) | item])
         inserted = insert_records(connection, edit, entity, [row])
         if isinstance(inserted, Refused):
             problems = insert_problems(connection, edit.schema, entity, [row]) or []
@@ -126,8 +128,9 @@ def change_records(edit: Edit, entity: Entity, body: bytes) -> KeptAnswer:
     """
     items = read_items(changed_records(entity), body, "updates", required=("id",))
     _refuse_duplicates(items)
-    updates = items.valid
+    updates = [(index, item) for index, item in items.valid if item["id"] is not None]
     failures = {index: invalid(complaints) for index, complaints in items.invalid.items()}
+    failures |= {index: NOT_FOUND for index, item in items.valid if item["id"] is None}
 
     def work(connection: Connection) -> KeptAnswer:
         lock_followed(connection, edit.schema, entity, [update for _, update in updates])
@@ -170,10 +173,10 @@ class _Changing(Writing[Update]):
 
 
 def _refuse_duplicates(items: Items) -> None:
-    ids = {index: str(item["id"]) for index, item in items.valid}
-    if items.invalid:
+    ids = {index: str(item["id"]) for index, item in items.valid if item["id"] is not None}
+    if len(ids) < items.total:
         sent = items.sent()
-        ids |= {index: decode_id(sent[index]["id"]) for index in items.invalid}
+        ids |= {index: decode_id(str(sent[index]["id"])) for index in range(items.total) if index not in ids}
     if len(set(ids.values())) == items.total:
         return
     first: dict[str, int] = {}

@@ -7,10 +7,9 @@ from pydantic_core import to_json
 
 from stowage.access.identity import for_role
 from stowage.basics.errors import ConflictError, NotFoundError, PreconditionFailedError
-from stowage.basics.ids import decode_id
 from stowage.basics.sizes import is_deliverable
 from stowage.bulk.deleting import delete_records
-from stowage.bulk.requests import Ids
+from stowage.bulk.requests import Ids, read_ids
 from stowage.bulk.results import explain
 from stowage.entities.declaration import Entity
 from stowage.postgres.reads.cut_ids import refuse_cut_id
@@ -57,7 +56,7 @@ def delete_record(edit: Edit, entity: Entity, record_id: str, if_match: str | No
 @for_role("operator")
 def bulk_delete(edit: Edit, entity: Entity, request: RecordIds) -> KeptAnswer:
     """Move up to 10,000 records to the trash; 200, or 207 where any stays."""
-    ids = [decode_id(given) for given in request.ids]
+    ids = read_ids(entity, request.ids)
 
     def work(connection: Connection) -> KeptAnswer:
         return _answer(entity, request.ids, edit.operation, delete_records(connection, edit, entity, ids).codes)

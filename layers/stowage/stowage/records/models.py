@@ -6,16 +6,17 @@ are its source's own, and ids of posts are URLs; afterwards it stays as it is.
 """
 
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
-from pydantic import AfterValidator, ConfigDict, StringConstraints, TypeAdapter, with_config
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, StringConstraints, TypeAdapter, with_config
 from pydantic import Field as Constraint
 
 from stowage.basics.complaints import NO_NUL
 from stowage.basics.ids import LONGEST_ID_BYTES, decode_id
 from stowage.basics.moments import Moment
-from stowage.entities.declaration import DATABASE, Entity, Field
+from stowage.entities.declaration import DATABASE, Entity, Field, Key
+from stowage.entities.keys import EXPECTED
 
 MOST_ITEMS = 10_000
 KEPT_BY_US = ("createdAt", "updatedAt", "deletedAt", "deletedBy", "purgeAt", "deletedOperation", "deletedWith")
@@ -37,7 +38,34 @@ def _decoded(given: str) -> str:
     return raw
 
 
-_Id = Annotated[_Text, AfterValidator(_decoded)]
+def _raw(key: Key, given: object) -> str | None:
+    """The raw id behind a text in either form, or behind a number where ids are numbers; None for what no id is."""
+    if isinstance(given, int) and not isinstance(given, bool) and key.type in ("integer", "bigint"):
+        return key.read(str(given))
+    if not isinstance(given, str):
+        raise ValueError("expected a text")  # noqa: TRY004 (pydantic takes ValueErrors)
+    return key.read(decode_id(given))
+
+
+@cache
+def _id_type(key: Key) -> Any:
+    """An id that is given to a record, or names another, read as the raw one."""
+    if key.type == "text":
+        return Annotated[_Text, AfterValidator(_decoded)]
+
+    def read(given: object) -> str:
+        raw = _raw(key, given)
+        if raw is None:
+            raise ValueError(f"expected {EXPECTED[key.type]}")
+        return raw
+
+    return Annotated[str, BeforeValidator(read)]
+
+
+@cache
+def _asked_id(key: Key) -> Any:
+    """The id of a record that should be there, read as the raw one; None for one that no record can have."""
+    return _id_type(key) if key.type == "text" else Annotated[str | None, BeforeValidator(partial(_raw, key))]
 
 
 @cache
@@ -63,7 +91,7 @@ def new_records(entity: Entity) -> TypeAdapter[Any]:
 @cache
 def changed_records(entity: Entity) -> TypeAdapter[Any]:
     """A bulk update's body."""
-    one = _shape(entity, f"Update{_title(entity)}", _optional, id=_Id)
+    one = _shape(entity, f"Update{_title(entity)}", _optional, id=_asked_id(entity.key))
     return TypeAdapter(_closed(f"Update{_title(entity)}s", {"updates": _many(one)}))
 
 
@@ -85,7 +113,9 @@ def _many(item: Any) -> Any:
 
 
 def _new(entity: Entity) -> Any:
-    return _shape(entity, f"New{_title(entity)}", _as_declared, id=NotRequired[_Id])
+    given = _id_type(entity.key)
+    identity = given if entity.key.made_by == "client" else NotRequired[given]
+    return _shape(entity, f"New{_title(entity)}", _as_declared, id=identity)
 
 
 def _title(entity: Entity) -> str:
@@ -94,9 +124,7 @@ def _title(entity: Entity) -> str:
 
 def _shape(entity: Entity, name: str, presence: Callable[[Field, Any], Any], **more: Any) -> Any:
     fields = {
-        field.column: presence(
-            field, Annotated[_value(field, is_id=entity.holds_id(field.name)), Constraint(alias=field.name)]
-        )
+        field.column: presence(field, Annotated[_value(field, entity.key_of(field.name)), Constraint(alias=field.name)])
         for field in entity.own
         if not field.is_read_only
     }
@@ -116,11 +144,14 @@ def _optional(_field: Field, value: Any) -> Any:
     return NotRequired[value]
 
 
-def _value(field: Field, *, is_id: bool) -> Any:
-    """The declared type with what the database and the API ask of every value of that type."""
+def _value(field: Field, key: Key | None) -> Any:
+    """The declared type with what the database and the API ask of every value of that type.
+
+    `key` is that of the records to which the field refers.
+    """
     value: Any = _Text
-    if is_id:
-        value = _Id
+    if key:
+        value = _id_type(key)
     elif field.values:
         value = Literal[field.values]
     elif field.type == "integer":

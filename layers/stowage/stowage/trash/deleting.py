@@ -35,20 +35,20 @@ def delete_item(edit: Edit, record_id: str, data_type: str | None, clock: Callab
     deadline = clock() + BUDGET_SECONDS
     edit, tenant = replace(edit, login=PURGE, seconds=BATCH_SECONDS), edit.tenant
 
-    def work(connection: Connection) -> tuple[Entity, bool]:
+    def work(connection: Connection) -> tuple[Entity, str, bool]:
         refuse_cut(connection, tenant, record_id, data_type)
-        declared = locate(connection, tenant, record_id, data_type, purging=True)
-        if not fits_one_batch(connection, tenant.schema, declared, record_id):
-            return declared, False
-        purged = purge_records(connection, edit, declared, [record_id], only_due=False)
+        declared, found_id = locate(connection, tenant, record_id, data_type, purging=True)
+        if not fits_one_batch(connection, tenant.schema, declared, found_id):
+            return declared, found_id, False
+        purged = purge_records(connection, edit, declared, [found_id], only_due=False)
         if not purged.count:
-            _raise_why(connection, tenant, declared, record_id)
-        return declared, True
+            _raise_why(connection, tenant, declared, found_id)
+        return declared, found_id, True
 
-    declared, gone = edit.run(work)
+    declared, found_id, gone = edit.run(work)
     if gone:
-        return record_id
-    _, finished = purge_large(edit, declared, record_id, lambda: clock() < deadline, only_due=False)
+        return found_id
+    _, finished = purge_large(edit, declared, found_id, lambda: clock() < deadline, only_due=False)
     if not finished:
         raise UnavailableError(
             f"So much belongs to this {declared.singular} that not all of it has gone yet; "
@@ -56,8 +56,8 @@ def delete_item(edit: Edit, record_id: str, data_type: str | None, clock: Callab
             "purge_unfinished",
         )
     with suppress(GoneError):
-        transact(tenant.database, lambda connection: _raise_why(connection, tenant, declared, record_id), role=PURGE)
-    return record_id
+        transact(tenant.database, lambda connection: _raise_why(connection, tenant, declared, found_id), role=PURGE)
+    return found_id
 
 
 def _raise_why(connection: Connection, tenant: Tenant, declared: Entity, record_id: str) -> NoReturn:

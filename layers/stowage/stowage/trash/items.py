@@ -100,8 +100,9 @@ def refuse_cut(connection: Connection, tenant: Tenant, record_id: str, data_type
 
 def locate(
     connection: Connection, tenant: Tenant, record_id: str, data_type: str | None, *, purging: bool = False
-) -> Entity:
-    """The entity in whose trash that id lies; `purging`: even if its purge has begun, with which it is as good as gone.
+) -> tuple[Entity, str]:
+    """The entity in whose trash that id lies, and the id as it has it; `purging`: even if its purge has begun, with
+    which it is as good as gone.
 
     NotFoundError where it never was or is not in the trash, GoneError `purged`, BadRequestError `ambiguous_id` where
     several have it in their trash.
@@ -110,7 +111,8 @@ def locate(
     there = ("trash", "purging") if purging else ("trash",)
     trashed = [each.entity for each in found if each.state in there]
     if len(trashed) == 1:
-        return ENTITIES[trashed[0]]
+        declared = ENTITIES[trashed[0]]
+        return declared, declared.key.read(record_id) or record_id
     if trashed:
         raise BadRequestError(
             f"Records of {', '.join(trashed)} have this id; name the dataType.",

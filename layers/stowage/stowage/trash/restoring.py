@@ -31,19 +31,19 @@ def restore_item(edit: Edit, record_id: str, request: RestoreRequest) -> KeptAns
 
     def work(connection: Connection) -> KeptAnswer:
         refuse_cut(connection, tenant, record_id, request.dataType)
-        declared = locate(connection, tenant, record_id, request.dataType)
-        lock_for_restoring(connection, schema, declared, [record_id])
-        row = read_trashed(connection, schema, declared, record_id)
+        declared, found_id = locate(connection, tenant, record_id, request.dataType)
+        lock_for_restoring(connection, schema, declared, [found_id])
+        row = read_trashed(connection, schema, declared, found_id)
         if row is None:  # somebody was faster
-            return _raise_where_it_is(connection, tenant, record_id, declared)
+            return _raise_where_it_is(connection, tenant, found_id, declared)
         rename = request.onConflict == "rename"
-        _refuse(connection, tenant, declared, record_id, rename=rename)
-        came = restore_records(connection, edit, declared, [record_id], rename=rename)
+        _refuse(connection, tenant, declared, found_id, rename=rename)
+        came = restore_records(connection, edit, declared, [found_id], rename=rename)
         told = {"cascaded": came} if came else {}
         line = summary(edit.operation, "restore", declared.name, edit.actor, edit.at, total=1, succeeded=1, **told)
         append_changes(connection, tenant.id, [line])
         item = show_item(row, edit.at)
-        item["name"] = read_name(connection, schema, declared, record_id)
+        item["name"] = read_name(connection, schema, declared, found_id)
         return KeptAnswer(200, json.dumps({"item": item}, ensure_ascii=False, separators=(",", ":")))
 
     body = request.model_dump_json().encode()

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any
+from uuid import UUID
 
 from stowage.basics.errors import RunError
 from stowage.entities.declaration import Entity
@@ -169,7 +170,7 @@ class Preparer:
         for number, record in records.items():
             given_id = record.get("id")
             made = given_id is None
-            head = (-number, self.new_id(first_row + number - 1)) if made else (number, given_id)
+            head = (-number, self._new_id(first_row + number - 1)) if made else (number, given_id)
             if len(record) == self._whole:
                 lines.append((*head, *self._all(record)))
             else:
@@ -178,9 +179,9 @@ class Preparer:
         csv.writer(text, quoting=csv.QUOTE_NOTNULL, lineterminator="\n").writerows(lines)
         return text.getvalue()
 
-    def new_id(self, row: int) -> str:
-        """The id for a row that has none: the same in every attempt."""
-        return new_id(self._entity, self._import_id, row)
+    def _new_id(self, row: int) -> str | None:
+        """The id for a row that has none: the same in every attempt; None where the database will make it."""
+        return None if self._entity.key.made_by == "database" else new_id(self._entity, self._import_id, row)
 
     def _parts(self, records: Mapping[int, Record]) -> list[list[int]]:
         """Split rows so that a row never shares an id or a unique value with an earlier row of its part."""
@@ -216,7 +217,10 @@ def _getter(names: tuple[str, ...]) -> Callable[[Record], Sequence[Any]]:
 
 def new_id(entity: Entity, import_id: str, row: int) -> str:
     """The id for row `row` (from 0) that has none: the same in every attempt, so a retry inserts nothing twice."""
-    return entity.id_prefix + hashlib.sha256(f"{import_id}/{row}".encode()).hexdigest()[:ID_DIGITS]
+    made = hashlib.sha256(f"{import_id}/{row}".encode())
+    if entity.key.type == "uuid":
+        return str(UUID(bytes=made.digest()[:16], version=5))
+    return entity.id_prefix + made.hexdigest()[:ID_DIGITS]
 
 
 def _storable(text: str) -> bool:

@@ -92,7 +92,7 @@ class ResultFile:
                     # Where other fields named a record that was there, its id is not known here.
                     record_id = id_of(row)
                     if not record_id and letter == "c":
-                        record_id = new_id(self._entity, self._import_id, number)
+                        record_id = outcome.made_ids.get(number) or new_id(self._entity, self._import_id, number)
                     table.add(row, (line, _STATUS[letter], record_id))
             yield table.take()
         if self._result == "successful":

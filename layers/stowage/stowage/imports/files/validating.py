@@ -10,8 +10,9 @@ from pydantic import Field as Constraint
 
 from stowage.basics.complaints import message
 from stowage.basics.moments import Moment
-from stowage.entities.declaration import Field
+from stowage.entities.declaration import Field, Key
 from stowage.entities.declared import ENTITIES
+from stowage.entities.keys import EXPECTED
 from stowage.records.models import FITS_64_BITS
 
 LONGEST_ERROR = 500
@@ -43,7 +44,7 @@ def row_types(entity_name: str, file_type: str) -> RowTypes:
     entity = ENTITIES[entity_name]
     is_json = file_type == "ndjson"
     types: dict[str, Any] = {
-        "id": NotRequired[Annotated[str, StringConstraints(min_length=1)] | None],
+        "id": _id_type(entity.key) if entity.key.made_by == "client" else NotRequired[_id_type(entity.key) | None],
         "createdAt": NotRequired[Moment | None],
         "updatedAt": NotRequired[Moment | None],
     }
@@ -51,7 +52,8 @@ def row_types(entity_name: str, file_type: str) -> RowTypes:
     for declared in entity.own:
         if declared.is_read_only:
             continue
-        given = _type(declared, is_json=is_json)
+        key = entity.key_of(declared.name)
+        given = _reference_type(declared, key) if key else _type(declared, is_json=is_json)
         types[declared.name] = given if declared.required else NotRequired[given]
         if not declared.required:
             defaults[declared.name] = declared.default
@@ -62,6 +64,27 @@ def row_types(entity_name: str, file_type: str) -> RowTypes:
     adapter: TypeAdapter[list[Record]] = TypeAdapter(list[shape])
     texts = frozenset(declared.name for declared in entity.fields if declared.type == "text")
     return RowTypes(adapter, frozenset(keeps), texts, defaults)
+
+
+def _id_type(key: Key) -> Any:
+    """A raw id. Where ids are numbers, JSON may give one."""
+    if key.type == "text":
+        return Annotated[str, StringConstraints(min_length=1)]
+
+    def read(given: object) -> str:
+        number = isinstance(given, int) and not isinstance(given, bool) and key.type != "uuid"
+        raw = key.read(str(given)) if number or isinstance(given, str) else None
+        if raw is None:
+            raise ValueError(f"expected {EXPECTED[key.type]}")
+        return raw
+
+    return Annotated[str, BeforeValidator(read)]
+
+
+def _reference_type(declared: Field, key: Key) -> Any:
+    given = str if key.type == "text" else _id_type(key)
+    given = Annotated[given, *declared.rules] if declared.rules else given
+    return given | None if declared.is_nullable else given
 
 
 def _type(declared: Field, *, is_json: bool) -> Any:

@@ -49,6 +49,7 @@ class _BatchWriting:
                 self._load(list(prepared.records), prepared.text)
             if self._on_conflict == "update" and prepared.lacks_ids and self._entity.unique:
                 session.find_ids(self._entity.unique[0])
+            made = session.make_ids() if prepared.records and self._entity.key.made_by == "database" else {}
             for part in prepared.parts:
                 self._write_part([number for number in part if number not in self._failures])
             batch = prepared.batch
@@ -56,6 +57,7 @@ class _BatchWriting:
                 batch.first_row,
                 "".join(self._outcomes[number] for number in range(1, len(batch.rows) + 1)),
                 [(batch.first_row + number - 1, *self._failures[number]) for number in sorted(self._failures)],
+                {batch.first_row + number - 1: made_id for number, made_id in made.items()},
             )
             session.finish_batch(outcome, batch.position, batch.line)
         return outcome

@@ -11,12 +11,12 @@ from stowage.postgres.edits.locks import Outcome, lock_records
 from stowage.postgres.journal.changes import Lines, Summary, journalled
 from stowage.postgres.journal.images import changed_image, whole_image
 from stowage.postgres.session.edit import Edit
-from stowage.postgres.tables.relations import table_of, text_array
+from stowage.postgres.tables.relations import key_type, key_types, table_of, text_array
 
 _ASSIGN = sql.SQL("""
 WITH old AS MATERIALIZED (
     SELECT asked.n AS stw_n, record.id, record.updated_at, {columns}
-    FROM unnest(%(ids)s::text[]) WITH ORDINALITY AS asked (id, n)
+    FROM unnest(%(ids)s::{key}[]) WITH ORDINALITY AS asked (id, n)
     JOIN {table} AS record ON record.id = asked.id
     WHERE ({columns}) IS DISTINCT FROM ({values})
 ),
@@ -34,12 +34,12 @@ def assign_records(
     connection: psycopg.Connection,
     edit: Edit,
     declared: Entity,
-    ids: Sequence[str],
+    ids: Sequence[str | None],
     values: Mapping[str, str | None],
     *,
     kind: str,
 ) -> Outcome:
-    """Give these records the same values (by field name), journalled under one operation.
+    """Give these records the same values (ids, by field name), journalled under one operation.
 
     Codes: `not_found`, `already_deleted`. A record that has the values already succeeds and is left as it is. Two
     statements; what the values refer to has been locked before.
@@ -47,9 +47,13 @@ def assign_records(
     outcome = lock_records(connection, edit.schema, declared, ids)
     columns = {declared.column(name): value for name, value in values.items()}
     names = [sql.Identifier(column) for column in columns]
-    given = [sql.Placeholder(f"value_{n}") + sql.SQL("::text") for n in range(len(columns))]
+    given = [
+        sql.SQL("{}::{}").format(sql.Placeholder(f"value_{n}"), key_types(declared, name))
+        for n, name in enumerate(values)
+    ]
     statement = _ASSIGN.format(
         table=table_of(edit.schema, declared),
+        key=key_type(declared),
         columns=sql.SQL(", ").join(sql.SQL("record.{}").format(name) for name in names),
         values=sql.SQL(", ").join(given),
         assignments=sql.SQL(", ").join(

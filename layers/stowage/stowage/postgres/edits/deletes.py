@@ -13,12 +13,12 @@ from stowage.postgres.edits.locks import Outcome, lock_children, lock_records
 from stowage.postgres.journal.changes import Lines, Summary, journalled
 from stowage.postgres.journal.images import TRASH, whole_image
 from stowage.postgres.session.edit import Edit
-from stowage.postgres.tables.relations import has_children, outside_trash, table_of, text_array
+from stowage.postgres.tables.relations import has_children, key_type, outside_trash, table_of, text_array
 
 _JUDGE = sql.SQL("""
 WITH found AS (
     SELECT asked.n, {restricted} AS has_children, {children} AS children
-    FROM unnest(%(ids)s::text[]) WITH ORDINALITY AS asked (id, n)
+    FROM unnest(%(ids)s::{key}[]) WITH ORDINALITY AS asked (id, n)
     JOIN {table} AS record ON record.id = asked.id
 ),
 summed AS (
@@ -39,13 +39,13 @@ _CHILDREN = sql.SQL("""
 
 _GO_ALONG = sql.SQL("""
 (SELECT count(*) FROM (
-    SELECT FROM {table} AS child WHERE child.{column} = ANY(%(ids)s::text[]) AND {outside} LIMIT %(most)s + 1
+    SELECT FROM {table} AS child WHERE child.{column} = ANY(%(ids)s::{key}[]) AND {outside} LIMIT %(most)s + 1
 ) AS few)
 """)
 
 
 def _judge(
-    connection: psycopg.Connection, schema: str, declared: Entity, ids: Sequence[str], most: int
+    connection: psycopg.Connection, schema: str, declared: Entity, ids: Sequence[str | None], most: int
 ) -> dict[int, str]:
     """Which of these locked records may not be deleted, by their place: because of what refers to them.
 
@@ -53,6 +53,7 @@ def _judge(
     """
     cascades = [
         {
+            "key": key_type(declared),
             "table": table_of(schema, child),
             "column": sql.Identifier(child.column(reference.field)),
             "outside": outside_trash(child, "child"),
@@ -69,6 +70,7 @@ def _judge(
         return {}
     counts = [_CHILDREN.format(**cascade) for cascade in cascades] if counted else [sql.SQL("0")]
     statement = _JUDGE.format(
+        key=key_type(declared),
         table=table_of(schema, declared),
         restricted=has_children(schema, declared, "record"),
         children=sql.SQL(" + ").join(counts),
@@ -81,7 +83,7 @@ WITH changed AS (
     UPDATE {table} AS record
     SET deleted_at = %(at)s, deleted_by = %(actor)s, purge_at = %(purge_at)s, deleted_operation = %(operation)s,
         deleted_with = NULL
-    WHERE record.id = ANY(%(ids)s::text[]) AND record.deleted_at IS NULL
+    WHERE record.id = ANY(%(ids)s::{key}[]) AND record.deleted_at IS NULL
     RETURNING record.id, {image} AS after
 ),
 {cascades}{journal},
@@ -96,13 +98,13 @@ _CASCADE = sql.SQL("""
 {name} AS (
     UPDATE {table} AS record
     SET deleted_at = %(at)s, deleted_by = %(actor)s, purge_at = %(purge_at)s, deleted_operation = %(operation)s,
-        deleted_with = record.{column}
-    WHERE record.{column} = ANY(%(ids)s::text[]) AND record.deleted_at IS NULL
+        deleted_with = record.{column}::text
+    WHERE record.{column} = ANY(%(ids)s::{key}[]) AND record.deleted_at IS NULL
     RETURNING record.id, {image} AS after
 ),
 """)
 
-_ASKED = sql.SQL("changed JOIN unnest(%(ids)s::text[]) WITH ORDINALITY AS asked (id, n) USING (id)")
+_ASKED = sql.SQL("changed JOIN unnest(%(ids)s::{key}[]) WITH ORDINALITY AS asked (id, n) USING (id)")
 
 # What changed of a record that went by itself, and of one that went along.
 _BEFORE: LiteralString = """
@@ -118,7 +120,7 @@ def delete_records(
     connection: psycopg.Connection,
     edit: Edit,
     declared: Entity,
-    ids: Sequence[str],
+    ids: Sequence[str | None],
     purge_at: datetime,
     *,
     most_children: int,
@@ -144,7 +146,7 @@ def delete_locked(
     connection: psycopg.Connection,
     edit: Edit,
     declared: Entity,
-    ids: Sequence[str],
+    ids: Sequence[str | None],
     outcome: Outcome,
     purge_at: datetime,
     *,
@@ -152,7 +154,7 @@ def delete_locked(
     **told: object,
 ) -> Outcome:
     """Move those of the locked records to the trash that have no code yet; `outcome` with what came along."""
-    good = [record_id for record_id, code in zip(ids, outcome.codes, strict=True) if code is None]
+    good = [each for each, code in zip(ids, outcome.codes, strict=True) if code is None and each is not None]
     lock_children(connection, edit.schema, declared, good, sql.SQL("deleted_at IS NULL"))
     cascades = [
         (f"cascaded_{n}", child, reference) for n, (child, reference) in enumerate(declared.children("cascade"))
@@ -166,11 +168,13 @@ def delete_locked(
     )
     summary = Summary(declared.name, sql.SQL("%(told)s") + (cascaded if cascades else sql.SQL("")))
     statement = _DELETE.format(
+        key=key_type(declared),
         table=table_of(edit.schema, declared),
         image=whole_image(declared, "record", TRASH),
         cascades=sql.SQL("").join(
             _CASCADE.format(
                 name=sql.Identifier(name),
+                key=key_type(declared),
                 table=table_of(edit.schema, child),
                 column=sql.Identifier(child.column(reference.field)),
                 image=whole_image(child, "record", TRASH),
@@ -178,7 +182,7 @@ def delete_locked(
             for name, child, reference in cascades
         ),
         journal=journalled(
-            Lines("changed", declared.name, "deleted", source=_ASKED, before=_BEFORE),
+            Lines("changed", declared.name, "deleted", source=_ASKED.format(key=key_type(declared)), before=_BEFORE),
             *(Lines(name, child.name, "deleted", n=None, before=_BEFORE_ALONG) for name, child, _ in cascades),
             summary=summary if kind else None,
         ),

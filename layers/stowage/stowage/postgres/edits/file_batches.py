@@ -6,7 +6,7 @@ goes on behind the last row that is there. The number of statements is the same 
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, LiteralString
 
 import psycopg
@@ -17,6 +17,7 @@ from psycopg.types.json import Jsonb
 from stowage.basics.errors import RunError, TransientRunError, UnavailableError
 from stowage.entities.declaration import Entity
 from stowage.postgres.edits.inserts import taken
+from stowage.postgres.edits.new_ids import id_maker, pass_over
 from stowage.postgres.edits.rules import Problem, column_of, find_problems, has_parent, parent_cte, parents_of
 from stowage.postgres.edits.updates import Update, Updated, update_problems, update_records
 from stowage.postgres.journal.changes import Lines, append_changes, append_staged, prepare_staging, staged
@@ -48,11 +49,14 @@ class Progress:
 
 @dataclass(frozen=True)
 class BatchOutcome:
-    """What became of a batch's rows: a letter for each, and `[row, code, sentence]` of those that failed."""
+    """What became of a batch's rows: a letter for each, `[row, code, sentence]` of those that failed, and the ids that
+    the database made, by row.
+    """
 
     first_row: int
     outcomes: str
     failures: list[tuple[int, str, str]]
+    made_ids: dict[int, str] = field(default_factory=dict)
 
     def count(self, letter: str) -> int:
         """How many ended so."""
@@ -124,7 +128,7 @@ def close_import(connection: psycopg.Connection, import_id: str) -> None:
 
 
 _OUTCOMES: LiteralString = """
-SELECT first_row, outcomes, failures FROM stowage.file_import_batches
+SELECT first_row, outcomes, failures, made_ids FROM stowage.file_import_batches
 WHERE import = %(id)s AND first_row > %(after)s ORDER BY first_row LIMIT 4
 """
 
@@ -133,8 +137,9 @@ def read_outcomes(connection: psycopg.Connection, import_id: str) -> Iterator[Ba
     """What became of every row so far, in order."""
     after = -1
     while found := connection.execute(_OUTCOMES, {"id": import_id, "after": after}).fetchall():
-        for first_row, outcomes, failures in found:
-            yield BatchOutcome(first_row, outcomes, [(row, code, error) for row, code, error in failures])
+        for first_row, outcomes, failures, made_ids in found:
+            failed = [(row, code, error) for row, code, error in failures]
+            yield BatchOutcome(first_row, outcomes, failed, dict(made_ids))
         after = found[-1][0]
 
 
@@ -224,6 +229,17 @@ class ImportSession:
             _FIND_IDS.format(table=self._table, equal=_all(equal), live=outside_trash(self._entity, "found"))
         )
 
+    def make_ids(self) -> dict[int, str]:
+        """Have the database make ids for rows that have none yet; the ids by row. Its sequence passes over the others.
+
+        MisconfiguredError as `stowage.postgres.edits.new_ids.make_ids`.
+        """
+        if self._entity.key.type != "uuid":
+            given = [record_id for (record_id,) in self._connection.execute(_LARGEST_ID)]
+            pass_over(self._connection, self.edit.schema, self._entity, filter(None, given))
+        maker = id_maker(self._connection, self.edit.schema, self._entity)
+        return dict(self._connection.execute(_MAKE_IDS.format(maker=maker)).fetchall())
+
     def existing(self, rows: Sequence[int]) -> dict[int, str]:
         """Those of the rows whose record is there and live: the record's id."""
         statement = _EXISTING.format(table=self._table, live=outside_trash(self._entity, "found"))
@@ -293,6 +309,7 @@ class ImportSession:
                 "first_row": outcome.first_row,
                 "outcomes": outcome.outcomes,
                 "failures": Jsonb(outcome.failures),
+                "made_ids": Jsonb([*outcome.made_ids.items()]),
             },
         )
         if outcome.count("c") or outcome.count("u"):
@@ -310,8 +327,14 @@ UPDATE pg_temp.import_rows SET id = found.id FROM {table} AS found
 WHERE import_rows.stw_n < 0 AND {equal} AND {live}
 """)
 
+_LARGEST_ID: LiteralString = "SELECT max(id)::text FROM pg_temp.import_rows WHERE stw_n > 0"
+
+_MAKE_IDS = sql.SQL("""
+UPDATE pg_temp.import_rows SET id = {maker} WHERE id IS NULL RETURNING abs(stw_n), id::text
+""")
+
 _EXISTING = sql.SQL("""
-SELECT abs(stw_n), found.id FROM pg_temp.import_rows JOIN {table} AS found USING (id)
+SELECT abs(stw_n), found.id::text FROM pg_temp.import_rows JOIN {table} AS found USING (id)
 WHERE abs(stw_n) = ANY(%(rows)s) AND {live}
 """)
 
@@ -320,7 +343,7 @@ WITH part AS MATERIALIZED (
     SELECT * FROM pg_temp.import_rows WHERE abs(stw_n) = ANY(%(rows)s)
 ),
 {parents}inserted AS (
-    INSERT INTO {table} AS made ({columns}, created_at, updated_at)
+    INSERT INTO {table} AS made ({columns}, created_at, updated_at) OVERRIDING SYSTEM VALUE
     SELECT {given}, coalesce(part.created_at, %(at)s), coalesce(part.updated_at, part.created_at, %(at)s)
     FROM part WHERE {sound} ORDER BY {order}
     ON CONFLICT DO NOTHING
@@ -356,8 +379,8 @@ WITH advanced AS (
         updated = updated + %(updated)s, skipped = skipped + %(skipped)s, failed = failed + %(failed)s
     WHERE id = %(id)s
 )
-INSERT INTO stowage.file_import_batches (import, first_row, outcomes, failures)
-VALUES (%(id)s, %(first_row)s, %(outcomes)s, %(failures)s)
+INSERT INTO stowage.file_import_batches (import, first_row, outcomes, failures, made_ids)
+VALUES (%(id)s, %(first_row)s, %(outcomes)s, %(failures)s, %(made_ids)s)
 """
 
 

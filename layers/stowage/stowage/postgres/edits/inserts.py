@@ -13,6 +13,7 @@ from psycopg.types.json import Jsonb
 from pydantic_core import to_json
 
 from stowage.entities.declaration import Entity
+from stowage.postgres.edits.new_ids import make_ids, pass_over
 from stowage.postgres.edits.rules import (
     Problem,
     column_of,
@@ -40,7 +41,7 @@ WITH given AS MATERIALIZED (
     FROM json_populate_recordset(NULL::{table}, %(rows)s::json) AS stw_item
 ),
 {parents}written AS (
-    INSERT INTO {table} AS made ({columns}, created_at, updated_at)
+    INSERT INTO {table} AS made ({columns}, created_at, updated_at) OVERRIDING SYSTEM VALUE
     SELECT {given_columns}, %(at)s, %(at)s FROM given WHERE {sound} ORDER BY {order} ON CONFLICT DO NOTHING
     RETURNING made.id, {record} AS record, {image} AS after
 ),
@@ -60,6 +61,18 @@ _BY_BYTES = sql.SQL('{}::text COLLATE "C"')
 _TRUE: LiteralString = "true"
 _TAKEN = "23505"
 """The SQLSTATE of what ON CONFLICT skips."""
+
+
+def with_ids(connection: psycopg.Connection, edit: Edit, entity: Entity, rows: Sequence[Row]) -> list[Row]:
+    """The rows, those that came without an id with one; the database's sequence passes over those that were given.
+
+    MisconfiguredError as `make_ids`.
+    """
+    lacking = sum("id" not in row for row in rows)
+    if lacking < len(rows):
+        pass_over(connection, edit.schema, entity, (row["id"] for row in rows if "id" in row))
+    ids = iter(make_ids(connection, edit, entity, lacking) if lacking else ())
+    return [row if "id" in row else {"id": next(ids), **row} for row in rows]
 
 
 def insert_records(

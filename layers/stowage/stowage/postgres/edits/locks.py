@@ -13,7 +13,7 @@ import psycopg
 from psycopg import sql
 
 from stowage.entities.declaration import Entity
-from stowage.postgres.tables.relations import outside_trash, parents, table_of, text_array
+from stowage.postgres.tables.relations import key_type, outside_trash, parents, table_of, text_array
 
 
 @dataclass(frozen=True)
@@ -40,26 +40,37 @@ class Outcome:
 
 _LOCK = sql.SQL("""
 WITH locked AS MATERIALIZED (
-    SELECT id, {trashed} AS trashed FROM {table} AS record WHERE id = ANY(%(ids)s::text[]) ORDER BY id FOR UPDATE
+    SELECT id, {trashed} AS trashed FROM {table} AS record WHERE id = ANY(%(ids)s::{key}[]) ORDER BY id FOR UPDATE
 )
 SELECT asked.n, CASE WHEN locked.id IS NULL THEN 'not_found' ELSE 'already_deleted' END
-FROM unnest(%(ids)s::text[]) WITH ORDINALITY AS asked (id, n)
+FROM unnest(%(ids)s::{key}[]) WITH ORDINALITY AS asked (id, n)
 LEFT JOIN locked ON locked.id = asked.id
 WHERE locked.id IS NULL OR locked.trashed
 """)
 
 
-def lock_records(connection: psycopg.Connection, schema: str, declared: Entity, ids: Sequence[str]) -> Outcome:
-    """Lock these records until the transaction ends: `not_found`, `already_deleted`, or None where it may be edited."""
+def lock_records(connection: psycopg.Connection, schema: str, declared: Entity, ids: Sequence[str | None]) -> Outcome:
+    """Lock these records until the transaction ends: `not_found`, `already_deleted`, or None where it may be edited.
+
+    None among the ids is one that no record can have.
+    """
     trashed = sql.SQL("record.deleted_at IS NOT NULL") if declared.soft_delete else sql.SQL("false")
-    statement = _LOCK.format(table=table_of(schema, declared), trashed=trashed)
+    statement = _LOCK.format(table=table_of(schema, declared), key=key_type(declared), trashed=trashed)
     codes: list[str | None] = [None] * len(ids)
     for n, code in connection.execute(statement, {"ids": text_array(ids)}):
         codes[n - 1] = code
     return Outcome(codes)
 
 
-_LOCK_TARGET = sql.SQL("SELECT {columns} FROM {table} WHERE id = %s AND {outside} FOR SHARE")
+_ID = sql.SQL("{}::text")
+
+
+def _lockable(declared: Entity, name: str) -> sql.Composable:
+    column = sql.Identifier(declared.column(name))
+    return _ID.format(column) if declared.holds_id(name) else column
+
+
+_LOCK_TARGET = sql.SQL("SELECT {columns} FROM {table} WHERE id = %s::{key} AND {outside} FOR SHARE")
 
 
 def lock_target(
@@ -67,7 +78,8 @@ def lock_target(
 ) -> tuple[Any, ...] | None:
     """These fields of a record outside the trash, which nobody may delete until the transaction ends; None: no such."""
     statement = _LOCK_TARGET.format(
-        columns=sql.SQL(", ").join(sql.Identifier(declared.column(name)) for name in ("id", *fields)),
+        columns=sql.SQL(", ").join(_lockable(declared, name) for name in ("id", *fields)),
+        key=key_type(declared),
         table=table_of(schema, declared),
         outside=outside_trash(declared, declared.table),
     )
@@ -77,7 +89,7 @@ def lock_target(
 
 _LOCK_PARENTS = sql.SQL("""
 WITH locked AS MATERIALIZED (
-    SELECT id FROM {parent} WHERE id IN (SELECT {column} FROM {table} WHERE id = ANY(%(ids)s::text[]))
+    SELECT id FROM {parent} WHERE id IN (SELECT {column} FROM {table} WHERE id = ANY(%(ids)s::{key}[]))
     ORDER BY id FOR SHARE
 )
 SELECT count(*) FROM locked
@@ -91,13 +103,14 @@ def lock_parents(connection: psycopg.Connection, schema: str, declared: Entity, 
             parent=table_of(schema, parent),
             table=table_of(schema, declared),
             column=sql.Identifier(declared.column(reference.field)),
+            key=key_type(declared),
         )
         connection.execute(statement, {"ids": text_array(ids)})
 
 
 _LOCK_CHILDREN = sql.SQL("""
 WITH locked AS MATERIALIZED (
-    SELECT id FROM {child} WHERE {column} = ANY(%(ids)s::text[]) AND {which}
+    SELECT id FROM {child} WHERE {column} = ANY(%(ids)s::{key}[]) AND {which}
     ORDER BY id FOR UPDATE
 )
 SELECT count(*) FROM locked
@@ -110,6 +123,9 @@ def lock_children(
     """Lock the records that go with these, `which` of them; after their parents, ids in order."""
     for child, reference in declared.children("cascade"):
         statement = _LOCK_CHILDREN.format(
-            child=table_of(schema, child), column=sql.Identifier(child.column(reference.field)), which=which
+            child=table_of(schema, child),
+            column=sql.Identifier(child.column(reference.field)),
+            key=key_type(declared),
+            which=which,
         )
         connection.execute(statement, {"ids": text_array(ids)})

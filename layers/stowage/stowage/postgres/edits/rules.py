@@ -128,11 +128,11 @@ ORDER BY conname
 """
 
 _TAKEN = sql.SQL("""
-SELECT stw_n, 'id' AS kind, 'id' AS about, found.id AS other
+SELECT stw_n, 'id' AS kind, 'id' AS about, found.id::text AS other
 FROM candidates JOIN {table} AS found ON found.id = candidates.id
 """)
 _DUPLICATED = sql.SQL("""
-SELECT stw_n, 'unique', {rule}, found.id
+SELECT stw_n, 'unique', {rule}, found.id::text
 FROM candidates JOIN {table} AS found ON {equal}
 WHERE {live} AND {distinct}
 """)
@@ -153,7 +153,7 @@ WHERE {given} AND candidates.{column} IS NOT NULL
   AND NOT EXISTS (SELECT FROM {table} AS parent WHERE parent.id = candidates.{column} AND {live})
 """)
 _ASTRAY = sql.SQL("""
-SELECT stw_n, 'shared', {field}, parent.{shared}
+SELECT stw_n, 'shared', {field}, parent.{shared}::text
 FROM candidates JOIN {table} AS parent ON parent.id = candidates.{column} AND {live}
 WHERE {given} AND parent.{shared} IS DISTINCT FROM candidates.{shared}
 """)

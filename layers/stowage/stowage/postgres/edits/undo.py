@@ -16,7 +16,7 @@ from stowage.entities.declaration import Entity
 from stowage.entities.declared import ENTITIES
 from stowage.postgres.edits.locks import lock_records
 from stowage.postgres.edits.rules import followers_of, parents_of
-from stowage.postgres.journal.changes import Lines, journalled
+from stowage.postgres.journal.changes import Lines, Type, journalled
 from stowage.postgres.journal.images import changed_image, whole_image
 from stowage.postgres.journal.operations import Operation
 from stowage.postgres.session.edit import Edit
@@ -24,6 +24,7 @@ from stowage.postgres.tables.relations import (
     any_of,
     breaks_a_rule,
     has_children,
+    key_type,
     lacks_parent,
     outside_trash,
     parents,
@@ -123,7 +124,17 @@ def _codes(connection: psycopg.Connection, statement: sql.Composed, count: int) 
     return codes
 
 
-_WANTED = sql.SQL("wanted AS (SELECT * FROM pg_temp.undoing WHERE type = {type})")
+_WANTED = sql.SQL("""
+wanted AS (
+    SELECT n, id::{key} AS id, before, after, blanked FROM pg_temp.undoing WHERE type = {type}
+)
+""")
+
+
+def _wanted(declared: Entity, type: Type) -> sql.Composed:
+    """The CTE of what an operation did to records in that way; the journal keeps every id as a text."""
+    return _WANTED.format(key=key_type(declared), type=sql.Literal(type))
+
 
 _JUDGE_DELETED = sql.SQL("""
 WITH {wanted}, judged AS (
@@ -144,7 +155,7 @@ SELECT n, code FROM judged WHERE code IS NOT NULL
 _CHILD_CLASHES = sql.SQL("""
 EXISTS (
     SELECT FROM {table} AS child
-    WHERE child.{column} = record.id AND child.deleted_with = record.id
+    WHERE child.{column} = record.id AND child.deleted_with = record.id::text
       AND child.deleted_operation IS NOT DISTINCT FROM record.deleted_operation AND {clashes}
 )
 """)
@@ -167,7 +178,7 @@ def judge_deleted(connection: psycopg.Connection, schema: str, declared: Entity,
         for child, reference in children
     ]
     statement = _JUDGE_DELETED.format(
-        wanted=_WANTED.format(type=sql.Literal("deleted")),
+        wanted=_wanted(declared, "deleted"),
         table=table_of(schema, declared),
         lacks_parent=any_of(
             lacks_parent(schema, parent, declared, reference, "record") for parent, reference in parents(declared)
@@ -190,7 +201,8 @@ def _breaks_a_rule(schema: str, declared: Entity, rules: Sequence[UniqueRule], r
 
 _LOCK_FORMER_PARENTS = sql.SQL("""
 WITH locked AS MATERIALIZED (
-    SELECT id FROM {parent} WHERE id IN (SELECT before ->> {column} FROM pg_temp.undoing WHERE type = 'updated')
+    SELECT id FROM {parent}
+    WHERE id IN (SELECT (before ->> {column})::{key} FROM pg_temp.undoing WHERE type = 'updated')
     ORDER BY id FOR SHARE
 )
 SELECT count(*) FROM locked
@@ -202,6 +214,7 @@ def lock_updated(connection: psycopg.Connection, schema: str, declared: Entity, 
     for reference in declared.references:
         statement = _LOCK_FORMER_PARENTS.format(
             parent=table_of(schema, ENTITIES[reference.entity]),
+            key=key_type(ENTITIES[reference.entity]),
             column=sql.Literal(declared.column(reference.field)),
         )
         connection.execute(statement)
@@ -239,7 +252,7 @@ CROSS JOIN LATERAL (
 LEFT JOIN LATERAL (
     SELECT wanted.n FROM pg_temp.undoing AS wanted,
            jsonb_populate_record(other.stw_other, wanted.before) AS stw_earlier
-    WHERE wanted.id = other.id AND wanted.type = 'updated' AND {can_step_aside}
+    WHERE wanted.id = other.id::text AND wanted.type = 'updated' AND {can_step_aside}
       AND ROW({earlier}) IS DISTINCT FROM ROW({now})
     OFFSET 0
 ) AS holder ON true
@@ -286,7 +299,7 @@ def judge_updated(connection: psycopg.Connection, schema: str, declared: Entity,
     not agree with its parents or its followers).
     """
     statement = _JUDGE_UPDATED.format(
-        wanted=_WANTED.format(type=sql.Literal("updated")),
+        wanted=_wanted(declared, "updated"),
         table=table_of(schema, declared),
         outside=outside_trash(declared, "stw_record"),
         edited=any_of(
@@ -324,7 +337,7 @@ def judge_updated(connection: psycopg.Connection, schema: str, declared: Entity,
 _FORMER = sql.SQL("(SELECT stw_former.*)")
 _STAYS = sql.SQL("""
 {condition}
-AND NOT EXISTS (SELECT FROM pg_temp.undoing AS going WHERE going.id = stw_other.id AND going.type = 'updated')
+AND NOT EXISTS (SELECT FROM pg_temp.undoing AS going WHERE going.id = stw_other.id::text AND going.type = 'updated')
 """)
 
 
@@ -398,7 +411,7 @@ def _row(row: str, columns: Sequence[str]) -> sql.Composed:
 _STEP_ASIDE = sql.SQL("""
 UPDATE {table} AS record SET deleted_at = %(at)s, purge_at = %(at)s
 FROM pg_temp.undoing AS wanted
-WHERE record.id = wanted.id AND wanted.type = 'updated' AND wanted.n = ANY(%(awaited)s)
+WHERE record.id = wanted.id::{key} AND wanted.type = 'updated' AND wanted.n = ANY(%(awaited)s)
 """)
 _PUT_BACK = sql.SQL("""
 WITH {wanted}, old AS MATERIALIZED (
@@ -433,10 +446,12 @@ def put_back(connection: psycopg.Connection, edit: Edit, declared: Entity, judge
     """
     table = table_of(edit.schema, declared)
     if judged.awaited:
-        connection.execute(_STEP_ASIDE.format(table=table), {"at": edit.at, "awaited": list(judged.awaited)})
+        connection.execute(
+            _STEP_ASIDE.format(table=table, key=key_type(declared)), {"at": edit.at, "awaited": list(judged.awaited)}
+        )
     columns = _content(declared)
     statement = _PUT_BACK.format(
-        wanted=_WANTED.format(type=sql.Literal("updated")),
+        wanted=_wanted(declared, "updated"),
         table=table,
         old_columns=sql.SQL(", ").join(sql.Identifier("record", column) for column in columns),
         outside=sql.SQL("deleted_at = NULL, purge_at = NULL,") if declared.soft_delete else sql.SQL(""),
@@ -470,7 +485,7 @@ def judge_created(connection: psycopg.Connection, schema: str, declared: Entity,
     `has_children` by now.
     """
     statement = _JUDGE_CREATED.format(
-        wanted=_WANTED.format(type=sql.Literal("created")),
+        wanted=_wanted(declared, "created"),
         table=table_of(schema, declared),
         outside=outside_trash(declared, "record"),
         now=_row("record", _content(declared)),

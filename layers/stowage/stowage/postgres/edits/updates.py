@@ -28,7 +28,7 @@ from stowage.postgres.journal.images import changed_image, whole_image
 from stowage.postgres.reads.records import record_json
 from stowage.postgres.session.edit import Edit
 from stowage.postgres.session.savepoints import Refused, tried
-from stowage.postgres.tables.relations import outside_trash, table_of
+from stowage.postgres.tables.relations import key_type, outside_trash, table_of, text_array
 
 type Update = dict[str, Any]
 """`id` and the columns that are to have other values."""
@@ -44,7 +44,7 @@ class Updated:
     missing: tuple[int, ...]
 
 
-_LOCK = sql.SQL("SELECT FROM {table} AS found WHERE id = ANY(%(ids)s) AND {live} ORDER BY id FOR UPDATE")
+_LOCK = sql.SQL("SELECT FROM {table} AS found WHERE id = ANY(%(ids)s::{key}[]) AND {live} ORDER BY id FOR UPDATE")
 
 
 def lock_followed(connection: psycopg.Connection, schema: str, entity: Entity, updates: Sequence[Update]) -> None:
@@ -59,14 +59,15 @@ def lock_followed(connection: psycopg.Connection, schema: str, entity: Entity, u
 
 def lock_records(connection: psycopg.Connection, schema: str, entity: Entity, updates: Sequence[Update]) -> None:
     """Lock the live records of updates, in the order in which everybody does."""
-    statement = _LOCK.format(table=table_of(schema, entity), live=outside_trash(entity, "found"))
-    connection.execute(statement, {"ids": [update["id"] for update in updates]})
+    statement = _LOCK.format(table=table_of(schema, entity), key=key_type(entity), live=outside_trash(entity, "found"))
+    connection.execute(statement, {"ids": text_array([update["id"] for update in updates])})
 
 
 # Sorted by id once more, because a join does not keep the order, and indexes are written fastest in theirs.
 _UPDATE = sql.SQL("""
 WITH given AS MATERIALIZED (
-    SELECT item, item ->> 'id' AS id, n FROM jsonb_array_elements(%(items)s::jsonb) WITH ORDINALITY AS given (item, n)
+    SELECT item, (item ->> 'id')::{key} AS id, n
+    FROM jsonb_array_elements(%(items)s::jsonb) WITH ORDINALITY AS given (item, n)
 ),
 {parents}locked AS MATERIALIZED (
     SELECT stw_old.id, stw_old FROM {table} AS stw_old
@@ -76,7 +77,7 @@ candidates AS MATERIALIZED (
     SELECT given.n AS stw_n, given.id, stw_old, {old_new}, {unchanged} AS stw_unchanged
     FROM given JOIN locked USING (id), jsonb_populate_record(stw_old, given.item) AS stw_new
     WHERE {sound}
-    ORDER BY given.id COLLATE "C"
+    ORDER BY {by_id}
 ),
 changed AS (
     UPDATE {table} AS made SET {assignments}, updated_at = greatest(%(at)s, made.updated_at)
@@ -130,6 +131,8 @@ def update_records(
     lines = Lines("changed", entity.name, "updated", n=n)
     statement = _UPDATE.format(
         table=table_of(edit.schema, entity),
+        key=key_type(entity),
+        by_id=sql.SQL('given.id COLLATE "C"' if entity.key.type == "text" else "given.id"),
         parents=sql.SQL("").join(
             sql.SQL("{},\n").format(parent_cte(edit.schema, parent, _wanted(edit.schema, entity, parent, touched)))
             for parent in parents
@@ -168,7 +171,8 @@ def update_records(
 
 _CANDIDATES = sql.SQL("""
 given AS MATERIALIZED (
-    SELECT item, item ->> 'id' AS id, n FROM jsonb_array_elements(%(items)s::jsonb) WITH ORDINALITY AS given (item, n)
+    SELECT item, (item ->> 'id')::{key} AS id, n
+    FROM jsonb_array_elements(%(items)s::jsonb) WITH ORDINALITY AS given (item, n)
 ),
 candidates AS MATERIALIZED (
     SELECT stw_new.*, given.n AS stw_n, {changes} AS stw_changes
@@ -192,21 +196,24 @@ def update_problems(
         for column in _touched(entity, updates)
     ]
     candidates = _CANDIDATES.format(
-        table=table, changes=_NAMES.format(sql.SQL(", ").join(changes)), live=outside_trash(entity, "stw_old")
+        table=table,
+        key=key_type(entity),
+        changes=_NAMES.format(sql.SQL(", ").join(changes)),
+        live=outside_trash(entity, "stw_old"),
     )
     parameters: dict[str, object] = {"items": to_json(updates).decode()}
     problems = find_problems(connection, schema, entity, candidates, parameters, existing=True)
     there = {
         row[0]
         for row in connection.execute(
-            _THERE.format(table=table, live=outside_trash(entity, "stw_old")),
-            {"ids": [update["id"] for update in updates]},
+            _THERE.format(table=table, key=key_type(entity), live=outside_trash(entity, "stw_old")),
+            {"ids": text_array([update["id"] for update in updates])},
         )
     }
     return problems, {n for n, update in enumerate(updates, 1) if update["id"] not in there}
 
 
-_THERE = sql.SQL("SELECT id FROM {table} AS stw_old WHERE id = ANY(%(ids)s) AND {live}")
+_THERE = sql.SQL("SELECT id::text FROM {table} AS stw_old WHERE id = ANY(%(ids)s::{key}[]) AND {live}")
 
 
 def _touched(entity: Entity, updates: Collection[Update]) -> list[str]:
@@ -220,7 +227,7 @@ def _touched_parents(entity: Entity, touched: Collection[str]) -> list[Parent]:
     return [parent for parent in parents_of(entity) if not set(parent.columns).isdisjoint(touched)]
 
 
-_GIVEN_PARENTS = sql.SQL("SELECT item ->> {name} FROM given")
+_GIVEN_PARENTS = sql.SQL("SELECT (item ->> {name})::{key} FROM given")
 _PRESENT_PARENTS = sql.SQL("SELECT present.{column} FROM {table} AS present WHERE present.id IN (SELECT id FROM given)")
 
 
@@ -228,7 +235,7 @@ def _wanted(schema: str, entity: Entity, parent: Parent, touched: Collection[str
     """The parents that the records will have: those given, and where only a shared field changes, those they have."""
     wanted: list[sql.Composable] = []
     if parent.column in touched:
-        wanted.append(_GIVEN_PARENTS.format(name=sql.Literal(parent.column)))
+        wanted.append(_GIVEN_PARENTS.format(name=sql.Literal(parent.column), key=key_type(parent.entity)))
     if not set(parent.shared).isdisjoint(touched):
         table = table_of(schema, entity)
         wanted.append(_PRESENT_PARENTS.format(column=sql.Identifier(parent.column), table=table))

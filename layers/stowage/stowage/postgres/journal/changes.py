@@ -125,8 +125,9 @@ class Summary:
 
 
 _LINES = sql.SQL("""
-SELECT {ahead} + row_number() OVER ({order}) AS place, %(operation)s::text AS operation, {entity}::text AS entity, id,
-       {type}::text AS type, {before} AS before, {after} AS after, %(actor)s::text AS actor, %(at)s::timestamptz AS at
+SELECT {ahead} + row_number() OVER ({order}) AS place, %(operation)s::text AS operation, {entity}::text AS entity,
+       id::text AS id, {type}::text AS type, {before} AS before, {after} AS after, %(actor)s::text AS actor,
+       %(at)s::timestamptz AS at
 FROM {source}
 """)
 _SUMMARY = sql.SQL("""
@@ -173,7 +174,7 @@ def _select(lines: Lines, ahead: sql.Composable) -> sql.Composed:
 _STAGE = sql.SQL("""
 stw_journal AS (
     INSERT INTO pg_temp.stw_staged (n, entity, id, type, before, after)
-    SELECT {n}, {entity}, id, {type}, {before}, {after} FROM {source}
+    SELECT {n}, {entity}, id::text, {type}, {before}, {after} FROM {source}
 )
 """)
 _PREPARE: LiteralString = """

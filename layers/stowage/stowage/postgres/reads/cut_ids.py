@@ -34,7 +34,10 @@ def refuse_cut_id(connection: psycopg.Connection, schema: str, entities: Iterabl
     """
     if not is_plain(record_id):
         return  # the path held the encoded form, which is never cut
-    conditions = [_GOES_ON.format(table=table_of(schema, entity)) for entity in entities]
+    # A number or a uuid holds no question mark.
+    conditions = [_GOES_ON.format(table=table_of(schema, each)) for each in entities if each.key.type == "text"]
+    if not conditions:
+        return
     statement = _ANY.format(sql.SQL(" OR ").join(conditions))
     with connection.cursor(row_factory=scalar_row) as cursor:
         if cursor.execute(statement, {"id": record_id}).fetchone():

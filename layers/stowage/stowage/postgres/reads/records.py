@@ -16,7 +16,7 @@ from stowage.entities.declaration import Entity, Field
 from stowage.entities.filters import Filters
 from stowage.postgres.reads.moments import moment_text
 from stowage.postgres.reads.selection import select
-from stowage.postgres.tables.relations import outside_trash, table_of
+from stowage.postgres.tables.relations import key_type, outside_trash, table_of
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def _value(field: Field, column: sql.Identifier, *, is_id: bool) -> sql.Composab
             return column
 
 
-_ONE = sql.SQL("SELECT {record} FROM {table} AS found WHERE found.id = %(id)s AND {live}")
+_ONE = sql.SQL("SELECT {record} FROM {table} AS found WHERE found.id = %(id)s::{key} AND {live}")
 _FOR_UPDATE = sql.SQL(" FOR UPDATE")
 
 
@@ -72,6 +72,7 @@ def read_record(
     statement = _ONE.format(
         record=record_json(entity, "found"),
         table=table_of(schema, entity),
+        key=key_type(entity),
         live=outside_trash(entity, "found"),
     )
     with connection.cursor(row_factory=scalar_row) as cursor:

@@ -10,7 +10,7 @@ from psycopg.rows import class_row
 
 from stowage.entities.declaration import Entity
 from stowage.entities.declared import ENTITIES
-from stowage.postgres.tables.relations import is_taken, lacks_parent, parents, table_of
+from stowage.postgres.tables.relations import is_taken, key_type, lacks_parent, parents, table_of
 from stowage.postgres.tables.unique_rules import UniqueRule, is_in_the_way, out_of_trash, undeclared_rules
 from stowage.postgres.trash.lists import TrashRow, name_of, shown_rows
 from stowage.tenants import Tenant
@@ -30,26 +30,40 @@ _FIND = sql.SQL("""
 SELECT {entity}::text AS entity,
        coalesce(
            (SELECT CASE WHEN deleted_at IS NULL THEN 'outside' WHEN deleted_with = '' THEN 'purging' ELSE 'trash' END
-            FROM {table} WHERE id = %(id)s),
+            FROM {table} WHERE id = {id}::text::{key}),
            CASE WHEN EXISTS (
                SELECT FROM stowage.changes
-               WHERE tenant = %(tenant)s AND entity = {entity} AND id = %(id)s AND type = 'purged'
+               WHERE tenant = %(tenant)s AND entity = {entity} AND id = {id}::text AND type = 'purged'
            ) THEN 'purged' ELSE 'nowhere' END
        ) AS state
 """)
 
 
 def find_in_trash(connection: psycopg.Connection, tenant: Tenant, entities: Sequence[Entity], id: str) -> list[Found]:
-    """What each of these entities knows of that id, in one statement: a state of `Found`, or `nowhere`."""
-    statement = sql.SQL(" UNION ALL ").join(
-        _FIND.format(entity=sql.Literal(declared.name), table=table_of(tenant.schema, declared))
-        for declared in entities
-    )
+    """What each of these entities knows of that id, in one statement: a state of `Found`, or `nowhere`.
+
+    Entities of which no record can have it are left out.
+    """
+    given: dict[str, object] = {"tenant": tenant.id}
+    parts: list[sql.Composed] = []
+    for n, declared in enumerate(entities):
+        given[f"id_{n}"] = declared.key.read(id)
+        if given[f"id_{n}"] is not None:
+            parts.append(
+                _FIND.format(
+                    entity=sql.Literal(declared.name),
+                    table=table_of(tenant.schema, declared),
+                    id=sql.Placeholder(f"id_{n}"),
+                    key=key_type(declared),
+                )
+            )
+    if not parts:
+        return []
     with connection.cursor(row_factory=class_row(Found)) as cursor:
-        return cursor.execute(statement, {"tenant": tenant.id, "id": id}).fetchall()
+        return cursor.execute(sql.SQL(" UNION ALL ").join(parts), given).fetchall()
 
 
-_ONE = sql.SQL("WITH asked AS (SELECT %(id)s::text AS id) ")
+_ONE = sql.SQL("WITH asked AS (SELECT {entity}::text AS entity, %(id)s::text AS id) ")
 
 
 _CAN_COME_BACK = sql.SQL("WHERE record.deleted_at IS NOT NULL AND record.deleted_with IS DISTINCT FROM ''")
@@ -57,23 +71,23 @@ _CAN_COME_BACK = sql.SQL("WHERE record.deleted_at IS NOT NULL AND record.deleted
 
 def read_trashed(connection: psycopg.Connection, schema: str, declared: Entity, id: str) -> TrashRow | None:
     """One record of the trash; None where it is not there, or its purge has begun."""
-    statement = _ONE + shown_rows(schema, declared, "asked") + _CAN_COME_BACK
+    statement = _ONE.format(entity=sql.Literal(declared.name)) + shown_rows(schema, declared, "asked") + _CAN_COME_BACK
     with connection.cursor(row_factory=class_row(TrashRow)) as cursor:
         return cursor.execute(statement, {"id": id}).fetchone()
 
 
-_NAME_OF = sql.SQL("SELECT {name} FROM {table} AS record WHERE id = %s")
+_NAME_OF = sql.SQL("SELECT {name} FROM {table} AS record WHERE id = %s::{key}")
 
 
 def read_name(connection: psycopg.Connection, schema: str, declared: Entity, id: str) -> str:
     """What names a record to a person, as the trash shows it."""
-    statement = _NAME_OF.format(name=name_of(declared), table=table_of(schema, declared))
+    statement = _NAME_OF.format(name=name_of(declared), table=table_of(schema, declared), key=key_type(declared))
     row = connection.execute(statement, (id,)).fetchone()
     assert row is not None, "the record is locked"
     return str(row[0])
 
 
-_PARENTS_OF = sql.SQL("SELECT {conditions} FROM {table} AS record WHERE id = %(id)s")
+_PARENTS_OF = sql.SQL("SELECT {conditions} FROM {table} AS record WHERE id = %(id)s::{key}")
 
 
 def parents_in_trash(connection: psycopg.Connection, schema: str, declared: Entity, id: str) -> list[str]:
@@ -82,7 +96,9 @@ def parents_in_trash(connection: psycopg.Connection, schema: str, declared: Enti
     if not needed:
         return []
     conditions = [lacks_parent(schema, parent, declared, reference, "record") for parent, reference in needed]
-    statement = _PARENTS_OF.format(conditions=sql.SQL(", ").join(conditions), table=table_of(schema, declared))
+    statement = _PARENTS_OF.format(
+        conditions=sql.SQL(", ").join(conditions), table=table_of(schema, declared), key=key_type(declared)
+    )
     row = connection.execute(statement, {"id": id}).fetchone()
     assert row is not None, "the record is locked"
     return [parent.name for (parent, _), lacks in zip(needed, row, strict=True) if lacks]
@@ -103,7 +119,7 @@ class Clash:
 
 
 _CLASHES = sql.SQL("""
-SELECT {entity}::text, record.id, {rule}::int, jsonb_build_object({values})
+SELECT {entity}::text, record.id::text, {rule}::int, jsonb_build_object({values})
 FROM {table} AS record
 WHERE {which} AND {taken}
 """)
@@ -112,18 +128,22 @@ _MOST_CLASHES = 100
 
 
 _RULED_OUT = sql.SQL("""
-SELECT {entity}::text, record.id, {rule}::int, NULL::jsonb FROM {table} AS record WHERE {which} AND {in_the_way}
+SELECT {entity}::text, record.id::text, {rule}::int, NULL::jsonb FROM {table} AS record WHERE {which} AND {in_the_way}
 """)
 
 
 def find_clashes(connection: psycopg.Connection, schema: str, declared: Entity, id: str) -> list[Clash]:
     """What stands in the way of a record of the trash and of what would come with it; the first hundred."""
-    coming = [(declared, sql.SQL("record.id = %(id)s").format())]
+    coming = [(declared, sql.SQL("record.id = %(id)s::{key}").format(key=key_type(declared)))]
     for child, reference in declared.children("cascade"):
         with_it = sql.SQL(
-            "record.{column} = %(id)s AND record.deleted_with = %(id)s AND record.deleted_operation "
-            "IS NOT DISTINCT FROM (SELECT deleted_operation FROM {table} WHERE id = %(id)s)"
-        ).format(column=sql.Identifier(child.column(reference.field)), table=table_of(schema, declared))
+            "record.{column} = %(id)s::{key} AND record.deleted_with = %(id)s::text AND record.deleted_operation "
+            "IS NOT DISTINCT FROM (SELECT deleted_operation FROM {table} WHERE id = %(id)s::{key})"
+        ).format(
+            column=sql.Identifier(child.column(reference.field)),
+            table=table_of(schema, declared),
+            key=key_type(declared),
+        )
         coming.append((child, with_it))
     undeclared = undeclared_rules(connection, schema, [entity for entity, _ in coming])
     parts: list[sql.Composed] = []

@@ -11,7 +11,7 @@ from psycopg.rows import class_row
 
 from stowage.entities.declaration import Entity
 from stowage.entities.declared import ENTITIES
-from stowage.postgres.tables.relations import parents, table_of
+from stowage.postgres.tables.relations import key_type, parents, table_of
 from stowage.tenants import Tenant
 
 LONGEST_NAME = 2_000
@@ -37,27 +37,32 @@ _LISTED: LiteralString = "deleted_at IS NOT NULL AND deleted_with IS NULL"
 
 _PAGE = sql.SQL("""
 WITH page AS MATERIALIZED (
-    SELECT entity, id FROM ({all}) AS listed ORDER BY deleted_at DESC, id DESC LIMIT %(limit)s OFFSET %(offset)s
+    SELECT entity, id, row_number() OVER () AS place
+    FROM (SELECT * FROM ({all}) AS listed ORDER BY deleted_at DESC, {then} LIMIT %(limit)s OFFSET %(offset)s) AS listed
 )
-{shown}
-ORDER BY deleted_at DESC, id DESC
+SELECT shown.* FROM ({shown}) AS shown JOIN page USING (entity, id) ORDER BY place
 """)
 
 # Ordered and bounded by itself, so that each table gives its part from its index, and the whole is a merge.
 _ALL = sql.SQL("""
-(SELECT {entity}::text AS entity, deleted_at, id FROM {table} WHERE {listed}
- ORDER BY deleted_at DESC, id DESC LIMIT %(limit)s + %(offset)s)
+(SELECT {entity}::text AS entity, deleted_at, id::text AS id, {by} AS stw_by FROM {table} AS record WHERE {listed}
+ ORDER BY record.deleted_at DESC, record.id DESC LIMIT %(limit)s + %(offset)s)
 """)
+# Ids of several types have no order together: each entity's have their own, whatever the page.
+_BY_ID, _THEN_BY_ID = sql.SQL("record.id"), sql.SQL("stw_by DESC")
+_BY_PLACE = sql.SQL("row_number() OVER (ORDER BY record.deleted_at DESC, record.id DESC)")
+_THEN_BY_PLACE = sql.SQL("stw_by, entity")
 
 _SHOWN = sql.SQL("""
-SELECT {entity}::text AS entity, record.id, {name} AS name, {platform} AS platform, record.deleted_at,
+SELECT {entity}::text AS entity, record.id::text AS id, {name} AS name, {platform} AS platform, record.deleted_at,
        record.deleted_by, record.purge_at, {cascaded} AS cascaded
-FROM {source} JOIN {table} AS record ON record.id = {source}.id
+FROM {source} JOIN {table} AS record
+  ON record.id = CASE WHEN {source}.entity = {entity} THEN {source}.id::{key} END
 """)
 
 _CAME_ALONG = sql.SQL("""
 {entity}, (SELECT count(*) FROM {table} AS child
-           WHERE child.{column} = record.id AND child.deleted_with = record.id
+           WHERE child.{column} = record.id AND child.deleted_with = record.id::text
              AND child.deleted_operation IS NOT DISTINCT FROM record.deleted_operation
              AND num_nulls(child.deleted_at) = 0)
 """)
@@ -67,22 +72,26 @@ def list_trash(
     connection: psycopg.Connection, schema: str, shown: Sequence[Entity], limit: int, offset: int
 ) -> list[TrashRow]:
     """A page of what lies in the trash by itself, newest first, then by id; one statement, its order from indexes."""
+    alike = len({declared.key.type for declared in shown}) == 1
     statement = _PAGE.format(
+        then=_THEN_BY_ID if alike else _THEN_BY_PLACE,
         all=sql.SQL(" UNION ALL ").join(
-            _ALL.format(entity=sql.Literal(declared.name), table=table_of(schema, declared), listed=sql.SQL(_LISTED))
+            _ALL.format(
+                entity=sql.Literal(declared.name),
+                table=table_of(schema, declared),
+                listed=sql.SQL(_LISTED),
+                by=_BY_ID if alike else _BY_PLACE,
+            )
             for declared in shown
         ),
-        shown=sql.SQL(" UNION ALL ").join(
-            shown_rows(schema, declared, "page") + sql.SQL("WHERE page.entity = {}").format(sql.Literal(declared.name))
-            for declared in shown
-        ),
+        shown=sql.SQL(" UNION ALL ").join(shown_rows(schema, declared, "page") for declared in shown),
     )
     with connection.cursor(row_factory=class_row(TrashRow)) as cursor:
         return cursor.execute(statement, {"limit": limit, "offset": offset}).fetchall()
 
 
 def shown_rows(schema: str, declared: Entity, source: str) -> sql.Composed:
-    """A `TrashRow` for each id of `source`, a relation in the surrounding statement."""
+    """A `TrashRow` for each row of `source`, a relation of entities and ids (texts) in the surrounding statement."""
     came = [
         _CAME_ALONG.format(
             entity=sql.Literal(child.name),
@@ -97,6 +106,7 @@ def shown_rows(schema: str, declared: Entity, source: str) -> sql.Composed:
         platform=_platform(schema, declared),
         cascaded=sql.SQL("jsonb_build_object({})").format(sql.SQL(", ").join(came)),
         source=sql.Identifier(source),
+        key=key_type(declared),
         table=table_of(schema, declared),
     )
 

@@ -18,7 +18,7 @@ from stowage.entities.declaration import Entity
 from stowage.postgres.edits.locks import lock_children
 from stowage.postgres.journal.changes import Change, Lines, Summary, append_changes, journalled
 from stowage.postgres.session.edit import Edit
-from stowage.postgres.tables.relations import table_of, text_array
+from stowage.postgres.tables.relations import key_type, table_of, text_array
 from stowage.postgres.trash.purge_due import is_due, is_kept
 from stowage.postgres.trash.purge_references import empty_references, referrers
 
@@ -38,13 +38,13 @@ class Purged:
 _PURGE = sql.SQL("""
 WITH gone AS (
     DELETE FROM {table} AS record
-    USING unnest(%(ids)s::text[]) WITH ORDINALITY AS asked (id, n)
+    USING unnest(%(ids)s::{key}[]) WITH ORDINALITY AS asked (id, n)
     WHERE record.id = asked.id AND num_nulls(record.deleted_at) < 1 AND {due} AND NOT {kept}
     RETURNING asked.n, record.id, record.deleted_with IS NULL AS was_listed, {hash} AS before
 ),
 {cascades}
 lines AS (
-    SELECT %(tenant)s::text AS tenant, %(entity)s::text AS entity, id, was_listed FROM gone
+    SELECT %(tenant)s::text AS tenant, %(entity)s::text AS entity, id::text AS id, was_listed FROM gone
     {cascaded_lines}
 ),
 blanked AS (
@@ -72,7 +72,7 @@ _PURGED_CHILDREN = sql.SQL("""
 ),
 """)
 
-_PURGED_LINES = sql.SQL(" UNION ALL SELECT %(tenant)s, {entity}, id, was_listed FROM {name} ")
+_PURGED_LINES = sql.SQL(" UNION ALL SELECT %(tenant)s, {entity}, id::text, was_listed FROM {name} ")
 
 _SUMMARY = sql.SQL("""
 jsonb_build_object('kind', 'purge', 'total', {total}, 'succeeded', {total}, 'failed', 0{cascaded})
@@ -119,6 +119,7 @@ def purge_records(
     )
     told = _SUMMARY.format(total=_GONE_COUNT, cascaded=cascaded if cascades else sql.SQL(""))
     statement = _PURGE.format(
+        key=key_type(declared),
         table=table_of(schema, declared),
         due=is_due(only_due=only_due),
         kept=is_kept(schema, declared),
@@ -160,13 +161,13 @@ def purge_records(
 
 
 _LOCK_GOING = sql.SQL("""
-WITH locked AS MATERIALIZED (SELECT id FROM {table} WHERE id = ANY(%(ids)s::text[]) ORDER BY id FOR UPDATE)
+WITH locked AS MATERIALIZED (SELECT id FROM {table} WHERE id = ANY(%(ids)s::{key}[]) ORDER BY id FOR UPDATE)
 SELECT count(*) FROM locked
 """)
 
 _GOING = sql.SQL("""
-SELECT record.id FROM {table} AS record
-WHERE record.id = ANY(%(ids)s::text[]) AND num_nulls(record.deleted_at) < 1 AND {due} AND NOT {kept}
+SELECT record.id::text FROM {table} AS record
+WHERE record.id = ANY(%(ids)s::{key}[]) AND num_nulls(record.deleted_at) < 1 AND {due} AND NOT {kept}
 """)
 
 
@@ -175,9 +176,12 @@ def _lock_going(
 ) -> list[str]:
     """Lock records and what goes with them; the ids of those that will go."""
     schema, given = edit.schema, {"ids": text_array(ids), "at": edit.at}
-    connection.execute(_LOCK_GOING.format(table=table_of(schema, declared)), given)
+    connection.execute(_LOCK_GOING.format(table=table_of(schema, declared), key=key_type(declared)), given)
     statement = _GOING.format(
-        table=table_of(schema, declared), due=is_due(only_due=only_due), kept=is_kept(schema, declared)
+        table=table_of(schema, declared),
+        key=key_type(declared),
+        due=is_due(only_due=only_due),
+        kept=is_kept(schema, declared),
     )
     going = [row[0] for row in connection.execute(statement, given)]
     lock_children(connection, schema, declared, going, sql.SQL("deleted_at IS NOT NULL"))

@@ -13,7 +13,7 @@ from psycopg import sql
 
 from stowage.entities.declaration import Entity, Reference
 from stowage.entities.declared import ENTITIES
-from stowage.postgres.tables.relations import any_of, has_children, table_of, text_array
+from stowage.postgres.tables.relations import any_of, has_children, key_type, table_of, text_array
 from stowage.postgres.trash.purge_references import referrers
 from stowage.tenants import Tenant
 
@@ -67,12 +67,12 @@ class Batch:
 
 
 _NEXT = sql.SQL("""
-SELECT id, running <= %(batch)s FROM (
+SELECT id::text, running <= %(batch)s FROM (
     SELECT id, row_number() OVER due AS place, sum(1 + more) OVER due AS running
     FROM (
         SELECT record.id, record.purge_at, {more} AS more
         FROM {table} AS record
-        WHERE {which} AND num_nulls(record.deleted_at) < 1 AND record.id <> ALL(%(left)s::text[]) AND NOT {kept}
+        WHERE {which} AND num_nulls(record.deleted_at) < 1 AND record.id <> ALL(%(left)s::{key}[]) AND NOT {kept}
         {order}
         LIMIT %(batch)s
     ) AS first
@@ -88,11 +88,11 @@ _MORE = sql.SQL("""
 
 _PAST_ITS_TIME = sql.SQL("record.purge_at <= %(at)s AND (record.deleted_with IS NULL OR record.deleted_with = '')")
 _OF_PARENT = sql.SQL("""
-record.{column} = %(parent)s
-AND EXISTS (SELECT FROM {table} AS begun WHERE begun.id = %(parent)s AND begun.deleted_with = ''
+record.{column} = %(parent)s::{key}
+AND EXISTS (SELECT FROM {table} AS begun WHERE begun.id = %(parent)s::{key} AND begun.deleted_with = ''
             AND begun.deleted_at IS NOT NULL)
 """)
-_ONE = sql.SQL("record.id = %(id)s")
+_ONE = sql.SQL("record.id = %(id)s::{key}")
 
 
 def due_for_purge(
@@ -113,13 +113,17 @@ def next_children(
 ) -> Batch:
     """Of the trash, a thousand records that belong to that one, whose purge has begun, but for those `left`."""
     entity, reference = child
-    which = _OF_PARENT.format(column=sql.Identifier(entity.column(reference.field)), table=table_of(schema, declared))
+    which = _OF_PARENT.format(
+        column=sql.Identifier(entity.column(reference.field)), table=table_of(schema, declared), key=key_type(declared)
+    )
     return _next(connection, schema, entity, which, {"parent": parent, "left": text_array(left)})
 
 
 def fits_one_batch(connection: psycopg.Connection, schema: str, declared: Entity, id: str) -> bool:
     """Whether a record of the trash goes with all that belongs to it in one transaction."""
-    return _next(connection, schema, declared, _ONE, {"id": id, "left": text_array([])}).fits
+    return _next(
+        connection, schema, declared, _ONE.format(key=key_type(declared)), {"id": id, "left": text_array([])}
+    ).fits
 
 
 def _next(
@@ -137,6 +141,7 @@ def _next(
     ]
     statement = _NEXT.format(
         table=table_of(schema, declared),
+        key=key_type(declared),
         more=sql.SQL(" + ").join(more) if more else sql.SQL("0"),
         which=which,
         kept=is_kept(schema, declared),
@@ -149,7 +154,7 @@ def _next(
 _BEGIN = sql.SQL("""
 WITH old AS MATERIALIZED (
     SELECT record.id, record.deleted_with IS NULL AS was_listed FROM {table} AS record
-    WHERE record.id = %(id)s AND num_nulls(record.deleted_at) < 1 AND {due} AND NOT {kept}
+    WHERE record.id = %(id)s::{key} AND num_nulls(record.deleted_at) < 1 AND {due} AND NOT {kept}
     FOR UPDATE
 ),
 marked AS (
@@ -178,7 +183,10 @@ def begin_purge(
     False where it has left the trash, is still needed, or (`only_due`) is not past its time.
     """
     statement = _BEGIN.format(
-        table=table_of(tenant.schema, declared), due=is_due(only_due=only_due), kept=is_kept(tenant.schema, declared)
+        table=table_of(tenant.schema, declared),
+        key=key_type(declared),
+        due=is_due(only_due=only_due),
+        kept=is_kept(tenant.schema, declared),
     )
     given = {"id": id, "at": at, "tenant": tenant.id, "entity": declared.name}
     row = connection.execute(statement, given).fetchone()

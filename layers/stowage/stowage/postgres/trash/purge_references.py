@@ -9,7 +9,7 @@ from stowage.entities.declaration import Entity, Reference
 from stowage.postgres.journal.changes import Lines, journalled
 from stowage.postgres.journal.images import changed_image, whole_image
 from stowage.postgres.session.edit import Edit
-from stowage.postgres.tables.relations import table_of, text_array
+from stowage.postgres.tables.relations import key_type, table_of, text_array
 
 _NOTHING = sql.SQL("")
 
@@ -29,7 +29,10 @@ def _emptied(declared: Entity) -> list[tuple[Entity, Reference]]:
     ]
 
 
-_WITH_THEM = sql.SQL("(SELECT child.id FROM {table} AS child WHERE child.{column} = ANY(%(ids)s::text[]))")
+_WITH_THEM = sql.SQL("(SELECT child.id FROM {table} AS child WHERE child.{column} = ANY(%(ids)s::{key}[]))")
+
+_NAMED = sql.SQL("record.{column} = ANY(%(ids)s::{key}[])")
+_OTHERS = sql.SQL("AND record.id <> ALL(%(ids)s::{key}[])")
 
 _EMPTY = sql.SQL("""
 WITH old AS MATERIALIZED (
@@ -62,20 +65,22 @@ def empty_references(
     for entity, reference, with_them in referrers(declared):
         column = entity.column(reference.field)
         if with_them is None:
-            named = sql.SQL("record.{} = ANY(%(ids)s::text[])").format(sql.Identifier(column))
+            named = _NAMED.format(column=sql.Identifier(column), key=key_type(declared))
         else:
             child, of_parent = with_them
             named = sql.SQL("record.{} IN {}").format(
                 sql.Identifier(column),
                 _WITH_THEM.format(
-                    table=table_of(edit.schema, child), column=sql.Identifier(child.column(of_parent.field))
+                    key=key_type(declared),
+                    table=table_of(edit.schema, child),
+                    column=sql.Identifier(child.column(of_parent.field)),
                 ),
             )
         statement = _EMPTY.format(
             table=table_of(edit.schema, entity),
             column=sql.Identifier(column),
             named=named,
-            others=sql.SQL("AND record.id <> ALL(%(ids)s::text[])") if entity is declared else _NOTHING,
+            others=_OTHERS.format(key=key_type(declared)) if entity is declared else _NOTHING,
             before=changed_image([column, "updated_at"], "old", "record"),
             after=whole_image(entity, "record"),
             journal=journalled(Lines("changed", entity.name, "updated", n="id")),

@@ -14,6 +14,7 @@ from stowage.postgres.session.edit import Edit
 from stowage.postgres.tables.relations import (
     any_of,
     is_taken,
+    key_type,
     outside_trash,
     table_of,
     text_array,
@@ -21,7 +22,7 @@ from stowage.postgres.tables.relations import (
 from stowage.postgres.tables.unique_rules import UniqueRule, as_written, is_in_the_way, out_of_trash, undeclared_rules
 
 _LOCK = sql.SQL("""
-WITH locked AS MATERIALIZED (SELECT id FROM {table} WHERE id = ANY(%(ids)s::text[]) ORDER BY id FOR UPDATE)
+WITH locked AS MATERIALIZED (SELECT id FROM {table} WHERE id = ANY(%(ids)s::{key}[]) ORDER BY id FOR UPDATE)
 SELECT count(*) FROM locked
 """)
 
@@ -29,13 +30,13 @@ SELECT count(*) FROM locked
 def lock_for_restoring(connection: psycopg.Connection, schema: str, declared: Entity, ids: Sequence[str]) -> None:
     """Lock what these records belong to, them, and what went with them, in this order."""
     lock_parents(connection, schema, declared, ids)
-    connection.execute(_LOCK.format(table=table_of(schema, declared)), {"ids": text_array(ids)})
+    connection.execute(_LOCK.format(table=table_of(schema, declared), key=key_type(declared)), {"ids": text_array(ids)})
     lock_children(connection, schema, declared, ids, sql.SQL("deleted_with IS NOT NULL"))
 
 
 _RESTORE = sql.SQL("""
 WITH asked AS MATERIALIZED (
-    SELECT id, n FROM unnest(%(ids)s::text[]) WITH ORDINALITY AS asked (id, n)
+    SELECT id, n FROM unnest(%(ids)s::{key}[]) WITH ORDINALITY AS asked (id, n)
 ),
 old AS MATERIALIZED (
     SELECT asked.n AS stw_n, {columns}, {renamed} AS stw_renamed
@@ -61,7 +62,7 @@ _RESTORED_CHILDREN = sql.SQL("""
 {old} AS MATERIALIZED (
     SELECT {columns}, {renamed} AS stw_renamed
     FROM old AS parent JOIN {table} AS record
-      ON record.{column} = parent.id AND record.deleted_with IS NOT DISTINCT FROM parent.id
+      ON record.{column} = parent.id AND record.deleted_with IS NOT DISTINCT FROM parent.id::text
      AND record.deleted_operation IS NOT DISTINCT FROM parent.deleted_operation
     WHERE num_nulls(record.deleted_at) < 1
 ),
@@ -102,8 +103,8 @@ _NAME_IS_TAKEN = sql.SQL("""
 """)
 
 
-_ASKED = sql.SQL("other.id = ANY(%(ids)s::text[])")
-_THEIRS = sql.SQL("other.{column} = ANY(%(ids)s::text[]) AND other.deleted_at IS NOT NULL")
+_ASKED = sql.SQL("other.id = ANY(%(ids)s::{key}[])")
+_THEIRS = sql.SQL("other.{column} = ANY(%(ids)s::{key}[]) AND other.deleted_at IS NOT NULL")
 
 # What comes along is a hash only where the planner thinks that it fits; else it is read anew for each record.
 _ROOM_FOR_NAMES: LiteralString = "SET LOCAL work_mem = '64MB'"
@@ -125,9 +126,10 @@ def restore_records(
     ]
     counts = [sql.SQL("(SELECT count(*) FROM {})").format(sql.Identifier(name)) for name, _, _ in cascades]
     statement = _RESTORE.format(
+        key=key_type(declared),
         table=table_of(schema, declared),
         after=whole_image(declared, "record", TRASH),
-        **_renaming(schema, declared, _ASKED, rules[declared.name], rename=rename),
+        **_renaming(schema, declared, _ASKED.format(key=key_type(declared)), rules[declared.name], rename=rename),
         cascades=sql.SQL("").join(
             _RESTORED_CHILDREN.format(
                 old=sql.Identifier(f"old_{name}"),
@@ -138,7 +140,7 @@ def restore_records(
                 **_renaming(
                     schema,
                     child,
-                    _THEIRS.format(column=sql.Identifier(child.column(reference.field))),
+                    _THEIRS.format(column=sql.Identifier(child.column(reference.field)), key=key_type(declared)),
                     rules[child.name],
                     rename=rename,
                 ),
