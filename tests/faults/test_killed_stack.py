@@ -20,12 +20,17 @@ from botocore.exceptions import BotoCoreError
 
 from tests.conftest import LocalStack, RunningStack
 from tests.faults.run_surface import FINAL, eventually
+from tests.stack.file_import_surface import csv_file, start, uploaded
 from tests.stack.office import Office, open_office
 
 type Json = Any
 GONE = (requests.ConnectionError, requests.Timeout, BotoCoreError, psycopg.OperationalError)
 """What a client gets of a stack that is not there any more."""
 ONCE = Config(retries={"total_max_attempts": 1}, connect_timeout=5, read_timeout=20)
+PAUSE = 0.5
+"""Seconds between two runs of one kind: all of them are to end in the end."""
+TURN = 3.0
+"""The same for backups, of which a tenant has one at a time."""
 COUNTER = {"pk": {"S": "TEST#chaos"}, "sk": {"S": "counter"}}
 
 
@@ -52,6 +57,12 @@ class Acknowledged:
 
     exports: list[str] = field(default_factory=list)
     backups: list[str] = field(default_factory=list)
+    verifications: list[str] = field(default_factory=list)
+    imports: dict[str, list[str]] = field(default_factory=dict)
+    """By id: the titles in its file."""
+    uploads: dict[str, list[str]] = field(default_factory=dict)
+    """The same, of files that are there and not asked to be imported yet."""
+    cancelled: list[str] = field(default_factory=list)
     created: list[str] = field(default_factory=list)
     deleted: list[tuple[str, list[str]]] = field(default_factory=list)
     counted: int = 0
@@ -60,8 +71,14 @@ class Acknowledged:
 
     def enough(self, times: int) -> bool:
         """Whether there is much of every kind."""
-        kinds = (self.exports, self.backups, self.created, self.deleted)
-        return all(len(kind) >= 3 * times for kind in kinds) and len(self.objects) == 2 and self.counted >= 20 * times
+        many = (self.exports, self.created, self.deleted)
+        few = (self.backups, self.verifications, self.imports, self.uploads, self.cancelled)
+        return (
+            all(len(kind) >= 3 * times for kind in many)
+            and all(len(kind) >= times for kind in few)
+            and len(self.objects) == 2
+            and self.counted >= 20 * times
+        )
 
 
 def work(office: Office, done: Acknowledged) -> list[Callable[[], None]]:
@@ -78,15 +95,62 @@ def work(office: Office, done: Acknowledged) -> list[Callable[[], None]]:
 
         return run
 
-    def asking(path: str, body: Json, kept: list[str], name: Callable[[Json], str]) -> Callable[[], None]:
+    def asking(path: str, body: Json, kept: list[str], name: Callable[[Json], str], pause: float) -> Callable[[], None]:
         api = office.caller("admin")
 
         def ask() -> None:
             answer = api.post(path, json=body, timeout=20)
             assert answer.status_code == 202, answer.text
             kept.append(name(answer.json()))
+            time.sleep(pause)
 
         return repeat(ask)
+
+    def importing() -> Callable[[], None]:
+        """Upload two files, and ask for the import of one."""
+        api = office.caller()
+
+        def ask() -> None:
+            for ids, started in ((done.uploads, False), (done.imports, True)):
+                titles = [f"row_{uuid4().hex}" for _ in range(20)]
+                new = uploaded(api, "tasks", "csv", csv_file("title", *titles), office.id)
+                if started:
+                    answer = start(api, "tasks", new)
+                    assert answer.status_code == 202, answer.text
+                ids[new] = titles
+            time.sleep(PAUSE)
+
+        return repeat(ask)
+
+    def verifying() -> Callable[[], None]:
+        """Verify the first backup that has completed."""
+        api = office.caller("admin")
+        backups: list[str] = []
+
+        def ask() -> None:
+            if not backups:
+                found = api.get("/api/jobs?type=export_backup&status=completed&limit=1", timeout=20).json()["data"]
+                backups.extend(job["id"] for job in found)
+                time.sleep(0.2)
+                return
+            answer = api.post(f"/api/backup/{backups[0]}/verify", timeout=20)
+            assert answer.status_code == 202, answer.text
+            done.verifications.append(answer.json()["data"]["id"])
+            time.sleep(PAUSE)
+
+        return repeat(ask)
+
+    def cancelling() -> Callable[[], None]:
+        api = office.caller("admin")
+
+        def cancel() -> None:
+            run = api.post(office.path("exports"), json=exports, timeout=20).json()["id"]
+            answer = api.post(office.path(f"exports/{run}/cancel"), timeout=20)
+            assert answer.status_code in (202, 409), answer.text
+            (done.cancelled if answer.status_code == 202 else done.exports).append(run)
+            time.sleep(PAUSE)
+
+        return repeat(cancel)
 
     def creating() -> Callable[[], None]:
         api = office.caller()
@@ -143,8 +207,13 @@ def work(office: Office, done: Acknowledged) -> list[Callable[[], None]]:
 
     exports = {"format": "csv", "mode": "all", "dataType": "brands"}
     return [
-        asking(office.path("exports"), exports, done.exports, lambda answer: str(answer["id"])),
-        asking("/api/backup/export", {"project_id": office.id}, done.backups, lambda answer: answer["data"]["job_id"]),
+        asking(office.path("exports"), exports, done.exports, lambda answer: str(answer["id"]), PAUSE),
+        asking(
+            "/api/backup/export", {"project_id": office.id}, done.backups, lambda answer: answer["data"]["job_id"], TURN
+        ),
+        importing(),
+        verifying(),
+        cancelling(),
         creating(),
         deleting(),
         counting(),
@@ -182,7 +251,13 @@ def test_nothing_that_was_acknowledged_is_missing_after_everything_was_killed(
         assert done.enough(times)
     with opened(local.start("up", "--no-sample"), tenant) as office:
         assert_all_there(office, done)
-        assert_all_end(office, {*done.exports, *done.backups})
+        for left, titles in done.uploads.items():
+            answer = start(office.caller(), "tasks", left)
+            assert answer.status_code == 202, answer.text
+            done.imports[left] = titles
+        assert_all_end(office, {*done.exports, *done.backups, *done.verifications, *done.imports}, "completed")
+        assert_all_end(office, {*done.cancelled}, "cancelled")
+        assert_imported_once(office, [title for titles in done.imports.values() for title in titles])
 
 
 def wait_for_much(done: Acknowledged, times: int, working: list[Future[None]]) -> None:
@@ -193,7 +268,8 @@ def wait_for_much(done: Acknowledged, times: int, working: list[Future[None]]) -
 def assert_all_there(office: Office, done: Acknowledged) -> None:
     stack, admin = office.stack, office.caller("admin")
     answers = [admin.get(office.path(f"exports/{run}")) for run in done.exports]
-    answers += [admin.get(f"/api/jobs/{run}") for run in done.backups]
+    jobs = (*done.backups, *done.verifications, *done.imports, *done.cancelled)
+    answers += [admin.get(f"/api/jobs/{run}") for run in jobs]
     assert [answer.text for answer in answers if answer.status_code != 200] == []
     assert set(done.created) <= office.live("tasks")
     live = office.live("accounts")
@@ -214,17 +290,26 @@ def assert_all_there(office: Office, done: Acknowledged) -> None:
     s3.close()
 
 
-def assert_all_end(office: Office, runs: set[str]) -> None:
+def assert_imported_once(office: Office, titles: list[str]) -> None:
+    """Each row of a file is there once, however often its import had to begin again."""
+    found = office.run("SELECT title FROM tasks WHERE title = ANY(%s)", titles)
+    assert sorted(title for (title,) in found) == sorted(titles)
+
+
+def assert_all_end(office: Office, runs: set[str], expected: str) -> None:
     """What ran when everything died is run again: the clock looks after each once a minute."""
     admin, client = office.caller("admin"), office.stack.aws("lambda")
+    states: Counter[tuple[str, str]] = Counter()
 
     def ended() -> bool:
         client.invoke(FunctionName=office.stack.resources["OnTickFunction"], Payload=b"{}")["Payload"].read()
         time.sleep(1)
-        left = [run for run in runs if admin.get(f"/api/jobs/{run}").json()["data"]["status"] not in FINAL]
-        return not left
+        jobs = [admin.get(f"/api/jobs/{run}").json()["data"] for run in runs]
+        states.clear()
+        states.update((job["type"], job["status"]) for job in jobs)
+        return all(status in FINAL for _, status in states)
 
-    eventually(ended, "every run has ended", 150)
+    with contextlib.suppress(AssertionError):
+        eventually(ended, "every run has ended", 150)
     client.close()
-    states = Counter(admin.get(f"/api/jobs/{run}").json()["data"]["status"] for run in runs)
-    assert set(states) == {"completed"}, states
+    assert {status for _, status in states} == {expected}, states

@@ -12,7 +12,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 from uuid import uuid4
 
 import psycopg
@@ -53,11 +53,13 @@ class Server:
         data.mkdir(mode=0o700)
         if "user" in (user := self._as_user()):
             os.chown(data, user["user"], user["group"])
-        options = ["--auth=trust", "--no-sync", "--no-instructions", "--encoding=UTF8", "--locale=C"]
-        subprocess.run(
-            [self.programs / "initdb", "-D", data, "-U", SUPERUSER, *options], check=True, capture_output=True, **user
-        )
+        subprocess.run(self._make(data), check=True, capture_output=True, **user)
         self.start()
+
+    def _make(self, data: Path) -> list[str | Path]:
+        """The command that fills an empty folder."""
+        options = ["--auth=trust", "--no-sync", "--no-instructions", "--encoding=UTF8", "--locale=C"]
+        return [self.programs / "initdb", "-D", data, "-U", SUPERUSER, *options]
 
     def start(self) -> None:
         """Start it, and wait until it answers."""
@@ -106,6 +108,12 @@ class Server:
         self.stop()
         shutil.rmtree(self.folder, ignore_errors=True)
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.remove()
+
     def _as_user(self) -> dict[str, Any]:
         if os.geteuid() != 0:
             return {}
@@ -123,3 +131,15 @@ class Server:
             shutil.copytree(programs.parent, self.folder / "programs")
             return self.folder / "programs" / programs.name
         return programs
+
+
+class Standby(Server):
+    """A hot standby: a copy of another server that follows it and takes no changes."""
+
+    def __init__(self, primary: Server) -> None:
+        self._primary = primary
+        super().__init__(primary.programs)
+
+    def _make(self, data: Path) -> list[str | Path]:
+        options = ["--write-recovery-conf", "--checkpoint=fast", "--no-sync", "-d", self._primary.url()]
+        return [self.programs / "pg_basebackup", "-D", data, *options]

@@ -231,7 +231,6 @@ TEXTS = (
         ('<c t="inlineStr"><is><t/></is></c>', ""),
         ('<c t="str"><f>A1</f><v>=x</v></c>', "=x"),
         ('<c t="str"><f>A1</f><v></v></c>', ""),
-        ("<c><f>1+1</f><v/></c>", None),
         ("<c/>", None),
         ('<c t="b"><v>1</v></c>', True),
         ('<c t="b"><v>FALSE</v></c>', False),
@@ -263,6 +262,36 @@ def test_an_error_is_its_cells_alone() -> None:
     found = one('<c t="e"><v>#N/A</v></c>')
     assert isinstance(found, Broken)
     assert (found.code, found.text) == ("cell_error", "#N/A")
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        "<c><f>1+1</f><v/></c>",
+        "<c><f>1+1</f></c>",
+        '<c t="n"><f>1+1</f><v></v></c>',
+        '<c t="str"><f>A1</f></c>',
+        '<c><f t="shared" si="0"/></c>',
+        '<c s="1"><f t="array" ref="B2">1+1</f><v/></c>',
+    ],
+)
+def test_a_formula_that_nobody_has_computed_is_no_empty_cell(cell: str) -> None:
+    found = one(cell)
+    assert isinstance(found, Broken)
+    assert (found.code, found.text) == ("cell_error", "")
+    assert "formula without its result" in found.error
+
+
+def test_formulas_as_openpyxl_writes_them_fail_their_cell_and_no_other() -> None:
+    written = openpyxl.Workbook()
+    assert written.active is not None
+    for row in (["a", "b"], ["1", "=A2&1"], ["2", "x"]):
+        written.active.append(row)
+    data = io.BytesIO()
+    written.save(data)
+    (_, first), second = cells(data.getvalue())
+    assert isinstance(first, Broken)
+    assert second == ["2", "x"]
 
 
 def formatted(code: str, value: str, properties: str = "") -> Any:

@@ -39,10 +39,10 @@ def _read(text: str) -> dict[str, Any] | Broken:
     except _RefusedError as refused:
         return Broken("invalid_json", str(refused), text)
     except (ValueError, RecursionError):
-        return Broken("invalid_json", "The line is not JSON.", text)
+        return Broken("invalid_json", f"The line is not JSON.{_hint(text)}", text)
     if isinstance(given, dict):
         return given
-    return Broken("invalid_json", "The line is no JSON object.", text)
+    return Broken("invalid_json", f"The line is no JSON object.{_hint(text)}", text)
 
 
 class _RefusedError(ValueError):
@@ -73,3 +73,13 @@ def _float(text: str) -> float:
 
 
 _DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_constant, parse_float=_float)
+
+
+def _hint(text: str) -> str:
+    """What is wrong with a line of a list, such as JSON.stringify and jq write it."""
+    listed = text[0] in "[]" or text[-1] in ",[]"
+    return (
+        " Each line holds one object: nothing before it, no comma behind it, no list around all of them."
+        if listed
+        else ""
+    )

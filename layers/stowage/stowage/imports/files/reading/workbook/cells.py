@@ -25,6 +25,13 @@ _FIRST_1904 = datetime(1904, 1, 1, tzinfo=UTC)
 _LEAP_DAY = 60
 """The serial of 29 February 1900, a day that was not, and that Excel has."""
 
+NOT_COMPUTED = Broken(
+    "cell_error",
+    "A cell holds a formula without its result; open the workbook in a spreadsheet program and save it.",
+    "",
+)
+"""Programs that write formulas do not compute them: an empty cell would be a value that nobody has seen."""
+
 
 class Shown(int):
     """A whole number whose format shows leading zeros; `text` is how the sheet shows it."""

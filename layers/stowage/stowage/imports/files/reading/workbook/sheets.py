@@ -6,7 +6,7 @@ from typing import Any
 
 from stowage.imports.files.reading.rows import MOST_COLUMNS, broken_file
 from stowage.imports.files.reading.workbook.book import Book
-from stowage.imports.files.reading.workbook.cells import Shared, value_of
+from stowage.imports.files.reading.workbook.cells import NOT_COMPUTED, Shared, value_of
 from stowage.imports.files.reading.workbook.parts import Handlers, Parts
 from stowage.imports.files.reading.workbook.texts import LONGEST_TEXT, too_long_text
 
@@ -40,7 +40,8 @@ class _Sheet(Handlers):
         self._type, self._style, self._texts = "n", 0, list[str]()
         self._row_length = self._text_length = 0
         self._inside = self._phonetic = self._has_value = False
-        self._row_tag = self._cell_tag = self._phonetic_tag = ""
+        self._computed = False
+        self._row_tag = self._cell_tag = self._phonetic_tag = self._formula_tag = ""
         self._value_tags: tuple[str, ...] = ()
         self._line_text = "0"
 
@@ -55,7 +56,7 @@ class _Sheet(Handlers):
                 raise broken_file("A cell lies beyond a sheet's last column.")
             self._type = given.get("t", "n")
             self._style = int(given.get("s", 0))
-            self._has_value = False
+            self._has_value = self._computed = False
         elif name in self._value_tags:
             self._inside = self._has_value = True
         elif name == self._row_tag:
@@ -64,13 +65,15 @@ class _Sheet(Handlers):
             self._line_text = str(self._line)
             if not 0 < self._line < MOST_LINES:
                 raise broken_file("A row has no place in its sheet.")
+        elif name == self._formula_tag:
+            self._computed = True
         elif name == self._phonetic_tag:
             self._phonetic = True
         elif not self._row_tag:
             # Whatever namespace the sheet itself has is that of its rows: there are two, and some programs' own.
             space = name.removesuffix("worksheet")
             self._row_tag, self._cell_tag, self._phonetic_tag = f"{space}row", f"{space}c", f"{space}rPh"
-            self._value_tags = f"{space}v", f"{space}t"
+            self._value_tags, self._formula_tag = (f"{space}v", f"{space}t"), f"{space}f"
 
     def end(self, name: str) -> None:
         self.depth -= 1
@@ -85,7 +88,7 @@ class _Sheet(Handlers):
                 _check_length(self._row_length)
                 self._texts.clear()
                 self._text_length = 0
-            self._cells[self._column] = value
+            self._cells[self._column] = NOT_COMPUTED if value is None and self._computed else value
         elif name == self._row_tag:
             if self._cells:
                 self.done.append((self._line, self._cells, self._row_length))
