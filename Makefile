@@ -1,6 +1,6 @@
 # Every command sets up what it needs first; only a changed lock file makes it do so again.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test bench check format entities openapi reference examples breaking build lock clean
+.PHONY: help setup demo up test test-long bench check format entities openapi reference examples breaking build lock clean
 unexport PYTHONDONTWRITEBYTECODE
 
 PYTHON := .venv/bin/python
@@ -12,7 +12,7 @@ CODE := functions layers local tests worker benchmarks
 COMPILE := --python-version 3.13 --generate-hashes --no-header --no-annotate --quiet
 
 help: ## Show this list.
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(READY): requirements-dev.lock local/setup.sh
 	@local/setup.sh
@@ -30,6 +30,9 @@ up: $(READY) ## Start everything and serve until Ctrl-C.
 
 test: $(READY) ## Run all tests on the real stack; ARGS="-k name" chooses, ARGS="-n 0" runs one after another.
 	@$(PYTHON) -m pytest -n auto --dist loadfile $(ARGS)
+
+test-long: $(READY) ## The same, with ten times as many random cases, drawn anew each time.
+	@$(PYTHON) -m pytest -n auto --dist loadfile --hypothesis-profile=long $(ARGS)
 
 bench: $(READY) ## Measure, each figure against a floor.
 	@$(PYTHON) -m benchmarks $(ARGS)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 from xdist.scheduler import LoadFileScheduling
 
 SECONDS = Path(__file__).parent / "seconds.txt"
@@ -27,6 +28,12 @@ ALONE = frozenset(
 )
 """Tests that measure time so closely that nothing else may run meanwhile."""
 AT_THE_END = "alone"
+
+
+# A failure of `make test` is the same at its next run; `make test-long` draws anew each time.
+settings.register_profile("short", max_examples=20, derandomize=True, database=None, deadline=None)
+settings.register_profile("long", max_examples=200, deadline=None)
+settings.load_profile("short")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -7,6 +7,7 @@ from random import Random
 from typing import Any
 
 import pytest
+from hypothesis import settings
 from pydantic_core import to_json
 
 from stowage.bulk import bulk_undo
@@ -134,7 +135,7 @@ def from_file(office: Office, random: Random) -> str:
     return str(result["operation_id"])
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(settings().max_examples // 5))
 @pytest.mark.parametrize("edited", [False, True])
 def test_a_random_update_undone(app: Office, seed: int, edited: bool) -> None:
     random = Random(seed)
@@ -149,7 +150,7 @@ def test_a_random_update_undone(app: Office, seed: int, edited: bool) -> None:
         assert app.rows("accounts") == before
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(settings().max_examples // 10))
 @pytest.mark.parametrize("edited", [False, True])
 def test_a_random_import_undone(app: Office, seed: int, edited: bool) -> None:
     random = Random(seed)

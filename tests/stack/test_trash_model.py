@@ -28,9 +28,7 @@ def machine(stack: RunningStack, office: Office, monkeypatch: pytest.MonkeyPatch
 
 def test_the_trash_is_what_the_model_says(machine: type[Trash]) -> None:
     chosen = settings(
-        max_examples=100,
         stateful_step_count=40,
-        deadline=None,
         suppress_health_check=list(HealthCheck),
         print_blob=True,
     )

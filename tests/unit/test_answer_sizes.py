@@ -21,13 +21,18 @@ def as_lambda_sends_it(body: str) -> bytes:
 
 @pytest.mark.parametrize("text", ["x", "é", "😀", '"', "\\", '\\"', "\u2028", "\x7f"])
 def test_what_is_deliverable_fits_into_lambdas_answer_with_its_escapes(text: str) -> None:
-    bodies = [json.dumps([text * count], ensure_ascii=False) for count in range(100_000, 5_000_001, 100_000)]
-    deliverable = [body for body in bodies if is_deliverable(body)]
-    assert deliverable
-    assert all(len(as_lambda_sends_it(body)) <= LAMBDA_BYTES for body in deliverable)
-    assert all(len(body.encode()) <= MOST_ANSWER_BYTES for body in deliverable)
-    refused = bodies[len(deliverable)] if len(deliverable) < len(bodies) else None
-    assert refused is None or len(as_lambda_sends_it(refused)) > 0.9 * MOST_ANSWER_BYTES, "refused too early"
+    def body(count: int) -> str:
+        return json.dumps([text * count], ensure_ascii=False)
+
+    fits, refused = 100_000, 5_000_000
+    assert is_deliverable(body(fits))
+    assert not is_deliverable(body(refused)), "no such text is that short"
+    while refused - fits > 1_000:
+        middle = (fits + refused) // 2
+        fits, refused = (middle, refused) if is_deliverable(body(middle)) else (fits, middle)
+    assert len(as_lambda_sends_it(body(fits))) <= LAMBDA_BYTES
+    assert len(body(fits).encode()) <= MOST_ANSWER_BYTES
+    assert len(as_lambda_sends_it(body(refused))) > 0.9 * MOST_ANSWER_BYTES, "refused too early"
 
 
 def results(ids: list[str], codes: list[str | None]) -> Any:

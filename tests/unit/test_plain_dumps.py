@@ -3,7 +3,7 @@ comments and rows.
 """
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from stowage.basics.errors import RunError
@@ -133,7 +133,6 @@ parts = st.lists(
 )
 
 
-@settings(max_examples=150, deadline=None)
 @given(parts=parts, sizes=st.lists(st.integers(1, 60), min_size=1, max_size=6))
 def test_pieces_are_the_text_and_the_same_for_all_chunks(parts: list[bytes], sizes: list[int]) -> None:
     text = b"".join(parts)

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from hypothesis import settings
 from xdist.remote import Producer
 
 from tests.conftest import ROOT
@@ -92,3 +93,12 @@ def test_what_measures_time_is_there(name: str) -> None:
 def test_the_first_files_start_first(config: pytest.Config) -> None:
     ran = list(run(config, NAMES, 2))
     assert {name for _, name, _ in ran[:2]} == {"tests/long.py::test_0", "tests/middle.py::test_0"}
+
+
+def test_random_cases_are_few_and_the_same_each_time_unless_more_are_asked_for(
+    pytestconfig: pytest.Config,
+) -> None:
+    short, long = settings.get_profile("short"), settings.get_profile("long")
+    assert (short.derandomize, short.database, long.derandomize) == (True, None, False)
+    assert long.max_examples >= 10 * short.max_examples
+    assert settings.get_current_profile_name() == (pytestconfig.getoption("--hypothesis-profile") or "short")
