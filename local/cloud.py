@@ -2,7 +2,6 @@
 
 import logging
 import os
-import sys
 from typing import Any
 
 import psycopg
@@ -20,7 +19,6 @@ from local import (
     template_check,
 )
 from local.aws_server import AwsServer, Moto
-from local.children import Children
 from local.clock import Clock
 from local.code_watch import CodeWatch
 from local.configuration import Configuration, layers
@@ -38,6 +36,7 @@ from local.s3.files import FileStore
 from local.s3.objects import Objects
 from local.snapshot import Snapshot
 from local.streams import Streams
+from local.task_process import Launcher
 from local.tasks import Tasks
 
 type Json = Any
@@ -46,9 +45,7 @@ type Json = Any
 class Cloud:
     """Every part of the cloud; `deploy` fills them from the template."""
 
-    def __init__(
-        self, configuration: Configuration, environment: dict[str, str], children: Children, pool: FunctionPool
-    ) -> None:
+    def __init__(self, configuration: Configuration, environment: dict[str, str], pool: FunctionPool) -> None:
         self._configuration, self._environment, self._pool = configuration, environment, pool
         root, endpoint = configuration.root, configuration.aws_endpoint_url
         hooks = Hooks(
@@ -67,11 +64,10 @@ class Cloud:
         template = CodeWatch(root / "template.yaml", root / "statemachines")
         self.functions = Functions(pool, code, template, lambda: compile_again(root), self._give_up)
         self._bus = EventBus(self.functions)
+        worker_paths = [str(path) for path in (root, *layers(root))]
         self.tasks = Tasks(
-            children,
-            [sys.executable, "-m", "worker"],
-            environment | _worker_environment(configuration),
-            configuration.logs / "worker.log",
+            Launcher(pool, "worker", worker_paths, str(configuration.logs / "worker.log")).start,
+            environment | _worker_environment(),
             definition_of=lambda name: moto_services.task_definition(self._moto, name),
             secret_of=moto_services.secret_value,
             on_change=self._task_changed,
@@ -172,10 +168,6 @@ class Cloud:
         self._bus.emit("aws.ecs", "ECS Task State Change", tasks.event_detail(task), [task["taskArn"]])
 
 
-def _worker_environment(configuration: Configuration) -> dict[str, str]:
-    """What the worker's image holds: the code, and Postgres's programs on the path."""
-    paths = [configuration.root, *layers(configuration.root)]
-    return {
-        "PYTHONPATH": os.pathsep.join(str(path) for path in paths),
-        "PATH": f"{binaries()}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
-    }
+def _worker_environment() -> dict[str, str]:
+    """What the worker's image holds beside the code: Postgres's programs on the path."""
+    return {"PATH": f"{binaries()}{os.pathsep}{os.environ.get('PATH', os.defpath)}"}

@@ -45,17 +45,23 @@ class Context:
         return max(0, int((self.deadline - time.time()) * 1000))
 
 
-def serve(connection: Connection, paths: list[str], environment: dict[str, str], log: str) -> None:
-    """Answer invocations from the connection until it closes: a head and a body in, an error and a body out."""
+def move_in(paths: list[str], environment: dict[str, str], log: str) -> None:
+    """Make this fork a process of its own: its session, its imports, its environment, and where it prints."""
     os.setsid()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    with open(log, "ab", buffering=0) as file:
+    with open(os.devnull, "rb") as nothing, open(log, "ab", buffering=0) as file:
+        os.dup2(nothing.fileno(), 0)
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
     sys.path[:0] = paths
     os.environ.clear()
     os.environ.update(environment)
     time.tzset()
+
+
+def serve(connection: Connection, paths: list[str], environment: dict[str, str], log: str) -> None:
+    """Answer invocations from the connection until it closes: a head and a body in, an error and a body out."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    move_in(paths, environment, log)
     handlers: dict[str, Handler] = {}
     while True:
         try:

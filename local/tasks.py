@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
 import tempfile
 import threading
 import time
@@ -16,9 +15,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from local.children import Children
 from local.configuration import ACCOUNT, REGION
 from local.console import log
+from local.task_process import TaskProcess
 
 type Json = Any
 KEEP_STOPPED = 500
@@ -42,7 +41,7 @@ class Task:
     definition: Json
     request: Json
     cluster_arn: str
-    process: subprocess.Popen[bytes] | None = None
+    process: TaskProcess | None = None
     created_at: float = field(default_factory=time.time)
     started_at: float | None = None
     stopping_at: float | None = None
@@ -67,6 +66,7 @@ class Task:
             "image": self.container.get("image"),
             "lastStatus": status,
             "exitCode": self.exit_code,
+            "runtimeId": str(self.process.pid) if self.process else None,
         }
         description = {
             "taskArn": self.arn,
@@ -100,21 +100,14 @@ class Tasks:
 
     def __init__(
         self,
-        children: Children,
-        command: list[str],
+        start_process: Callable[[dict[str, str]], TaskProcess],
         environment: dict[str, str],
-        log_file: Path,
         definition_of: Callable[[str], Json],
         secret_of: Callable[[str], str],
         on_change: Callable[[Json], None],
     ) -> None:
-        self._children, self._command, self._environment = children, command, environment
-        self._log_file, self._definition_of, self._secret_of, self._on_change = (
-            log_file,
-            definition_of,
-            secret_of,
-            on_change,
-        )
+        self._start_process, self._environment = start_process, environment
+        self._definition_of, self._secret_of, self._on_change = definition_of, secret_of, on_change
         self._tasks: dict[str, Task] = {}
         self._lock = threading.Lock()
         self.not_started: list[str] = []
@@ -151,7 +144,7 @@ class Tasks:
         if process and not task.stopping_at and not task.stopped.is_set():
             task.stopping_at = time.time()
             task.stop_code, task.stopped_reason = "UserInitiated", request.get("reason", "Task stopped by user")
-            _signal(process, signal.SIGTERM)
+            process.signal(signal.SIGTERM)
             threading.Thread(target=self._kill_late, args=(task, process), daemon=True).start()
         return {"task": task.describe()}
 
@@ -174,20 +167,12 @@ class Tasks:
         deadline = time.monotonic() + 3
         for task in running:
             if not task.stopped.wait(max(0, deadline - time.monotonic())) and task.process:
-                _signal(task.process, signal.SIGKILL)
+                task.process.signal(signal.SIGKILL)
                 task.stopped.wait(1)
 
     def _start(self, task: Task) -> None:
-        self._log_file.parent.mkdir(parents=True, exist_ok=True)
         folder = tempfile.mkdtemp(prefix="stowage-task-")
-        with open(self._log_file, "ab", buffering=0) as output:
-            task.process = self._children.start(
-                self._command,
-                env=self._container_environment(task) | {"TMPDIR": folder},
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-            )
+        task.process = self._start_process(self._container_environment(task) | {"TMPDIR": folder})
         task.started_at = time.time()
         self._on_change(task.describe())
         threading.Thread(target=self._follow, args=(task, task.process, folder), daemon=True).start()
@@ -204,11 +189,10 @@ class Tasks:
         environment |= {entry["name"]: self._secret_of(entry["valueFrom"]) for entry in container.get("secrets", [])}
         return environment
 
-    def _follow(self, task: Task, process: subprocess.Popen[bytes], folder: str) -> None:
+    def _follow(self, task: Task, process: TaskProcess, folder: str) -> None:
         code = process.wait()
-        self._children.release(process.pid)
         # Nothing in a container outlives its first process, its temporary files neither.
-        _signal(process, signal.SIGKILL)
+        process.signal(signal.SIGKILL)
         _kill_users(folder)
         shutil.rmtree(folder, ignore_errors=True)
         task.exit_code = 128 - code if code < 0 else code
@@ -225,21 +209,14 @@ class Tasks:
             )
         self._on_change(task.describe())
 
-    def _kill_late(self, task: Task, process: subprocess.Popen[bytes]) -> None:
+    def _kill_late(self, task: Task, process: TaskProcess) -> None:
         if not task.stopped.wait(task.container.get("stopTimeout", DEFAULT_STOP_SECONDS)):
-            _signal(process, signal.SIGKILL)
+            process.signal(signal.SIGKILL)
 
     def _forget_old(self) -> None:
         stopped = [arn for arn, task in self._tasks.items() if task.stopped.is_set()]
         for arn in stopped[:-KEEP_STOPPED]:
             del self._tasks[arn]
-
-
-def _signal(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
-    try:
-        os.killpg(process.pid, number)
-    except (ProcessLookupError, PermissionError):
-        return
 
 
 def _kill_users(folder: str) -> None:

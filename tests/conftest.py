@@ -103,10 +103,28 @@ class RunningStack:
     def _functions(self) -> Any:
         return self.aws("lambda")
 
+    @cached_property
+    def _tasks(self) -> Any:
+        return self.aws("ecs")
+
+    def workers(self, run_id: str) -> list[int]:
+        """The living processes of the tasks that carry out a run."""
+        cluster = self.resources["Cluster"]
+        arns = self._tasks.list_tasks(cluster=cluster)["taskArns"]
+        tasks = self._tasks.describe_tasks(cluster=cluster, tasks=arns)["tasks"] if arns else []
+        return [
+            int(task["containers"][0]["runtimeId"])
+            for task in tasks
+            for override in task["overrides"]["containerOverrides"]
+            if {"name": "STOWAGE_RUN_ID", "value": run_id} in override["environment"]
+            and task["lastStatus"] == "RUNNING"
+        ]
+
     def close(self) -> None:
         """Close what was opened; the stack runs on."""
-        if "_functions" in vars(self):
-            self._functions.close()
+        for name in ("_functions", "_tasks"):
+            if name in vars(self):
+                vars(self)[name].close()
 
     def faults(self, *faults: dict[str, Any]) -> None:
         """Let the next calls of AWS's APIs fail so (local/faults.py); none forgets those not yet come."""

@@ -149,7 +149,7 @@ class Runs:
 
     def workers(self, run_id: str) -> list[int]:
         """The processes that carry out this run."""
-        return processes_with(f"STOWAGE_RUN_ID={run_id}")
+        return self.stack.workers(run_id)
 
     def dump(self, tenant: str) -> int:
         """The process of pg_dump on a tenant, once there is one."""
@@ -339,12 +339,12 @@ def gone(pid: int) -> bool:
         return True
 
 
-def processes_with(variable: str, argument: str | None = None) -> list[int]:
+def processes_with(variable: str, argument: str) -> list[int]:
     """The living processes that have this `NAME=value` in their environment, and this argument."""
     return [
         pid
         for pid in (int(folder.name) for folder in Path("/proc").iterdir() if folder.name.isdecimal())
-        if (argument is None or argument in _words_of(pid, "cmdline")) and variable in _words_of(pid, "environ")
+        if argument in _words_of(pid, "cmdline") and variable in _words_of(pid, "environ")
     ]
 
 

@@ -15,7 +15,7 @@ import pytest
 import requests
 
 from tests.conftest import Api, RunningStack
-from tests.faults.run_surface import Runs, processes_with
+from tests.faults.run_surface import Runs
 from tests.stack.file_import_surface import (
     TENANT,
     counts,
@@ -77,9 +77,9 @@ def there(database: psycopg.Connection, mark: str) -> int:
     return int(row[0])
 
 
-def worker_of(run_id: str) -> int | None:
+def worker_of(stack: RunningStack, run_id: str) -> int | None:
     """The process that carries out a run."""
-    return next(iter(processes_with(f"STOWAGE_RUN_ID={run_id}")), None)
+    return next(iter(stack.workers(run_id)), None)
 
 
 def waiting_process(database: psycopg.Connection) -> int | None:
@@ -225,8 +225,8 @@ def test_an_import_that_is_killed_for_good_is_still_summed_up_in_the_journal(
         before = eventually(lambda: there(database, mark))
         for attempt in (1, 2, 3):
             eventually(lambda: operator.get(f"/api/jobs/{import_id}").json()["data"]["attempts"] == attempt)  # noqa: B023
-            os.kill(eventually(lambda: worker_of(import_id)), signal.SIGKILL)
-            eventually(lambda: worker_of(import_id) is None)
+            os.kill(eventually(lambda: worker_of(stack, import_id)), signal.SIGKILL)
+            eventually(lambda: worker_of(stack, import_id) is None)
         job = ended(operator, import_id)
     assert (job["status"], job["result"]) == ("failed", None)
 

@@ -7,7 +7,6 @@ from pathlib import Path
 import psycopg
 
 from tests.conftest import Api, RunningStack
-from tests.faults.run_surface import processes_with
 from tests.stack.file_import_surface import counts, csv_file, start, uploaded
 from tests.stack.office import open_office
 
@@ -20,12 +19,12 @@ SPREAD_MB = 12
 def test_the_workers_memory_does_not_grow_with_the_rows(stack: RunningStack, database: psycopg.Connection) -> None:
     office = open_office(stack, database)
     api = office.caller()
-    few, many = (peak_mb(api, office.id, rows) for rows in (FEW, MANY))
+    few, many = (peak_mb(stack, api, office.id, rows) for rows in (FEW, MANY))
     office.close()
     assert abs(many - few) < SPREAD_MB, f"{few:.0f} MB for {FEW:,} rows, {many:.0f} MB for {MANY:,}"
 
 
-def peak_mb(api: Api, tenant: str, rows: int) -> float:
+def peak_mb(stack: RunningStack, api: Api, tenant: str, rows: int) -> float:
     """The most memory that the worker had for a file of so many tasks, of which one in ten is good."""
     text = "x" * BYTES_A_ROW
     lines = (f"task {n},{'never' if n % 10 else 'todo'},{text}" for n in range(rows))
@@ -33,7 +32,7 @@ def peak_mb(api: Api, tenant: str, rows: int) -> float:
     assert start(api, "tasks", import_id).status_code == 202
     highest = 0
     while (job := api.get(f"/api/jobs/{import_id}").json()["data"])["status"] in ("pending", "running"):
-        highest = max(highest, worker_peak(import_id))
+        highest = max(highest, worker_peak(stack, import_id))
         time.sleep(0.02)
     assert job["status"] == "completed", job
     assert counts(job["result"]) == {"created": rows // 10, "failed": rows - rows // 10}
@@ -41,9 +40,9 @@ def peak_mb(api: Api, tenant: str, rows: int) -> float:
     return highest / 1024
 
 
-def worker_peak(run_id: str) -> int:
+def worker_peak(stack: RunningStack, run_id: str) -> int:
     """VmHWM of the worker of a run in kB, 0 where there is none."""
-    for pid in processes_with(f"STOWAGE_RUN_ID={run_id}"):
+    for pid in stack.workers(run_id):
         with contextlib.suppress(OSError, StopIteration):
             lines = Path(f"/proc/{pid}/status").read_text().splitlines()
             return int(next(line for line in lines if line.startswith("VmHWM")).split()[1])
