@@ -19,6 +19,7 @@ from local import (
     template_check,
 )
 from local.aws_server import AwsServer, Moto
+from local.children import Children
 from local.clock import Clock
 from local.code_watch import CodeWatch
 from local.configuration import Configuration, layers
@@ -45,7 +46,9 @@ type Json = Any
 class Cloud:
     """Every part of the cloud; `deploy` fills them from the template."""
 
-    def __init__(self, configuration: Configuration, environment: dict[str, str], pool: FunctionPool) -> None:
+    def __init__(
+        self, configuration: Configuration, environment: dict[str, str], children: Children, pool: FunctionPool
+    ) -> None:
         self._configuration, self._environment, self._pool = configuration, environment, pool
         root, endpoint = configuration.root, configuration.aws_endpoint_url
         hooks = Hooks(
@@ -64,9 +67,10 @@ class Cloud:
         template = CodeWatch(root / "template.yaml", root / "statemachines")
         self.functions = Functions(pool, code, template, lambda: compile_again(root), self._give_up)
         self._bus = EventBus(self.functions)
-        worker_paths = [str(path) for path in (root, *layers(root))]
+        paths = [str(path) for path in (root, *layers(root))]
+        self._launcher = Launcher(children, "worker", paths, str(configuration.logs / "worker.log"))
         self.tasks = Tasks(
-            Launcher(pool, "worker", worker_paths, str(configuration.logs / "worker.log")).start,
+            self._launcher.start,
             environment | _worker_environment(),
             definition_of=lambda name: moto_services.task_definition(self._moto, name),
             secret_of=moto_services.secret_value,
@@ -137,6 +141,7 @@ class Cloud:
         self._queues.stop()
         self._streams.stop()
         self.tasks.close()
+        self._launcher.close()
         self._snapshot.stop()
 
     def tenants(self, owner_url: str) -> list[Json]:

@@ -11,7 +11,6 @@ import signal
 import threading
 import time
 import uuid
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from multiprocessing import forkserver
 from multiprocessing.context import ForkServerProcess
@@ -126,13 +125,6 @@ class FunctionPool:
         """How many workers there are."""
         return len(self._all)
 
-    def fork(self, target: Callable[..., None], *arguments: Any) -> ForkServerProcess:
-        """Start a process that has the third-party modules already; the guardian knows of it."""
-        process = self._context.Process(target=target, args=arguments, daemon=True)
-        process.start()
-        self.children.adopt(process.pid or 0)
-        return process
-
     def invoke(self, invocation: Invocation, event: bytes) -> Outcome:
         """Run one event; at its timeout the worker is killed, as Lambda kills the sandbox."""
         request_id = str(uuid.uuid4())
@@ -206,8 +198,12 @@ class FunctionPool:
     def _start(self, environment: Environment) -> _Worker:
         generation = self.generation
         ours, theirs = self._context.Pipe()
-        process = self.fork(serve, theirs, self.paths, dict(environment), str(self.log))
+        process = self._context.Process(
+            target=serve, args=(theirs, self.paths, dict(environment), str(self.log)), daemon=True
+        )
+        process.start()
         theirs.close()
+        self.children.adopt(process.pid or 0)
         worker = _Worker(process, ours)
         worker.generation, worker.environment = generation, environment
         return worker

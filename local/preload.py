@@ -5,9 +5,6 @@ Nothing of the product is among them: a worker imports that itself, as it stands
 
 import functools
 
-import boto3
-import boto3.dynamodb.conditions
-import boto3.resources.factory
 import botocore.auth
 import botocore.httpsession
 import botocore.retryhandler
@@ -18,17 +15,17 @@ import pydantic
 from aws_lambda_powertools.event_handler import APIGatewayHttpResolver, middlewares, openapi
 
 import local.function_worker
+from local.configuration import REGION
 
 # Every session of a worker shares one loader, which keeps the service models: a client then costs
 # milliseconds instead of a tenth of a second.
 botocore.session.create_loader = functools.cache(botocore.session.create_loader)
-boto3.setup_default_session()
+session = botocore.session.get_session()
 for service in ("dynamodb", "s3", "stepfunctions", "sqs", "secretsmanager"):
-    boto3.client(service)
+    session.create_client(service, region_name=REGION)
 
 __all__ = [
     "APIGatewayHttpResolver",
-    "boto3",
     "botocore",
     "jwt",
     "local",

@@ -78,7 +78,7 @@ class Stack:
         from local.cloud import Cloud
 
         self._serve(aws)
-        cloud = Cloud(configuration, self._environment, pool)
+        cloud = Cloud(configuration, self._environment, children, pool)
         self._closers.append(("cloud", cloud.stop))
         aws.answer = cloud.aws.answer
         url, owner_url = database.result()

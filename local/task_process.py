@@ -1,29 +1,27 @@
-"""A task's process: the worker in a fork that has the third-party modules already, as in an image that is there."""
+"""The processes of tasks: forks of a server (local/task_server.py) that starts with the first of them."""
 
 import contextlib
-import multiprocessing.process
+import json
 import os
-import runpy
-import tempfile
-from dataclasses import dataclass
+import queue
+import subprocess
+import sys
+import threading
 
-from local.function_pool import FunctionPool
-from local.function_worker import move_in
+from local.children import Children
+from local.configuration import ROOT
+
+_LOST = 255
+"""The exit code where the server is gone and nobody knows."""
 
 
 class TaskProcess:
-    """A running module; only one thread may wait for it."""
+    """A process that runs one task."""
 
-    def __init__(
-        self, pool: FunctionPool, module: str, paths: list[str], environment: dict[str, str], log: str
-    ) -> None:
-        self._children = pool.children
-        self._process = pool.fork(_run, module, paths, environment, log)
-        # Each start of a process asks all others whether they have ended, and two that ask about
-        # one at once would read its exit code twice: the second gets 255.
-        multiprocessing.process._children.discard(self._process)  # type: ignore[attr-defined]
-        self.pid = self._process.pid or 0
-        self._ended = False
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self.code: int | None = None
+        self._ended = threading.Event()
 
     def signal(self, number: int) -> None:
         """Send a signal to it and to all that it has started in its session."""
@@ -31,32 +29,63 @@ class TaskProcess:
             try:
                 os.killpg(self.pid, number)
             except ProcessLookupError:
-                if not self._ended:  # it has no session of its own yet
+                if self.code is None:  # it has no session of its own yet
                     os.kill(self.pid, number)
 
     def wait(self) -> int:
         """Its exit code once it has ended; that of a killed one is the signal's number below zero."""
-        self._process.join()
-        self._ended = True
-        self._children.release(self.pid)
-        return self._process.exitcode or 0
+        self._ended.wait()
+        return _LOST if self.code is None else self.code
+
+    def end(self, code: int) -> None:
+        """Note that it has ended."""
+        self.code = code
+        self._ended.set()
 
 
-@dataclass(frozen=True)
 class Launcher:
-    """Starts one module as `python -m` does."""
+    """Starts processes that run one module, as `python -m` does."""
 
-    pool: FunctionPool
-    module: str
-    paths: list[str]
-    log: str
+    def __init__(self, children: Children, module: str, paths: list[str], log: str) -> None:
+        self._children = children
+        self._command = [sys.executable, "-m", "local.task_server", module, log, *paths]
+        self._lock = threading.Lock()
+        self._server: subprocess.Popen[bytes] | None = None
+        self._started: queue.SimpleQueue[TaskProcess] = queue.SimpleQueue()
+        self._running: dict[int, TaskProcess] = {}
 
     def start(self, environment: dict[str, str]) -> TaskProcess:
-        """Start it with this environment and no other."""
-        return TaskProcess(self.pool, self.module, self.paths, environment, self.log)
+        """Start one with this environment and no other."""
+        with self._lock:
+            self._server = self._server or self._start_server()
+            assert self._server.stdin
+            self._server.stdin.write(json.dumps(environment).encode() + b"\n")
+            self._server.stdin.flush()
+            return self._started.get(timeout=30)
 
+    def close(self) -> None:
+        """End the server; what it has started goes on."""
+        with self._lock:
+            if self._server:
+                self._server.kill()
+                self._server.wait()
+                self._children.release(self._server.pid)
 
-def _run(module: str, paths: list[str], environment: dict[str, str], log: str) -> None:
-    move_in(paths, environment, log)
-    tempfile.tempdir = None
-    runpy.run_module(module, run_name="__main__", alter_sys=True)
+    def _start_server(self) -> subprocess.Popen[bytes]:
+        server = self._children.start(self._command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        threading.Thread(target=self._listen, args=(server,), daemon=True).start()
+        return server
+
+    def _listen(self, server: "subprocess.Popen[bytes]") -> None:
+        assert server.stdout
+        for line in server.stdout:
+            pid, *code = map(int, line.split())
+            if code:
+                self._children.release(pid)
+                self._running.pop(pid).end(*code)
+            else:
+                self._children.adopt(pid)
+                self._running[pid] = TaskProcess(pid)
+                self._started.put(self._running[pid])
+        for process in self._running.values():
+            process.end(_LOST)
