@@ -184,5 +184,11 @@ def refuse(error: RefusedError, request: Request | None) -> Response:
         log(f"{request.method:6} {_readable(request.path)} {error.status} refused: {error.sentence}")
     if not error.code:
         return failed(error.status, HTTPStatus(error.status).phrase)
-    body = {"success": False, "error": error.sentence, "code": error.code, "requestId": str(uuid.uuid4())}
+    body = {
+        "success": False,
+        "error": error.sentence,
+        "message": error.sentence,
+        "code": error.code,
+        "requestId": str(uuid.uuid4()),
+    }
     return Response(error.status, [JSON_TYPE], json.dumps(body).encode())

@@ -1,5 +1,6 @@
 """What is refused at the door: callers whom no journal could name, keys that are none, bodies that are not UTF-8."""
 
+import base64
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -78,6 +79,16 @@ def test_a_body_that_is_not_utf8_is_refused(name: str, raw: bytes) -> None:
     body = b'{"title": "' + raw + b'"}'
     event["headers"] |= {"content-type": "application/json", "content-length": str(len(body))}
     event["body"] = body.decode("utf-8", "replace")  # as the gateway gives JSON
+    status, refused = answer(name, event)
+    assert (status, refused["code"], refused["error"]) == (400, "invalid_request", "The body is not UTF-8."), refused
+
+
+@pytest.mark.parametrize("raw", [*NOT_UTF8, b"\xf0\x9f\x98", b"\xf4\x8f\xbf", b"a\xf0\x90\x80b"], ids=repr)
+@pytest.mark.parametrize("name", WITH_BODY)
+def test_a_body_that_is_not_utf8_is_refused_as_a_gateway_gives_bytes_too(name: str, raw: bytes) -> None:
+    event = sample(name)
+    event["headers"] |= {"content-type": "application/json"}
+    event |= {"body": base64.b64encode(b'{"title": "' + raw + b'"}').decode(), "isBase64Encoded": True}
     status, refused = answer(name, event)
     assert (status, refused["code"], refused["error"]) == (400, "invalid_request", "The body is not UTF-8."), refused
 

@@ -67,7 +67,10 @@ def test_no_other_name_is_answered(stack: RunningStack, port: str, host: str) ->
     status, _, body = talk(number, "GET /api/v1/health HTTP/1.1", f"Host: {host.format(number)}")
     assert status == 403
     if port == "api_url":
-        assert json.loads(body)["code"] == "foreign_host"
+        refused = json.loads(body)
+        assert (refused["success"], refused["code"]) == (False, "foreign_host")
+        assert refused["message"] == refused["error"] != ""
+        assert {*refused} == {"success", "error", "message", "code", "requestId"}
     else:
         assert b"<Code>AccessForbidden</Code>" in body
 

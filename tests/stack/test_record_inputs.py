@@ -220,8 +220,35 @@ def test_a_body_of_another_type_is_a_415(shared: Office, operator: Api, change: 
 
 @EACH
 def test_a_body_that_is_not_utf8_is_a_400(shared: Office, operator: Api, change: Change) -> None:
-    """Where the gateway passes bytes on. It decodes those that are announced as JSON itself, with U+FFFD for others."""
-    refusal(send(operator, shared, change, b'{"title": "\xff\xfe"}', {}), 400, "invalid_request")
+    for headers in ({}, {"content-type": "application/json"}):
+        refusal(send(operator, shared, change, b'{"title": "\xff\xfe"}', headers), 400, "invalid_request")
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"\x80", b"a\xbfb", b"\xc3", b"\xc0\xaf", b"\xe0\x80\xaf", b"\xf0\x80\x80\xaf", b"\xed\xa0\x80",
+        b"\xed\xbf\xbf", b"\xe2\x82", b"\xf0\x9f", b"\xf0\x9f\x98", b"\xf0\x9f\x98 \x80", b"\xf4\x90\x80\x80",
+        b"\xf8\x88\x80\x80\x80", b"\xff",
+    ],
+    ids=repr,
+)  # fmt: skip
+def test_a_text_of_bytes_that_are_not_utf8_changes_nothing(raw: bytes, shared: Office, operator: Api) -> None:
+    """Lone, overlong, surrogates, cut by one byte or more, beyond Unicode."""
+    headers = {"content-type": "application/json", "x-tenant-id": shared.id}
+    before = operator.get("/api/v1/tasks", headers=headers).json()["pagination"]["total"]
+    body = b'{"title": "Call ' + raw + b' today"}'
+    told = refusal(operator.post("/api/v1/tasks", data=body, headers=headers), 400, "invalid_request")
+    assert told["error"] == "The body is not UTF-8."
+    assert operator.get("/api/v1/tasks", headers=headers).json()["pagination"]["total"] == before
+
+
+def test_a_replacement_character_is_a_character_like_others(shared: Office, operator: Api) -> None:
+    headers = {"content-type": "application/json; charset=utf-8", "x-tenant-id": shared.id}
+    body = '{"title": "Call \ufffd 😀 today"}'.encode()
+    made = operator.post("/api/v1/tasks", data=body, headers=headers)
+    assert (made.status_code, made.json()["data"]["title"]) == (201, "Call \ufffd 😀 today")
+    operator.delete(f"/api/v1/tasks/{made.json()['data']['id']}", headers=headers)
 
 
 @EACH

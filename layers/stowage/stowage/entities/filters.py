@@ -262,8 +262,13 @@ def _boolean(value: object) -> bool:
     raise ValueError("expected true or false")
 
 
+_TIME = re.compile(r"\d{4}-\d\d-\d\d([Tt ]\d\d:\d\d(:\d\d([.,]\d+)?)?([Zz]|[+-]\d\d:\d\d(:\d\d)?)?)?", re.ASCII)
+"""Of what `fromisoformat` reads also weeks (2026-W05) and days without dashes, which look like other things."""
+
+
 def _moment(value: object) -> datetime:
-    if isinstance(value, str):
+    """A time, in UTC where it names no zone, or the first moment of a day."""
+    if isinstance(value, str) and _TIME.fullmatch(value):
         with suppress(ValueError, OverflowError):
             moment = datetime.fromisoformat(value)
             return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)

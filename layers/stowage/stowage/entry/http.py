@@ -368,9 +368,10 @@ def _check_body(event: Mapping[str, Any]) -> None:
 def _not_utf8() -> BadRequestError:
     """The 400 for a body that is not UTF-8.
 
-    The gateway gives JSON as text, with U+FFFD where bytes were not UTF-8. A U+FFFD is three bytes long, nearly every
-    wrong sequence is shorter: so the length that the client sent tells the two apart. (Not the beginning of a
-    character of four bytes that lacks its last byte: it arrives as one U+FFFD.)
+    A gateway may give such a body in base64, as the local one does, or as text with U+FFFD for the wrong bytes: AWS
+    does not document it. A U+FFFD is three bytes long, nearly every wrong sequence is shorter: so the length that the
+    client sent tells the two apart. (Not the beginning of a character of four bytes that lacks its last byte: in a
+    text it is one U+FFFD.)
     """
     return refusal([{"field": "", "message": "the body is not UTF-8"}])
 

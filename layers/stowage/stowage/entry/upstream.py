@@ -17,7 +17,7 @@ from functools import cache
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from stowage.basics.errors import StowageError
+from stowage.basics.errors import BadRequestError, StowageError
 from stowage.settings import settings
 
 BACKEND_MOUNT = "/api/v1/guilds/"
@@ -30,6 +30,7 @@ _CONNECT_SECONDS = 5.0
 _PIECE_BYTES = 64 * 1024
 _BLANK_LINE = re.compile(rb"(?>\r\n|\r|\n){2}")
 """Ends an event: https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream"""
+_SEPARATORS = re.compile(r"[/\\]")
 _REFUSES_GZIP = re.compile(r";\s*q=0(\.0*)?$")
 
 CHANGES = ("POST", "PATCH", "DELETE")
@@ -103,14 +104,23 @@ def _connect(connection: http.client.HTTPConnection) -> socket.socket:
 
 
 def _target(event: Mapping[str, Any]) -> str:
-    """The backend's path of this route; each id percent-encoded as it came (its form is the backend's own)."""
+    """The backend's path of this route; each id percent-encoded as it came (its form is the backend's own).
+
+    BadRequestError `encode_id` where an id holds a dot segment: percent-encoded or not, a server on the way may take
+    it for the folder above (RFC 3986 §6.2.2.2 and §5.2.4), and the id would lead to another path of the backend.
+    """
     method, _, path = event["routeKey"].partition(" ")
     path = BACKEND_MOUNT + path.partition("/guilds/")[2]
     if method == "POST" and path.endswith("/trash/{itemId}"):
         path += "/restore"
     for name, value in (event.get("pathParameters") or {}).items():
-        given = quote(value, safe="") if value.strip(".") else value.replace(".", "%2E")
-        path = path.replace("{" + name + "}", given)
+        if not {".", ".."}.isdisjoint(_SEPARATORS.split(value)):
+            raise BadRequestError(
+                "An address cannot hold '.' or '..' as a part.",
+                "encode_id",
+                details=[{"field": name, "message": "holds '.' or '..' as a part of a path"}],
+            )
+        path = path.replace("{" + name + "}", quote(value, safe=""))
     # As it came; only what no request line may hold is quoted.
     query = quote(event.get("rawQueryString") or "", safe=string.punctuation)
     return f"{path}?{query}" if query else path
