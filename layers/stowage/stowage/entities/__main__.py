@@ -2,15 +2,22 @@
 
 import argparse
 import sys
+import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 from stowage.basics.errors import StowageError
 from stowage.entities.building import build
+from stowage.entities.checking import Finding, check, wanted_columns
 from stowage.entities.inspecting import write_declarations
 from stowage.entities.language import DeclarationError
 from stowage.postgres.schema.catalogue import read_tables
+from stowage.postgres.schema.registry import read_tenants
+from stowage.postgres.schema.shapes import has_roles, read_shapes
 from stowage.postgres.session.command_line import connected
+from stowage_entities import DECLARED
 
 _URL_HELP = (
     "where to connect, as postgresql://user@host:port/database; the password comes from PGPASSWORD or PGPASSFILE"
@@ -46,6 +53,14 @@ def parser() -> argparse.ArgumentParser:
     inspecting = commands.add_parser("inspect", help=told, description=told)
     inspecting.add_argument("--url", required=True, help=_URL_HELP)
     inspecting.add_argument("--schema", required=True, help="the schema of one tenant")
+    told = "Compare the declarations with the tables of every tenant; 1 where something does not fit."
+    checking = commands.add_parser("check", help=told, description=told)
+    checking.add_argument("--url", required=True, help=_URL_HELP)
+    checking.add_argument("--database", default="main", help="the server's name in the configuration (main)")
+    checking.add_argument("--registry", help="the main database, where the tenants to compare are on another one")
+    checking.add_argument(
+        "--schema", action="append", help="compare this schema, not the registered tenants'; repeatable"
+    )
     return parser
 
 
@@ -55,7 +70,41 @@ def _run(given: argparse.Namespace) -> int:
             build(given.folder, given.to or given.folder / "stowage_entities")
         case "inspect":
             return _inspect(given.url, given.schema)
+        case "check":
+            return _check(given)
     return 0
+
+
+def _check(given: argparse.Namespace) -> int:
+    began = time.monotonic()
+    with connected(given.url) as connection:
+        schemas = given.schema or _schemas(connection, given)
+        absent, shapes = read_shapes(connection, schemas, wanted_columns(DECLARED))
+        roles = has_roles(connection)
+    findings = check(DECLARED, absent, shapes)
+    for finding in findings:
+        print(_line(finding, len(schemas)))
+    if not roles:
+        print("Stowage's roles are not there, so rights were not compared: `python -m stowage.postgres roles`.")
+    errors = sum(finding.severity == "error" for finding in findings)
+    told = f"{len(DECLARED)} entities, {len(schemas):,} tenants, {time.monotonic() - began:.1f} s"
+    print(f"{told}: {errors} errors, {len(findings) - errors} warnings")
+    return 1 if errors else 0
+
+
+def _schemas(connection: Any, given: argparse.Namespace) -> list[str]:
+    """The schemas of the tenants that the registry has on that database."""
+    with nullcontext(connection) if given.registry is None else connected(given.registry) as registry:
+        tenants = read_tenants(registry)
+    return [f"tenant_{tenant.slug}" for tenant in tenants if tenant.database == given.database]
+
+
+def _line(finding: Finding, tenants: int) -> str:
+    whose = ""
+    if finding.tenants is not None:
+        more = ", …" if finding.tenants > len(finding.schemas) else ""
+        whose = f"  ({finding.tenants:,} of {tenants:,} tenants: {', '.join(finding.schemas)}{more})"
+    return f"{finding.severity:8} {finding.entity or '-':20} {finding.sentence}{whose}"
 
 
 def _inspect(url: str, schema: str) -> int:

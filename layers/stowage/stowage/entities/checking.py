@@ -1,0 +1,173 @@
+"""Compares declarations with the tables that tenants have: what fits no more, and what would be slow."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from stowage.entities.shapes import Absent, Shape, ShapeColumn
+from stowage.entities.types import SUPPORTED, read_type
+
+type Literals = Mapping[str, Mapping[str, Any]]
+type Severity = Literal["error", "warning"]
+
+TRASH_COLUMNS = {
+    "deleted_at": "timestamp with time zone",
+    "deleted_by": "text",
+    "purge_at": "timestamp with time zone",
+    "deleted_operation": "text",
+    "deleted_with": "text",
+}
+"""The columns in which the trash keeps what it needs, and their types."""
+_WRITES = ("INSERT", "UPDATE", "DELETE")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something of an entity that is not as declared. `tenants` None: it is so whatever a tenant has.
+
+    An error makes requests fail or be refused; a warning makes them slow or says what will be refused.
+    """
+
+    severity: Severity
+    entity: str | None
+    sentence: str
+    tenants: int | None = None
+    schemas: tuple[str, ...] = ()
+
+
+def wanted_columns(literals: Literals) -> dict[str, list[str]]:
+    """The columns that the declarations need, by table; tables of other schemas than the tenant's are left out."""
+    return {literal["table"]: [*_columns(literal)] for literal in literals.values() if literal["schema"] is None}
+
+
+def check(literals: Literals, absent: Sequence[Absent], shapes: Sequence[Shape]) -> list[Finding]:
+    """Every finding, errors first."""
+    by_table = {literal["table"]: name for name, literal in literals.items() if literal["schema"] is None}
+    found: list[Finding] = []
+    for name, literal in literals.items():
+        found += [Finding("error", name, f"Stowage cannot serve it yet: {reason}") for reason in literal["lacks"]]
+        found += _unwritten(name, literal)
+    for each in absent:
+        sentence = "there is no schema of the tenant" if each.table is None else f"there is no table {each.table}"
+        entity = None if each.table is None else by_table[each.table]
+        found.append(Finding("error", entity, sentence, each.tenants, each.schemas))
+    alike: dict[Finding, Finding] = {}
+    for shape in shapes:
+        for one in _compare(by_table[shape.table], literals[by_table[shape.table]], shape):
+            same = alike.get(key := replace(one, tenants=None, schemas=()), key)
+            alike[key] = replace(
+                one,
+                tenants=(same.tenants or 0) + (one.tenants or 0),
+                schemas=tuple(sorted(same.schemas + one.schemas)[:5]),
+            )
+    return sorted([*found, *alike.values()], key=lambda each: (each.severity, each.entity or "", each.sentence))
+
+
+def _unwritten(name: str, literal: Mapping[str, Any]) -> Iterator[Finding]:
+    """The fields whose types are read and not written, unless the declaration says that they are only read."""
+    for field, given in literal["fields"].items():
+        column = read_type(given["sql"])
+        is_supported = column is not None and column.kind in SUPPORTED and not column.is_array
+        if given.get("hidden") or given.get("read_only") or is_supported:
+            continue
+        sentence = f"{field} ({given['sql']}) is read as text and cannot be written yet; say readOnly or hidden"
+        yield Finding("error", name, sentence)
+
+
+def _columns(literal: Mapping[str, Any]) -> dict[str, tuple[str, bool | None]]:
+    """The columns of an entity, each with its type and whether it may be null (None: either will do)."""
+    columns: dict[str, tuple[str, bool | None]] = {column: (written, None) for column, written in literal["key"]}
+    for name in ("created", "updated"):
+        if literal[name]:
+            column, written = literal[name]
+            columns[column] = (written, None)
+    for given in literal["fields"].values():
+        columns[given["column"]] = (given["sql"], given["nullable"])
+    if literal["trash"] == "deleted_at":
+        columns |= {column: (written, True) for column, written in TRASH_COLUMNS.items()}
+    return columns
+
+
+def _compare(name: str, literal: Mapping[str, Any], shape: Shape) -> Iterator[Finding]:
+    def finding(severity: Severity, sentence: str) -> Finding:
+        return Finding(severity, name, sentence, shape.tenants, shape.schemas)
+
+    yield from _compare_columns(literal, shape, finding)
+    if shape.hides:
+        yield finding("error", "row-level security hides rows from stowage_app (docs/operations.md)")
+    needed = ("USAGE", "SELECT") if literal["read_only"] or shape.is_view else ("USAGE", "SELECT", *_WRITES)
+    if lacking := [right for right in needed if right in shape.lacking]:
+        yield finding("error", f"stowage_app lacks {', '.join(lacking)}; run `grant` for the schema")
+    if not shape.is_view:
+        yield from _compare_indexes(literal, shape, finding)
+
+
+def _compare_columns(
+    literal: Mapping[str, Any], shape: Shape, finding: Callable[[Severity, str], Finding]
+) -> Iterator[Finding]:
+    declared = _columns(literal)
+    missing = [column for column in declared if column not in shape.columns]
+    if literal["trash"] == "deleted_at" and set(missing) & set(TRASH_COLUMNS):
+        missing = [column for column in missing if column not in TRASH_COLUMNS]
+        yield finding("error", "columns of the trash are missing; `soft-delete` prints the migration that adds them")
+    for column in missing:
+        yield finding("error", f"there is no column {column}")
+    unwritten = _columns_that(literal, "hidden") | _columns_that(literal, "read_only")
+    filled = _columns_that(literal, "filled")
+    for column, (written, may_be_null) in declared.items():
+        if column not in shape.columns:
+            continue
+        there = shape.columns[column]
+        if not _is_same(written, there.type):
+            yield finding("error", f"{column} is {there.type}, not {written}")
+        if there.is_generated and column not in unwritten:
+            yield finding("error", f"{column} is generated; say readOnly")
+        if may_be_null is not None and may_be_null != there.is_nullable and not shape.is_view:
+            yield finding("warning", _told_of_null(column, there))
+        if column in filled and not there.is_filled:
+            yield finding("error", f"{column} has no default, but says databaseDefault")
+    for column, _ in literal["key"] if literal["maker"] == "database" else ():
+        if column in shape.columns and not shape.columns[column].is_filled:
+            yield finding("error", f"{column} has no default and is no identity, so the database makes no keys")
+    given_by_us = (set(declared) - unwritten) | filled
+    for column, there in shape.columns.items():
+        if not (there.is_nullable or there.is_filled or column in given_by_us) and not shape.is_view:
+            yield finding("warning", f"{column} must be given and is no field, so records cannot be created")
+
+
+def _columns_that(literal: Mapping[str, Any], flag: str) -> set[str]:
+    """The columns of the fields that have this flag in the declaration."""
+    return {given["column"] for given in literal["fields"].values() if given.get(flag)}
+
+
+def _told_of_null(column: str, there: ShapeColumn) -> str:
+    if there.is_nullable:
+        return f"{column} may be null, but is `not null` in the declaration"
+    return f"{column} is NOT NULL, but may be null in the declaration"
+
+
+def _is_same(declared: str, there: str) -> bool:
+    """Whether a column is of the declared type; one of another schema may be named with or without it."""
+    if declared == there or there.rpartition(".")[2] == declared:
+        return True
+    wanted, found = read_type(declared), read_type(there)
+    return wanted is not None and found is not None and wanted.text == found.text
+
+
+def _compare_indexes(
+    literal: Mapping[str, Any], shape: Shape, finding: Callable[[Severity, str], Finding]
+) -> Iterator[Finding]:
+    """Columns by which routes look rows up and no index begins with."""
+    any_index = {index.column for index in shape.indexes}
+    if len(literal["key"]) == 1:
+        [(key, _)] = literal["key"]
+        if key in shape.columns and not any(index.is_key and index.column == key for index in shape.indexes):
+            yield finding("error", f"{key} is not unique by itself, so it is no key")
+    if literal["created"] and literal["created"][0] not in any_index:
+        yield finding("warning", f"no index begins with {literal['created'][0]}: lists are slow")
+    if literal["trash"] == "deleted_at" and "deleted_at" in shape.columns and "deleted_at" not in any_index:
+        yield finding("warning", "no index begins with deleted_at: the trash is slow")
+    for field, target, _, _ in literal["references"]:
+        column = literal["fields"][field]["column"]
+        if column in shape.columns and column not in any_index:
+            yield finding("warning", f"no index begins with {column}: deleting {target} is slow")

@@ -1,0 +1,159 @@
+"""Reads how declared tables look in every tenant's schema: tables that are alike are grouped by the server.
+
+Few shapes are left of ten thousand tenants; only one table of each is then read column by column.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+
+import psycopg
+from psycopg.types.json import Jsonb
+
+from stowage.entities.shapes import Absent, Index, Shape, ShapeColumn
+from stowage.postgres.session.connection import APP
+
+_NAMED = 5
+"""How many schemas of a shape are named."""
+
+_ABSENT_SCHEMAS = """
+SELECT NULL::text, count(*), (array_agg(given.name ORDER BY given.name COLLATE "C"))[1:%(named)s]
+FROM unnest(%(schemas)s::text[]) AS given (name)
+WHERE NOT EXISTS (SELECT FROM pg_namespace WHERE nspname = given.name)
+HAVING count(*) > 0
+"""
+
+_ABSENT_TABLES = """
+SELECT wanted.name, count(*), (array_agg(nspname::text ORDER BY nspname COLLATE "C"))[1:%(named)s]
+FROM pg_namespace AS space, jsonb_object_keys(%(wanted)s) AS wanted (name)
+WHERE space.nspname = ANY(%(schemas)s::name[])
+  AND NOT EXISTS (
+      SELECT FROM pg_class
+      WHERE relnamespace = space.oid AND relname = wanted.name AND relkind IN ('r', 'p', 'v', 'm')
+  )
+GROUP BY wanted.name
+ORDER BY wanted.name COLLATE "C"
+"""
+
+# Types of a tenant's own schema have another oid in each, hence their names. Everything is joined and grouped as a
+# whole: a look at each table by itself would cost a hundred thousand of them.
+_SHAPES = """
+WITH role AS MATERIALIZED (
+    SELECT oid, rolbypassrls OR rolsuper AS sees_all FROM pg_roles WHERE rolname = %(role)s
+),
+wanted AS MATERIALIZED (
+    SELECT key::name AS name, ARRAY(SELECT jsonb_array_elements_text(value)::name) AS columns
+    FROM jsonb_each(%(wanted)s)
+),
+tables AS MATERIALIZED (
+    SELECT class.oid, class.relname, class.relkind IN ('v', 'm') AS is_view, class.relowner, class.relrowsecurity,
+           class.relforcerowsecurity, class.relnamespace, space.nspname, wanted.columns
+    FROM pg_namespace AS space
+    JOIN pg_class AS class ON class.relnamespace = space.oid AND class.relkind IN ('r', 'p', 'v', 'm')
+    JOIN wanted ON wanted.name = class.relname
+    WHERE space.nspname = ANY(%(schemas)s::name[])
+),
+columns AS (
+    SELECT attrelid, md5(string_agg(
+               concat_ws(
+                   ' ', attname, CASE WHEN atttypid < 16384 THEN atttypid::text ELSE type.typname::text END,
+                   atttypmod, attnotnull, atthasdef, attidentity, attgenerated
+               ), ',' ORDER BY attname
+           )) AS alike
+    FROM tables
+    JOIN pg_attribute ON attrelid = tables.oid AND attnum > 0 AND NOT attisdropped
+     AND (attname = ANY(tables.columns) OR (attnotnull AND NOT atthasdef AND attidentity = ''))
+    JOIN pg_type AS type ON type.oid = atttypid
+    GROUP BY attrelid
+),
+indexes AS (
+    SELECT indrelid, md5(string_agg(
+               concat_ws(' ', attname, indpred IS NULL, indisunique AND indnkeyatts = 1), ','
+               ORDER BY attname, indpred IS NULL, indisunique AND indnkeyatts = 1
+           )) AS alike
+    FROM tables
+    JOIN pg_index ON indrelid = tables.oid AND indisvalid
+    JOIN pg_attribute ON attrelid = indrelid AND attnum = indkey[0]
+    GROUP BY indrelid
+),
+found AS (
+    SELECT tables.oid, relname, nspname, is_view, columns.alike AS columns, indexes.alike AS indexes,
+           array_remove(ARRAY[
+               CASE WHEN NOT has_schema_privilege(role.oid, relnamespace, 'USAGE') THEN 'USAGE' END,
+               CASE WHEN NOT has_table_privilege(role.oid, tables.oid, 'SELECT') THEN 'SELECT' END,
+               CASE WHEN NOT has_table_privilege(role.oid, tables.oid, 'INSERT') THEN 'INSERT' END,
+               CASE WHEN NOT has_table_privilege(role.oid, tables.oid, 'UPDATE') THEN 'UPDATE' END,
+               CASE WHEN NOT has_table_privilege(role.oid, tables.oid, 'DELETE') THEN 'DELETE' END
+           ], NULL) AS lacking,
+           relrowsecurity AND NOT role.sees_all
+               AND (relforcerowsecurity OR NOT pg_has_role(role.oid, relowner, 'USAGE')) AS hides
+    FROM tables
+    LEFT JOIN role ON true
+    LEFT JOIN columns ON columns.attrelid = tables.oid
+    LEFT JOIN indexes ON indexes.indrelid = tables.oid
+)
+SELECT relname::text, count(*), (array_agg(nspname::text ORDER BY nspname))[1:%(named)s],
+       is_view, lacking, coalesce(hides, false), min(oid)
+FROM found
+GROUP BY relname, is_view, lacking, hides, columns, indexes
+ORDER BY relname, count(*) DESC, min(nspname::text COLLATE "C")
+"""
+
+_COLUMNS = """
+SELECT attrelid, attname::text,
+       CASE WHEN type.typnamespace = class.relnamespace
+            THEN regexp_replace(
+                     format_type(atttypid, atttypmod),
+                     '^' || regexp_replace(quote_ident(nspname), '(\\W)', '\\\\\\1', 'g') || '\\.', ''
+                 )
+            ELSE format_type(atttypid, atttypmod) END,
+       NOT attnotnull, atthasdef OR attidentity <> '', attgenerated <> ''
+FROM pg_attribute
+JOIN pg_class AS class ON class.oid = attrelid
+JOIN pg_namespace AS space ON space.oid = class.relnamespace
+JOIN pg_type AS type ON type.oid = atttypid
+WHERE attrelid = ANY(%(tables)s::oid[]) AND attnum > 0 AND NOT attisdropped
+"""
+
+_INDEXES = """
+SELECT indrelid, attname::text, indpred IS NOT NULL, indisunique AND indnkeyatts = 1
+FROM pg_index JOIN pg_attribute ON attrelid = indrelid AND attnum = indkey[0]
+WHERE indrelid = ANY(%(tables)s::oid[]) AND indisvalid
+"""
+
+
+def read_shapes(
+    connection: psycopg.Connection, schemas: Sequence[str], wanted: Mapping[str, Sequence[str]]
+) -> tuple[list[Absent], list[Shape]]:
+    """What of `wanted` (columns by table) is nowhere in which schemas, and the shapes that their tables have."""
+    given = {
+        "schemas": list(schemas),
+        "wanted": Jsonb({table: list(columns) for table, columns in wanted.items()}),
+        "named": _NAMED,
+        "role": APP,
+    }
+    with connection.transaction():
+        connection.execute("SELECT set_config('search_path', '', true)")
+        absent = [
+            Absent(table, count, tuple(named))
+            for statement in (_ABSENT_SCHEMAS, _ABSENT_TABLES)
+            for table, count, named in connection.execute(statement, given)
+        ]
+        found = connection.execute(_SHAPES, given).fetchall()
+        tables = {"tables": [row[-1] for row in found]}
+        columns, indexes = defaultdict[int, dict[str, ShapeColumn]](dict), defaultdict[int, list[Index]](list)
+        for table, name, written, *facts in connection.execute(_COLUMNS, tables):
+            columns[table][name] = ShapeColumn(written, *facts)
+        for table, *parts in connection.execute(_INDEXES, tables):
+            indexes[table].append(Index(*parts))
+    return absent, [
+        Shape(name, count, tuple(named), is_view, columns[table], tuple(indexes[table]), tuple(lacking), hides)
+        for name, count, named, is_view, lacking, hides, table in found
+    ]
+
+
+_ROLE = "SELECT to_regrole(%s) IS NOT NULL"
+
+
+def has_roles(connection: psycopg.Connection) -> bool:
+    """Whether Stowage's roles are there, whose rights a shape tells."""
+    return connection.execute(_ROLE, (APP,)).fetchone() == (True,)
