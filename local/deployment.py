@@ -6,7 +6,7 @@ from typing import Any
 
 from local import kept_secrets, template
 from local.configuration import ACCOUNT, REGION, Configuration
-from local.functions import Function
+from local.functions import ASYNCHRONOUS_RETRIES, Function
 from local.identities import STACK, identities, name_of, physical_name
 from local.known_properties import Known
 from local.moto_services import create_secret
@@ -22,6 +22,10 @@ PROPERTIES: dict[str, Known] = {
         "DeadLetterQueue": {"TargetArn": ..., "Type": "for the policy of the function's role"},
         "Description": "for readers",
         "Environment": {"Variables": ...},
+        "EventInvokeConfig": {
+            "MaximumEventAgeInSeconds": "an event is taken at once here",
+            "MaximumRetryAttempts": ...,
+        },
         "Events": ...,
         "FunctionName": ...,
         "Handler": ...,
@@ -73,9 +77,17 @@ class Deployment:
     def functions(self, process_environment: dict[str, str]) -> list[Function]:
         """The functions, with the environment that their processes get."""
         return [
-            _function(logical_id, properties, self.known[logical_id], process_environment)
+            _function(logical_id, properties, self.known[logical_id], process_environment, retries)
             for logical_id, properties in self.of_type("AWS::Lambda::Function").items()
+            for retries in [self._retries(self.known[logical_id])]
         ]
+
+    def _retries(self, name: str) -> int:
+        """How often a failed asynchronous invocation of a function is tried again."""
+        for properties in self.of_type("AWS::Lambda::EventInvokeConfig").values():
+            if properties["FunctionName"] == name:
+                return int(properties.get("MaximumRetryAttempts", ASYNCHRONOUS_RETRIES))
+        return ASYNCHRONOUS_RETRIES
 
     def physical_ids(self) -> dict[str, str]:
         """What `Ref` gives, by logical id, of everything but permissions."""
@@ -86,7 +98,9 @@ class Deployment:
         }
 
 
-def _function(logical_id: str, properties: Json, name: str, process_environment: dict[str, str]) -> Function:
+def _function(
+    logical_id: str, properties: Json, name: str, process_environment: dict[str, str], retries: int
+) -> Function:
     memory = int(properties.get("MemorySize", 128))
     variables = {key: str(value) for key, value in properties.get("Environment", {}).get("Variables", {}).items()}
     environment = (
@@ -106,6 +120,7 @@ def _function(logical_id: str, properties: Json, name: str, process_environment:
         memory=memory,
         environment=tuple(sorted(environment.items())),
         dead_letter_arn=properties.get("DeadLetterConfig", {}).get("TargetArn"),
+        retries=retries,
     )
 
 

@@ -15,6 +15,7 @@ from local.function_pool import Environment, FunctionPool, Invocation, Outcome, 
 MAX_PAYLOAD_BYTES = 6 * 1024 * 1024
 """Lambda's limit for a synchronous event and its answer: https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html"""
 ASYNCHRONOUS_RETRIES = 2
+"""Lambda's default: https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html"""
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,8 @@ class Function:
     memory: int
     environment: Environment
     dead_letter_arn: str | None = None
+    retries: int = ASYNCHRONOUS_RETRIES
+    """How often an asynchronous invocation that failed is tried again."""
 
     @property
     def arn(self) -> str:
@@ -90,11 +93,11 @@ class Functions:
         return self.invoke(function, json.dumps(event).encode())
 
     def invoke_later(self, function: Function, event: bytes) -> None:
-        """Take an event as an asynchronous invocation does: two retries, then the dead-letter queue."""
+        """Take an event as an asynchronous invocation does: retries, then the dead-letter queue."""
         threading.Thread(target=self._run_later, args=(function, event), daemon=True).start()
 
     def _run_later(self, function: Function, event: bytes) -> None:
-        for attempt in range(ASYNCHRONOUS_RETRIES + 1):
+        for attempt in range(function.retries + 1):
             outcome = self.invoke(function, event)
             if not outcome.error or self.closing.is_set():
                 return

@@ -22,6 +22,7 @@ PLAYED_HERE = {
     "AWS::ApiGatewayV2::Api": "local/gateway.py",
     "AWS::ApiGatewayV2::Stage": "local/gateway.py",
     "AWS::Events::Rule": "local/event_bus.py",
+    "AWS::Lambda::EventInvokeConfig": "local/deployment.py",
     "AWS::Lambda::EventSourceMapping": "local/streams.py, local/queues.py",
     "AWS::Lambda::Function": "local/functions.py",
     "AWS::Scheduler::Schedule": "local/clock.py",

@@ -1,6 +1,8 @@
 """A cloud in this process: the template's table, bucket and queue in moto, for rules that need no stack."""
 
+import io
 import itertools
+import zipfile
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -55,6 +57,17 @@ class Cloud:
             puts = [{"PutRequest": {"Item": {name: encode(value) for name, value in item.items()}}} for item in batch]
             clients.dynamodb().batch_write_item(RequestItems={settings().table: puts})
 
+    def add_function(self, name: str) -> None:
+        """A function that may be called."""
+        role = clients._session().create_client("iam").create_role(RoleName=f"of-{name}", AssumeRolePolicyDocument="{}")
+        code = io.BytesIO()
+        with zipfile.ZipFile(code, "w") as archive:
+            archive.writestr("none.py", "def app(event, context): ...")
+        clients.lambda_client().create_function(
+            FunctionName=name, Role=role["Role"]["Arn"], Runtime="python3.13", Handler="none.app",
+            Code={"ZipFile": code.getvalue()},
+        )  # fmt: skip
+
     def items(self) -> list[Json]:
         """Every item of the table, typed as DynamoDB gives it."""
         pages = clients.dynamodb().get_paginator("scan").paginate(TableName=settings().table)
@@ -69,7 +82,7 @@ class Cloud:
 @contextmanager
 def cloud(monkeypatch: pytest.MonkeyPatch, **parameters: str) -> Iterator[Cloud]:
     """This process as a function of a deployment of its own, with an empty table."""
-    with monkeypatch.context() as patch, mock_aws():
+    with monkeypatch.context() as patch, mock_aws(config={"lambda": {"use_docker": False}}):
         for name in ("AWS_ENDPOINT_URL", "AWS_PROFILE"):
             patch.delenv(name, raising=False)
         patch.setenv("AWS_DEFAULT_REGION", "us-east-1")

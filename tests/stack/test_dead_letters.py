@@ -1,4 +1,4 @@
-"""An audit entry that no journal can take goes to the dead letters at once, and holds up no other."""
+"""What no reader of the table's stream can use goes to the dead letters at once, and holds up nothing else."""
 
 import json
 import time
@@ -10,8 +10,9 @@ import pytest
 
 from stowage.aws.table import encode
 from stowage.basics.ids import new_run_id, rfc3339
-from tests.conftest import RunningStack
-from tests.stack.route_surface import journal_of, wait_until
+from stowage.runs.record import Run
+from tests.conftest import Api, RunningStack
+from tests.stack.route_surface import completed_export, journal_of, wait_until
 
 type Json = Any
 
@@ -79,20 +80,60 @@ def test_unwritable_entries_go_to_the_dead_letters_at_once_and_the_others_of_the
     assert time.monotonic() - started < 3 * SOON
     assert all(len(journal_of(stack, "acme2", each["subject"])) == 1 for each in good)
 
+    told = dead_letters(stack, "DEAD#audit", {each["sk"] for each in dead.values()})
+    assert all(set(body) == {"pk", "sk", "tenant", "error"} for body in told.values())
+
+
+def dead_letters(stack: RunningStack, pk: str, sks: set[str]) -> Json:
+    """What the dead-letter queue is told of these items, by sort key, once it was told of all."""
     sqs, told = stack.aws("sqs"), {}
     queue = stack.resources["DeadLetterQueue"]
 
     def all_told() -> bool:
         for message in sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10).get("Messages", []):
             body = json.loads(message["Body"])
-            if body.get("pk") == "DEAD#audit":
+            if body.get("pk") == pk:
                 told[body["sk"]] = body
                 sqs.delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
-        return {each["sk"] for each in dead.values()} <= set(told)
+        return sks <= set(told)
 
     wait_until(all_told, SOON)
     sqs.close()
+    return told
+
+
+POISONED = {
+    "a status that this version does not know": {"status": "pending", "trigger": "by the moon"},
+    "no spec": {"status": "pending", "spec": None},
+    "a text where a number is due": {"status": "failed", "attempt": "the first"},
+    "nothing but its state": {"status": "cancelled", "tenant": None, "id": None},
+}
+
+
+def test_a_run_that_cannot_be_read_goes_to_the_dead_letters_at_once_and_the_runs_after_it_start(
+    stack: RunningStack, dynamodb: Any, admin: Api
+) -> None:
+    read = Run(
+        id="poisoned", tenant="initech", kind="export", database="main", spec={}, requested_by="ada", created_at="2026"
+    )
+    poisoned = []
+    for changes in POISONED.values():
+        changed = {name: value for name, value in (read.model_dump() | changes).items() if value is not None}
+        poisoned.append(changed | {"pk": "T#initech", "sk": f"RUN#{new_run_id(datetime.now(UTC))}"})
+    write(stack, dynamodb, poisoned)
+    export = completed_export(admin, "initech")
+    told = dead_letters(stack, "T#initech", {each["sk"] for each in poisoned})
+    assert export["status"] == "completed"
     assert all(set(body) == {"pk", "sk", "tenant", "error"} for body in told.values())
+    assert {body["error"] for body in told.values()} == {
+        "This version cannot read trigger of the run.",
+        "This version cannot read spec of the run.",
+        "This version cannot read attempt of the run.",
+        "This version cannot read id, tenant of the run.",
+    }
+    for each in poisoned:
+        key = {name: {"S": each[name]} for name in ("pk", "sk")}
+        dynamodb.delete_item(TableName=stack.resources["Table"], Key=key)
 
 
 @pytest.mark.parametrize("count", [1, 3])

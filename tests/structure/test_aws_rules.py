@@ -300,6 +300,21 @@ def test_a_streams_reader_follows_what_its_filters_let_through(function: str) ->
         )
 
 
+def test_the_clock_is_not_called_again_for_a_tick_that_failed() -> None:
+    """The next tick does what it left; a retry would only come between."""
+    [config] = [
+        each
+        for each in properties_of("AWS::Lambda::EventInvokeConfig").values()
+        if each["FunctionName"] == "<OnTickFunction>"
+    ]
+    assert (config["MaximumRetryAttempts"], config["MaximumEventAgeInSeconds"]) == (0, 60)
+    assert "OnFailure" not in config.get("DestinationConfig", {}), "the dead-letter queue is the function's"
+    assert functions()["OnTickFunction"]["DeadLetterConfig"]["TargetArn"] == "<DeadLetterQueue.Arn>"
+    [schedule] = properties_of("AWS::Scheduler::Schedule").values()
+    assert schedule["Target"]["Arn"] == "<OnTickFunction.Arn>"
+    assert schedule["Target"]["RetryPolicy"]["MaximumRetryAttempts"] == 0
+
+
 @pytest.mark.parametrize("function", STREAMS)
 def test_a_poisoned_stream_record_is_isolated_and_given_up_on(function: str) -> None:
     mapping = STREAMS[function]

@@ -5,7 +5,9 @@ Nothing is done here but to send messages: the next changes wait until these are
 
 from datetime import datetime
 
-from stowage.aws.queues import stop, wake
+from pydantic import ValidationError
+
+from stowage.aws.queues import give_up, stop, wake
 from stowage.aws.table import Image
 from stowage.runs.kinds import kind_of
 from stowage.runs.queue import RunKey
@@ -14,19 +16,18 @@ from stowage.runs.record import FINAL, UNFINISHED, Run, waiting_list
 
 def react(changes: list[Image], _now: datetime) -> int:
     """Ask for waiting runs to be started, for cancelled ones to be stopped, and for the places of ended ones to be
-    given to the next; returns how many messages that took. A record that cannot be read is raised once the others
-    are done.
+    given to the next; returns how many messages that took. The dead-letter queue is told at once of a record that
+    cannot be read: no repetition would help, and the next changes would wait for it.
     """
     waiting: dict[str, list[RunKey]] = {}
     cancelled: list[str] = []
-    failures: list[Exception] = []
     for before, after in changes:
         if after is None:
             continue
         try:
             run = Run.model_validate(after)
-        except ValueError as error:
-            failures.append(error)
+        except ValidationError as error:
+            give_up(after | {"tenant": after.get("tenant"), "error": _unreadable(error)})
             continue
         if run.status == "pending" and run.due_list == waiting_list(run.pool):
             waiting.setdefault(run.pool, []).append((run.tenant, run.id))
@@ -39,6 +40,10 @@ def react(changes: list[Image], _now: datetime) -> int:
         wake(pool, written)
     for execution in cancelled:
         stop(execution)
-    if failures:
-        raise ExceptionGroup("Not every changed run can be read.", failures)
     return len(waiting) + len(cancelled)
+
+
+def _unreadable(error: ValidationError) -> str:
+    """Which fields of a record cannot be read, without what they hold."""
+    fields = {".".join(map(str, wrong["loc"])) or "the record" for wrong in error.errors(include_input=False)}
+    return f"This version cannot read {', '.join(sorted(fields))} of the run."

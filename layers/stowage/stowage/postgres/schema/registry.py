@@ -60,7 +60,11 @@ def read_tenant(connection: psycopg.Connection, id: str) -> TenantRow | None:
 def copy_registry() -> dict[str, int]:
     """Make the copy equal to the registry, writing only what differs; how many tenants there are, and were written."""
     with borrowed("main", APP) as connection:
-        rows = read_tenants(connection)
+        return write_copy(read_tenants(connection))
+
+
+def write_copy(rows: list[TenantRow]) -> dict[str, int]:
+    """Make the copy equal to these rows, writing only what differs; how many there are, and were written."""
     wanted: dict[str, Item] = {
         row.id: {
             "pk": COPY,
