@@ -170,7 +170,7 @@ class AwsServer:
         if fault:
             if "not_started" in fault:
                 self._tasks.not_started.append(fault["not_started"])
-            instead = faults.before(fault)
+            instead = self._faults.before(fault)
             if instead:
                 return instead
         response = self._perform(service, operation, request)

@@ -1,6 +1,7 @@
 """Faults that a test asks for: the next calls of an operation fail in a way that moto never does.
 
-`PUT /_local/faults` on the AWS port takes a list of faults, `GET` gives those still to come, `DELETE` forgets them:
+`PUT /_local/faults` on the AWS port takes a list of faults, `GET` gives those still to come, `DELETE` forgets them and
+lets the calls go on that a `delay` holds:
 
     [{"service": "s3", "operation": "CompleteMultipartUpload", "times": 2, "status": 503, "body": "<Error>…"},
      {"service": "s3", "operation": "UploadPart", "delay": 3},
@@ -28,6 +29,7 @@ class Faults:
     def __init__(self) -> None:
         self._faults: list[Json] = []
         self._lock = threading.Lock()
+        self._released = threading.Event()
 
     def control(self, request: Request) -> Response:
         """Set, show or forget faults."""
@@ -36,6 +38,8 @@ class Faults:
                 self._faults = json.loads(request.body)
             elif request.method == "DELETE":
                 self._faults = []
+                self._released.set()
+                self._released = threading.Event()
             return Response(200, [("content-type", "application/json")], json.dumps(self._faults).encode())
 
     def take(self, service: str, operation: str, request: Request) -> Json | None:
@@ -52,26 +56,25 @@ class Faults:
                     return fault
         return None
 
+    def before(self, fault: Json) -> Response | None:
+        """What happens instead of the call, or nothing after a delay."""
+        self._released.wait(fault.get("delay", 0))
+        if fault.get("drop") == "before":
+            raise DropConnectionError
+        if "status" in fault:
+            body = fault.get("body", "")
+            content_type = "application/xml" if str(body).startswith("<") else "application/x-amz-json-1.1"
+            return Response(
+                fault["status"],
+                [("content-type", content_type)],
+                (body if isinstance(body, str) else json.dumps(body)).encode(),
+            )
+        return None
+
 
 def _concerns(fault: Json, request: Request) -> bool:
     text = fault.get("contains", "")
     return text in request.target or text.encode() in request.body
-
-
-def before(fault: Json) -> Response | None:
-    """What happens instead of the call, or nothing after a delay."""
-    time.sleep(fault.get("delay", 0))
-    if fault.get("drop") == "before":
-        raise DropConnectionError
-    if "status" in fault:
-        body = fault.get("body", "")
-        content_type = "application/xml" if str(body).startswith("<") else "application/x-amz-json-1.1"
-        return Response(
-            fault["status"],
-            [("content-type", content_type)],
-            (body if isinstance(body, str) else json.dumps(body)).encode(),
-        )
-    return None
 
 
 def after(fault: Json) -> None:

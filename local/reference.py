@@ -67,7 +67,7 @@ def _parameters() -> Iterator[str]:
 
 
 def _make() -> Iterator[str]:
-    for name, what in re.findall(r"^([a-z]+):.*## (.*)", (ROOT / "Makefile").read_text(), re.MULTILINE):
+    for name, what in re.findall(r"^([a-z-]+):.*## (.*)", (ROOT / "Makefile").read_text(), re.MULTILINE):
         yield f"| `make {name}` | {what} |"
 
 

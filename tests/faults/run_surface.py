@@ -257,6 +257,11 @@ class Runs:
         """Let the next such call meet a fault; see local/faults.py."""
         return Hold(self.stack, {"service": service, "operation": operation, "contains": contains, "times": 1, **fault})
 
+    def release(self) -> None:
+        """Let the calls go on that a fault's delay holds, and forget the faults to come."""
+        url = f"{self.stack.aws_url}/_local/faults"
+        requests.delete(url, auth=Signed("local"), timeout=5).raise_for_status()
+
     def invoke(self, function: str, event: Json) -> Json:
         """Call a function by its name in the template; its answer. AssertionError where it fails."""
         return self.stack.invoke(function, event)

@@ -65,13 +65,14 @@ def test_a_worker_of_a_run_that_is_not_there_leaves(runs: Runs) -> None:
     [("UploadPart", "/globex/"), ("CompleteMultipartUpload", "/globex/"), ("PutObject", "manifest.json")],
 )
 def test_a_zombie_loses_and_nothing_of_it_remains(runs: Runs, operation: str, contains: str) -> None:
-    runs.hold("ecs", "RunTask", delay=2.5)
-    held = runs.hold("s3", operation, contains, delay=0.5, drop="before")
+    started = runs.hold("ecs", "RunTask", delay=30)
     run_id = runs.backup()
-    eventually(lambda: runs.record(run_id).get("lane"), "the run has its lane")
+    started.reached()
+    held = runs.hold("s3", operation, contains, delay=1, drop="before")
     zombie = runs.second_worker(run_id)
     held.reached()
     zombie.send_signal(signal.SIGSTOP)
+    runs.release()
     run = runs.reaches(run_id, "completed")
     outcome = run["outcome"]
 

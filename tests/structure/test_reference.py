@@ -17,6 +17,7 @@ OF_NO_PERSON = {
     "worker": "the state machine starts it",
     "local.database": "the local stack starts it",
     "local.guardian": "the local stack starts it",
+    "local.task_server": "the local stack starts it",
     "local.openapi": "make openapi",
     "local.reference": "make reference",
     "tests.examples": "make examples",
