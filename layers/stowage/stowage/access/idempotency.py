@@ -1,8 +1,8 @@
-"""The Idempotency-Key of a request: whose it is, for what, and with which body it came.
+"""The Idempotency-Key of a request.
 
-The same key with the same body gets the first answer again; keys live for 24 hours, per tenant,
-caller, method and route; refusals are not kept. Where the answer lies is the business of whoever
-changes something: beside the change in Postgres, or in the table with the run that was asked for.
+The same key with the same body gets the first answer again. Keys live for 24 hours, per tenant,
+caller, method and route; refusals are not kept. An edit keeps its answer in Postgres, in the
+transaction of the change; a run keeps it in the table, with its record.
 """
 
 import hashlib
@@ -25,7 +25,7 @@ class IdempotencyKey:
     def of(
         cls, tenant: str, caller: str, route: str, key: str | None, body: bytes | Mapping[str, object]
     ) -> "IdempotencyKey | None":
-        """That key, or None where the request has none; `body` is the request as it came or as it was read."""
+        """The key of a request, or None where it has none. `body` is the raw body, or the fields read from it."""
         if key is None:
             return None
         text = body if isinstance(body, bytes) else json.dumps(body, sort_keys=True, default=str).encode()

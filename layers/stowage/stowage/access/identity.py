@@ -1,4 +1,4 @@
-"""A caller, as whoever checked the token knows them."""
+"""The caller of a request: who it is, which tenants it may see, and its role."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -37,15 +37,16 @@ class Identity:
 
 
 def refuse_below(held: Role, wanted: Role) -> None:
-    """ForbiddenError where the role that somebody has is less than the one that is wanted."""
+    """Raise ForbiddenError if the caller's role is lower than the wanted one."""
     if ROLES.index(held) < ROLES.index(wanted):
         raise ForbiddenError(f"This needs the role {wanted}; yours is {held}.", "role_too_low")
 
 
 def for_role[**P, R](role: Role) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Make a use case refuse whoever has less than that role, whichever entry calls it: ForbiddenError.
+    """Decorate a use case: callers below this role get ForbiddenError.
 
-    Its parameter `edit` or `identity` has the role of whoever asks.
+    The caller's role is that of the use case's parameter `edit` or `identity`, so the rule holds
+    whatever calls it.
     """
 
     def decorate(use_case: Callable[P, R]) -> Callable[P, R]:

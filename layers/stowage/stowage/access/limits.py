@@ -1,4 +1,7 @@
-"""Limits: so many calls in a window, counted in the table. Fixed windows, so a reset is a time that can be told."""
+"""Rate limits: at most a number of calls in a window, counted in the table.
+
+Windows are fixed, so an answer can say when the next one begins.
+"""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -40,7 +43,7 @@ class Limit:
         return (int(now.timestamp()) // self.seconds + 1) * self.seconds
 
     def resets_at(self, now: datetime) -> datetime:
-        """The same as a time."""
+        """When the current window ends, in UTC."""
         return datetime.fromtimestamp(self.reset_epoch(now), UTC)
 
     def headers(self, used: int, now: datetime) -> dict[str, str]:

@@ -133,7 +133,10 @@ def message(found: Mapping[str, Any]) -> str:
 
 
 def details_of(error: ValidationError, words: Mapping[tuple[str, str], str] | None = None) -> list[Detail]:
-    """Every complaint. `words` are those of its own that an error type has for a field, by both."""
+    """Every error that pydantic found, as a field and a sentence.
+
+    `words` has other sentences, by the type of an error and the name of a field.
+    """
     details: list[Detail] = []
     for found in error.errors(include_url=False, include_input=False):
         location = found["loc"]
@@ -143,7 +146,7 @@ def details_of(error: ValidationError, words: Mapping[tuple[str, str], str] | No
 
 
 def refusal(details: list[Detail], code: str = "invalid_request") -> BadRequestError:
-    """The 400 for complaints, whose sentence is the first of them."""
+    """The 400 with these details; its sentence is made of the first one."""
     first = details[0]
     sentence = f"{first['field']}: {first['message']}" if first["field"] else first["message"]
     sentence = sentence if first["field"] else sentence[:1].upper() + sentence[1:]

@@ -1,6 +1,7 @@
-"""What can go wrong, as the people and programs that call us are told it (docs/api.md, Errors).
+"""The errors that callers see (docs/api.md, Errors).
 
-Every error that is meant for a caller is a `StowageError`; anything else becomes a 500 without its message.
+Every error that is meant for a caller is a `StowageError`; anything else becomes a 500 without its
+message.
 """
 
 from typing import TypedDict
@@ -127,8 +128,8 @@ class RunError(StowageError):
 
 
 class MisconfiguredError(RunError):
-    """503: the deployment or its database is not set up for this; who operates it has to act, not the
-    caller, who may ask again after a while.
+    """503: the deployment or its database is not set up for this. Its operator has to act; the
+    caller may ask again later.
     """
 
     status, code = 503, "misconfigured"

@@ -36,7 +36,11 @@ def _packed(raw: str) -> str:
 
 
 def decode_id(given: str) -> str:
-    """The raw id behind either form. What only looks encoded is taken as it is: Python decodes nearly anything."""
+    """The raw id of either form.
+
+    A text that begins with `~` and is not what `encode_id` would write is a raw id: Python's
+    decoder takes nearly anything.
+    """
     if not given.startswith("~"):
         return given
     packed = given[1:]

@@ -16,10 +16,12 @@ _OWN = re.compile(
 
 
 def _moment(given: object) -> object:
-    """Read RFC 3339, with a space too; a time without a zone could be any of 24 hours, a number anything. What our
-    answers and files say otherwise, because RFC 3339 cannot, is read too (and judged by Postgres).
+    """Read a time as RFC 3339 has it, with `T` or a space; ValueError.
 
-    A text that Postgres reads alike stays as it is: to write a datetime anew costs more than the rest of its row.
+    A time without a zone is refused, for it could be any of 24 hours, and so is a number, which
+    could be anything. What RFC 3339 cannot say (years before 1, infinity) is accepted as our
+    answers and files write it, and judged by Postgres. A text that Postgres reads in the same way
+    is returned unchanged: formatting a datetime costs more than the rest of its row.
     """
     text = ""
     if isinstance(given, str):

@@ -1,4 +1,8 @@
-"""How large an answer may be, which is known before the change that it tells of is committed (docs/api.md, Limits)."""
+"""How large an answer may be (docs/api.md, Limits).
+
+An edit knows the size of its answer before it commits, so nothing is changed whose answer cannot be
+sent.
+"""
 
 MOST_ANSWER_BYTES = 5_000_000
 _MOST_ESCAPED_BYTES = 6_100_000

@@ -107,7 +107,7 @@ class CallerContext(VisitorContext):
 
     @property
     def tenant_id(self) -> str:
-        """The tenant in the path: the token names it, whether it exists was not looked up."""
+        """The id of the tenant in the path. The token allows it; whether there is such a tenant was not looked up."""
         if self.path_tenant is None:
             raise LookupError("this route has no tenant in its path")
         return self.path_tenant
@@ -275,10 +275,12 @@ def http_app(
     body: Any = None,
     query: dict[str, Any] | None = None,
 ) -> Operation:
-    """A handler for one operation that callers of this role or a higher one may use; None: everybody, unknown.
+    """A handler for one operation. Callers need this role or a higher one; None lets in everybody,
+    without credentials.
 
-    `open_query`: the operation reads the query (`Query`) and refuses what it does not know itself. `limits`: the rate
-    limits that its answers tell of. The others describe the operation (`Description`).
+    `open_query`: the operation reads the query (`Query`) and refuses what it does not know itself.
+    `limits`: the rate limits that its answers tell of. The others describe the operation
+    (`Description`).
     """
     return Operation(role, Description(answers, refuses, reads, body, query), open_query=open_query, limits=limits)
 
@@ -346,7 +348,9 @@ def _check_size(event: Mapping[str, Any]) -> None:
 
 
 def _check_body(event: Mapping[str, Any]) -> None:
-    """Refuse what Powertools would take for a JSON object: lists, and forms, which any page may send anywhere."""
+    """Refuse bodies that Powertools would take for a JSON object: lists, and forms, which any page
+    may send anywhere.
+    """
     body = event.get("body") or ""
     headers = event["headers"]
     if body and not _JSON_TYPE.fullmatch(headers.get("content-type", "application/json")):
@@ -377,7 +381,10 @@ def _not_utf8() -> BadRequestError:
 
 
 def _read_json(text: str) -> Any:
-    """A body that Powertools reads: as strictly as pydantic reads the others, and none too deep or long to be read."""
+    """Parse a JSON body as strictly as pydantic parses the others.
+
+    JSONDecodeError, also where it is nested too deep or a number is too long.
+    """
     try:
         return from_json(text, allow_inf_nan=False)
     except ValueError as error:
@@ -449,9 +456,10 @@ def _check_origin(visitor: VisitorContext, event: Mapping[str, Any]) -> None:
 
 
 def check_ids(event: Mapping[str, Any], beside: tuple[str, ...] = ()) -> None:
-    """BadRequestError `encode_id` where a change's path names a record otherwise than answers do (docs/api.md, Ids).
+    """Refuse a change whose path has an id in another form than answers give: BadRequestError `encode_id`.
 
-    A raw id may have been cut on its way and be another record's now. `beside` are parameters that hold no id.
+    The gateway may have cut a raw id, so that it names another record (docs/api.md, Ids). `beside`
+    are parameters that hold no id.
     """
     if event["requestContext"]["http"]["method"] in SAFE_METHODS:
         return
@@ -541,7 +549,7 @@ def _refusal(error: StowageError, status: int, request_id: str) -> dict[str, Any
 
 
 def _shortened(text: str) -> str:
-    """What is wrong may be a name of four million characters."""
+    """The text, cut after 1,000 characters: a wrong name may have four million."""
     return text if len(text) <= LONGEST_WORDS else text[:LONGEST_WORDS] + "…"
 
 

@@ -11,7 +11,7 @@ from stowage.runs.executions import Member
 
 
 class StepInput(BaseModel):
-    """What every state passes: which attempt of which run; `failure` is what the state machine says happened."""
+    """The input of every state: a run and its attempt. `failure` is the error that the state machine caught."""
 
     tenant: str
     run_id: str

@@ -43,8 +43,8 @@ type Images = list[Image]
 def table_trigger(work: Callable[[Images, datetime], object]) -> Callable[[dict[str, Any], object], None]:
     """Make a function of changed items, each as (before, after), a Lambda handler. The order is the stream's.
 
-    When it fails, the batch comes again, halved until the record that it fails on stands alone
-    (BisectBatchOnFunctionError): what it does must bear repeating.
+    A batch that fails comes again, and is halved until the failing record stands alone
+    (BisectBatchOnFunctionError). So the function must be safe to repeat.
     """
 
     def app(event: dict[str, Any], _context: object) -> None:

@@ -44,7 +44,7 @@ PASSED_BACK_PREFIX = "ratelimit-"
 
 
 class UpstreamError(StowageError):
-    """502 or 504: the backend did not answer, or not as one can pass on."""
+    """502 or 504: the backend gave no answer that can be passed on."""
 
     status, code = 502, "upstream_unreachable"
 
@@ -158,7 +158,7 @@ def _left(deadline: float) -> float:
 
 
 def _read(sock: socket.socket, response: http.client.HTTPResponse, deadline: float) -> bytes:
-    """The body, whole; an event stream as far as it came in 20 seconds, for it may have no end."""
+    """The whole body. Of an event stream, which may never end, what came within 20 seconds."""
     is_stream = (response.getheader("content-type") or "").lower().startswith("text/event-stream")
     if is_stream:
         deadline = min(deadline, time.monotonic() + STREAM_SECONDS)
@@ -207,7 +207,7 @@ def _answer(response: http.client.HTTPResponse, body: bytes, accepted: str) -> d
 
 
 def _text(body: bytes) -> str | None:
-    """The body as the text that Lambda's answer may hold; None where it is no text, or too long once escaped."""
+    """The body as text; None if it is not UTF-8, or too long for Lambda's answer once it is escaped."""
     try:
         text = body.decode()
     except UnicodeDecodeError:

@@ -83,13 +83,13 @@ def create_export(
 
 
 def must_fetch(run: Run, identity: Identity) -> None:
-    """ForbiddenError where somebody asks for an export whose file is not for them."""
+    """Raise ForbiddenError if the caller's role may not fetch the export's file."""
     if not identity.may(run.file_role):
         raise ForbiddenError("The audit log is for admins, and so is an export that holds it.", "role_too_low")
 
 
 def check_request(request: ExportRequest) -> dict[str, Any]:
-    """The filters of a request that can be carried out, null and empty ones dropped; BadRequestError."""
+    """The filters of a request, without null and empty ones; BadRequestError if the request cannot be carried out."""
     if request.dataType not in (*ENTITIES, JOURNAL, EVERYTHING):
         known = ", ".join((*ENTITIES, JOURNAL, EVERYTHING))
         raise BadRequestError(
@@ -120,7 +120,9 @@ def file_name(tenant: Tenant, request: ExportRequest, now: datetime) -> str:
 
 
 def limits_of(tenant: str, sub: str, request: ExportRequest | None = None) -> list[Limit]:
-    """What bounds a user's exports of a tenant, or this one of them."""
+    """The limit on a user's exports of a tenant; GDPR exports have one of their own, which counts
+    for a `request` of that kind.
+    """
     return [_quota_limit(tenant, sub, gdpr=request is not None and request.dataType == EVERYTHING)]
 
 
@@ -183,10 +185,10 @@ def delete_export(tenant: str, identity: Identity, export_id: str, now: datetime
 
 
 def follow_link(token: str, source_ip: str, now: datetime, *, head: bool = False) -> str:
-    """The storage's link behind one of ours, signed now; every use is audited, but for those with `head`, whose link
-    gives no file.
+    """A storage link for one of our download links, signed at this moment.
 
-    NotFoundError for a link that is not ours or whose export was deleted, GoneError for one whose file has expired.
+    Each use is audited, except with `head`, whose link gives headers only. NotFoundError for a link
+    that is not ours or whose export was deleted, GoneError for one whose file has expired.
     """
     link = read_token(token)
     run = find_run(link.tenant, link.run_id)

@@ -65,7 +65,7 @@ def is_known(item: Item, if_none_match: str | None) -> bool:
 
 
 def wait_for_change(viewer: Viewer, export_id: str, known: str | None, seconds: float) -> Item:
-    """The state once it is another than `known` (None: than now), or after so many seconds, or at once when final."""
+    """The state, as soon as it differs from `known` (None: from the present one), is final, or `seconds` are over."""
     deadline = time.monotonic() + seconds
     item = read_state(viewer, export_id)
     known = known or etag(item)
@@ -92,7 +92,8 @@ def show_progress(item: Item) -> ExportProgress:
 
 
 def event_stream(viewer: Viewer, export_id: str, last_event_id: str | None) -> str | None:
-    """The changes until a terminal state or 20 seconds as one event-stream body; None when all was told before.
+    """The changes until a terminal state or 20 seconds as one event-stream body; None if the client
+    has the terminal state already.
 
     https://html.spec.whatwg.org/multipage/server-sent-events.html
     """

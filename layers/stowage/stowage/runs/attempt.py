@@ -43,7 +43,8 @@ class Product:
 class Attempt:
     """An attempt that this process has claimed.
 
-    A run of a kind that ends itself is told to stop while it works; its files and its manifest are stored all the same.
+    Some kinds end themselves: their run is told that it shall stop, but still stores its files and
+    its manifest.
     """
 
     def __init__(self, run: Run, reporter: Reporter, clock: Clock) -> None:
@@ -53,7 +54,7 @@ class Attempt:
         self._uploads: list[MultipartUpload] = []
 
     def store(self, product: Product) -> None:
-        """Store one file. Raises what ended it, with nothing left but what `settle` takes away."""
+        """Store one file. If that fails, the error is raised, and `settle` takes away what is left of the file."""
         run, bucket = self.run, bucket_of(self.run)
         assert bucket is not None, "a kind that leaves files has a bucket"
         upload = MultipartUpload(
@@ -127,7 +128,7 @@ def _keep_upload(run: Run, bucket: str, upload_id: str) -> None:
 
 
 class _Checked:
-    """A source that is whole only while the attempt is still the run's: `check` comes before the object is complete."""
+    """A source that calls `check` before its upload is completed: the attempt must still be the run's current one."""
 
     rows = 0
 

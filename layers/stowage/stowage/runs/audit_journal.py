@@ -18,10 +18,11 @@ from stowage.runs.record import FINAL
 
 
 def append_notes(changes: list[Image], _now: datetime) -> int:
-    """Append the notes that were written, each once, and delete them; returns how many.
+    """Append new notes to the journal, each once, and delete them; returns how many.
 
-    A note that Postgres can never take goes to the dead letters. Those that fail otherwise stay, and the clock sends
-    them again: an error raised here would hold up the stream behind it.
+    A note that Postgres can never take goes to the dead letters. A note that fails otherwise stays,
+    and the clock sends it again. No error is raised: it would hold up the stream behind these
+    notes.
     """
     by_place: dict[tuple[str, str], list[Item]] = defaultdict(list)
     for _, note in changes:

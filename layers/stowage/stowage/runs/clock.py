@@ -35,7 +35,9 @@ def start_waiting(now: datetime, has_time: Callable[[], bool]) -> int:
 
 
 def _in_every_pool(work: Callable[[str], int], has_time: Callable[[], bool]) -> int:
-    """The sum of what was done. A pool that fails keeps no other from its turn, and is named in what is raised."""
+    """Do the work in every pool; returns the sum. A pool that fails does not stop the others, and
+    the error that is raised at the end names it.
+    """
     total = 0
     failures: list[Exception] = []
     for pool in ("main", *settings().databases, NO_DATABASE):
@@ -80,7 +82,7 @@ def _stale(run: Run, now: datetime) -> bool:
 
 
 def sweep(item: Item, now: datetime) -> None:
-    """Take away what attempts that left nothing have written, and what a run has left once that has expired."""
+    """Delete what attempts without an outcome have written, and the files of runs that have expired."""
     run = Run.model_validate(item)
     keeps = run.expires_at is not None and run.expires_at > rfc3339(now)
     if run.outcome and not keeps and not _expire(run, now):

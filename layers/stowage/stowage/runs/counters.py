@@ -34,8 +34,10 @@ _RECOUNT_AFTER = timedelta(minutes=15)
 
 
 def counting(before: Run | None, after: Run | None) -> list[Write]:
-    """The writes that take a change of a run into the counts; None is a run that is not there. A record that no version
-    has counted yet counts as not there.
+    """The writes that update the counts for one change of a run.
+
+    None stands for no run: before it is made, and after it is deleted. A record that was never
+    counted is taken for none.
     """
     run = after or before
     assert run is not None, "something changes"
@@ -52,7 +54,7 @@ def counting(before: Run | None, after: Run | None) -> list[Write]:
 
 
 def as_counted(run: Run) -> dict[str, object]:
-    """What a write expects that takes a change of a run into the counts: all that they depend on is as it was read."""
+    """The condition of a write that updates the counts: the fields that they depend on are as they were read."""
     return {
         "status": run.status,
         "attempt": run.attempt,
@@ -109,9 +111,9 @@ def first_day(kind: str, now: datetime) -> str:
 
 
 def recount(now: datetime, has_time: Callable[[], bool]) -> int:
-    """Count the runs that a version before this one has left, each once, newest days first; how many were counted.
+    """Count the runs that an older version has left uncounted, each once, newest days first; returns how many.
 
-    Where it has come to stands in the table, so that the next tick goes on; in the end there is nothing left to do.
+    The table keeps how far this has come, so the next tick goes on there until nothing is left.
     """
     state = table.get(*_STATE)
     if state is None:

@@ -38,12 +38,12 @@ class Lease:
 
     @property
     def in_worker(self) -> bool:
-        """Whether it may take long: everything but what may run inline and is not known to be large."""
+        """Whether the run may take long. Only runs that may run inline, and are not known to be large, do not."""
         return kind_of(self.kind).fits_inline is None or self.lane == "worker"
 
     @property
     def exclusive(self) -> bool:
-        """Whether its tenant has no other such run meanwhile."""
+        """Whether the tenant may have only one such run at a time."""
         return kind_of(self.kind).exclusive
 
 
@@ -125,8 +125,8 @@ def lease_of(run: Run) -> Lease:
 def dispatch(pool: str, now: datetime, written: Iterable[RunKey] = ()) -> list[Run]:
     """Start what may start of a pool; returns the launched runs.
 
-    `written` are runs that have just begun to wait: the index may not show them yet. What kept a run from being read
-    or started is raised once the others have started.
+    `written` are runs that have just begun to wait: the index may not show them yet. If a run
+    cannot be read or started, its error is raised after the others have started.
     """
     waiting = WaitingRuns(pool, written)
     unavailable: set[str] = set()
@@ -177,7 +177,7 @@ def release(leases: Leases, run_id: str) -> Write | None:
 
 
 def free_lost_leases(pool: str) -> int:
-    """Free places whose run is gone, ended, or waits again: nobody else would. Returns how many there were."""
+    """Free places whose run is gone, has ended or waits again, which nobody else does; returns how many."""
     leases = read_leases(pool)
     held = [lease for lease in leases.held if _is_launched(lease)]
     if len(held) == len(leases.held):

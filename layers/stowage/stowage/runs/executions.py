@@ -1,6 +1,7 @@
-"""Which attempts an execution speaks for: written down when they are launched, and on each run the execution's name.
+"""Which attempts an execution carries out.
 
-Nobody makes that name up from a run: an execution may carry out one attempt, or those of several runs.
+The list is written when the execution is launched, and each run keeps the execution's name. Do not
+derive that name from a run: an execution may carry out one attempt, or those of several runs.
 """
 
 from collections.abc import Iterable

@@ -1,4 +1,4 @@
-"""How long what runs leave is kept: the kind and the policy say so, whoever ends the run."""
+"""How long files and records of runs are kept. The run's kind and the policy decide, not the code that ends the run."""
 
 from datetime import datetime, timedelta
 
@@ -12,14 +12,14 @@ SWEEPING = timedelta(days=7)
 
 
 def policy() -> Policy:
-    """What holds for every tenant of this deployment."""
+    """How long this deployment keeps artifacts, for every tenant."""
     return Policy(
         export_hours=settings().export_hours, backup_days=settings().backup_days, run_days=settings().run_days
     )
 
 
 def expires_at(run: Run, ended: datetime) -> str:
-    """Until when what a run has left is kept."""
+    """When a run's files expire."""
     return rfc3339(ended + kind_of(run.kind).keep(run, policy()))
 
 

@@ -18,9 +18,9 @@ type Work = Callable[[Attempt], None]
 
 
 def run_attempt(tenant: str, run_id: str, attempt: int, work_of: Callable[[str], Work], clock: Clock) -> bool:
-    """Carry out a run's attempt; True when its manifest is written, False when that is not ours to do.
+    """Carry out a run's attempt. True if its manifest was written, False if the attempt is not this process's.
 
-    Raises what ended the attempt, after it was written on the run: a StowageError tells whether to try again.
+    An error is written on the run, then raised; a StowageError says whether to try again.
     """
     run = claim(tenant, run_id, attempt)
     if run is None:

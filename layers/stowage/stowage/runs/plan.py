@@ -32,7 +32,9 @@ type Estimator = Callable[[Run], Estimate]
 def plan_attempt(
     tenant: str, run_id: str, attempt: int, execution: str, estimator: Callable[[str], Estimator], now: datetime
 ) -> Lane | str:
-    """The lane of an attempt (`inline`, `worker`), or `wait`. Raises what makes the run impossible, written on it."""
+    """The lane of an attempt (`inline`, `worker`), or `wait`. An error that makes the run
+    impossible is written on it, then raised.
+    """
     run = _start(read_run(tenant, run_id), attempt, execution, now)
     try:
         run.estimate = estimator(run.kind)(run)
@@ -54,7 +56,9 @@ def plan_attempt(
 
 
 def lane_of(run: Run, estimate: Estimate, inline_max_bytes: int) -> Lane:
-    """What is small runs in a function, where its kind can; pg_dump and Arrow are only in the worker's image."""
+    """`inline` for a small run of a kind that can run in a function, else `worker`: its image alone
+    has pg_dump and Arrow.
+    """
     fits = kind_of(run.kind).fits_inline
     return "inline" if fits and fits(run.spec) and estimate.bytes <= inline_max_bytes else "worker"
 

@@ -93,8 +93,10 @@ class Reporter:
             self._stages.append(StageMoment(stage=stage, at=rfc3339(datetime.now(UTC))))
 
     def _catch_up(self) -> Item:
-        """The progress after a refused write, which the client may have repeated because its answer was lost, or which
-        a cancel has overtaken. FencedError when it is another attempt's by now.
+        """Read the progress anew after a write was refused; FencedError if another attempt has taken over.
+
+        Otherwise the client has repeated a write whose answer was lost, or the run was cancelled
+        meanwhile.
         """
         item = read_progress(self.run.id)
         if item is None or (item.get("attempt"), item["status"]) != (self.run.attempt, "running"):

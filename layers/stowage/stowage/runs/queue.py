@@ -17,13 +17,14 @@ type RunKey = tuple[str, str]
 
 
 class WaitingRuns:
-    """The waiting runs of a pool in the order of its queue; what was read is kept, and read no second time.
+    """The waiting runs of a pool in the order of its queue; each page is read once and kept.
 
-    `written` are runs that have just begun to wait: the index may not show them yet, so they are read by their keys,
-    last. Runs that cannot be read are left out, with the errors in `failures`.
+    `written` are runs that have just begun to wait: the index may not show them yet, so they are
+    read by their keys, last. Runs that cannot be read are left out, with the errors in `failures`.
 
-    Behind a front of runs that may not start (their tenant has as many as it may) lie others that could. Every call
-    looks a little further than the one before, from where that one stopped, and begins anew behind the last run.
+    The first runs may be ones that cannot start yet (their tenant has as many as it may), while
+    others behind them could. So each call reads a little further than the one before, from where
+    that one stopped, and begins anew after the last run.
     """
 
     def __init__(self, pool: str, written: Iterable[RunKey] = ()) -> None:

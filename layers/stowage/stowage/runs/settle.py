@@ -53,8 +53,9 @@ class Ending:
 def settle(
     tenant: str, run_id: str, attempt: int, now: datetime, ending: Ending | None = None, *, execution: str | None = None
 ) -> Run | None:
-    """End an attempt; `execution` is the one that says so, None where the clock does. Returns the run as it is then, or
-    None when it was not for us to end.
+    """End an attempt. `execution` is the execution that reports the end, None if the clock does.
+
+    Returns the run afterwards, or None if the attempt was not for us to end.
     """
     for _ in range(_TRIES):
         run = find_run(tenant, run_id)

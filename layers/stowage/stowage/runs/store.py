@@ -108,7 +108,9 @@ def tenant_of(run_id: str) -> str | None:
 
 
 def list_history(tenant: str, history: str, where: dict[str, object], most: int) -> Iterator[Run]:
-    """A tenant's runs of one history, newest first, read as they are taken: the caller wants `most` at most."""
+    """A tenant's runs of one history, newest first. They are read while the caller takes them, who
+    wants `most` at most.
+    """
     items = table.query(
         f"T#{tenant}",
         prefix=f"{history}#",

@@ -1,4 +1,4 @@
-"""One run uses what another has left: as long as it does, that is neither expired nor deleted."""
+"""A run that uses another run's files: meanwhile the other neither expires nor is deleted."""
 
 from datetime import datetime
 
@@ -14,7 +14,7 @@ IN_NO_USE = Below(1)
 
 
 def take_into_use(run: Run, now: datetime) -> list[Write]:
-    """The write that counts a run as a user of the one that it uses, refused where that has nothing to use any more."""
+    """The write that makes a run a user of another one; it is refused if the other has no files any more."""
     if run.uses is None:
         return []
     there = {"status": "completed", "expired_at": ABSENT, "expires_at": Above(rfc3339(now))}
@@ -22,7 +22,7 @@ def take_into_use(run: Run, now: datetime) -> list[Write]:
 
 
 def let_go(run: Run) -> list[Write]:
-    """The writes that end the use, when the run ends; with the fact that its kind writes on what was used."""
+    """The writes that end the use when the run ends. If its kind has a fact for the used run, they write it there."""
     item = table.get(run.pk, f"RUN#{run.uses}") if run.uses else None
     if item is None:
         return []

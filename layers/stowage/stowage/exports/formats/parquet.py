@@ -43,7 +43,9 @@ def parquet_file(snapshot: Snapshot, selection: Selection) -> Iterator[bytes]:
 
 
 def _gathered(batches: Iterator[Rows]) -> Iterator[tuple[list[memoryview], int]]:
-    """Batches put together until parsing them is worth a call, with their size; nothing where Postgres is silent."""
+    """Join batches until parsing them is worth a call. Yields rows and their bytes; no rows while
+    Postgres is silent.
+    """
     rows, size = list[memoryview](), 0
     for batch in batches:
         if not batch:
