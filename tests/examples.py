@@ -180,7 +180,8 @@ def _import_a_file(told: Recorder, entity: str, fields: Json) -> None:
     form = made["upload"]
     requests.post(form["url"], data=form["fields"], files={"file": data}, timeout=30).raise_for_status()
     told.call("POST", f"/api/v1/import/{entity}/file/{made['id']}/start", {})
-    told.ended(f"/api/jobs/{made['id']}")
+    run = told.ended(f"/api/jobs/{made['id']}")
+    assert run["status"] == "completed", run
 
 
 def exports(told: Recorder) -> None:
