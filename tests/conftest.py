@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -236,20 +236,28 @@ def free_ports(count: int) -> list[int]:
     """Ports that nobody listens on now and nobody is about to take. They lie below the range that
     the system hands out, and each process of the tests takes them in turn from a range of its own.
     """
+    ports, _ = _own_ports()
     found: list[int] = []
     while len(found) < count:
-        port = next(_PORTS)
+        port = next(ports)
         with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
             found.append(port)
     return found
 
 
-def _own_ports() -> Iterator[int]:
-    first = 10_000 + os.getpid() % 500 * PORTS_A_PROCESS
-    return itertools.cycle(range(first, first + PORTS_A_PROCESS, PORTS_A_STACK))
-
-
-_PORTS = _own_ports()
+@cache
+def _own_ports() -> tuple[Iterator[int], socket.socket]:
+    """Ports of a range that is this process's alone for as long as it holds the socket: the range's last port."""
+    for first in range(10_000, 30_000, PORTS_A_PROCESS):
+        last = first + PORTS_A_PROCESS - 1
+        holder = socket.socket()
+        try:
+            holder.bind(("127.0.0.1", last))
+        except OSError:
+            holder.close()
+            continue
+        return itertools.cycle(range(first, last - PORTS_A_STACK, PORTS_A_STACK)), holder
+    raise AssertionError("Every range of ports is taken.")
 
 
 def make_home() -> Path:

@@ -62,6 +62,7 @@ def test_a_run_that_goes_on_shows_its_attempt_without_an_end(runs: Runs, viewer:
         runs.dump("zoo")
         runs.stage(run_id, "checking", "copying")
         waiting = runs.backup("zoo")
+        eventually(lambda: len(stages(timeline(viewer, run_id))) >= 4, "the stage is told")
         found = timeline(viewer, run_id)
         assert found["attempts"] == [
             {"n": 1, "started_at": runs.record(run_id)["started_at"], "ended_at": None, "error": None}

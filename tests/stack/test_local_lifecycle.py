@@ -23,7 +23,7 @@ from psycopg import sql
 from local.demo import where_to_look
 from local.postgres import binaries
 from local.sample.tenants import SAMPLE_TENANTS
-from tests.conftest import ROOT, Api, LocalStack, RunningStack
+from tests.conftest import Api, LocalStack, RunningStack
 from tests.faults.run_surface import eventually
 from tests.stack.route_surface import completed_export, ended_job, start_backup
 
@@ -366,21 +366,6 @@ def test_the_databases_log_holds_nothing_that_people_have_written(
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             noted.execute(f"SET {setting}")
     assert SECRET not in (stack.home / "logs" / "postgres.log").read_text()
-
-
-def test_an_edited_function_runs_at_its_next_request(stack: RunningStack) -> None:
-    handler = ROOT / "functions" / "service" / "get_health.py"
-    source, times = handler.read_text(), handler.stat()
-    assert requests.get(f"{stack.api_url}/api/v1/health", timeout=5).status_code == 200
-    try:
-        handler.write_text("def app(event, context):\n    return {'statusCode': 200, 'body': 'edited'}\n")
-        time.sleep(0.3)
-        assert requests.get(f"{stack.api_url}/api/v1/health", timeout=5).text == "edited"
-    finally:
-        handler.write_text(source)
-        os.utime(handler, ns=(times.st_atime_ns, times.st_mtime_ns))
-    time.sleep(0.3)
-    assert requests.get(f"{stack.api_url}/api/v1/health", timeout=5).text != "edited"
 
 
 def test_a_failing_custom_resource_fails_the_start_with_its_reason(own_stack: MakeStack) -> None:
