@@ -14,6 +14,7 @@ import pytest
 from pydantic import TypeAdapter, ValidationError, create_model
 
 from local.openapi import DOCUMENT, EXAMPLES, Route, build_base, files, read_routes
+from local.reference import REFERENCE, reference
 from stowage.entities.declared import ENTITIES
 from stowage.entry import document
 from stowage.entry.document.entities import schemas_of
@@ -56,6 +57,10 @@ def operations(found: Json) -> dict[str, Json]:
 @pytest.mark.parametrize(("path", "text"), files().items(), ids=lambda given: str(given)[-30:])
 def test_what_is_committed_is_what_the_command_writes(path: Any, text: str) -> None:
     assert path.read_text() == text, f"{relative(path)}: make openapi writes it anew"
+
+
+def test_the_reference_is_what_its_command_writes() -> None:
+    assert REFERENCE.read_text() == reference(), "make reference writes it anew"
 
 
 def test_the_documents_are_valid() -> None:
