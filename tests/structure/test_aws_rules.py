@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
+from psycopg.conninfo import conninfo_to_dict
 
 from local.event_patterns import matches
 from stowage.basics.sizes import is_deliverable
@@ -570,3 +571,21 @@ def test_layers_are_built_by_makefiles_for_the_functions_platform() -> None:
             assert f"build-{name}:" in makefile
             assert "unchecked-hash" in makefile, "zips carry 1980's dates, which void bytecode that looks at them"
     assert "--only-binary=:all:" in (PACKAGE.parent.parent / "dependencies/Makefile").read_text()
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "postgresql://ep-x.eu-central-1.aws.neon.tech/neondb?sslmode=require&channel_binding=require",
+        "postgresql://ep-x.neon.tech/neondb?sslmode=require&options=endpoint%3Dep-x",
+        "postgres://ec2-1-2-3-4.compute-1.amazonaws.com:5432/d1a2b3?sslmode=require",
+        "postgresql://db.project.supabase.co:5432/postgres",
+        "postgresql://x.cluster-y.eu-central-1.rds.amazonaws.com:5432/app?sslmode=verify-full",
+        "postgresql://a:5432,b:5432/app?target_session_attrs=read-write",
+    ],
+)
+def test_the_databases_url_is_taken_as_providers_give_it_but_without_a_login(query: str) -> None:
+    pattern = transformed()["Parameters"]["DatabaseUrl"]["AllowedPattern"]
+    assert re.fullmatch(pattern, query)
+    assert not re.fullmatch(pattern, query.replace("://", "://user:secret@"))
+    assert all(host in query for host in conninfo_to_dict(query)["host"].split(","))
