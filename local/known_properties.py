@@ -70,14 +70,17 @@ def _of_event(event: Any, events: dict[str, Known], where: str) -> Iterator[str]
 def _unknown(node: Any, known: Known, where: str) -> Iterator[str]:
     if isinstance(known, EllipsisType | str):
         return
-    if node.tag == "!If":
-        for branch in node.value[1:]:
+    written = [*_entries(node)]
+    if node.tag == "!If" or [name for name, _ in written] == ["Fn::If"]:
+        for branch in (node if node.tag == "!If" else written[0][1][1]).value[1:]:
             yield from _unknown(branch, known, where)
+    elif len(written) == 1 and written[0][0].startswith(("Fn::", "Ref")):
+        return  # a value from elsewhere
     elif isinstance(known, list):
         for item in node.value if node.id == "sequence" else ():
             yield from _unknown(item, known[0], where)
     else:
-        for name, (key, value) in _entries(node):
+        for name, (key, value) in written:
             if name in known:
                 yield from _unknown(value, known[name], f"{where}.{name}")
             else:

@@ -68,6 +68,17 @@ def test_what_is_unknown_is_named_with_its_line(tmp_path: Path, old: str, new: s
     assert ("; is it " in told) >= what.endswith(";")
 
 
+def test_the_long_forms_of_functions_are_read_too(tmp_path: Path) -> None:
+    old = "ScalingConfig: {MaximumConcurrency: 2}"
+    new = 'ScalingConfig: {"Fn::If": [UseKms, {%s: 2}, {Ref: "AWS::NoValue"}]}'
+    file = tmp_path / "template.yaml"
+    file.write_text(TEMPLATE.replace(old, new % "MaximumConcurrency"))
+    check(file)
+    file.write_text(TEMPLATE.replace(old, new % "Maximum"))
+    with pytest.raises(StartError, match="no property Maximum"):
+        check(file)
+
+
 def test_everything_unknown_is_named_at_once(tmp_path: Path) -> None:
     file = tmp_path / "template.yaml"
     file.write_text(TEMPLATE.replace("ScalingConfig:", "Scaling:").replace("BillingMode:", "Billing:"))
