@@ -138,6 +138,8 @@ def sign_in(told: Recorder) -> None:
     told.call("GET", "/api/v1/me")
     told.call("GET", "/api/v1/tenants")
     told.call("GET", "/api/v1/health", role="nobody")
+    told.call("GET", "/api/v1/entities")
+    told.call("GET", "/api/v1/attention")
 
 
 def records(told: Recorder) -> None:

@@ -1,7 +1,8 @@
-"""At deployment: bring every database to this version's schema, then copy the registry."""
+"""At deployment: bring every database to this version's schema, copy the registry, compare the declarations."""
 
 from datetime import datetime
 
+from stowage.attention.comparing import check_declarations
 from stowage.entry.deployment import on_deployment
 from stowage.postgres.schema.migrations import migrate
 from stowage.postgres.schema.registry import copy_registry
@@ -10,10 +11,10 @@ from stowage.settings import settings
 
 
 @on_deployment
-def app(_now: datetime) -> dict[str, object]:
+def app(now: datetime) -> dict[str, object]:
     """Answer which migrations were applied; a failing one fails the deployment."""
     applied = {}
     for database in ("main", *settings().databases):
         with connect(database, OWNER) as connection:
             applied[database] = migrate(connection)
-    return {"applied": applied, **copy_registry()}
+    return {"applied": applied, **copy_registry(), **check_declarations(now)}

@@ -81,6 +81,8 @@ ROUTES = {
     "POST /api/v1/import/{entity}/file/{id}/start": Access("operator", "run", 404),
     "GET /api/v1/me": Access("viewer", "none", 200),
     "GET /api/v1/tenants": Access("viewer", "none", 200),
+    "GET /api/v1/entities": Access("viewer", "none", 200),
+    "GET /api/v1/attention": Access("viewer", "none", 200),
     "GET /api/v1/health": Access(None, "none", 200),
     "POST /api/session": Access(None, "none", 400),
     "DELETE /api/session": Access(None, "none", 204),

@@ -99,6 +99,7 @@ DUTIES: tuple[Duty, ...] = (
     Call("PURGE", lambda: settings().purge_function, timedelta(minutes=10)),
     Call("KEYS", lambda: settings().keys_function, timedelta(hours=1)),
     Call("REGISTRY", lambda: settings().registry_function, timedelta(hours=1)),
+    Call("CHECK", lambda: settings().check_function, timedelta(hours=1)),
 )
 
 

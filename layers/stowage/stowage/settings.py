@@ -63,6 +63,7 @@ class Settings(BaseModel):
     purge_function: str = ""
     keys_function: str = ""
     registry_function: str = ""
+    check_function: str = ""
 
     pg_dump: str = "pg_dump"
 

@@ -19,6 +19,8 @@ from stowage.postgres.schema.shapes import has_roles, read_shapes
 from stowage.postgres.session.command_line import connected
 from stowage_entities import DECLARED
 
+_NAMED = 5
+"""How many tenants a line names."""
 _URL_HELP = (
     "where to connect, as postgresql://user@host:port/database; the password comes from PGPASSWORD or PGPASSFILE"
 )
@@ -102,8 +104,8 @@ def _schemas(connection: Any, given: argparse.Namespace) -> list[str]:
 def _line(finding: Finding, tenants: int) -> str:
     whose = ""
     if finding.tenants is not None:
-        more = ", …" if finding.tenants > len(finding.schemas) else ""
-        whose = f"  ({finding.tenants:,} of {tenants:,} tenants: {', '.join(finding.schemas)}{more})"
+        more = ", …" if finding.tenants > _NAMED else ""
+        whose = f"  ({finding.tenants:,} of {tenants:,} tenants: {', '.join(finding.schemas[:_NAMED])}{more})"
     return f"{finding.severity:8} {finding.entity or '-':20} {finding.sentence}{whose}"
 
 

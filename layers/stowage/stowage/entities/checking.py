@@ -58,7 +58,7 @@ def check(literals: Literals, absent: Sequence[Absent], shapes: Sequence[Shape])
             alike[key] = replace(
                 one,
                 tenants=(same.tenants or 0) + (one.tenants or 0),
-                schemas=tuple(sorted(same.schemas + one.schemas)[:5]),
+                schemas=tuple(sorted(same.schemas + one.schemas)),
             )
     return sorted([*found, *alike.values()], key=lambda each: (each.severity, each.entity or "", each.sentence))
 

@@ -12,9 +12,6 @@ from psycopg.types.json import Jsonb
 from stowage.entities.shapes import Absent, Index, Shape, ShapeColumn
 from stowage.postgres.session.connection import APP
 
-_NAMED = 5
-"""How many schemas of a shape are named."""
-
 _ABSENT_SCHEMAS = """
 SELECT NULL::text, count(*), (array_agg(given.name ORDER BY given.name COLLATE "C"))[1:%(named)s]
 FROM unnest(%(schemas)s::text[]) AS given (name)
@@ -122,13 +119,16 @@ WHERE indrelid = ANY(%(tables)s::oid[]) AND indisvalid
 
 
 def read_shapes(
-    connection: psycopg.Connection, schemas: Sequence[str], wanted: Mapping[str, Sequence[str]]
+    connection: psycopg.Connection, schemas: Sequence[str], wanted: Mapping[str, Sequence[str]], named: int = 5
 ) -> tuple[list[Absent], list[Shape]]:
-    """What of `wanted` (columns by table) is nowhere in which schemas, and the shapes that their tables have."""
+    """What of `wanted` (columns by table) is nowhere in which schemas, and the shapes that their tables have.
+
+    Of each, so many schemas are `named`.
+    """
     given = {
         "schemas": list(schemas),
         "wanted": Jsonb({table: list(columns) for table, columns in wanted.items()}),
-        "named": _NAMED,
+        "named": named,
         "role": APP,
     }
     with connection.transaction():

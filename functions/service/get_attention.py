@@ -1,0 +1,12 @@
+"""GET /api/v1/attention: what someone should look at."""
+
+from stowage.attention.reading import AttentionList, read_attention
+from stowage.entry.http import Caller, http_app
+
+app = http_app()
+
+
+@app.get("/api/v1/attention")
+def get_attention(caller: Caller) -> AttentionList:
+    """List what does not fit: declarations that the tables of the caller's tenants are not like."""
+    return read_attention(caller.identity.sees)
