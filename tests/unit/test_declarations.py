@@ -97,11 +97,18 @@ def test_a_default_of_the_database_is_left_to_it() -> None:
     assert (filled.required, filled.default) == (False, DATABASE)
 
 
-def test_values_of_a_type_that_is_not_written_yet_are_read_as_text() -> None:
+def test_a_type_that_stowage_does_not_know_is_another_ones() -> None:
     tags = declared(changed('color = { type = "text", values = ["red", "green"] }', 'tags = "hstore[]"'))
     field = tags["things"].field("tags")
     assert field is not None
-    assert (field.type, field.sql_type, field.is_read_only) == ("text", "hstore[]", True)
+    assert (field.type, field.is_array, field.sql_type, field.is_read_only) == ("other", True, "hstore[]", False)
+
+
+def test_an_exact_number_has_its_digits() -> None:
+    total = declared(changed('color = { type = "text", values = ["red", "green"] }', 'total = "numeric(12,2)"'))
+    field = total["things"].field("total")
+    assert field is not None
+    assert (field.type, field.precision, field.scale) == ("numeric", 12, 2)
 
 
 @pytest.mark.parametrize(

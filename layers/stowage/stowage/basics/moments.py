@@ -15,7 +15,7 @@ _OWN = re.compile(
 )
 
 
-def _moment(given: object) -> object:
+def read_moment(given: object) -> str:
     """Read a time as RFC 3339 has it, with `T` or a space; ValueError.
 
     A time without a zone is refused, for it could be any of 24 hours, and so is a number, which
@@ -43,5 +43,5 @@ def _moment(given: object) -> object:
     return text if _PLAIN.fullmatch(text) else given.isoformat()
 
 
-Moment = Annotated[str, BeforeValidator(_moment)]
+Moment = Annotated[str, BeforeValidator(read_moment)]
 """A time as a text that Postgres reads, from a text or a datetime."""

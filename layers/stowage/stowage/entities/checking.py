@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from stowage.entities.shapes import Absent, Shape, ShapeColumn
-from stowage.entities.types import SUPPORTED, read_type
+from stowage.entities.types import read_type
 
 type Literals = Mapping[str, Mapping[str, Any]]
 type Severity = Literal["error", "warning"]
@@ -46,7 +46,6 @@ def check(literals: Literals, absent: Sequence[Absent], shapes: Sequence[Shape])
     found: list[Finding] = []
     for name, literal in literals.items():
         found += [Finding("error", name, f"Stowage cannot serve it yet: {reason}") for reason in literal["lacks"]]
-        found += _unwritten(name, literal)
     for each in absent:
         sentence = "there is no schema of the tenant" if each.table is None else f"there is no table {each.table}"
         entity = None if each.table is None else by_table[each.table]
@@ -61,17 +60,6 @@ def check(literals: Literals, absent: Sequence[Absent], shapes: Sequence[Shape])
                 schemas=tuple(sorted(same.schemas + one.schemas)),
             )
     return sorted([*found, *alike.values()], key=lambda each: (each.severity, each.entity or "", each.sentence))
-
-
-def _unwritten(name: str, literal: Mapping[str, Any]) -> Iterator[Finding]:
-    """The fields whose types are read and not written, unless the declaration says that they are only read."""
-    for field, given in literal["fields"].items():
-        column = read_type(given["sql"])
-        is_supported = column is not None and column.kind in SUPPORTED and not column.is_array
-        if given.get("hidden") or given.get("read_only") or is_supported:
-            continue
-        sentence = f"{field} ({given['sql']}) is read as text and cannot be written yet; say readOnly or hidden"
-        yield Finding("error", name, sentence)
 
 
 def _columns(literal: Mapping[str, Any]) -> dict[str, tuple[str, bool | None]]:

@@ -49,6 +49,7 @@ KeyMaker = Literal["stowage", "database", "client"]
 DATABASE: Final = object()
 """A field's default where the column's own default is left to the database."""
 
+_UNFILTERED = ("timestamp", "local_timestamp", "json", "bytes")
 _TYPES: dict[type, FieldType] = {
     str: "text",
     int: "integer",
@@ -63,9 +64,9 @@ class Field:
     """One field of an entity: `name` in the API and in files, `column` in Postgres.
 
     `is_array`: the column holds arrays of `type`. `sql_type` is the column's type as Postgres names it, where `type`
-    does not say it: of `other`, and of what is smaller than its `type` (`smallint`, `real`, `json`). A text has
-    `length` characters at most, a numeric `precision` digits with `scale` of them behind the point. `values` are the
-    only ones that the field takes. A field that is not `required` may be left out of a new record, which then gets
+    does not say it: of `other`, and of what is smaller than its `type` (`smallint`, `real`, `json`). A
+    numeric has `precision` digits with `scale` of them behind the point. `values` are the only ones that the field
+    takes. A field that is not `required` may be left out of a new record, which then gets
     `default`: a value, or `DATABASE`. `is_read_only`: the database alone writes it. `rules` are constraints of
     pydantic's.
     """
@@ -78,7 +79,6 @@ class Field:
     is_nullable: bool = False
     required: bool = False
     default: Any = None
-    length: int | None = None
     precision: int | None = None
     scale: int | None = None
     values: tuple[str, ...] = ()
@@ -180,7 +180,9 @@ class Entity:
         times = [Field(name, _column(name), "timestamp", is_read_only=True) for name in ("createdAt", "updatedAt")]
         object.__setattr__(self, "fields", (Field("id", "id", "text"), *self.own, *times))
         if not self.filters:
-            object.__setattr__(self, "filters", tuple(f.name for f in self.fields if f.type != "timestamp"))
+            object.__setattr__(
+                self, "filters", tuple(f.name for f in self.fields if f.type not in _UNFILTERED and not f.is_array)
+            )
         if not self.soft_delete and any(reference.on_delete == "cascade" for reference in self.references):
             raise ValueError(f"{self.name} have no trash that something could take them along to (cascade)")
 

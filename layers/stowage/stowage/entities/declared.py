@@ -8,7 +8,7 @@ from pydantic import Field as Constraint
 from stowage.basics.errors import BadRequestError, NotFoundError
 from stowage.entities.declaration import DATABASE, Entity, Field, Key, Reassignment, Reference
 from stowage.entities.keys import KeyType
-from stowage.entities.types import SUPPORTED, read_type
+from stowage.entities.types import read_type
 from stowage_entities import DECLARED
 
 
@@ -86,18 +86,21 @@ def _key_type(sql_type: str) -> KeyType:
 def _field(name: str, given: Mapping[str, Any], refers: bool) -> Field:
     column = read_type(given["sql"])
     assert column is not None, f"the build has read {given['sql']}"
-    is_supported = refers or (column.kind in SUPPORTED and not column.is_array)
+    size, digits = (*column.sizes, None, None)[:2]
     is_filled = given.get("filled", False)
     return Field(
         name,
         given["column"],
-        column.kind if is_supported else "text",
+        "text" if refers else column.kind,
+        column.is_array and not refers,
         sql_type=column.text,
         is_nullable=given["nullable"],
         required=not (given["nullable"] or is_filled or "default" in given),
         default=DATABASE if is_filled else given.get("default"),
         values=given.get("values", ()),
-        is_read_only=not is_supported or given.get("read_only", False),
+        precision=size if column.kind == "numeric" else None,
+        scale=digits if column.kind == "numeric" else None,
+        is_read_only=given.get("read_only", False),
         rules=tuple(Constraint(**given.get("limits", {})).metadata),
     )
 

@@ -5,13 +5,13 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from math import isfinite
 
 from stowage.basics.errors import BadRequestError, Detail
 from stowage.basics.ids import decode_id
 from stowage.entities.declaration import Entity, Field, Key, Reference
 from stowage.entities.declared import ENTITIES
 from stowage.entities.keys import EXPECTED
+from stowage.entities.values import read_value
 
 JOURNAL = "audit"
 """The data type of the journal's entries."""
@@ -150,14 +150,18 @@ class _Reading:
                 return _ids(named, value) if named else _texts(value)
             case "integer":
                 return tuple(_integer(piece) for piece in _pieces(value))
-            case "number":
-                return tuple(_number(piece) for piece in _pieces(value))
             case "boolean":
                 return tuple(_boolean(piece) for piece in _pieces(value))
             case "timestamp":
                 return tuple(_moment(piece).isoformat() for piece in _pieces(value))
-            case _:
+            case "json" | "bytes":
+                raise ValueError("there is no filter by such values")
+            case "other":
                 return _texts(value)
+            case _ if field.is_array:
+                raise ValueError("there is no filter by lists")
+            case _:
+                return tuple(_read(field, piece) for piece in _pieces(value))
 
 
 def _is_scalar(value: object) -> bool:
@@ -171,7 +175,6 @@ def _is_scalar(value: object) -> bool:
 
 # Python's own reading takes 1_000 and ٣ too.
 _WHOLE = re.compile(r"[+-]?\d+", re.ASCII)
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
 
 def _pieces(value: object) -> list[object]:
@@ -237,18 +240,9 @@ def _integer(value: object) -> int:
     raise ValueError("expected a whole number")
 
 
-def _number(value: object) -> float:
-    match value:
-        case bool():
-            pass
-        case str() if not _NUMBER.fullmatch(value):
-            pass
-        case str() | int() | float():
-            with suppress(OverflowError):
-                number = float(value)
-                if isfinite(number):
-                    return number
-    raise ValueError("expected a number")
+def _read(field: Field, value: object) -> FilterValue:
+    found: FilterValue = read_value(field, value)
+    return found
 
 
 def _boolean(value: object) -> bool:

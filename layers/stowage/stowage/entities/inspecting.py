@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from stowage.entities.catalogue import Column, ForeignKey, Table
 from stowage.entities.language import column_of, family_of, singular_of
 from stowage.entities.reserved import FIELD_NAMES, NAMES
-from stowage.entities.types import SUPPORTED, read_type
+from stowage.entities.types import read_type
 
 _MIGRATIONS = frozenset((
     "schema_migrations", "ar_internal_metadata", "django_migrations", "_prisma_migrations", "flyway_schema_history",
@@ -325,9 +325,6 @@ def _write_field(entity: _Entity, column: Column, reference: tuple[dict[str, str
     if reference[0]:
         given |= reference[0]
         comments.append(reference[1])
-    kind = read_type(column.type)
-    if kind and (kind.is_array or kind.kind not in SUPPORTED) and "hidden" not in given:
-        comments.append("read as text, not written yet")
     value = given["type"] if len(given) == 1 else f"{{ {', '.join(f'{key} = {each}' for key, each in given.items())} }}"
     entity.say(name, value, "; ".join(filter(None, comments)))
 

@@ -23,9 +23,6 @@ _KINDS: dict[str, FieldType] = {
     "bytea": "bytes",
 }  # fmt: skip
 
-SUPPORTED = frozenset(("text", "integer", "number", "boolean", "timestamp"))
-"""The kinds of columns that are written. Values of all others are read as the text that Postgres has for them."""
-
 _SIZE = re.compile(r"\(\s*(-?\d+)\s*(?:,\s*(-?\d+)\s*)?\)")
 _WORDS = (
     "(?:[a-z_][a-z0-9_$]*|double precision|(?:character|bit) varying|interval [a-z ]+"

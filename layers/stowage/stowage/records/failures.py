@@ -47,6 +47,10 @@ def explain(entity: Entity, problem: Problem) -> Failure:
         case "rule":
             violation = taken([problem.about], entity.table)
             return Failure(violation.code, "", violation.sentence)
+        case "misfit":
+            field = next((field for field in entity.fields if field.column == problem.about), None)
+            name = field.name if field else problem.about
+            return Failure("invalid", name, f"This {name} does not fit its column in the database.")
         case "check":
             columns = problem.about.split(",")
             named = [field.name for field in entity.fields if field.column in columns]

@@ -17,6 +17,7 @@ from stowage.basics.ids import LONGEST_ID_BYTES, decode_id
 from stowage.basics.moments import Moment
 from stowage.entities.declaration import DATABASE, Entity, Field, Key
 from stowage.entities.keys import EXPECTED
+from stowage.entities.values import is_plain, read_value
 
 MOST_ITEMS = 10_000
 KEPT_BY_US = ("createdAt", "updatedAt", "deletedAt", "deletedBy", "purgeAt", "deletedOperation", "deletedWith")
@@ -26,6 +27,11 @@ type Item = dict[str, Any]
 """The fields of a record that were given, by the names of their columns, ids raw."""
 
 FITS_64_BITS = Constraint(ge=-(2**63), le=2**63 - 1)
+BITS = {
+    "smallint": Constraint(ge=-(2**15), le=2**15 - 1),
+    "integer": Constraint(ge=-(2**31), le=2**31 - 1),
+}
+"""What fits the smaller types."""
 _Text = Annotated[str, StringConstraints(pattern=NO_NUL)]
 
 
@@ -154,10 +160,10 @@ def _value(field: Field, key: Key | None) -> Any:
         value = _id_type(key)
     elif field.values:
         value = Literal[field.values]
+    elif not is_plain(field):
+        value = Annotated[Any, BeforeValidator(partial(read_value, field))]
     elif field.type == "integer":
-        value = Annotated[int, FITS_64_BITS]
-    elif field.type == "number":
-        value = Annotated[float, Constraint(allow_inf_nan=False)]
+        value = Annotated[int, BITS.get(field.sql_type or "", FITS_64_BITS)]
     elif field.type == "boolean":
         value = bool
     elif field.type == "timestamp":

@@ -68,6 +68,9 @@ def _sorting(entity: Entity, text: str, details: list[Detail]) -> tuple[Sorting,
             known = ", ".join(field.name for field in entity.fields)
             details.append({"field": "sort", "message": f"expected fields of {entity.name}: {known}"})
             break
+        if field.type == "json" or field.is_array:
+            details.append({"field": "sort", "message": f"{name} has no order"})
+            break
         if name in keys:
             details.append({"field": "sort", "message": f"{name} stands there twice"})
             break

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import create_model
 
 from stowage.basics.ids import LONGEST_ID_BYTES
-from stowage.entities.declaration import Entity, Field
+from stowage.entities.declaration import DATABASE, Entity, Field
 
 type Schema = dict[str, Any]
 
@@ -39,7 +39,7 @@ def schemas_of(entity: Entity) -> dict[str, Schema]:
     return {f"{entity.name}.{name}": schema for name, schema in by_name.items()}
 
 
-_PYTHON: dict[str, Any] = {"integer": int, "number": float, "boolean": bool, "timestamp": datetime}
+_PYTHON: dict[str, Any] = {"integer": int, "number": float, "boolean": bool, "timestamp": datetime, "json": Any}
 
 
 def _schemas_of_own(entity: Entity) -> dict[str, Schema]:
@@ -49,8 +49,10 @@ def _schemas_of_own(entity: Entity) -> dict[str, Schema]:
         if not field.is_read_only:
             one: Any = Literal[field.values] if field.values else _PYTHON.get(field.type, str)
             one = Annotated[one, *field.rules] if field.rules else one
+            one = list[Any] if field.is_array else one
             given = one | None if field.is_nullable else one
-            fields[field.name] = (given, ... if field.required else field.default)
+            default = None if field.default is DATABASE else field.default
+            fields[field.name] = (given, ... if field.required else default)
     found: dict[str, Schema] = create_model(entity.singular, **fields).model_json_schema()["properties"]
     return found
 

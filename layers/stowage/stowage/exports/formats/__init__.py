@@ -114,6 +114,6 @@ def estimate(
 
 
 def _added_bytes(columns: tuple[Column, ...], format: str) -> int:
-    moments = sum(column.type == "timestamp" for column in columns)
+    moments = sum(column.type == "timestamp" and not column.is_array for column in columns)
     keys = sum(len(column.name) for column in columns) if format in ("json", "ndjson") else 0
     return keys + len(columns) * _CELL_BYTES[format] + moments * _MOMENT_BYTES[format]

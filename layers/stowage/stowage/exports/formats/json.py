@@ -42,7 +42,11 @@ _LONG_YEAR = re.compile(rb'":"[0-9]{5}')
 
 def _other_moments(selection: Selection) -> re.Pattern[bytes] | None:
     """What finds moments of years before 1 and after 9999, each behind its key, whose quotes no text can hold."""
-    keys = [json.dumps(column.name).encode() for column in selection.columns if column.type == "timestamp"]
+    keys = [
+        json.dumps(column.name).encode()
+        for column in selection.columns
+        if column.type == "timestamp" and not column.is_array
+    ]
     if not keys:
         return None
     date = rb"(?P<date>[0-9]{5,}-[0-9-]{5}|[0-9]{4}-[0-9-]{5}(?=[^\"]* BC\"))"
@@ -58,7 +62,7 @@ def _moment_endings(selection: Selection) -> list[tuple[bytes, bytes]]:
     """
     endings = []
     for column, following in zip(selection.columns, [*selection.columns[1:], None], strict=True):
-        if column.type == "timestamp":
+        if column.type == "timestamp" and not column.is_array:
             rest = f'",{json.dumps(following.name)}:' if following else '"}\n'
             endings.append((f"+00:00{rest}".encode(), f"Z{rest}".encode()))
     return endings

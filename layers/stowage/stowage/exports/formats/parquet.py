@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from stowage.basics.errors import RunError
 from stowage.postgres.reads.copy import Rows, Snapshot
-from stowage.postgres.reads.rendering import copy_values
+from stowage.postgres.reads.rendering import copy_values, is_decimal
 from stowage.postgres.reads.selection import Column, Selection
 
 if TYPE_CHECKING:
@@ -17,7 +17,8 @@ GROUP_BYTES = 16 << 20
 
 
 def parquet_file(snapshot: Snapshot, selection: Selection) -> Iterator[bytes]:
-    """One file: int64, double, bool, string, and timestamp[us, UTC]; zstd. Null and an empty text stay different.
+    """One file: int64, double, decimal128, bool, string, date32, time64[us], timestamp[us] with UTC or none; zstd. Null
+    and an empty text stay different.
 
     RunError where a number does not fit its declared type.
     """
@@ -62,14 +63,23 @@ def _schema(selection: Selection) -> "pyarrow.Schema":
     import pyarrow
 
     types = {
-        "text": pyarrow.string(),
-        "json": pyarrow.string(),
         "integer": pyarrow.int64(),
         "number": pyarrow.float64(),
         "boolean": pyarrow.bool_(),
         "timestamp": pyarrow.timestamp("us", tz="UTC"),
+        "local_timestamp": pyarrow.timestamp("us"),
+        "date": pyarrow.date32(),
+        "time": pyarrow.time64("us"),
     }
-    return pyarrow.schema([(column.name, types[column.type]) for column in selection.columns])
+
+    def type_of(column: Column) -> "pyarrow.DataType":
+        if column.is_array:
+            return pyarrow.string()
+        if column.precision is not None and is_decimal(column):
+            return pyarrow.decimal128(column.precision, column.scale or 0)
+        return types.get(column.type, pyarrow.string())
+
+    return pyarrow.schema([(column.name, type_of(column)) for column in selection.columns])
 
 
 def _table(rows: list[memoryview], selection: Selection, schema: "pyarrow.Schema") -> "pyarrow.Table":
@@ -102,7 +112,11 @@ def _table(rows: list[memoryview], selection: Selection, schema: "pyarrow.Schema
 def _parsed_type(column: Column, schema: "pyarrow.Schema") -> Any:
     import pyarrow
 
-    return pyarrow.int64() if column.type == "timestamp" else schema.field(column.name).type
+    if not column.is_array and column.type in ("timestamp", "local_timestamp", "time"):
+        return pyarrow.int64()
+    if not column.is_array and column.type == "date":
+        return pyarrow.int32()
+    return schema.field(column.name).type
 
 
 class _Sink:

@@ -93,7 +93,7 @@ def _sheet_begin(selection: Selection, *, selected: bool) -> bytes:
     widths = "".join(
         f'<col min="{number}" max="{number}" width="20" customWidth="1"/>'
         for number, column in enumerate(columns, 1)
-        if column.type == "timestamp"
+        if column.type in ("timestamp", "local_timestamp", "date") and not column.is_array
     )
     header = "".join(f'<c s="2" t="inlineStr"><is><t>{escape(column.name)}</t></is></c>' for column in columns)
     pane = '<pane ySplit="1" topLeftCell="A2" activePane="bottomLeft" state="frozen"/>'

@@ -42,6 +42,7 @@ class Naming:
         self._entity, self._mapping, self._ignores_unknown = entity, mapping, ignores_unknown
         self._fields = {field.name for field in entity.fields} | ({DELETED_AT} if entity.soft_delete else set())
         passed_over = (*RESULT_COLUMNS, *TRASH_COLUMNS) if entity.soft_delete else RESULT_COLUMNS
+        passed_over = (*passed_over, *(field.name for field in entity.own if field.is_read_only))
         self._known = {name: name for name in self._fields} | dict.fromkeys(passed_over) | dict(mapping)
 
     def field(self, column: str) -> str | None:

@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import io
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
@@ -10,7 +11,7 @@ from typing import Any
 from uuid import UUID
 
 from stowage.basics.errors import RunError
-from stowage.entities.declaration import Entity
+from stowage.entities.declaration import DATABASE, Entity
 from stowage.exports.formats.formulas import restore
 from stowage.imports.files.columns import DELETED_AT, Columns, Naming
 from stowage.imports.files.reading import Broken, Row
@@ -61,6 +62,7 @@ class Prepared:
     text: str
     text_of: Callable[[Sequence[int]], str]
     lacks_ids: bool
+    filled: Sequence[str]
 
 
 class Preparer:
@@ -79,12 +81,21 @@ class Preparer:
         self._columns = columns
         self._is_csv = file_type == "csv"
         given = columns.given - {DELETED_AT} if columns else {field.name for field in entity.fields}
-        fields = [field for field in entity.fields if field.name in given and field.name != "id"]
+        times = ("createdAt", "updatedAt")
+        fields = [
+            field
+            for field in entity.fields
+            if field.name in given and field.name != "id" and (field.name in times or not field.is_read_only)
+        ]
         self._fields = tuple(field.name for field in fields)
         self._database_columns = tuple(field.column for field in fields)
-        self._whole = len(given)
+        self._whole = len(fields) + ("id" in given)
         self._all: Callable[[Record], Sequence[Any]] = _getter(self._fields)
-        self._defaults = {name: self._types.defaults.get(name) for name in self._fields}
+        defaults = {name: self._types.defaults.get(name) for name in self._fields}
+        self._defaults = {name: None if value is DATABASE else value for name, value in defaults.items()}
+        self._filled = [field.column for field in fields if defaults[field.name] is DATABASE and not field.is_nullable]
+        self._written = [n for n, field in enumerate(fields, 2) if field.is_array or field.type == "json"]
+        self._as_json = {n for n, field in enumerate(fields, 2) if field.type == "json" and not field.is_array}
 
     def prepare(self, batch: Batch) -> Prepared:
         """Read and validate the rows of a batch."""
@@ -124,6 +135,7 @@ class Preparer:
             text,
             lambda rows: self._csv(batch.first_row, {number: records[number] for number in rows}),
             any(record.get("id") is None for record in records.values()),
+            self._filled,
         )
 
     def _of_cells(self, cells: list[Any]) -> Record | Broken:
@@ -175,9 +187,19 @@ class Preparer:
                 lines.append((*head, *self._all(record)))
             else:
                 lines.append((*head, *[record[name] if name in record else defaults[name] for name in fields]))
+        if self._written:
+            lines = [self._with_written(line) for line in lines]
         text = io.StringIO()
         csv.writer(text, quoting=csv.QUOTE_NOTNULL, lineterminator="\n").writerows(lines)
         return text.getvalue()
+
+    def _with_written(self, line: Sequence[Any]) -> Sequence[Any]:
+        """A line of values with its lists and its JSON as the texts that Postgres reads."""
+        cells = [*line]
+        for n in self._written:
+            if cells[n] is not None:
+                cells[n] = json.dumps(cells[n]) if n in self._as_json else array_text(cells[n])
+        return cells
 
     def _new_id(self, row: int) -> str | None:
         """The id for a row that has none: the same in every attempt; None where the database will make it."""
@@ -213,6 +235,25 @@ def _getter(names: tuple[str, ...]) -> Callable[[Record], Sequence[Any]]:
     if len(names) > 1:
         return itemgetter(*names)
     return lambda record: [record[name] for name in names]
+
+
+def array_text(values: Sequence[Any]) -> str:
+    """An array as Postgres reads it (PostgreSQL documentation, "Array Input and Output Syntax")."""
+    return "{" + ",".join(map(_element_text, values)) + "}"
+
+
+def _element_text(value: Any) -> str:
+    match value:
+        case None:
+            return "NULL"
+        case list():
+            return array_text(value)
+        case dict():
+            value = json.dumps(value)
+        case bool():
+            value = "true" if value else "false"
+    quoted = str(value).replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{quoted}"'
 
 
 def new_id(entity: Entity, import_id: str, row: int) -> str:

@@ -108,7 +108,7 @@ class _Import:
         columns = None if rows.header is None else naming.match(rows.header)
         preparer = Preparer(entity, self._run.id, spec.type, columns, naming)
         defaults = row_types(entity.name, spec.type).defaults
-        self._session.prepare({entity.column(name): value for name, value in defaults.items()})
+        self._session.prepare({entity.column(name): value for name, value in defaults.items() if value is not None})
         batches = _Batches(rows, self._progress.rows)
         with closing(_ahead(lambda: preparer.prepare(batches.take()))) as ahead:
             for prepared in ahead:

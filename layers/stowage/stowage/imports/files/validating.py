@@ -2,18 +2,18 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
 from pydantic import BeforeValidator, ConfigDict, StringConstraints, TypeAdapter, ValidationError
-from pydantic import Field as Constraint
 
 from stowage.basics.complaints import message
 from stowage.basics.moments import Moment
 from stowage.entities.declaration import Field, Key
 from stowage.entities.declared import ENTITIES
 from stowage.entities.keys import EXPECTED
-from stowage.records.models import FITS_64_BITS
+from stowage.entities.values import is_plain, read_value
+from stowage.records.models import BITS, FITS_64_BITS
 
 LONGEST_ERROR = 500
 
@@ -21,15 +21,16 @@ type Record = dict[str, Any]
 """A row's fields by their names in the API. A field that the row does not have is absent."""
 
 
-_PYTHON: dict[str, Any] = {"integer": int, "number": float, "boolean": bool, "timestamp": Moment}
+_TEXTS = ("text", "json", "bytes", "uuid", "other")
+_PYTHON: dict[str, Any] = {"integer": int, "boolean": bool, "timestamp": Moment}
 
 
 @dataclass(frozen=True)
 class RowTypes:
     """How rows of one entity are read.
 
-    `keeps`: fields that cannot be null but have a default; an empty cell leaves them unchanged. `texts`: fields of
-    type text.
+    `keeps`: fields that cannot be null but have a default; an empty cell leaves them unchanged. `texts`: fields
+    whose cells are texts.
     """
 
     rows: TypeAdapter[list[Record]]
@@ -62,7 +63,7 @@ def row_types(entity_name: str, file_type: str) -> RowTypes:
     shape: Any = TypedDict(entity.singular, types)  # type: ignore[misc]
     shape.__pydantic_config__ = ConfigDict(extra="forbid", strict=is_json)  # type: ignore[attr-defined]
     adapter: TypeAdapter[list[Record]] = TypeAdapter(list[shape])
-    texts = frozenset(declared.name for declared in entity.fields if declared.type == "text")
+    texts = frozenset(declared.name for declared in entity.fields if declared.type in _TEXTS or declared.is_array)
     return RowTypes(adapter, frozenset(keeps), texts, defaults)
 
 
@@ -89,8 +90,10 @@ def _reference_type(declared: Field, key: Key) -> Any:
 
 def _type(declared: Field, *, is_json: bool) -> Any:
     given: Any = Literal[declared.values] if declared.values else _PYTHON.get(declared.type, str)
-    if declared.type in ("integer", "number"):
-        limits = FITS_64_BITS if declared.type == "integer" else Constraint(allow_inf_nan=False)
+    if not declared.values and not is_plain(declared):
+        given = Annotated[Any, BeforeValidator(partial(read_value, declared, is_cell=not is_json))]
+    elif declared.type == "integer":
+        limits = BITS.get(declared.sql_type or "", FITS_64_BITS)
         given = Annotated[given, limits] if is_json else Annotated[given, limits, BeforeValidator(_number)]
     given = Annotated[given, *declared.rules] if declared.rules else given
     return given | None if declared.is_nullable else given

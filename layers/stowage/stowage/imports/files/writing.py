@@ -49,6 +49,7 @@ class _BatchWriting:
                 self._load(list(prepared.records), prepared.text)
             if self._on_conflict == "update" and prepared.lacks_ids and self._entity.unique:
                 session.find_ids(self._entity.unique[0])
+            session.fill_in(prepared.filled)
             made = session.make_ids() if prepared.records and self._entity.key.made_by == "database" else {}
             for part in prepared.parts:
                 self._write_part([number for number in part if number not in self._failures])
@@ -63,9 +64,18 @@ class _BatchWriting:
         return outcome
 
     def _load(self, rows: list[int], text: str) -> None:
-        """Copy rows into the temporary table. If Postgres refuses them, split them in half and retry."""
+        """Copy rows into the temporary table. If Postgres refuses them, retry without those whose values do not fit;
+        if that is not it, split them in half.
+        """
         refused = self._session.load(self._prepared.columns, text)
         if refused is None:
+            return
+        misfits = _by_row(self._session.misfits([self._columns_of(number) for number in rows]))
+        if misfits:
+            for place, problems in misfits.items():
+                self._fail(rows[place - 1], explain(self._entity, problems[0]))
+            if left := [number for place, number in enumerate(rows, 1) if place not in misfits]:
+                self._load(left, self._prepared.text_of(left))
             return
         if len(rows) == 1:
             self._fail(rows[0], explain_refusal(refused))
@@ -157,9 +167,11 @@ class _BatchWriting:
         return [number for place, number in enumerate(rows, 1) if place not in found]
 
     def _changes(self, record_id: str, number: int) -> dict[str, Any]:
+        return {"id": record_id, **self._columns_of(number)}
+
+    def _columns_of(self, number: int) -> dict[str, Any]:
         record = self._prepared.records[number]
-        columns = {self._entity.column(name): value for name, value in record.items() if name not in _NOT_WRITABLE}
-        return {"id": record_id, **columns}
+        return {self._entity.column(name): value for name, value in record.items() if name not in _NOT_WRITABLE}
 
     # Both
 

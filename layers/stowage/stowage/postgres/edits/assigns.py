@@ -59,7 +59,7 @@ def assign_records(
         assignments=sql.SQL(", ").join(
             sql.SQL("{} = {}").format(name, value) for name, value in zip(names, given, strict=True)
         ),
-        before=changed_image([*columns, "updated_at"], "old", "record"),
+        before=changed_image(declared, [*columns, "updated_at"], "old", "record"),
         after=whole_image(declared, "record"),
         journal=journalled(
             Lines("changed", declared.name, "updated"), summary=Summary(declared.name, sql.SQL("%(told)s"))

@@ -4,7 +4,7 @@ One transaction a batch: the rows, their journal, and how far the import is. Who
 goes on behind the last row that is there. The number of statements is the same for every batch whose rows are all good.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, LiteralString
@@ -15,10 +15,10 @@ from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
 from stowage.basics.errors import RunError, TransientRunError, UnavailableError
-from stowage.entities.declaration import Entity
+from stowage.entities.declaration import DATABASE, Entity
 from stowage.postgres.edits.inserts import taken
-from stowage.postgres.edits.new_ids import id_maker, pass_over
-from stowage.postgres.edits.rules import Problem, column_of, find_problems, has_parent, parent_cte, parents_of
+from stowage.postgres.edits.new_ids import default_makers, id_maker, pass_over
+from stowage.postgres.edits.rules import Problem, column_of, find_problems, has_parent, misfits, parent_cte, parents_of
 from stowage.postgres.edits.updates import Update, Updated, update_problems, update_records
 from stowage.postgres.journal.changes import Lines, append_changes, append_staged, prepare_staging, staged
 from stowage.postgres.journal.images import whole_image
@@ -168,18 +168,23 @@ class ImportSession:
         self._import_id, self._attempt = import_id, attempt
         self._table = table_of(edit.schema, entity)
         self._columns = [field.column for field in entity.fields]
+        self._database_defaults: dict[str, sql.SQL] = {}
 
     def prepare(self, defaults: dict[str, Any]) -> None:
-        """Make the temporary tables; `defaults` are the values, by column, of columns that a file may not have."""
+        """Make the temporary tables; `defaults` are the values, by column, of columns that a file may not have, or
+        DATABASE.
+        """
         with self.errors():
             follow_search_path(self._connection, self.edit.schema, for_good=True)
             self._connection.execute(_PREPARE)
             columns = sql.SQL(", ").join(map(sql.Identifier, self._columns))
             self._connection.execute(_ROWS_TABLE.format(columns=columns, table=self._table))
             prepare_staging(self._connection)
-            for column, value in defaults.items():
-                if value is not None:
-                    self._connection.execute(_DEFAULT.format(sql.Identifier(column), sql.Literal(value)))
+            makers = {column: sql.Literal(value) for column, value in defaults.items() if value is not DATABASE}
+            asked = [column for column, value in defaults.items() if value is DATABASE]
+            self._database_defaults = default_makers(self._connection, self.edit.schema, self._entity, asked)
+            for column, maker in (makers | self._database_defaults).items():
+                self._connection.execute(_DEFAULT.format(sql.Identifier(column), maker))
 
     @contextmanager
     def errors(self) -> Iterator[None]:
@@ -220,6 +225,18 @@ class ImportSession:
             raise
         return None
 
+    def misfits(self, items: Sequence[Mapping[str, Any]]) -> list[Problem]:
+        """The rows (values by column) of which a value does not fit, counted from 1."""
+        return misfits(self._connection, self.edit.schema, self._entity, items) or []
+
+    def fill_in(self, columns: Sequence[str]) -> None:
+        """Give these columns the database's own default where a row of the file left them empty."""
+        for column in columns:
+            if column in self._database_defaults:
+                self._connection.execute(
+                    _FILL_IN.format(column=sql.Identifier(column), maker=self._database_defaults[column])
+                )
+
     def find_ids(self, rule: Sequence[str]) -> None:
         """Give rows that came without an id the one of the live record with the same unique fields."""
         equal = [
@@ -250,7 +267,7 @@ class ImportSession:
         way or they lack a parent, or why Postgres took none.
         """
         entity, part = self._entity, sql.Identifier("part")
-        own = [column for column in self._columns if column not in ("created_at", "updated_at")]
+        own = [field.column for field in entity.fields if not field.is_read_only]
         parents = parents_of(entity)
         wanted = sql.SQL("SELECT {} FROM part")
         key = [entity.column(field) for field in entity.unique[0]] if entity.unique else ["id"]
@@ -327,10 +344,18 @@ UPDATE pg_temp.import_rows SET id = found.id FROM {table} AS found
 WHERE import_rows.stw_n < 0 AND {equal} AND {live}
 """)
 
+_FILL_IN = sql.SQL("UPDATE pg_temp.import_rows SET {column} = {maker} WHERE {column} IS NULL")
+
 _LARGEST_ID: LiteralString = "SELECT max(id)::text FROM pg_temp.import_rows WHERE stw_n > 0"
 
 _MAKE_IDS = sql.SQL("""
-UPDATE pg_temp.import_rows SET id = {maker} WHERE id IS NULL RETURNING abs(stw_n), id::text
+UPDATE pg_temp.import_rows SET id = made.id
+FROM (
+    SELECT stw_n, {maker} AS id
+    FROM (SELECT stw_n FROM pg_temp.import_rows WHERE id IS NULL ORDER BY abs(stw_n) OFFSET 0) AS lacking
+) AS made
+WHERE import_rows.stw_n = made.stw_n
+RETURNING abs(import_rows.stw_n), import_rows.id::text
 """)
 
 _EXISTING = sql.SQL("""

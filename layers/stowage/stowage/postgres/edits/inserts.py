@@ -12,13 +12,14 @@ from psycopg import sql
 from psycopg.types.json import Jsonb
 from pydantic_core import to_json
 
-from stowage.entities.declaration import Entity
-from stowage.postgres.edits.new_ids import make_ids, pass_over
+from stowage.entities.declaration import DATABASE, Entity
+from stowage.postgres.edits.new_ids import make_defaults, make_ids, pass_over
 from stowage.postgres.edits.rules import (
     Problem,
     column_of,
     find_problems,
     has_parent,
+    misfits,
     parent_cte,
     parents_of,
 )
@@ -33,7 +34,7 @@ from stowage.postgres.tables.relations import table_of
 from stowage.postgres.tables.unique_rules import is_in_the_way, undeclared_rules
 
 type Row = dict[str, Any]
-"""A new record: values by column name, `id` and every own column among them."""
+"""A new record: values by column name, `id` and every own column among them but those left to the database."""
 
 _INSERT = sql.SQL("""
 WITH given AS MATERIALIZED (
@@ -66,8 +67,14 @@ _TAKEN = "23505"
 def with_ids(connection: psycopg.Connection, edit: Edit, entity: Entity, rows: Sequence[Row]) -> list[Row]:
     """The rows, those that came without an id with one; the database's sequence passes over those that were given.
 
-    MisconfiguredError as `make_ids`.
+    A column with a default of the database's own that only some rows name gets it in the others; one that none names is
+    left to the statement. MisconfiguredError as `make_ids`.
     """
+    for field in entity.own:
+        named = sum(field.column in row for row in rows) if field.default is DATABASE else 0
+        if 0 < named < len(rows):
+            made = iter(make_defaults(connection, edit.schema, entity, field, len(rows) - named))
+            rows = [row if field.column in row else {**row, field.column: next(made)} for row in rows]
     lacking = sum("id" not in row for row in rows)
     if lacking < len(rows):
         pass_over(connection, edit.schema, entity, (row["id"] for row in rows if "id" in row))
@@ -90,7 +97,8 @@ def insert_records(
     it. Rows go in by the order of their unique fields, so that two who import the same do not deadlock. With `places`,
     those of the rows in the whole operation, their entries wait for `append_staged` instead, and no summary is written.
     """
-    own = [field.column for field in entity.fields if field.name not in ("createdAt", "updatedAt")]
+    given_columns = set[str]().union(*rows)
+    own = [field.column for field in entity.fields if not field.is_read_only and field.column in given_columns]
     parents = parents_of(entity)
     given = sql.Identifier("given")
     wanted = sql.SQL("SELECT {} FROM given")
@@ -174,6 +182,10 @@ def taken(
 def insert_problems(
     connection: psycopg.Connection, schema: str, entity: Entity, rows: Sequence[Row]
 ) -> list[Problem] | None:
-    """Why rows cannot be inserted, each by itself; duplicates are not looked for. None as from `find_problems`."""
+    """Why rows cannot be inserted, each by itself; duplicates are not looked for. Where values do not fit, those alone
+    are told; None where nothing is found although the database refuses the rows.
+    """
     candidates = _CANDIDATES.format(table=table_of(schema, entity))
-    return find_problems(connection, schema, entity, candidates, {"rows": to_json(rows).decode()}, existing=False)
+    given: dict[str, object] = {"rows": to_json(rows).decode()}
+    found = find_problems(connection, schema, entity, candidates, given, existing=False)
+    return misfits(connection, schema, entity, rows) if found is None else found

@@ -4,15 +4,16 @@ What the database makes is asked of it beforehand, by the column's own default o
 `INSERT … RETURNING` gives rows in no promised order, and a trigger that leaves one out would shift the others.
 """
 
-from collections.abc import Iterable
-from typing import LiteralString
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any, LiteralString
 
 import psycopg
 from psycopg import sql
 
 from stowage.basics.errors import MisconfiguredError
 from stowage.basics.ids import new_record_ids, new_uuids
-from stowage.entities.declaration import Entity
+from stowage.entities.declaration import Entity, Field
 from stowage.postgres.session.edit import Edit
 from stowage.postgres.tables.relations import table_of
 from stowage.postgres.tables.unique_rules import as_written
@@ -62,6 +63,32 @@ def id_maker(connection: psycopg.Connection, schema: str, entity: Entity) -> sql
             "no_ids",
         )
     return as_written(row[0])
+
+
+_DEFAULTS: LiteralString = """
+SELECT attname::text, pg_get_expr(adbin, adrelid)
+FROM pg_attrdef JOIN pg_attribute ON attrelid = adrelid AND attnum = adnum
+WHERE adrelid = to_regclass(%s) AND attgenerated = '' AND attname = ANY(%s)
+"""
+
+
+def default_makers(
+    connection: psycopg.Connection, schema: str, entity: Entity, columns: Sequence[str]
+) -> dict[str, sql.SQL]:
+    """The expressions that make the database's own defaults of these columns; those that have none are left out."""
+    table = table_of(schema, entity).as_string(connection)
+    found = connection.execute(_DEFAULTS, (table, list(columns))).fetchall() if columns else []
+    return {column: as_written(maker) for column, maker in found}
+
+
+def make_defaults(connection: psycopg.Connection, schema: str, entity: Entity, field: Field, count: int) -> list[Any]:
+    """So many values of a field that the database makes by its default: texts, or of json what it holds."""
+    makers = default_makers(connection, schema, entity, [field.column])
+    if field.column not in makers:
+        return [None] * count
+    made = connection.execute(_MAKE.format(maker=makers[field.column]), (count,)).fetchall()
+    is_json = field.type == "json" and not field.is_array
+    return [json.loads(value) if is_json and value is not None else value for (value,) in made]
 
 
 # An id of the upper half of its numbers leaves a sequence where it is: else one large id would use it up.

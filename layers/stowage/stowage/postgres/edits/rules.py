@@ -4,9 +4,9 @@ A reference names a live record. Where both that record and this one belong to a
 have a brand), it must be the same one.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import psycopg
 from psycopg import sql
@@ -14,6 +14,7 @@ from psycopg.rows import class_row
 
 from stowage.entities.declaration import Entity, Reference
 from stowage.entities.declared import ENTITIES
+from stowage.postgres.edits.misfits import find_misfits
 from stowage.postgres.tables.relations import outside_trash, table_of
 from stowage.postgres.tables.unique_rules import as_written, is_in_the_way, undeclared_rules
 
@@ -98,7 +99,7 @@ def column_of(row: sql.Composable, column: str) -> sql.Composed:
     return sql.SQL("{}.{}").format(row, sql.Identifier(column))
 
 
-type Kind = Literal["id", "unique", "rule", "reference", "shared", "followed", "check"]
+type Kind = Literal["id", "unique", "rule", "reference", "shared", "followed", "check", "misfit"]
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,8 @@ class Problem:
     `kind`: `id` is taken; another record has the same `unique` fields (`about` is the rule's number); another record is
     in the way by a unique `rule` of the table that nobody declared (`about` is its name); the `reference`
     `about` names no live record, or one of another parent (`shared`); records that `followed` it would not any more;
-    a `check` of the columns `about`, with commas between. `other` is the id of the record in the way, if there is one,
+    a `check` of the columns `about`, with commas between; the value in the column `about` is a
+    `misfit`. `other` is the id of the record in the way, if there is one,
     and of a check its name.
     """
 
@@ -236,6 +238,14 @@ def find_problems(
             return cursor.execute(statement, parameters).fetchall()
     except (psycopg.DataError, psycopg.IntegrityError):  # the latter where its type is a domain
         return None
+
+
+def misfits(
+    connection: psycopg.Connection, schema: str, entity: Entity, items: Sequence[Mapping[str, Any]]
+) -> list[Problem] | None:
+    """The problems of items whose values do not fit their columns; None where there are none."""
+    found = find_misfits(connection, schema, entity, items)
+    return [Problem(n, "misfit", column, None) for n, column in found] or None
 
 
 def _parent_problems(schema: str, parent: Parent, *, existing: bool) -> Iterable[sql.Composable]:

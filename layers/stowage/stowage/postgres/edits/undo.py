@@ -12,7 +12,7 @@ from typing import LiteralString
 import psycopg
 from psycopg import sql
 
-from stowage.entities.declaration import Entity
+from stowage.entities.declaration import Entity, Field
 from stowage.entities.declared import ENTITIES
 from stowage.postgres.edits.locks import lock_records
 from stowage.postgres.edits.rules import followers_of, parents_of
@@ -30,6 +30,7 @@ from stowage.postgres.tables.relations import (
     parents,
     table_of,
 )
+from stowage.postgres.tables.sameness import is_same
 from stowage.postgres.tables.unique_rules import UniqueRule, as_written, is_in_the_way, out_of_trash, undeclared_rules
 
 _PART: LiteralString = """
@@ -237,7 +238,7 @@ WITH {wanted}, judged AS MATERIALIZED (
 SELECT n, code, NULL::bigint AS holder FROM judged WHERE code IS NOT NULL
 {held}
 """)
-_EDITED = sql.SQL("(wanted.before ? {name} AND stw_record.{column} IS DISTINCT FROM stw_latter.{column})")
+_EDITED = sql.SQL("(wanted.before ? {name} AND NOT ({same}))")
 
 # Finds the records that now hold a unique value which an undone record needs back, by the rule's own index. `holder` is
 # the place of one that goes back too, to another value. If two undone records need the same, only the first waits.
@@ -303,7 +304,8 @@ def judge_updated(connection: psycopg.Connection, schema: str, declared: Entity,
         table=table_of(schema, declared),
         outside=outside_trash(declared, "stw_record"),
         edited=any_of(
-            _EDITED.format(name=sql.Literal(column), column=sql.Identifier(column)) for column in _content(declared)
+            _EDITED.format(name=sql.Literal(field.column), same=_same(field, "stw_record", "stw_latter"))
+            for field in _content(declared)
         ),
         unfit=any_of(
             [
@@ -397,9 +399,13 @@ def _held(schema: str, declared: Entity, rule: Sequence[str]) -> sql.Composed:
     )
 
 
-def _content(declared: Entity) -> list[str]:
-    """The columns that a record's owner sets: what "edited" means. Times that we keep ourselves are none of them."""
-    return [field.column for field in declared.fields if field.name not in ("id", "createdAt", "updatedAt")]
+def _content(declared: Entity) -> list[Field]:
+    """The fields that a record's owner sets: what "edited" means. Times that we keep ourselves are none of them."""
+    return [field for field in declared.own if not field.is_read_only]
+
+
+def _same(field: Field, one: str, other: str) -> sql.Composed:
+    return is_same(field, sql.Identifier(one, field.column), sql.Identifier(other, field.column))
 
 
 def _row(row: str, columns: Sequence[str]) -> sql.Composed:
@@ -449,7 +455,7 @@ def put_back(connection: psycopg.Connection, edit: Edit, declared: Entity, judge
         connection.execute(
             _STEP_ASIDE.format(table=table, key=key_type(declared)), {"at": edit.at, "awaited": list(judged.awaited)}
         )
-    columns = _content(declared)
+    columns = [field.column for field in _content(declared)]
     statement = _PUT_BACK.format(
         wanted=_wanted(declared, "updated"),
         table=table,
@@ -457,7 +463,7 @@ def put_back(connection: psycopg.Connection, edit: Edit, declared: Entity, judge
         outside=sql.SQL("deleted_at = NULL, purge_at = NULL,") if declared.soft_delete else sql.SQL(""),
         columns=sql.SQL(", ").join(map(sql.Identifier, columns)),
         former=sql.SQL(", ").join(sql.Identifier("stw_former", column) for column in columns),
-        before=changed_image([*columns, "updated_at"], "old", "stw_record"),
+        before=changed_image(declared, [*columns, "updated_at"], "old", "stw_record"),
         after=whole_image(declared, "stw_record"),
         journal=journalled(Lines("changed", declared.name, "updated")),
     )
@@ -469,7 +475,7 @@ _JUDGE_CREATED = sql.SQL("""
 WITH {wanted}, judged AS (
     SELECT wanted.n, CASE
         WHEN record.id IS NULL OR wanted.blanked THEN 'purged'
-        WHEN NOT ({outside}) OR ({now}) IS DISTINCT FROM ({left}) THEN 'changed_since'
+        WHEN NOT ({outside}) OR NOT ({same}) THEN 'changed_since'
         WHEN {has_children} THEN 'has_children'
     END AS code
     FROM wanted
@@ -488,8 +494,7 @@ def judge_created(connection: psycopg.Connection, schema: str, declared: Entity,
         wanted=_wanted(declared, "created"),
         table=table_of(schema, declared),
         outside=outside_trash(declared, "record"),
-        now=_row("record", _content(declared)),
-        left=_row("latter", _content(declared)),
+        same=sql.SQL(" AND ").join(_same(field, "record", "latter") for field in _content(declared)),
         has_children=has_children(schema, declared, "record", ("restrict", "cascade")),
     )
     return _codes(connection, statement, count)

@@ -20,6 +20,7 @@ from stowage.postgres.edits.rules import (
     find_problems,
     followers_of,
     has_parent,
+    misfits,
     parent_cte,
     parents_of,
 )
@@ -29,6 +30,7 @@ from stowage.postgres.reads.records import record_json
 from stowage.postgres.session.edit import Edit
 from stowage.postgres.session.savepoints import Refused, tried
 from stowage.postgres.tables.relations import key_type, outside_trash, table_of, text_array
+from stowage.postgres.tables.sameness import field_at, is_same
 
 type Update = dict[str, Any]
 """`id` and the columns that are to have other values."""
@@ -101,7 +103,7 @@ FROM found
 _SUMMARY = sql.SQL("""
 %(told)s::jsonb || (SELECT jsonb_build_object('succeeded', succeeded, 'failed', %(total)s - succeeded) FROM counted)
 """)
-_UNCHANGED = sql.SQL("CASE WHEN {old} IS NOT DISTINCT FROM {new} THEN {column} END")
+_UNCHANGED = sql.SQL("CASE WHEN {same} THEN {column} END")
 _NAMES = sql.SQL("array_remove(ARRAY[{}]::text[], NULL)")
 _OLD, _NEW = sql.SQL("(stw_old)"), sql.SQL("stw_new")
 _OLD_NEW = sql.SQL("(stw_old).{0} AS {1}, stw_new.{0} AS {2}")
@@ -139,7 +141,7 @@ def update_records(
         ),
         parents_first=_all([sql.SQL("(SELECT count(*) FROM {}) >= 0").format(parent.cte) for parent in parents]),
         live=outside_trash(entity, "stw_old"),
-        unchanged=_NAMES.format(sql.SQL(", ").join(_unchanged(column) for column in touched)),
+        unchanged=_NAMES.format(sql.SQL(", ").join(_unchanged(entity, column) for column in touched)),
         sound=_all([*(_agrees(parent) for parent in parents), *_keeps_followers(edit.schema, entity, touched)]),
         old_new=sql.SQL(", ").join(_OLD_NEW.format(*_as_old_and_new(column)) for column in (*touched, "updated_at")),
         assignments=sql.SQL(", ").join(
@@ -147,7 +149,7 @@ def update_records(
             for column in touched
         ),
         touched_count=sql.Literal(len(touched)),
-        before=changed_image([*touched, "updated_at"], "candidates", "made", "old_"),
+        before=changed_image(entity, [*touched, "updated_at"], "candidates", "made", "old_"),
         after=whole_image(entity, "made"),
         record=record_json(entity, "made"),
         journal=journalled(lines, summary=Summary(entity.name, _SUMMARY) if told is not None else None)
@@ -179,7 +181,7 @@ candidates AS MATERIALIZED (
     FROM given JOIN {table} AS stw_old ON stw_old.id = given.id, jsonb_populate_record(stw_old.*, given.item) AS stw_new
     WHERE {live}
 )""")
-_CHANGED = sql.SQL("CASE WHEN {old} IS DISTINCT FROM {new} THEN {column} END")
+_CHANGED = sql.SQL("CASE WHEN {same} THEN NULL ELSE {column} END")
 
 
 def update_problems(
@@ -191,7 +193,10 @@ def update_problems(
     table = table_of(schema, entity)
     changes = [
         _CHANGED.format(
-            old=sql.Identifier("stw_old", column), new=sql.Identifier("stw_new", column), column=sql.Literal(column)
+            same=is_same(
+                field_at(entity, column), sql.Identifier("stw_old", column), sql.Identifier("stw_new", column)
+            ),
+            column=sql.Literal(column),
         )
         for column in _touched(entity, updates)
     ]
@@ -203,6 +208,8 @@ def update_problems(
     )
     parameters: dict[str, object] = {"items": to_json(updates).decode()}
     problems = find_problems(connection, schema, entity, candidates, parameters, existing=True)
+    if problems is None:
+        problems = misfits(connection, schema, entity, updates)
     there = {
         row[0]
         for row in connection.execute(
@@ -219,7 +226,7 @@ _THERE = sql.SQL("SELECT id::text FROM {table} AS stw_old WHERE id = ANY(%(ids)s
 def _touched(entity: Entity, updates: Collection[Update]) -> list[str]:
     """The columns that any of the updates names, in the entity's order; one at least."""
     named = set().union(*updates)
-    own = [field.column for field in entity.fields if field.name not in ("id", "createdAt", "updatedAt")]
+    own = [field.column for field in entity.own if not field.is_read_only]
     return [column for column in own if column in named] or own[:1]
 
 
@@ -274,8 +281,9 @@ def _as_old_and_new(column: str) -> tuple[sql.Identifier, sql.Identifier, sql.Id
     return sql.Identifier(column), sql.Identifier(f"old_{column}"), sql.Identifier(f"new_{column}")
 
 
-def _unchanged(column: str) -> sql.Composed:
-    return _UNCHANGED.format(old=column_of(_OLD, column), new=column_of(_NEW, column), column=sql.Literal(column))
+def _unchanged(entity: Entity, column: str) -> sql.Composed:
+    same = is_same(field_at(entity, column), column_of(_OLD, column), column_of(_NEW, column))
+    return _UNCHANGED.format(same=same, column=sql.Literal(column))
 
 
 def _all(conditions: Sequence[sql.Composable]) -> sql.Composed:

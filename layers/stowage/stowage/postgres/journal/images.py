@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from psycopg import sql
 
 from stowage.entities.declaration import Entity
+from stowage.postgres.tables.sameness import field_at, is_same
 
 TRASH = ("deleted_at", "deleted_by", "purge_at", "deleted_operation", "deleted_with")
 """The columns that say of a record that it is in the trash."""
@@ -39,14 +40,15 @@ def image_of(row: str, columns: Sequence[str], prefix: str = "") -> sql.Composed
 
 _CHANGED = sql.SQL("{image} - {unchanged}")
 _UNCHANGED = sql.SQL("array_remove(ARRAY[{names}]::text[], NULL)")
-_NAME = sql.SQL("CASE WHEN {old} IS NOT DISTINCT FROM {new} THEN {column} END")
+_NAME = sql.SQL("CASE WHEN {same} THEN {column} END")
 
 
-def changed_image(columns: Sequence[str], old: str, new: str, prefix: str = "") -> sql.Composed:
+def changed_image(declared: Entity, columns: Sequence[str], old: str, new: str, prefix: str = "") -> sql.Composed:
     """Of these columns those that differ between `old` and `new`, as they were in `old`; prefixed there alone."""
     names = sql.SQL(", ").join(
         _NAME.format(
-            old=sql.Identifier(old, prefix + column), new=sql.Identifier(new, column), column=sql.Literal(column)
+            same=is_same(field_at(declared, column), sql.Identifier(old, prefix + column), sql.Identifier(new, column)),
+            column=sql.Literal(column),
         )
         for column in columns
     )

@@ -11,10 +11,11 @@ import psycopg
 from psycopg import sql
 from psycopg.rows import class_row, scalar_row
 
+from stowage.basics.errors import BadRequestError
 from stowage.basics.sizes import MOST_ANSWER_BYTES
 from stowage.entities.declaration import Entity, Field
 from stowage.entities.filters import Filters
-from stowage.postgres.reads.moments import moment_text
+from stowage.postgres.reads.moments import base64_text, json_list, local_text, moment_text
 from stowage.postgres.reads.selection import select
 from stowage.postgres.tables.relations import key_type, outside_trash, table_of
 
@@ -31,7 +32,13 @@ _ID = sql.SQL(r"""
 CASE WHEN {0}::text COLLATE "C" ~ '^[A-Za-z0-9._-]+$' AND {0}::text NOT IN ('.', '..') THEN {0}::text
      ELSE '~' || rtrim(translate(encode(convert_to({0}::text, 'UTF8'), 'base64'), E'+/\n', '-_'), '=') END
 """)
-_MOMENT = sql.SQL("""to_char({}::timestamptz AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')""")
+# Three digits where they say it all, else the column's six.
+_MOMENT = sql.SQL("""
+to_char({0}::timestamptz AT TIME ZONE 'UTC',
+        CASE WHEN date_trunc('milliseconds', {0}) = {0} THEN 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'
+             ELSE 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"' END)
+""")
+_LOCAL = sql.SQL("""to_char({}, 'YYYY-MM-DD"T"HH24:MI:SS.US')""")
 _TEXT = sql.SQL("{}::text")
 _RECORD = sql.SQL("(SELECT row_to_json(stw_line)::text FROM (SELECT {}) AS stw_line)")
 _NAMED = sql.SQL("{} AS {}")
@@ -52,13 +59,19 @@ def record_json(entity: Entity, row: str) -> sql.Composed:
 def _value(field: Field, column: sql.Identifier, *, is_id: bool) -> sql.Composable:
     if is_id:
         return _ID.format(column)
+    if field.is_array:
+        return json_list(field.type, column)
     match field.type:
         case "timestamp":
             return moment_text(column, _MOMENT.format(column))
-        case "text":
-            return _TEXT.format(column)
-        case _:
+        case "local_timestamp":
+            return local_text(column, _LOCAL.format(column))
+        case "integer" | "number" | "boolean" | "json":
             return column
+        case "bytes":
+            return base64_text(column)
+        case _:
+            return _TEXT.format(column)
 
 
 _ONE = sql.SQL("SELECT {record} FROM {table} AS found WHERE found.id = %(id)s::{key} AND {live}")
@@ -128,8 +141,15 @@ def read_page(
         offset=sql.Literal(offset),
     )
     # Without parameters, because a filter's literal may hold a percent sign.
-    with connection.cursor(row_factory=class_row(Page)) as cursor:
-        page = cursor.execute(statement).fetchone()
+    try:
+        with connection.cursor(row_factory=class_row(Page)) as cursor:
+            page = cursor.execute(statement).fetchone()
+    except psycopg.errors.UndefinedFunction:
+        raise BadRequestError(
+            "One of the fields of sort has a type that has no order.",
+            "invalid_query",
+            details=[{"field": "sort", "message": "a field's type has no order"}],
+        ) from None
     assert page is not None, "an aggregate gives one row"
     return page
 

@@ -7,9 +7,13 @@ a space in times" and "XLSX: cells marked by Postgres, XML by bulk replacement".
 
 from psycopg import sql
 
-from stowage.postgres.reads.moments import moment_text
+from stowage.postgres.reads.moments import base64_text, json_list, moment_text
 from stowage.postgres.reads.selection import Column, Selection
 
+DECIMAL_DIGITS = 38
+"""Digits of a decimal128."""
+SHEET_DIGITS = 15
+"""Digits that a number of a spreadsheet keeps."""
 CELL_END, NUMBER, MOMENT, BOOLEAN, VALUE_END, NULL = b"\x02", b"\x03", b"\x04", b"\x05", b"\x06", b"\x07"
 """The marks in and between cells of a worksheet (`copy_cells`); no text of it holds them, being JSON."""
 
@@ -43,9 +47,14 @@ _ALIASED = sql.SQL("{} AS {}")
 
 def copy_csv(selection: Selection) -> sql.Composed:
     """Rows of CSV without a header: texts always quoted, so that null is empty and an empty text is `""`."""
-    quoted = [sql.Identifier(column.name) for column in selection.columns if column.type in ("text", "json")]
+    quoted = [sql.Identifier(column.name) for column in selection.columns if is_quoted(column)]
     cells = [_ALIASED.format(_csv_cell(column), sql.Identifier(column.name)) for column in selection.columns]
     return (_COPY_CSV if quoted else _COPY_PLAIN_CSV).format(selection.select(cells), sql.SQL(", ").join(quoted))
+
+
+def is_quoted(column: Column) -> bool:
+    """Whether a CSV quotes a column's cells: then an empty text and null stay two things."""
+    return column.is_array or column.type in ("text", "json", "bytes", "uuid", "interval", "other")
 
 
 def _spaced_moment(column: Column) -> sql.Composed:
@@ -53,13 +62,17 @@ def _spaced_moment(column: Column) -> sql.Composed:
 
 
 def _csv_cell(column: Column) -> sql.Composable:
+    if column.is_array:
+        return _TEXT.format(json_list(column.type, column.value))
     match column.type:
         case "timestamp":
             return _spaced_moment(column)
-        case "boolean" | "json":
+        case "boolean" | "json" | "local_timestamp" | "date" | "time":
             return _TEXT.format(column.value)
-        case "integer" | "number":
+        case "integer" | "number" | "numeric":
             return column.value
+        case "bytes":
+            return base64_text(column.value)
         case _:
             return _SAFE_TEXT.format(column.value)
 
@@ -76,15 +89,19 @@ _MOMENT = sql.SQL("{}::timestamptz")
 
 
 def _json_value(column: Column) -> sql.Composable:
+    if column.is_array:
+        return _JSONB.format(json_list(column.type, column.value))
     match column.type:
-        case "text":
-            return _TEXT.format(column.value)
         case "timestamp":
             return _MOMENT.format(column.value)
         case "json":
             return _JSONB.format(column.value)  # json keeps its line feeds, jsonb has none
-        case _:
+        case "bytes":
+            return base64_text(column.value)
+        case "integer" | "number" | "boolean" | "local_timestamp":
             return column.value
+        case _:
+            return _TEXT.format(column.value)
 
 
 # Excel holds 32,767 UTF-16 units in a cell; a character outside the Basic Multilingual Plane takes two of them.
@@ -121,9 +138,17 @@ def copy_cells(selection: Selection) -> sql.Composed:
 
 
 def _sheet_cell(column: Column) -> sql.Composable:
+    if column.is_array:
+        return _SHEET_TEXT.format(json_list(column.type, column.value))
     match column.type:
         case "integer":
             return _SHEET_INTEGER.format(column.value)
+        case "numeric" if column.precision is not None and column.precision <= SHEET_DIGITS:
+            return _SHEET_NUMBER.format(column.value)
+        case "date" | "local_timestamp":
+            return _SHEET_MOMENT.format(column.value, _TEXT.format(column.value))
+        case "bytes":
+            return _SHEET_TEXT.format(base64_text(column.value))
         case "number":
             return _SHEET_NUMBER.format(column.value)
         case "boolean":
@@ -137,25 +162,44 @@ def _sheet_cell(column: Column) -> sql.Composable:
 _MICROSECONDS = sql.SQL("""
 CASE WHEN isfinite({0}) THEN (extract(epoch FROM {0}::timestamptz) * 1000000)::bigint END
 """)
+_DECIMAL = sql.SQL("nullif({}, 'NaN')")
+_DAYS = sql.SQL("CASE WHEN isfinite({0}) THEN {0} - '1970-01-01'::date END")
+_MICROSECONDS_OF_DAY = sql.SQL("(extract(epoch FROM {}) * 1000000)::bigint")
 _BIGINT = sql.SQL("{}::bigint")
 _DOUBLE = sql.SQL("{}::float8")
 
 
+def is_decimal(column: Column) -> bool:
+    """Whether a decimal of Parquet holds a column's exact numbers; where not, they are texts."""
+    return column.precision is not None and column.precision <= DECIMAL_DIGITS and not column.is_array
+
+
 def copy_values(selection: Selection) -> sql.Composed:
-    """Rows of CSV for a reader that knows the types: moments in microseconds since 1970 (null for infinity), booleans
+    """Rows of CSV for a reader that knows the types: moments in microseconds since 1970 (null for infinity), dates in
+    days since then, decimals without NaN (null), booleans
     `t` and `f`, a null empty and an empty text `""`.
     """
     return _COPY_PLAIN_CSV.format(selection.select(_value(column) for column in selection.columns))
 
 
 def _value(column: Column) -> sql.Composable:
+    if column.is_array:
+        return _TEXT.format(json_list(column.type, column.value))
     match column.type:
         case "integer":
             return _BIGINT.format(column.value)
         case "number":
             return _DOUBLE.format(column.value)
-        case "timestamp":
+        case "timestamp" | "local_timestamp":
             return _MICROSECONDS.format(column.value)
+        case "date":
+            return _DAYS.format(column.value)
+        case "time":
+            return _MICROSECONDS_OF_DAY.format(column.value)
+        case "bytes":
+            return base64_text(column.value)
+        case "numeric" if is_decimal(column):
+            return _DECIMAL.format(column.value)
         case "boolean":
             return column.value
         case _:

@@ -5,7 +5,7 @@ COPY takes no parameters, so values are composed as literals by psycopg (`sql.Li
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal, LiteralString
+from typing import LiteralString
 
 import psycopg
 from psycopg import sql
@@ -17,21 +17,32 @@ from stowage.entities.filters import JOURNAL, Filters
 from stowage.postgres.reads.copy import failed
 from stowage.postgres.session.row_security import is_row_security
 
-type ColumnType = FieldType | Literal["json"]
+type ColumnType = FieldType
 
 
 @dataclass(frozen=True)
 class Column:
-    """One column of a file: `name` as its header says, `column` as Postgres names it."""
+    """One column of a file: `name` as its header says, `column` as Postgres names it; the rest as `Field` has it."""
 
     name: str
     column: str
     type: ColumnType
+    is_array: bool = False
+    precision: int | None = None
+    scale: int | None = None
 
     @property
     def value(self) -> sql.Composable:
         """The column itself, quoted."""
         return sql.Identifier(self.column)
+
+    @property
+    def comparable(self) -> sql.Composable:
+        """What is compared with a filter's values: of types that we do not know, the text."""
+        return _AS_TEXT.format(self.value) if self.type == "other" else self.value
+
+
+_AS_TEXT = sql.SQL("{}::text")
 
 
 @dataclass(frozen=True)
@@ -114,7 +125,10 @@ def select_everything(schema: str, tenant: str) -> list[Selection]:
 
 
 def _columns(declared: Entity) -> tuple[Column, ...]:
-    return tuple(Column(field.name, field.column, field.type) for field in declared.fields)
+    return tuple(
+        Column(field.name, field.column, field.type, field.is_array, field.precision, field.scale)
+        for field in declared.fields
+    )
 
 
 def _searched(declared: Entity) -> list[str]:
@@ -133,7 +147,7 @@ def _conditions(
 ) -> list[sql.Composable]:
     """One condition for each filter; literals stay untyped, so that a column of any type takes them."""
     named = {column.name: column for column in columns}
-    conditions: list[sql.Composable] = [_is_any_of(named[name].value, values) for name, values in filters.any_of]
+    conditions: list[sql.Composable] = [_is_any_of(named[name].comparable, values) for name, values in filters.any_of]
     if filters.ids is not None:
         conditions.append(_is_any_of(sql.Identifier("id"), filters.ids))
     if filters.created_after:

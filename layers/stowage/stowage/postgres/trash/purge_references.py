@@ -81,7 +81,7 @@ def empty_references(
             column=sql.Identifier(column),
             named=named,
             others=_OTHERS.format(key=key_type(declared)) if entity is declared else _NOTHING,
-            before=changed_image([column, "updated_at"], "old", "record"),
+            before=changed_image(entity, [column, "updated_at"], "old", "record"),
             after=whole_image(entity, "record"),
             journal=journalled(Lines("changed", entity.name, "updated", n="id")),
         )

@@ -176,7 +176,7 @@ def _renaming(
             "columns": _columns(TRASH),
             "renamed": sql.SQL("NULL::text"),
             "rename": sql.SQL(""),
-            "before": changed_image(TRASH, "old", "record"),
+            "before": changed_image(declared, TRASH, "old", "record"),
         }
 
     def is_ruled_out(name: sql.Composable | None) -> list[sql.Composed]:
@@ -199,7 +199,7 @@ def _renaming(
             next_is_taken=is_name_taken(following),
         ),
         "rename": _RENAME.format(label=sql.Identifier(column)),
-        "before": changed_image([column, "updated_at", *TRASH], "old", "record"),
+        "before": changed_image(declared, [column, "updated_at", *TRASH], "old", "record"),
     }
 
 
