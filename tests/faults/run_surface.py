@@ -49,6 +49,7 @@ class Runs:
         self.dynamodb, self.s3, self.stepfunctions = dynamodb, s3, stepfunctions
         self.table = stack.resources["Table"]
         self.machine = stack.resources["RunStateMachine"]
+        self._tenants: dict[str, str] = {}
 
     # Asking
 
@@ -99,7 +100,9 @@ class Runs:
 
     def record(self, run_id: str) -> Json:
         """The run's record."""
-        return self.item(f"T#{self.progress(run_id)['tenant']}", f"RUN#{run_id}")
+        if run_id not in self._tenants:
+            self._tenants[run_id] = self.progress(run_id)["tenant"]
+        return self.item(f"T#{self._tenants[run_id]}", f"RUN#{run_id}")
 
     def change(self, run_id: str, **changes: Any) -> None:
         """Write attributes of the record, as time or a disaster would; None removes one."""

@@ -1,13 +1,12 @@
 """template.yaml as CloudFormation would carry it out, with `<Name>` standing for what only AWS knows."""
 
+import fcntl
 import json
 import os
 import re
-import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
@@ -44,6 +43,9 @@ VARIANTS: dict[str, dict[str, str]] = {
 """Parameters under which the template's conditions take each of their sides."""
 
 
+REGION = "eu-central-1"
+
+
 @cache
 def source() -> dict[str, Any]:
     """The template as it is written."""
@@ -53,12 +55,15 @@ def source() -> dict[str, Any]:
 
 @cache
 def transformed() -> dict[str, Any]:
-    """The template after AWS's own translation of the Serverless resources, conditions unresolved."""
-    with (
-        tempfile.TemporaryDirectory() as cache_folder,
-        patch.dict(os.environ, {"AWS_DEFAULT_REGION": "eu-central-1"}),
-    ):
-        return transform(TEMPLATE, Path(cache_folder))
+    """The template after AWS's own translation of the Serverless resources, conditions unresolved.
+
+    That takes seconds, and every process of the tests needs it: the first one translates, the others wait.
+    """
+    folder = ROOT / ".stowage" / "cache" / REGION
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / "lock", "w") as lock, patch.dict(os.environ, {"AWS_DEFAULT_REGION": REGION}):
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return transform(TEMPLATE, folder)
 
 
 class _Names(Mapping[str, Any]):

@@ -198,23 +198,23 @@ def _bindings(statement: ast.Import | ast.ImportFrom, module: str) -> list[tuple
 
 
 def _note(node: ast.AST, definition: _Definition, module: str, imported: dict[str, str], own: set[str]) -> None:
-    known = dict(imported)
-    for inner in ast.walk(node):
+    known, nodes = dict(imported), list(ast.walk(node))
+    for inner in nodes:
         if isinstance(inner, ast.Import | ast.ImportFrom):
             bound = _bindings(inner, module)
             known |= dict(bound)
             definition.mentions |= {target for _, target in bound}
     in_handler = not module.startswith(("stowage", "worker"))
-    skipped = set() if in_handler else _annotations(node)
+    skipped = set() if in_handler else _annotations(nodes)
     config = {
         target.id
-        for inner in ast.walk(node)
+        for inner in nodes
         if isinstance(inner, ast.Assign) and _is_settings(inner.value, known)
         for target in inner.targets
         if isinstance(target, ast.Name)
     }
-    callers = _caller_names(node)
-    for inner in ast.walk(node):
+    callers = _caller_names(nodes)
+    for inner in nodes:
         if id(inner) in skipped:
             continue
         match inner:
@@ -246,10 +246,10 @@ def _is_settings(node: ast.expr, known: dict[str, str]) -> bool:
     )
 
 
-def _annotations(node: ast.AST) -> set[int]:
-    """The nodes of every annotation below, but not of a class's own fields: their validators run."""
+def _annotations(nodes: list[ast.AST]) -> set[int]:
+    """The nodes of every annotation among these, but not of a class's own fields: their validators run."""
     found: list[ast.AST] = []
-    for inner in ast.walk(node):
+    for inner in nodes:
         if isinstance(inner, ast.FunctionDef):
             arguments = [*inner.args.posonlyargs, *inner.args.args, *inner.args.kwonlyargs]
             found += [argument.annotation for argument in arguments if argument.annotation]
@@ -267,11 +267,11 @@ def _dotted(node: ast.Attribute) -> str:
     return ".".join([value.id, *reversed(parts)]) if isinstance(value, ast.Name) else ""
 
 
-def _caller_names(node: ast.AST) -> set[str]:
-    """The arguments of the functions below that are annotated as a caller."""
+def _caller_names(nodes: list[ast.AST]) -> set[str]:
+    """The arguments of the functions among these that are annotated as a caller."""
     return {
         argument.arg
-        for inner in ast.walk(node)
+        for inner in nodes
         if isinstance(inner, ast.FunctionDef)
         for argument in inner.args.args
         if isinstance(argument.annotation, ast.Name) and argument.annotation.id in _CALLERS
