@@ -113,6 +113,7 @@ DEEDS = {
     "POST /api/backup/export": Deed(202, "/api/backup/export", {"project_id": "<tenant>"}),
     "POST /api/backup/estimate": Deed(200, "/api/backup/estimate", {"project_id": "<tenant>"}),
     "POST /api/backup/{id}/verify": Deed(202, "/api/backup/<backup>/verify", {}),
+    "DELETE /api/backup/{id}": Deed(204, "/api/backup/<backup>"),
     "POST /api/jobs/{id}/cancel": Deed(409, "/api/jobs/<export>/cancel"),
     "POST /api/jobs/{id}/retry": Deed(409, "/api/jobs/<export>/retry"),
     "POST /api/v1/{entity}": Deed(201, "/api/v1/tasks", {"title": "new"}),
