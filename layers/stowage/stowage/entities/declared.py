@@ -1,6 +1,7 @@
 """The declared entities, by name: each is made of what `stowage_entities` (layers/entities) says, at its first use."""
 
 from collections.abc import Collection, Iterator, Mapping, MutableMapping
+from functools import cache
 from typing import Any
 
 from pydantic import Field as Constraint
@@ -101,8 +102,14 @@ def _field(name: str, given: Mapping[str, Any], refers: bool) -> Field:
         precision=size if column.kind == "numeric" else None,
         scale=digits if column.kind == "numeric" else None,
         is_read_only=given.get("read_only", False),
-        rules=tuple(Constraint(**given.get("limits", {})).metadata),
+        rules=_rules(tuple(given.get("limits", {}).items())),
     )
+
+
+@cache
+def _rules(limits: tuple[tuple[str, Any], ...]) -> tuple[Any, ...]:
+    """Limits by pydantic's names as what a type is annotated with."""
+    return tuple(Constraint(**dict(limits)).metadata) if limits else ()
 
 
 ENTITIES = Entities(DECLARED)
