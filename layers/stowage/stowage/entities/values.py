@@ -223,7 +223,6 @@ PLAIN = ("text", "integer", "boolean", "timestamp")
 """The types that bodies read by themselves, faster."""
 EQUAL_IN_ALL = ("text", "integer", "boolean", "uuid", "timestamp", "local_timestamp", "date")
 """The types of which two values that are equal are the same, to the last digit and letter."""
-UNSORTED = ("json",)
 
 
 def is_plain(field: Field) -> bool:
