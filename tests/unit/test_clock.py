@@ -21,7 +21,7 @@ from tests.cloud import Cloud, cloud
 from tests.unit.test_run_bookkeeping import asked, counted, ended
 
 START = datetime(2026, 10, 1, 2, 0, tzinfo=UTC)
-CALLED = {"PURGE_FUNCTION": "purge", "KEYS_FUNCTION": "keys", "REGISTRY_FUNCTION": "registry"}
+CALLED = {f"{name.upper()}_FUNCTION": name for name in ("purge", "keys", "registry", "check")}
 
 
 @pytest.fixture

@@ -111,7 +111,7 @@ def test_edited_code_is_taken_at_once_and_an_edited_template_is_told(
         (tmp_path / name).write_text("")
     pool: Any = NoPool()
     template = CodeWatch(tmp_path / "t.yaml", tmp_path / "states")
-    functions = Functions(pool, CodeWatch(tmp_path / "code"), template, lambda *_: None)
+    functions = Functions(pool, CodeWatch(tmp_path / "code"), template, lambda: None, lambda *_: None)
     function = Function("A", "a", "a.app", 3, 128, ())
     functions.invoke(function, b"{}")
     assert (pool.renewed, capsys.readouterr().out) == (0, "")
