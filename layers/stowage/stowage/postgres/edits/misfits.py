@@ -17,7 +17,7 @@ from stowage.entities.declaration import Entity
 from stowage.postgres.tables.relations import table_of
 
 _PREPARE: LiteralString = """
-CREATE TEMPORARY TABLE IF NOT EXISTS stw_judged (n bigint, item jsonb, culprit text) ON COMMIT DELETE ROWS;
+CREATE TEMPORARY TABLE IF NOT EXISTS stw_judged (n bigint PRIMARY KEY, item jsonb, culprit text) ON COMMIT DELETE ROWS;
 TRUNCATE pg_temp.stw_judged
 """
 _FILL: LiteralString = """
