@@ -228,6 +228,23 @@ WRONG = {
     "a service that is not there": ("?service=nobodys", "connection_misconfigured", "service"),
     "a setting that is not there": ("?options=-c%20no_such_setting%3D1", "connection_misconfigured", "no_such_setting"),
     "a setting's value that is none": ("?options=-c%20work_mem%3Dlots", "connection_misconfigured", "work_mem"),
+    "options that are none": ("?options=fast", "connection_misconfigured", "options"),
+    "a setting of superusers": (
+        "?options=-c%20session_replication_role%3Dreplica",
+        "connection_misconfigured",
+        "session_replication_role",
+    ),
+    "a role of somebody else": ("?options=-c%20role%3Dpostgres", "connection_misconfigured", "role"),
+    "a replica's connection": ("?replication=database", "connection_misconfigured", "replication"),
+    "Kerberos where there is none": ("?gssencmode=require", "connection_misconfigured", "gssencmode"),
+    "no protocol left": (
+        "?sslmode=require&ssl_min_protocol_version=TLSv1.3&ssl_max_protocol_version=TLSv1.2",
+        "connection_misconfigured",
+        "ssl_min_protocol_version",
+    ),
+    "a key that is none": ("?scram_client_key=zz", "connection_misconfigured", "scram_client_key"),
+    "an address that is none": ("?hostaddr=999.1.1.1", "connection_misconfigured", "hostaddr"),
+    "a certificate nobody asks for": ("?sslcertmode=require&sslmode=require", "tls_refused", "SSL certificate"),
     "a certificate of nobody known": ("?sslmode=verify-full", "tls_refused", "certificate verify failed"),
     "a login that the server does not ask for": ("?require_auth=scram-sha-256", "login_refused", ""),
     "a channel that cannot be bound": ("?channel_binding=require", "tls_refused", "channel binding"),
@@ -253,12 +270,14 @@ def test_what_is_wrong_with_a_url_is_named_and_not_tried_again(
     assert (by_pg_dump.value.code, by_pg_dump.value.retryable) == (code, False)
 
 
-NEWER_THAN_15 = ("?require_auth", "?sslnegotiation")
+NEWER_THAN_15 = ("?require_auth", "?sslnegotiation", "?sslcertmode")
 WRONG_PLACES = {
     "a port that is none": ("postgresql://127.0.0.1:port/app", "connection_misconfigured"),
     "a port out of range": ("postgresql://127.0.0.1:99999/app", "connection_misconfigured"),
     "more ports than hosts": ("postgresql:///app?host=127.0.0.1&port=1,2", "connection_misconfigured"),
     "not a URL": ("postgres//nothing", "connection_misconfigured"),
+    "not UTF-8": ("postgresql://127.0.0.1/se%FFcret", "connection_misconfigured"),
+    "a parameter that is not UTF-8": ("postgresql://127.0.0.1/app?password=se%FFcret", "connection_misconfigured"),
     "a broken escape": ("postgresql://127.0.0.1/app?password=se%zzcret", "connection_misconfigured"),
 }
 
@@ -278,6 +297,7 @@ LOGINS = {
     "no password": ("asking", "", "login_refused"),
     "a wrong password": ("asking", "?password=wrong", "login_refused"),
     "a rejected database": ("forbidden", "", "login_refused"),
+    "a missing database of several words": ("no%20where", "", "database_missing"),
     "a missing database": ("nowhere", "", "database_missing"),
     "without TLS where it is asked for": ("certified", "?sslmode=disable", "login_refused"),
 }

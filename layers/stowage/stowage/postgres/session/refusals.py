@@ -15,6 +15,11 @@ _TLS = "The database's server and the URL do not agree on TLS: {}."
 _PARAMETER = "The database URL's parameter {} cannot be used as it is."
 
 REFUSALS: Sequence[tuple[str, str, str]] = (
+    (
+        r"replication connection|start (?:WAL sender|walsender)",
+        "connection_misconfigured",
+        _PARAMETER.format("replication"),
+    ),
     (r"\w+ authentication failed", "login_refused", "The database refused Stowage's login."),
     (
         r"(?s)\A(?!.*SSL (?:encryption|on)\b).*no pg_hba\.conf entry [^\n]*(?:no encryption|SSL off)",
@@ -37,16 +42,21 @@ REFUSALS: Sequence[tuple[str, str, str]] = (
     (r"is not currently accepting connections", "database_missing", "The tenant's database takes no connections."),
     (r"permission denied for database", "login_refused", "Stowage's role may not connect to the database."),
     (
-        r"role \S+ (?:does not exist|is not permitted to log in)",
+        r"role [^\n]+ (?:does not exist|is not permitted to log in)",
         "login_refused",
         "The database has no such role to log in as.",
     ),
-    (r"database \S+ does not exist|no such database", "database_missing", "The tenant's database does not exist."),
+    (
+        r"database [^\n]+ does not exist|no such database",
+        "database_missing",
+        "The tenant's database does not exist.",
+    ),
     (r"(server does not support SSL)", "tls_refused", _TLS),
     (r"(certificate verify failed)", "tls_refused", _TLS),
     (r"server certificate for .* (does not match host name)", "tls_refused", _TLS),
     (r"(channel binding (?:is )?required|server offered SCRAM-SHA-256-PLUS)", "tls_refused", _TLS),
     (r"(direct SSL connection) ", "tls_refused", _TLS),
+    (r"(server (?:did not request|accepted connection without) .*SSL certificate)", "tls_refused", _TLS),
     (
         r"tlsv1[^\n]* (alert [a-z ]+)|sslv3 (alert [a-z ]+)",
         "tls_refused",
@@ -56,6 +66,16 @@ REFUSALS: Sequence[tuple[str, str, str]] = (
     (r"invalid \"?(\w+)\"? value", "connection_misconfigured", _PARAMETER),
     (r"bad value for (\w+)", "connection_misconfigured", _PARAMETER),
     (r"weak (sslmode) ", "connection_misconfigured", _PARAMETER),
+    (r"(requirepeer) specifies", "connection_misconfigured", _PARAMETER),
+    (r"GSSAPI encryption required", "connection_misconfigured", _PARAMETER.format("gssencmode")),
+    (
+        r"invalid SSL protocol version range",
+        "connection_misconfigured",
+        _PARAMETER.format("ssl_min_protocol_version"),
+    ),
+    (r"invalid SCRAM (client|server) key", "connection_misconfigured", _PARAMETER.format("scram_{}_key")),
+    (r"could not parse network address", "connection_misconfigured", _PARAMETER.format("hostaddr")),
+    (r"command-line argument for server process", "connection_misconfigured", _PARAMETER.format("options")),
     (r"(sslmode|sslrootcert|channel_binding|\w+) value .* invalid when", "connection_misconfigured", _PARAMETER),
     (r"invalid (port) number|port number \S+ is out of (range)", "connection_misconfigured", _PARAMETER),
     (r"could not match \d+ (\w+)", "connection_misconfigured", "The database URL's {} and its hosts differ in number."),
@@ -77,7 +97,8 @@ REFUSALS: Sequence[tuple[str, str, str]] = (
         "The pooler in front of the database does not take the URL's parameter {}.",
     ),
     (
-        r"unrecognized configuration parameter \"([\w.]+)\"|invalid value for parameter \"([\w.]+)\"",
+        r"unrecognized configuration parameter \"([\w.]+)\"|invalid value for parameter \"([\w.]+)\""
+        r"|permission denied to set (?:parameter \")?([\w.]+)",
         "connection_misconfigured",
         "The server does not take the setting {} of the database URL's options.",
     ),
