@@ -159,6 +159,22 @@ RULES: dict[str, tuple[str, str, str]] = {
         "own_rule",
         "conflict",
     ),
+    "deferrable": (
+        "ALTER TABLE {table} ADD CONSTRAINT own_rule "
+        "EXCLUDE USING btree (lower({column}) WITH =) DEFERRABLE INITIALLY DEFERRED",
+        "own_rule",
+        "conflict",
+    ),
+    "unique, with signs in its name": (
+        'CREATE UNIQUE INDEX "own_rule: 100%% of %%s" ON {table} (lower({column}))',
+        "own_rule: 100% of %s",
+        "conflict",
+    ),
+    "check, with signs in its name": (
+        "ALTER TABLE {table} ADD CONSTRAINT \"own_rule: 100%% of %%s\" CHECK ({column} <> '{value}')",
+        "own_rule: 100% of %s",
+        "invalid",
+    ),
     "check": ("ALTER TABLE {table} ADD CONSTRAINT own_rule CHECK ({column} <> '{value}')", "own_rule", "invalid"),
     "domain": (
         "CREATE DOMAIN own_type AS text CONSTRAINT own_rule CHECK (value <> '{value}');"
@@ -217,7 +233,7 @@ def test_records_are_told_the_rule_whichever_way_they_come(office: Office, rule:
     assert office.is_gapless()
 
 
-@pytest.mark.parametrize("rule", ["unique", "check", "trigger", "at the commit"])
+@pytest.mark.parametrize("rule", ["unique", "deferrable", "check", "trigger", "at the commit"])
 def test_the_failed_rows_of_a_file_are_told_the_rule(office: Office, rule: str) -> None:
     brand(office, "Taken")
     name, code = make_rule(office, rule, "brands", "label", "taken")
@@ -229,8 +245,9 @@ def test_the_failed_rows_of_a_file_are_told_the_rule(office: Office, rule: str) 
     assert "secret" not in failed
 
 
-def test_of_two_alike_in_one_request_one_is_told_the_rule(office: Office) -> None:
-    make_rule(office, "unique", "brands", "label", "")
+@pytest.mark.parametrize("rule", ["unique", "deferrable"])
+def test_of_two_alike_in_one_request_one_is_told_the_rule(office: Office, rule: str) -> None:
+    make_rule(office, rule, "brands", "label", "")
     items = [{"label": "Twice"}, {"label": "TWICE"}, {"label": "once"}]
     body = {"items": items, "options": {"skipInvalid": True, "returnFailures": True}}
     done = body_of(import_items(office.edit(NOW), BRANDS, json.dumps(body).encode()))

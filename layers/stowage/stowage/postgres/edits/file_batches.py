@@ -16,7 +16,7 @@ from psycopg.types.json import Jsonb
 
 from stowage.basics.errors import RunError, TransientRunError, UnavailableError
 from stowage.entities.declaration import DATABASE, Entity
-from stowage.postgres.edits.inserts import taken
+from stowage.postgres.edits.inserts import SKIPPING, taken
 from stowage.postgres.edits.new_ids import default_makers, id_maker, pass_over
 from stowage.postgres.edits.rules import Problem, column_of, find_problems, has_parent, misfits, parent_cte, parents_of
 from stowage.postgres.edits.updates import Update, Updated, update_problems, update_records
@@ -271,22 +271,28 @@ class ImportSession:
         parents = parents_of(entity)
         wanted = sql.SQL("SELECT {} FROM part")
         key = [entity.column(field) for field in entity.unique[0]] if entity.unique else ["id"]
-        statement = _INSERT.format(
-            table=self._table,
-            parents=sql.SQL("").join(
-                sql.SQL("{},\n").format(
-                    parent_cte(self.edit.schema, parent, wanted.format(sql.Identifier(parent.column)))
-                )
-                for parent in parents
-            ),
-            columns=sql.SQL(", ").join(map(sql.Identifier, own)),
-            given=sql.SQL(", ").join(column_of(part, column) for column in own),
-            sound=_all([has_parent(parent, part) for parent in parents]),
-            order=sql.SQL(", ").join(sql.SQL('{}::text COLLATE "C"').format(column_of(part, column)) for column in key),
-            image=whole_image(entity, "made"),
-            journal=staged(_lines(entity)),
+        statement, strictly = (
+            _INSERT.format(
+                skipping=skipping,
+                table=self._table,
+                parents=sql.SQL("").join(
+                    sql.SQL("{},\n").format(
+                        parent_cte(self.edit.schema, parent, wanted.format(sql.Identifier(parent.column)))
+                    )
+                    for parent in parents
+                ),
+                columns=sql.SQL(", ").join(map(sql.Identifier, own)),
+                given=sql.SQL(", ").join(column_of(part, column) for column in own),
+                sound=_all([has_parent(parent, part) for parent in parents]),
+                order=sql.SQL(", ").join(
+                    sql.SQL('{}::text COLLATE "C"').format(column_of(part, column)) for column in key
+                ),
+                image=whole_image(entity, "made"),
+                journal=staged(_lines(entity)),
+            )
+            for skipping in (SKIPPING, sql.SQL(""))
         )
-        row = tried(self._connection, statement, {**self.edit.given, "rows": list(rows)})
+        row = tried(self._connection, statement, {**self.edit.given, "rows": list(rows)}, strictly=strictly)
         return row if isinstance(row, Refused) else list(row[0] or [])
 
     def taken(self, rows: Sequence[int], missing: Sequence[int]) -> Refused:
@@ -371,7 +377,7 @@ WITH part AS MATERIALIZED (
     INSERT INTO {table} AS made ({columns}, created_at, updated_at) OVERRIDING SYSTEM VALUE
     SELECT {given}, coalesce(part.created_at, %(at)s), coalesce(part.updated_at, part.created_at, %(at)s)
     FROM part WHERE {sound} ORDER BY {order}
-    ON CONFLICT DO NOTHING
+    {skipping}
     RETURNING made.id, {image} AS after
 ),
 {journal}

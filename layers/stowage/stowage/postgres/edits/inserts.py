@@ -31,7 +31,7 @@ from stowage.postgres.session.savepoints import Refused, tried
 from stowage.postgres.session.violations import Violation
 from stowage.postgres.session.violations import taken as violated
 from stowage.postgres.tables.relations import table_of
-from stowage.postgres.tables.unique_rules import is_in_the_way, undeclared_rules
+from stowage.postgres.tables.unique_rules import as_literal, is_in_the_way, undeclared_rules
 
 type Row = dict[str, Any]
 """A new record: values by column name, `id` and every own column among them but those left to the database."""
@@ -43,7 +43,7 @@ WITH given AS MATERIALIZED (
 ),
 {parents}written AS (
     INSERT INTO {table} AS made ({columns}, created_at, updated_at) OVERRIDING SYSTEM VALUE
-    SELECT {given_columns}, %(at)s, %(at)s FROM given WHERE {sound} ORDER BY {order} ON CONFLICT DO NOTHING
+    SELECT {given_columns}, %(at)s, %(at)s FROM given WHERE {sound} ORDER BY {order} {skipping}
     RETURNING made.id, {record} AS record, {image} AS after
 ),
 counted AS MATERIALIZED (SELECT count(*) AS stw_rows FROM written),
@@ -60,6 +60,8 @@ FROM counted
 _WHOLE = sql.SQL("FROM counted WHERE stw_rows = %(total)s")
 _BY_BYTES = sql.SQL('{}::text COLLATE "C"')
 _TRUE: LiteralString = "true"
+SKIPPING = sql.SQL("ON CONFLICT DO NOTHING")
+"""Rows that the table refuses are left out; "" where it has a rule that does not allow this (`tried`)."""
 _TAKEN = "23505"
 """The SQLSTATE of what ON CONFLICT skips."""
 
@@ -112,25 +114,32 @@ def insert_records(
         before="NULL::jsonb",
     )
     summary = Summary(entity.name, sql.SQL("%(told)s")) if told is not None else None
-    statement = _INSERT.format(
-        table=table_of(edit.schema, entity),
-        parents=sql.SQL("").join(
-            sql.SQL("{},\n").format(parent_cte(edit.schema, parent, wanted.format(sql.Identifier(parent.column))))
-            for parent in parents
-        ),
-        columns=sql.SQL(", ").join(map(sql.Identifier, own)),
-        given_columns=sql.SQL(", ").join(column_of(given, column) for column in own),
-        sound=sql.SQL(" AND ").join([sql.SQL(_TRUE), *(has_parent(parent, given) for parent in parents)]),
-        order=sql.SQL(", ").join([*(_BY_BYTES.format(column_of(given, column)) for column in key), sql.SQL("stw_n")]),
-        image=whole_image(entity, "made"),
-        record=record_json(entity, "made"),
-        journal=journalled(lines, summary=summary, when=_WHOLE) if places is None else staged(lines),
+    statement, strictly = (
+        _INSERT.format(
+            skipping=skipping,
+            table=table_of(edit.schema, entity),
+            parents=sql.SQL("").join(
+                sql.SQL("{},\n").format(parent_cte(edit.schema, parent, wanted.format(sql.Identifier(parent.column))))
+                for parent in parents
+            ),
+            columns=sql.SQL(", ").join(map(sql.Identifier, own)),
+            given_columns=sql.SQL(", ").join(column_of(given, column) for column in own),
+            sound=sql.SQL(" AND ").join([sql.SQL(_TRUE), *(has_parent(parent, given) for parent in parents)]),
+            order=sql.SQL(", ").join(
+                [*(_BY_BYTES.format(column_of(given, column)) for column in key), sql.SQL("stw_n")]
+            ),
+            image=whole_image(entity, "made"),
+            record=record_json(entity, "made"),
+            journal=journalled(lines, summary=summary, when=_WHOLE) if places is None else staged(lines),
+        )
+        for skipping in (SKIPPING, sql.SQL(""))
     )
     row = tried(
         connection,
         statement,
         {**edit.given, "rows": to_json(rows).decode(), "total": len(rows), "told": Jsonb(told), "places": places},
         lambda row: row[0] == len(rows),
+        strictly=strictly,
     )
     if isinstance(row, Refused):
         return row
@@ -166,7 +175,7 @@ def taken(
     """
     rules = [
         _ALIKE.format(
-            name=sql.Literal(rule.name),
+            name=as_literal(rule.name),
             in_the_way=is_in_the_way(sql.Identifier("candidates"), rule, _CANDIDATE, sql.SQL("candidates.id")),
         )
         for rule in undeclared_rules(connection, schema, [entity])[entity.name]

@@ -16,7 +16,7 @@ from stowage.entities.declaration import Entity, Reference
 from stowage.entities.declared import ENTITIES
 from stowage.postgres.edits.misfits import find_misfits
 from stowage.postgres.tables.relations import outside_trash, table_of
-from stowage.postgres.tables.unique_rules import as_written, is_in_the_way, undeclared_rules
+from stowage.postgres.tables.unique_rules import as_literal, as_written, is_in_the_way, undeclared_rules
 
 
 @dataclass(frozen=True)
@@ -207,7 +207,7 @@ def find_problems(
             problems.append(_TWICE.format(rule=sql.Literal(str(n)), columns=columns, given=_changes(own)))
     problems += [
         _RULED_OUT.format(
-            name=sql.Literal(undeclared.name),
+            name=as_literal(undeclared.name),
             given=_changes(undeclared.columns) if existing and undeclared.columns else _ALWAYS,
             in_the_way=is_in_the_way(table, undeclared, _CANDIDATE, sql.SQL("candidates.id")),
         )
@@ -227,7 +227,7 @@ def find_problems(
             )
     # The conditions are the database's own, written by whoever owns the table.
     problems += [
-        _UNCHECKED.format(columns=sql.Literal(columns), condition=as_written(condition), name=sql.Literal(check))
+        _UNCHECKED.format(columns=as_literal(columns), condition=as_written(condition), name=as_literal(check))
         for columns, condition, check in checks
     ]
     if not problems:

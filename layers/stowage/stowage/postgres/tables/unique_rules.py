@@ -146,6 +146,11 @@ def as_written(text: LiteralString) -> sql.SQL:
     return sql.SQL(text.replace("%", "%%"))
 
 
+def as_literal(name: str) -> sql.Literal:
+    """A name from the catalog as a text in a statement that takes parameters."""
+    return sql.Literal(name.replace("%", "%%"))
+
+
 _LIVE = json.dumps(dict.fromkeys(("deleted_at", "deleted_by", "purge_at", "deleted_operation", "deleted_with")))
 _OUT_OF_TRASH = sql.SQL("jsonb_populate_record({row}.*, {live}::jsonb || {named})")
 _NAMED = sql.SQL("jsonb_build_object({column}, {name})")
