@@ -295,6 +295,22 @@ def test_an_edit_that_is_refused_as_a_whole_tells_the_rule(office: Office, edit:
     assert office.is_gapless()
 
 
+@pytest.mark.parametrize("edit", WHOLE_EDITS)
+def test_an_edit_that_a_trigger_skips_without_a_word_is_no_success(office: Office, edit: str) -> None:
+    office.accounts("a")
+    if edit == "restore":
+        delete(office, "accounts", "a")
+    office.run(
+        "CREATE FUNCTION skip_it() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';"
+        "CREATE TRIGGER skip BEFORE UPDATE ON accounts FOR EACH ROW EXECUTE FUNCTION skip_it()"
+    )
+    before = office.rows("accounts")
+    with told("accounts", code="not_allowed"):
+        WHOLE_EDITS[edit](office)
+    assert office.rows("accounts") == before
+    assert office.is_gapless()
+
+
 @pytest.mark.parametrize("rule", ["unique", "exclusion", "check", "foreign key"])
 def test_a_reassignment_is_told_the_constraint(office: Office, rule: str) -> None:
     office.accounts("a", brand="brd_1", group=None)

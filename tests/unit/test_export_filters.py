@@ -14,6 +14,7 @@ from stowage.entities.filters import Filters, parse_filters
 def test_null_empty_and_missing_filters_are_dropped() -> None:
     assert parse_filters("accounts", {"platform": None, "status": "", "brandId": [], "search": None}) == Filters()
     assert parse_filters("accounts", None) == Filters()
+    assert parse_filters("accounts", {"ids": [None, ""], "brandId": [""], "createdAfter": ""}) == Filters()
     assert parse_filters("accounts", {"platform": [None, ""], "status": ","}).any_of == (("status", (",",)),)
 
 

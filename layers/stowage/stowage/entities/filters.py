@@ -123,7 +123,7 @@ class _Reading:
             case "endDate":
                 self.before.append(_behind(value))
             case "ids":
-                self.ids = _ids(self.entity.key if self.entity else Key(), value)
+                self.ids = _ids(self.entity.key if self.entity else Key(), value) or None
             case _ if key in self.known:
                 self._take_field(OTHER_NAMES.get(key, key), value)
             case _:

@@ -11,6 +11,7 @@ from stowage.postgres.edits.locks import Outcome, lock_records
 from stowage.postgres.journal.changes import Lines, Summary, journalled
 from stowage.postgres.journal.images import changed_image, whole_image
 from stowage.postgres.session.edit import Edit
+from stowage.postgres.session.violations import refuse_kept
 from stowage.postgres.tables.relations import key_type, key_types, table_of, text_array
 
 _ASSIGN = sql.SQL("""
@@ -26,7 +27,7 @@ changed AS (
     RETURNING old.stw_n AS n, record.id, {before} AS before, {after} AS after
 ),
 {journal}
-SELECT FROM stw_base
+SELECT (SELECT count(*) FROM old) - (SELECT count(*) FROM changed) FROM stw_base
 """)
 
 
@@ -65,7 +66,7 @@ def assign_records(
             Lines("changed", declared.name, "updated"), summary=Summary(declared.name, sql.SQL("%(told)s"))
         ),
     )
-    connection.execute(
+    row = connection.execute(
         statement,
         {
             **edit.given,
@@ -73,5 +74,7 @@ def assign_records(
             "told": Jsonb({"kind": kind} | outcome.counts),
             **{f"value_{n}": value for n, value in enumerate(columns.values())},
         },
-    )
+    ).fetchone()
+    assert row is not None
+    refuse_kept(row[0], declared.table)
     return outcome

@@ -13,6 +13,7 @@ from stowage.postgres.edits.locks import Outcome, lock_children, lock_records
 from stowage.postgres.journal.changes import Lines, Summary, journalled
 from stowage.postgres.journal.images import TRASH, whole_image
 from stowage.postgres.session.edit import Edit
+from stowage.postgres.session.violations import refuse_kept
 from stowage.postgres.tables.relations import has_children, key_type, outside_trash, table_of, text_array
 
 _JUDGE = sql.SQL("""
@@ -91,7 +92,8 @@ counted AS (
     UPDATE stowage.trash_counts SET listed = listed + (SELECT count(*) FROM changed)
     FROM stw_base WHERE tenant = %(tenant)s AND entity = %(entity)s AND stw_base.base >= 0
 )
-SELECT {counts}
+SELECT (SELECT count(DISTINCT id) FROM unnest(%(ids)s::{key}[]) AS asked (id)) - (SELECT count(*) FROM changed),
+       {counts}
 """)
 
 _CASCADE = sql.SQL("""
@@ -199,5 +201,7 @@ def delete_locked(
         },
     ).fetchone()
     assert row is not None
-    came = {child.name: int(n) for (_, child, _), n in zip(cascades, row, strict=False) if n}
+    kept, *came_along = row
+    refuse_kept(kept, declared.table)
+    came = {child.name: int(n) for (_, child, _), n in zip(cascades, came_along, strict=False) if n}
     return Outcome(outcome.codes, came)

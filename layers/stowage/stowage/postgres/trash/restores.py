@@ -11,6 +11,7 @@ from stowage.postgres.edits.locks import lock_children, lock_parents
 from stowage.postgres.journal.changes import Lines, journalled
 from stowage.postgres.journal.images import TRASH, changed_image, whole_image
 from stowage.postgres.session.edit import Edit
+from stowage.postgres.session.violations import refuse_kept
 from stowage.postgres.tables.relations import (
     any_of,
     is_taken,
@@ -55,7 +56,7 @@ counted AS (
     SET listed = greatest(0, listed - (SELECT count(*) FROM changed WHERE was_listed))
     FROM stw_base WHERE tenant = %(tenant)s AND entity = %(entity)s AND stw_base.base >= 0
 )
-SELECT {counts}
+SELECT (SELECT count(*) FROM old) - (SELECT count(*) FROM changed), {counts}
 """)
 
 _RESTORED_CHILDREN = sql.SQL("""
@@ -157,7 +158,9 @@ def restore_records(
         connection.execute(_ROOM_FOR_NAMES)
     row = connection.execute(statement, {**edit.given, "ids": text_array(ids), "entity": declared.name}).fetchone()
     assert row is not None
-    return {child.name: int(n) for (_, child, _), n in zip(cascades, row, strict=False) if n}
+    kept, *came = row
+    refuse_kept(kept, declared.table)
+    return {child.name: int(n) for (_, child, _), n in zip(cascades, came, strict=False) if n}
 
 
 def _renaming(
