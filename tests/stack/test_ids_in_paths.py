@@ -90,6 +90,17 @@ def test_a_plain_id_that_may_be_the_cut_form_of_another_changes_nothing(longer: 
     assert deleted.status_code == 200, "a body is never cut"
 
 
+@pytest.mark.parametrize("longer", ["?", "?x=2"])
+def test_an_encoded_id_that_may_be_the_cut_form_of_a_raw_one_changes_nothing(longer: str, office: Office) -> None:
+    form = encode_id("abc?")
+    fill(office, "abc?", form + longer, trashed=False)
+    live, api = office.rows("posts"), office.caller("admin")
+    for method, path in RECORDS:
+        for address in (form, quote(form + longer, safe="~")):
+            refusal(api.request(method, path.format(address), json={"caption": "mine"}), 400, "encode_id")
+    assert office.rows("posts") == live
+
+
 def test_an_id_that_goes_on_in_another_entity_counts_where_no_type_is_named(office: Office) -> None:
     office.accounts("abc")
     office.delete("abc")

@@ -78,6 +78,8 @@ UNIQUE_LABELS = {
     "trimmed": "CREATE UNIQUE INDEX own_rule ON brands (lower(btrim(label))) WHERE deleted_at IS NULL",
     "exclusion": "ALTER TABLE brands ADD CONSTRAINT own_rule "
     "EXCLUDE USING btree (lower(label) WITH =) WHERE (deleted_at IS NULL)",
+    "generated column": "ALTER TABLE brands ADD slug text GENERATED ALWAYS AS (lower(label)) STORED;"
+    "CREATE UNIQUE INDEX own_rule ON brands (slug) WHERE deleted_at IS NULL",
     "percent": "CREATE UNIQUE INDEX own_rule ON brands (replace(lower(label), '%%', '')) WHERE deleted_at IS NULL",
 }
 
@@ -168,6 +170,12 @@ RULES: dict[str, tuple[str, str, str]] = {
     "unique, with signs in its name": (
         'CREATE UNIQUE INDEX "own_rule: 100%% of %%s" ON {table} (lower({column}))',
         "own_rule: 100% of %s",
+        "conflict",
+    ),
+    "unique, of a generated column": (
+        "ALTER TABLE {table} ADD own_key varchar(99) GENERATED ALWAYS AS (lower({column})) STORED;"
+        "CREATE UNIQUE INDEX own_rule ON {table} (own_key)",
+        "own_rule",
         "conflict",
     ),
     "check, with signs in its name": (

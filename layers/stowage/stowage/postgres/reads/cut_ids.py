@@ -11,7 +11,7 @@ from psycopg import sql
 from psycopg.rows import scalar_row
 
 from stowage.basics.errors import BadRequestError
-from stowage.basics.ids import is_plain
+from stowage.basics.ids import encode_id
 from stowage.entities.declaration import Entity
 from stowage.postgres.tables.relations import table_of
 
@@ -30,17 +30,16 @@ _ANY = sql.SQL("SELECT {}")
 def refuse_cut_id(connection: psycopg.Connection, schema: str, entities: Iterable[Entity], record_id: str) -> None:
     """BadRequestError `encode_id` if a record of these entities has an id that continues this one with a `?`.
 
-    For changes to the one record that a path names, by its raw id. Records in the trash count too.
+    For changes to the one record that a path names, by its raw id. The path held it as `encode_id` gives it, and a raw
+    id may begin with such a text too. Records in the trash count too.
     """
-    if not is_plain(record_id):
-        return  # the path held the encoded form, which is never cut
     # A number or a uuid holds no question mark.
     conditions = [_GOES_ON.format(table=table_of(schema, each)) for each in entities if each.key.type == "text"]
     if not conditions:
         return
     statement = _ANY.format(sql.SQL(" OR ").join(conditions))
     with connection.cursor(row_factory=scalar_row) as cursor:
-        if cursor.execute(statement, {"id": record_id}).fetchone():
+        if cursor.execute(statement, {"id": encode_id(record_id)}).fetchone():
             raise BadRequestError(
                 "Another record's id begins with this id and a question mark, so the address may have been cut there."
                 " Send that record's id as answers give it (~ and base64url); for this one use a route that takes"

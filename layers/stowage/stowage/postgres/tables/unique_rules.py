@@ -23,10 +23,12 @@ class UniqueRule:
 
     `keys` are expressions over the table's columns, `operators` say when two records are alike in each; a record counts
     where `condition` holds of it. `columns` are those that the rule looks at. `nulls_alike`: NULLS NOT DISTINCT.
+    `wanted` are the keys of a record as it is to be: in place of a generated column what it is generated from.
     """
 
     name: str
     keys: tuple[LiteralString, ...]
+    wanted: tuple[LiteralString, ...]
     operators: tuple[LiteralString, ...]
     condition: LiteralString
     columns: frozenset[str]
@@ -65,6 +67,9 @@ SELECT asked.n, class.relname::text,
                    WHERE classid = 'pg_class'::regclass AND objid = indexrelid
                      AND refclassid = 'pg_class'::regclass AND refobjid = indrelid AND refobjsubid = attnum
                      AND indexprs IS NOT NULL
+               ) OR EXISTS (
+                   SELECT FROM pg_attribute AS made
+                   WHERE made.attrelid = indrelid AND made.attnum = ANY (indkey) AND made.attgenerated <> ''
                )
            )
        ),
@@ -72,7 +77,15 @@ SELECT asked.n, class.relname::text,
        CASE WHEN conexclop IS NULL AND indexprs IS NULL THEN ARRAY(
            SELECT attname::text FROM pg_attribute
            WHERE attrelid = indrelid AND attnum = ANY ((indkey::int2[])[0:indnkeyatts - 1])
-       ) END
+       ) END,
+       ARRAY(
+           SELECT (
+               SELECT format('CAST((%%s) AS %%s)', pg_get_expr(adbin, adrelid), format_type(atttypid, atttypmod))
+               FROM pg_attribute JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum
+               WHERE attrelid = indrelid AND attnum = indkey[k - 1] AND attgenerated <> ''
+           )
+           FROM generate_series(1, indnkeyatts) AS k ORDER BY k
+       )
 FROM unnest(%s::text[]) WITH ORDINALITY AS asked (name, n)
 JOIN pg_index AS index ON indrelid = to_regclass(asked.name)
 JOIN pg_class AS class ON class.oid = indexrelid
@@ -89,13 +102,22 @@ def undeclared_rules(
     each = list({declared.name: declared for declared in entities}.values())
     names = [table_of(schema, declared).as_string(connection) for declared in each]
     found: dict[str, list[UniqueRule]] = {declared.name: [] for declared in each}
-    for n, rule, keys, operators, condition, columns, nulls_alike, plain in connection.execute(_RULES, (names,)):
+    rows = connection.execute(_RULES, (names,))
+    for n, rule, keys, operators, condition, columns, nulls_alike, plain, generated in rows:
         declared = each[n - 1]
         known = [{declared.column(field) for field in rule} for rule in declared.unique]
         live = "(deleted_at IS NULL)" if declared.soft_delete else "(true)"
         if plain is None or set(plain) not in known or condition != live or nulls_alike:
             found[declared.name].append(
-                UniqueRule(rule, tuple(keys), tuple(operators), condition, frozenset(columns), nulls_alike)
+                UniqueRule(
+                    rule,
+                    tuple(keys),
+                    tuple(made or key for made, key in zip(generated, keys, strict=True)),
+                    tuple(operators),
+                    condition,
+                    frozenset(columns),
+                    nulls_alike,
+                )
             )
     return found
 
@@ -126,9 +148,10 @@ def is_in_the_way(
     """
     names = [sql.Identifier(f"stw_key_{n}") for n in range(len(rule.keys))]
     keys = [as_written(key) for key in rule.keys]
+    wanted = map(as_written, rule.wanted)
     condition = as_written(rule.condition)
     return _IS_IN_THE_WAY.format(
-        keys=sql.SQL(", ").join(sql.SQL("{} AS {}").format(key, name) for key, name in zip(keys, names, strict=True)),
+        keys=sql.SQL(", ").join(sql.SQL("{} AS {}").format(key, name) for key, name in zip(wanted, names, strict=True)),
         condition=condition,
         row=row,
         table=table,
