@@ -16,6 +16,7 @@ FEW = 40
 BAD = (3, 29, 30, 4_999, 5_000, 11_999)
 LONG = "x" * 21
 UNFIT = "A value does not fit its column in the database."
+FIELD_UNFIT = "displayName: this displayName does not fit its column in the database."
 TOO_LONG = "A value is too long for an index of the database."
 BREVITY = 'The check "brevity" of the type short_text does not allow this.'
 REFUSED = 'A rule of the database, the function "refuse", does not allow this.'
@@ -64,8 +65,8 @@ CREATE TRIGGER refuse BEFORE INSERT OR UPDATE ON accounts FOR EACH ROW EXECUTE F
 @pytest.mark.parametrize(
     ("rows", "rule", "sentence"),
     [
-        (ROWS, COLUMN, UNFIT),
-        (FEW, ENUM, UNFIT),
+        (ROWS, COLUMN, FIELD_UNFIT),
+        (FEW, ENUM, FIELD_UNFIT),
         (FEW, DOMAIN, BREVITY),
         (FEW, CHECK, 'displayName: this displayName is not allowed by the check "brevity" of accounts.'),
         (FEW, BROKEN_CHECK, UNFIT),
