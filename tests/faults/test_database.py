@@ -95,12 +95,13 @@ def test_a_server_newer_than_pg_dump_fails_at_once(runs: Runs, tmp_path: Path) -
     old = tmp_path / "pg_dump"
     old.write_text("#!/bin/sh\necho 'pg_dump (PostgreSQL) 9.6.24'\n")
     old.chmod(0o755)
-    runs.hold("ecs", "RunTask", delay=2.5)
+    held = runs.hold("ecs", "RunTask", delay=30)
     run_id = runs.backup()
-    eventually(lambda: runs.record(run_id).get("lane"), "the run has its lane")
+    held.reached()
 
     # Its image is older than the server; the worker of the state machine then finds the attempt taken.
     assert runs.second_worker(run_id, PG_DUMP=str(old)).wait(20) == 0
+    runs.release()
 
     assert runs.ends(run_id, "failed")["attempt"] == 1
     told = r"The server is version \S+, newer than pg_dump 9\.6\.24, which refuses it\."

@@ -28,6 +28,9 @@ def test_the_examples_are_what_the_stack_answers(stack: RunningStack, tenant: st
     committed = json.loads(EXAMPLES.read_text())
     recorded = record(stack, tenant, STORY)
     refusals = recorded.pop("refusals")
+    health = recorded["GET /api/v1/health"]["200"]
+    assert health["status"] in ("ok", "not_ok"), "other tests' tables are looked at too"
+    health["status"] = "ok"
     assert {status: committed["refusals"][status] for status in refusals}.keys() == refusals.keys()
     different = {route: answers for route, answers in recorded.items() if answers != committed[route]}
     assert different == {route: committed[route] for route in different}, "make examples"

@@ -155,7 +155,7 @@ def test_beside_a_value_that_does_not_fit_the_others_are_still_judged(records: R
     items[1]["followers"] = 2**40
     items[2]["brandId"] = "nothing"
     expected = [
-        (1, "invalid", NOT_FITTING),
+        (1, "invalid", "This followers does not fit its column in the database."),
         (2, "invalid_reference", "There is no brand with this id."),
     ]
     body = {"items": items, "options": {"skipInvalid": True, "returnFailures": True}}
