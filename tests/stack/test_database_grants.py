@@ -176,6 +176,17 @@ def test_a_grant_in_a_schema_of_somebody_else_is_refused(database: str) -> None:
         grant_tenant(connection, "tenant_nobody")
 
 
+@pytest.mark.parametrize("schema", ["stowage", "control_plane", "public", "other"])
+def test_only_a_tenants_schema_is_granted(database: str, schema: str) -> None:
+    """In the schema `stowage` the grant would let requests change the journal."""
+    with connect(database) as connection:
+        connection.execute("CREATE SCHEMA IF NOT EXISTS other")
+        with pytest.raises(MigrationError, match="Nothing was granted"):
+            grant_tenant(connection, schema)
+        allowed = "SELECT has_table_privilege('stowage_app', 'stowage.changes', 'DELETE')"
+        assert connection.execute(allowed).fetchone() == (False,)
+
+
 def test_no_statement_limit_ends_a_dump_and_none_lets_a_request_run_forever(database: str) -> None:
     def limits(role: str) -> dict[str, str]:
         names = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout", "idle_session_timeout")

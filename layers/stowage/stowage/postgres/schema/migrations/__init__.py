@@ -173,13 +173,15 @@ def grant_tenant(
 
     The role that is logged in owns the schema. `read_only`: no more than backups need. Gives the tables, as
     `tenant_acme.notes (of somebody)`, that belong to roles of which it is no member: left out where `skip_others` says
-    so, else a `MigrationError` names them and nothing is granted, as when there is no such schema.
+    so, else a `MigrationError` names them and nothing is granted, as when there is no such schema or it is no tenant's.
     """
     try:
         with connection.transaction():
             if connection.execute(_CAN_GRANT).fetchone() != (True,):
                 raise MigrationError(_NOT_MIGRATED)
             granted = connection.execute(_GRANT, (schema, read_only, skip_others)).fetchone()
+            if not schema.startswith("tenant_"):  # the journal's own schema, for example
+                raise MigrationError(f"Nothing was granted: {schema} is no tenant's schema; those are tenant_SLUG.")
     except (psycopg.errors.InvalidSchemaName, psycopg.errors.InsufficientPrivilege) as error:
         raise MigrationError(_told(error, "Nothing was granted")) from error
     return list(granted[0]) if granted else []
