@@ -247,8 +247,11 @@ def free_ports(count: int) -> list[int]:
 
 @cache
 def _own_ports() -> tuple[Iterator[int], socket.socket]:
-    """Ports of a range that is this process's alone for as long as it holds the socket: the range's last port."""
-    for first in range(10_000, 30_000, PORTS_A_PROCESS):
+    """Ports of a range that is this process's alone for as long as it holds the socket: the range's last port.
+
+    They begin beyond the last one that browsers refuse, 10080 (https://fetch.spec.whatwg.org/#port-blocking).
+    """
+    for first in range(10_100, 30_000, PORTS_A_PROCESS):
         last = first + PORTS_A_PROCESS - 1
         holder = socket.socket()
         try:
