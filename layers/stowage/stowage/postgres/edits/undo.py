@@ -35,24 +35,29 @@ from stowage.postgres.tables.unique_rules import UniqueRule, as_written, is_in_t
 
 _PART: LiteralString = """
 WITH changed AS (
-    SELECT seq FROM stowage.changes
+    SELECT seq, id FROM stowage.changes
     WHERE tenant = %(tenant)s AND operation = %(undone)s AND entity = %(entity)s
       AND type IN ('created', 'updated', 'deleted') AND seq < %(end)s
     ORDER BY seq DESC
 ),
-part AS MATERIALIZED (SELECT seq FROM changed LIMIT %(most)s)
-SELECT min(seq), (SELECT count(*) FROM changed WHERE seq < (SELECT min(seq) FROM part)) FROM part
+part AS MATERIALIZED (SELECT seq, id FROM changed LIMIT %(most)s)
+SELECT min(seq), (SELECT count(*) FROM changed WHERE seq < (SELECT min(seq) FROM part)),
+       coalesce(array_agg(DISTINCT id), '{}')
+FROM part
 """
 _NO_END = 2**63 - 1
 
 
 @dataclass(frozen=True)
 class Part:
-    """Changes of an operation by their numbers, from `first` to before `end`; `remaining` lie before them."""
+    """Changes of an operation by their numbers, from `first` to before `end`, of the records `ids`; `remaining` lie
+    before them.
+    """
 
     first: int
     end: int
     remaining: int
+    ids: list[str]
 
 
 def next_part(connection: psycopg.Connection, tenant: str, operation: Operation, most: int) -> Part:
@@ -64,29 +69,23 @@ def next_part(connection: psycopg.Connection, tenant: str, operation: Operation,
     given = {"tenant": tenant, "undone": operation.id, "entity": operation.entity, "end": end, "most": most}
     row = connection.execute(_PART, given).fetchone()
     assert row is not None, "an aggregate gives one row"
-    return Part(row[0] or 0, end, row[1])
+    first, remaining, ids = row
+    return Part(first or 0, end, remaining, ids)
 
 
 # A file may change a record in several rows. They are one change here, from before the first to after the last, which
 # is undone where the last is; and what the operation made itself and then changed, it made. A record's rows are found
-# by its id, whatever the planner expects of the operation. An image that the purge has blanked holds but its hash.
+# by its id. The ids are given, not joined: of a tenant that is new to it the planner expects a handful of rows, and
+# would read all of them for each id. An image that the purge has blanked holds but its hash.
 _GATHER = sql.SQL("""
 CREATE TEMPORARY TABLE undoing ON COMMIT DROP AS
-WITH part AS MATERIALIZED (
-    SELECT DISTINCT id FROM stowage.changes
-    WHERE tenant = %(tenant)s AND operation = %(undone)s AND entity = %(entity)s
-      AND type IN ('created', 'updated', 'deleted') AND seq BETWEEN %(first)s AND %(end)s - 1
-),
-folded AS (
-    SELECT part.id, min(seq) AS first, min(type) AS type,
+WITH folded AS (
+    SELECT id, min(seq) AS first, min(type) AS type,
            array_agg(before ORDER BY seq DESC) AS befores, array_agg(after ORDER BY seq) AS afters
-    FROM part, LATERAL (
-        SELECT seq, type, before, after FROM stowage.changes
-        WHERE tenant = %(tenant)s AND entity = %(entity)s AND id = part.id
-          AND operation IS NOT DISTINCT FROM %(undone)s AND type IN ('created', 'updated', 'deleted')
-        OFFSET 0
-    ) AS change
-    GROUP BY part.id HAVING max(seq) < %(end)s
+    FROM stowage.changes
+    WHERE tenant = %(tenant)s AND entity = %(entity)s AND id = ANY(%(ids)s)
+      AND operation IS NOT DISTINCT FROM %(undone)s AND type IN ('created', 'updated', 'deleted')
+    GROUP BY id HAVING max(seq) < %(end)s
 ),
 merged AS (
     SELECT id, first, type, {before} AS before, {after} AS after FROM folded
@@ -113,7 +112,7 @@ def gather(connection: psycopg.Connection, tenant: str, operation: Operation, pa
         before=_MERGED.format(images=sql.Identifier("befores")), after=_MERGED.format(images=sql.Identifier("afters"))
     )
     given = {"tenant": tenant, "undone": operation.id, "entity": operation.entity}
-    connection.execute(statement, given | {"first": part.first, "end": part.end})
+    connection.execute(statement, given | {"end": part.end, "ids": part.ids})
     return connection.execute(_GATHERED).fetchall()
 
 
