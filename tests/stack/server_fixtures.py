@@ -1,6 +1,7 @@
 """The tests' own servers as a fixture."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
@@ -8,11 +9,9 @@ from local.postgres import binaries
 from tests.stack.servers import OLDER, OLDER_PROGRAMS, Server, Servers
 
 
-@pytest.fixture(scope="session")
-def servers() -> Iterator[Servers]:
-    """`servers(15)` and `servers(18)`: one of each for all tests of a process, started when first
-    asked for.
-    """
+@contextmanager
+def start_servers() -> Iterator[Servers]:
+    """`servers(15)` and `servers(18)`: one of each, started when first asked for."""
     started: dict[int, Server] = {}
 
     def server(version: int) -> Server:
@@ -26,6 +25,15 @@ def servers() -> Iterator[Servers]:
             started[version] = Server(OLDER_PROGRAMS if version == OLDER else binaries())
         return started[version]
 
-    yield server
-    for each in started.values():
-        each.remove()
+    try:
+        yield server
+    finally:
+        for each in started.values():
+            each.remove()
+
+
+@pytest.fixture(scope="session")
+def servers() -> Iterator[Servers]:
+    """Servers for all tests of a process: roles that a file makes there are met by the next file."""
+    with start_servers() as servers:
+        yield servers

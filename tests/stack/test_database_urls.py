@@ -19,9 +19,8 @@ from stowage.settings import settings
 from tests.conftest import free_ports
 from tests.stack.certificates import make_certificate
 from tests.stack.dump_surface import Database, whole
+from tests.stack.server_fixtures import start_servers
 from tests.stack.servers import NEWEST, OLDER, Servers
-
-pytest_plugins = ("tests.stack.server_fixtures",)
 
 type Deploy = Callable[[str], None]
 
@@ -36,6 +35,13 @@ host forbidden all 127.0.0.1/32 reject
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return make_certificate(tmp_path_factory.mktemp("certificate"))
+
+
+@pytest.fixture(scope="module")
+def servers() -> Iterator[Servers]:
+    """Servers for this file alone: it changes who may log in."""
+    with start_servers() as servers:
+        yield servers
 
 
 @pytest.fixture(scope="module")
@@ -353,7 +359,7 @@ def test_several_servers_of_one_name_are_not_mixed(servers: Servers, database: D
     """A snapshot, its dump and whoever looks at it need the same one."""
     other = servers(NEWEST)
     with psycopg.connect(other.url(), autocommit=True) as connection:
-        connection.execute("DROP ROLE IF EXISTS stowage_dump; CREATE ROLE stowage_dump LOGIN")
+        connection.execute("CREATE ROLE stowage_dump LOGIN")
     hosts = f"127.0.0.1:{database.environment['PGPORT']},127.0.0.1:{other.port}"
     seen = set()
     for place_of in (hosts, ",".join(reversed(hosts.split(",")))):
