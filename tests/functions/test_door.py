@@ -49,6 +49,23 @@ def test_a_tenant_that_no_registry_could_name_is_refused(tenant: str) -> None:
         assert (status, body["code"]) == (401, "unauthenticated"), body
 
 
+NOT_TENANTS = [
+    [None], [True], [5], [1.5], [["acme"]], [{}], [{"id": "acme"}], ["acme", None], ["*", 5], [["*"]], [[]],
+    "acme", "*", None, 5, True, {}, {"acme": True},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("tenants", NOT_TENANTS, ids=repr)
+def test_a_token_whose_tenants_are_no_list_of_texts_is_refused(tenants: Json) -> None:
+    status, body = me(authorization=f"Bearer {token(tenants=tenants)}")
+    assert (status, body["code"]) == (401, "unauthenticated"), body
+
+
+def test_a_token_names_as_many_tenants_as_it_likes() -> None:
+    for tenants in ([], ["acme"], ["acme", "acme"], ["None", "5", "*"]):
+        assert me(authorization=f"Bearer {token(tenants=tenants)}")[1]["tenants"] == sorted(set(tenants))
+
+
 @pytest.mark.parametrize("given", [token, lambda: f" {token()}", lambda: "garbage", lambda: "", lambda: "stw_nobody"])
 def test_the_header_for_keys_takes_keys_of_ours_alone(given: Any) -> None:
     for headers in ({}, {"cookie": "auth_token=x"}):

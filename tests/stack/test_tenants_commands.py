@@ -140,12 +140,19 @@ def test_a_table_that_is_left_out_ends_a_backup_by_name(shop: Database) -> None:
 
 @pytest.fixture
 def new_tenant(stack: RunningStack, database: psycopg.Connection) -> Iterator[str]:
-    """The id and slug of a tenant that is registered by the test."""
+    """The id and slug of a tenant that the test registers; its schema is there."""
     name = f"new_{uuid4().hex[:8]}"
+    database.execute(f"CREATE SCHEMA tenant_{name}")
     yield name
+    database.execute(f"DROP SCHEMA IF EXISTS tenant_{name}")
     database.execute("SET ROLE stowage_owner")
     database.execute("DELETE FROM control_plane.projects WHERE id = %s", (name,))
     database.execute("RESET ROLE")
+
+
+def registered(database: psycopg.Connection, tenant: str) -> bool:
+    found = database.execute("SELECT EXISTS (SELECT FROM control_plane.projects WHERE id = %s)", (tenant,))
+    return found.fetchone() == (True,)
 
 
 def test_whoever_registers_is_told_that_the_api_does_not_know_at_once(
@@ -176,10 +183,44 @@ def test_waiting_without_a_token_registers_nothing(
 
     assert main(arguments) == 1
 
-    database.execute("SET ROLE stowage_owner")
-    found = database.execute("SELECT FROM control_plane.projects WHERE id = %s", (new_tenant,)).fetchall()
-    database.execute("RESET ROLE")
-    assert found == []
+    assert not registered(database, new_tenant)
+
+
+WITHOUT_SCHEMA = {
+    "in the main database": ([], False),
+    "in the main database by name": (["--database", "main"], False),
+    "that comes later": (["--schema-later"], True),
+    "on another server, which is not looked at": (["--database", "far"], True),
+}
+
+
+@pytest.mark.parametrize(("options", "is_registered"), WITHOUT_SCHEMA.values(), ids=WITHOUT_SCHEMA.keys())
+def test_a_tenant_without_a_schema_is_registered_on_request_alone(
+    stack: RunningStack,
+    new_tenant: str,
+    database: psycopg.Connection,
+    capsys: pytest.CaptureFixture[str],
+    options: list[str],
+    is_registered: bool,
+) -> None:
+    database.execute(f"DROP SCHEMA tenant_{new_tenant}")
+
+    ended = main(["register", new_tenant, new_tenant, "New", "--url", stack.database_url, *options])
+
+    assert (ended == 0, registered(database, new_tenant)) == (is_registered, is_registered)
+    if not is_registered:
+        told = capsys.readouterr().err
+        assert f"no schema tenant_{new_tenant}" in told
+        assert "--schema-later" in told
+
+
+def test_a_schema_of_almost_that_name_is_not_the_tenants(
+    stack: RunningStack, new_tenant: str, database: psycopg.Connection, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["register", new_tenant, f"{new_tenant}x", "New", "--url", stack.database_url]) == 1
+    assert not registered(database, new_tenant)
+    assert main(["register", new_tenant, new_tenant.upper(), "New", "--url", stack.database_url]) == 1
+    assert "slugs [a-z]" in capsys.readouterr().err
 
 
 @pytest.fixture

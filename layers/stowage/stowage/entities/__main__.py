@@ -16,14 +16,11 @@ from stowage.entities.language import DeclarationError
 from stowage.postgres.schema.catalogue import read_tables
 from stowage.postgres.schema.registry import read_tenants
 from stowage.postgres.schema.shapes import has_roles, read_shapes
-from stowage.postgres.session.command_line import connected
+from stowage.postgres.session.command_line import URL_HELP, connected
 from stowage_entities import DECLARED
 
 _NAMED = 5
 """How many tenants a line names."""
-_URL_HELP = (
-    "where to connect, as postgresql://user@host:port/database; the password comes from PGPASSWORD or PGPASSFILE"
-)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -53,11 +50,11 @@ def parser() -> argparse.ArgumentParser:
     building.add_argument("--to", type=Path, help="the package's folder; FOLDER/stowage_entities unless given")
     told = "Print declarations of the tables of a schema, with comments on what is guessed."
     inspecting = commands.add_parser("inspect", help=told, description=told)
-    inspecting.add_argument("--url", required=True, help=_URL_HELP)
+    inspecting.add_argument("--url", required=True, help=URL_HELP)
     inspecting.add_argument("--schema", required=True, help="the schema of one tenant")
     told = "Compare the declarations with the tables of every tenant; 1 where something does not fit."
     checking = commands.add_parser("check", help=told, description=told)
-    checking.add_argument("--url", required=True, help=_URL_HELP)
+    checking.add_argument("--url", required=True, help=URL_HELP)
     checking.add_argument("--database", default="main", help="the server's name in the configuration (main)")
     checking.add_argument("--registry", help="the main database, where the tenants to compare are on another one")
     checking.add_argument(

@@ -55,9 +55,9 @@ def identify(token: str, now: datetime, *, by_cookie: bool = False) -> Identity:
     config = settings()
     role = _role(claims.get(config.role_claim, "viewer"))
     tenants = claims.get(config.tenants_claim, [])
-    if role is None or not isinstance(tenants, list):
+    if role is None or not isinstance(tenants, list) or not all(isinstance(tenant, str) for tenant in tenants):
         raise UnauthenticatedError("The token does not say what the caller may do.")
-    sub, seen = claims["sub"], frozenset(map(str, tenants))
+    sub, seen = claims["sub"], frozenset(tenants)
     if not isinstance(sub, str) or not 1 <= len(sub) <= LONGEST_SUB or any(map(_UNWRITABLE.search, (sub, *seen))):
         raise UnauthenticatedError("The token names somebody in a way that no journal could.")
     return Identity(sub, role, seen, datetime.fromtimestamp(claims["exp"], UTC), by_cookie)

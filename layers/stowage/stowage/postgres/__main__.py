@@ -23,10 +23,7 @@ from stowage.postgres.schema.migrations import (
     register_tenant,
 )
 from stowage.postgres.schema.soft_delete import read_unique_rules, soft_delete_migration
-
-_URL_HELP = (
-    "where to connect, as postgresql://user@host:port/database; the password comes from PGPASSWORD or PGPASSFILE"
-)
+from stowage.postgres.session.command_line import URL_HELP
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -52,7 +49,7 @@ def parser() -> argparse.ArgumentParser:
 
     def command(name: str, help: str, needs_url: bool = True) -> argparse.ArgumentParser:
         added = commands.add_parser(name, help=help, description=help)
-        added.add_argument("--url", required=needs_url, help=_URL_HELP)
+        added.add_argument("--url", required=needs_url, help=URL_HELP)
         return added
 
     command("roles", "Make Stowage's roles and their limits, as the server's master.")
@@ -71,7 +68,10 @@ def parser() -> argparse.ArgumentParser:
     registering.add_argument("id", metavar="ID", help="the tenant's id in the API")
     registering.add_argument("slug", metavar="SLUG", help="its schema is tenant_SLUG")
     registering.add_argument("name", metavar="NAME", help="what people call it")
-    registering.add_argument("--database", default="main", help="the server's name in the configuration (main)")
+    registering.add_argument(
+        "--database", default="main", help="the server's name in the configuration (main); no other is looked at"
+    )
+    registering.add_argument("--schema-later", action="store_true", help="although there is no such schema yet")
     registering.add_argument(
         "--wait",
         metavar="API",
@@ -125,7 +125,9 @@ def _run(given: argparse.Namespace) -> int:
 def _register(connection: psycopg.Connection, given: argparse.Namespace) -> int:
     if given.wait and "STOWAGE_TOKEN" not in os.environ:
         raise StowageError("--wait needs a token in STOWAGE_TOKEN, of somebody who may see the tenant.")
-    register_tenant(connection, given.id, given.slug, given.name, given.database)
+    register_tenant(
+        connection, given.id, given.slug, given.name, given.database, schema_later=given.schema_later
+    )
     print(f"Registered {given.id}. Next: `grant tenant_{given.slug}`, as the schema's owner.")
     if not given.wait:
         print("The API answers 404 for a new tenant for up to a minute; `register … --wait API` waits for it.")

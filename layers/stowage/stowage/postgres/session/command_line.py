@@ -1,4 +1,4 @@
-"""The connection of a command that somebody runs: whatever goes wrong is told in a sentence."""
+"""The connection of a command that somebody runs: how its URL is given; whatever goes wrong is told in a sentence."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,6 +7,9 @@ import psycopg
 
 from stowage.basics.errors import StowageError
 
+URL_HELP = (
+    "where to connect, as postgresql://user@host:port/database; the password comes from PGPASSWORD or PGPASSFILE"
+)
 
 @contextmanager
 def connected(url: str) -> Iterator[psycopg.Connection]:

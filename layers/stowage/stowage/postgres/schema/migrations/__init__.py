@@ -137,16 +137,27 @@ def migrate_tenants(connection: psycopg.Connection, folder: Path = _FOLDER) -> l
 
 _REGISTER = "INSERT INTO control_plane.projects (id, slug, name, database) VALUES (%s, %s, %s, %s)"
 
+_HAS_SCHEMA = "SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = %s)"
 
-def register_tenant(connection: psycopg.Connection, id: str, slug: str, name: str, database: str = "main") -> None:
+
+def register_tenant(
+    connection: psycopg.Connection, id: str, slug: str, name: str, database: str = "main", *, schema_later: bool = False
+) -> None:
     """Register the schema `tenant_{slug}` of that server as a tenant; `grant_tenant`, by its owner, opens it to us.
 
     The role that is logged in may act as stowage_owner. Raises `MigrationError` for an id or slug that is taken or not
-    one.
+    one, and where the main database has no such schema, unless `schema_later`. Another server is not looked at.
     """
+    schema = f"tenant_{slug}"
     try:
         with _as_owner(connection):
             connection.execute(_REGISTER, (id, slug, name, database))
+            looked_for = database == "main" and not schema_later
+            if looked_for and connection.execute(_HAS_SCHEMA, (schema,)).fetchone() != (True,):
+                raise MigrationError(
+                    f"Nothing was registered: this database has no schema {schema}. Make it first, register with "
+                    "--schema-later, or name its server with --database."
+                )
     except psycopg.errors.UniqueViolation as error:
         raise MigrationError(f"A tenant {id!r} or a slug {slug!r} is registered already.") from error
     except psycopg.errors.CheckViolation as error:
