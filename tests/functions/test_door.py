@@ -2,12 +2,13 @@
 
 import base64
 import json
+import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from stowage.entry.http import base_url, is_own_origin
+from stowage.entry.http import _LONE, base_url, is_own_origin
 from tests.functions.deployment import answer, deployed, sample, token
 
 Json = Any
@@ -118,6 +119,70 @@ def test_a_replacement_character_that_was_sent_is_a_character_like_others() -> N
     assert answer("create_session", event)[0] == 401
     del event["headers"]["content-length"]
     assert answer("create_session", event)[0] == 400, "nobody can tell whether it was sent"
+
+
+BEFORE_TABLES = ["create_export", "bulk_delete", "create_backup"]
+"""Handlers that read a body before they look for its tenant."""
+
+
+@pytest.mark.parametrize("is_base64", [False, True])
+@pytest.mark.parametrize("name", BEFORE_TABLES)
+def test_a_byte_order_mark_before_a_body_is_none_of_its_characters(name: str, is_base64: bool) -> None:
+    event = sample(name)
+    event["headers"] |= {"content-type": "application/json"}
+    for body, told in (("\ufeff{", "The body is not JSON."), ("\ufeff[]", "Send a JSON object."),
+                       ("\ufeff\ufeff{}", "The body is not JSON.")):  # fmt: skip
+        given = base64.b64encode(body.encode()).decode() if is_base64 else body
+        status, refused = answer(name, event | {"body": given, "isBase64Encoded": is_base64})
+        assert (status, refused["error"]) == (400, told), body
+    body = '\ufeff{"nonsense": 1}'
+    given = base64.b64encode(body.encode()).decode() if is_base64 else body
+    status, refused = answer(name, event | {"body": given, "isBase64Encoded": is_base64})
+    assert (status, "nonsense" in {detail["field"] for detail in refused["details"]}) == (400, True), refused
+
+
+LONE = [r"\ud800", r"\uDFFF", r"a\udc00\ud800", r"\ud83d\u0041", r"\ud83d \ude00", r"\\\ud800", r"\ud800\ud83d\ude00"]
+NOT_LONE = [r"\ud83d\ude00", r"\\ud800", r"\\\\udc00", r"\uD83D\uDE00\n", r"\ud7ff", r"\ue000", "ud800"]
+
+
+@pytest.mark.parametrize("name", WITH_BODY)
+def test_half_a_character_is_named_as_what_it_is(name: str) -> None:
+    event = sample(name)
+    event["headers"] |= {"content-type": "application/json"}
+    for text in LONE:
+        for body in (f'{{"a": "{text}"}}', f'{{"{text}": 1}}', f'{{"a": ["{text}"]}}'):
+            status, refused = answer(name, event | {"body": body})
+            assert (status, refused["code"]) == (400, "invalid_request"), body
+            assert "half a surrogate pair" in refused["error"], body
+    for text in NOT_LONE:
+        status, refused = answer(name, event | {"body": f'{{"nonsense": "{text}"}}'})
+        assert (status, "surrogate" in refused["error"]) == (400, False), text
+
+
+UNREAD = {
+    "nested": ('{"a": ' + "[" * 300 + "]" * 300 + "}", "The body is nested too deep; 200 levels are read."),
+    "digits": ('{"a": ' + "9" * 5_000 + "}", "A number of the body has more than 4,300 digits."),
+    "NaN": ('{"a": NaN}', "The body is not JSON."),
+    "a comma": ('{"a": 1,}', "The body is not JSON."),
+    "half an escape": (r'{"a": "\ud8"}', "The body is not JSON."),
+    "cut": ('{"a": "', "The body is not JSON."),
+}
+
+
+@pytest.mark.parametrize(("body", "told"), UNREAD.values(), ids=UNREAD.keys())
+@pytest.mark.parametrize("name", BEFORE_TABLES)
+def test_what_is_wrong_with_a_body_is_told_as_it_is(name: str, body: str, told: str) -> None:
+    event = sample(name)
+    event["headers"] |= {"content-type": "application/json"}
+    status, refused = answer(name, event | {"body": body})
+    assert (status, refused["error"]) == (400, told)
+
+
+def test_long_bodies_are_looked_through_at_once() -> None:
+    began = time.process_time()
+    for text in ("\\" * 4_000_000, r"\ud83d\ude00" * 300_000, "\\u" * 2_000_000, "a" * 4_000_000):
+        assert not _LONE.match(text)
+    assert time.process_time() - began < 3
 
 
 @pytest.mark.parametrize("name", ["get_me", "list_jobs", "update_record", "create_export", "refuse_unknown_route"])

@@ -264,6 +264,15 @@ def test_an_error_is_its_cells_alone() -> None:
     assert (found.code, found.text) == ("cell_error", "#N/A")
 
 
+@pytest.mark.parametrize("text", ["1E400", "-1e400", "1E+999999", "9" * 400 + ".5"])
+@pytest.mark.parametrize("style", ["", ' s="1"'])
+def test_a_number_that_no_double_holds_is_never_infinity(text: str, style: str) -> None:
+    found = one(f"<c{style}><v>{text}</v></c>")
+    assert isinstance(found, Broken)
+    assert (found.code, found.text) in (("invalid", text), ("invalid_date", text))
+    assert text[:50] in found.error
+
+
 @pytest.mark.parametrize(
     "cell",
     [

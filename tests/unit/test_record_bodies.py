@@ -81,6 +81,23 @@ def test_of_items_that_are_alike_the_first_is_good_and_a_duplicate_takes_nothing
     }
 
 
+UNREAD = {
+    "nested": ("[" * 300 + "]" * 300, "The body is nested too deep; 200 levels are read."),
+    "digits": ("9" * 5_000, "A number of the body has more than 4,300 digits."),
+    "half an escape": (r'"\ud8"', "The body is not JSON."),
+}
+
+
+@pytest.mark.parametrize(("value", "told"), UNREAD.values(), ids=UNREAD.keys())
+def test_a_body_that_cannot_be_read_is_told_why(value: str, told: str) -> None:
+    with pytest.raises(BadRequestError) as refused:
+        read_body(changed_record(ENTITIES["tasks"]), f'{{"title": {value}}}'.encode())
+    assert refused.value.message == told
+    with pytest.raises(BadRequestError) as refused:
+        read_items(new_records(ENTITIES["tasks"]), f'{{"items": [{{"title": {value}}}]}}'.encode(), "items")
+    assert refused.value.message == told
+
+
 @pytest.mark.parametrize(
     ("header", "matches", "known"),
     [('"a"', True, True), ('"b", "a"', True, True), ("*", True, True), ('W/"a"', False, True), ("a", False, False)],

@@ -99,6 +99,12 @@ _MESSAGES = {
 }
 """By pydantic's name of the error: each that reading JSON or a query can end in (tests/unit/test_complaints.py)."""
 
+_NOT_READ = {
+    "recursion limit exceeded": "the body is nested too deep; 200 levels are read",
+    "number out of range": "a number of the body has more than 4,300 digits",
+}
+"""What is wrong with a body that is JSON all the same, by the beginning of the parser's sentence, its only sign."""
+
 _OTHERWISE = "is not what this field takes"
 _PYDANTICS = frozenset(get_args(ErrorType))
 
@@ -117,6 +123,9 @@ def message(found: Mapping[str, Any]) -> str:
     Errors that validators of ours raise have their words already.
     """
     kind, context = found["type"], found.get("ctx") or {}
+    if kind == "json_invalid":
+        said = str(context.get("error", ""))
+        return next((told for sign, told in _NOT_READ.items() if said.startswith(sign)), _MESSAGES[kind])
     if kind == "missing" and found["loc"] == ("body",):
         return _MESSAGES["model_attributes_type"]
     if kind == "string_pattern_mismatch" and context.get("pattern") == NO_NUL:

@@ -8,11 +8,11 @@ from pydantic import BeforeValidator
 
 # What Postgres reads alike: it takes offsets below 16 hours.
 _PLAIN = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d{1,6})?)?(Z|[+-](0\d|1[0-5]):\d\d)", re.ASCII)
-# What RFC 3339 cannot say, as answers and files of ours tell it: before year 1, after year 9999, and for ever.
-_OWN = re.compile(
-    r"-?infinity|\d{5,6}-\d\d-\d\d \d\d:\d\d:\d\d(\.\d{1,6})?\+00|\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(\.\d{1,6})?\+00 BC",
-    re.ASCII,
-)
+# What RFC 3339 cannot say, before year 1, after year 9999 and for ever: as answers and files of ours tell it, which is
+# Postgres' own text, and as its JSON has it in lists and in the images of the audit log.
+_CLOCK = r"\d\d:\d\d:\d\d(\.\d{1,6})?"
+_REST = rf"-\d\d-\d\d( {_CLOCK}\+00|T{_CLOCK}\+00:00)"
+_OWN = re.compile(rf"-?infinity|\d{{5,6}}{_REST}|\d{{4}}{_REST} BC", re.ASCII)
 
 
 def read_moment(given: object) -> str:
@@ -20,7 +20,7 @@ def read_moment(given: object) -> str:
 
     A time without a zone is refused, for it could be any of 24 hours, and so is a number, which
     could be anything. What RFC 3339 cannot say (years before 1, infinity) is accepted as our
-    answers and files write it, and judged by Postgres. A text that Postgres reads in the same way
+    answers, files and audit log write it, and judged by Postgres. A text that Postgres reads in the same way
     is returned unchanged: formatting a datetime costs more than the rest of its row.
     """
     text = ""

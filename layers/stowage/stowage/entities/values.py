@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
+from math import isfinite
 from typing import Any
 
 from stowage.entities.declaration import Field, FieldType
@@ -23,6 +24,9 @@ SURE_DIGITS = 15
 """Digits that a JSON number, read as a double, surely keeps; texts keep all."""
 
 _NUMERIC = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,6})?", re.ASCII)
+_UNWRITABLE = re.compile("[\0\ud800-\udfff]")
+_MAY_NOT_FIT = re.compile(r"\\x00|\\ud|inf|nan")
+"""In Python's writing of a value that JSON of ours may not hold."""
 _SPECIAL = ("NaN", "Infinity", "-Infinity")
 _ERA = r"\d{4,7}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])"
 _CLOCK = r"([01]\d|2[0-3]):[0-5]\d(:[0-5]\d(\.\d{1,6})?)?"
@@ -40,9 +44,9 @@ _INTERVAL = re.compile(
 def read_value(field: Field, given: object, *, is_cell: bool = False) -> Any:
     """The value of a field of one of the types of `READERS`, or of an array. `is_cell`: JSON is told as a text."""
     if field.is_array:
-        return _array(field, _of_cell(given) if is_cell else given)
+        return _array(field, _of_cell(given, _exactly if field.type == "json" else _decimal) if is_cell else given)
     if field.type == "json":
-        return _json(_of_cell(given) if is_cell else given)
+        return _json(_of_cell(given, _exactly) if is_cell else given)
     return READERS[field.type](field, given)
 
 
@@ -58,39 +62,67 @@ def _element(field: Field, given: object) -> Any:
     return _json(given) if field.type == "json" else READERS[field.type](field, given)
 
 
-def _of_cell(given: object) -> object:
+def _of_cell(given: object, number: Callable[[str], object]) -> object:
+    """The JSON of a cell; `number` reads those of its numbers that are not whole."""
     if isinstance(given, str):
         try:
-            return json.loads(given, parse_float=Decimal)
-        except ValueError:
+            return json.loads(given, parse_float=number, parse_constant=_constant)
+        except _UnfitJsonError:
+            raise
+        except (ValueError, RecursionError):
             raise ValueError("expected JSON") from None
     return given
 
 
+class _UnfitJsonError(ValueError):
+    """JSON that Postgres, or we, could not hold as it is."""
+
+
+def _constant(name: str) -> object:
+    raise _UnfitJsonError(f"expected JSON, of which {name} is none")
+
+
+def _decimal(text: str) -> Decimal:
+    try:
+        return Decimal(text)
+    except ArithmeticError:
+        raise _UnfitJsonError("expected numbers that are not so large or small") from None
+
+
+def _exactly(text: str) -> float:
+    """A number as the API reads it, a double; one that would lose digits is refused."""
+    number = float(text)
+    if Decimal(repr(number)) != _decimal(text):
+        raise _UnfitJsonError("expected JSON whose numbers a double holds: about 15 digits, up to 1.8e308")
+    return number
+
+
 def _json(given: object) -> Any:
-    if "\0" in repr(given) or "\\x00" in repr(given):
-        _refuse_nul(given)
+    if _MAY_NOT_FIT.search(repr(given)):
+        _refuse_unfit(given)
     return given
 
 
-def _refuse_nul(given: object) -> None:
+def _refuse_unfit(given: object) -> None:
     match given:
-        case str() if "\0" in given:
-            raise ValueError("expected JSON whose texts hold no NUL characters")
+        case str() if _UNWRITABLE.search(given):
+            raise ValueError("expected JSON whose texts hold no NUL characters and lone surrogates")
+        case float() if not isfinite(given):
+            raise ValueError("expected JSON without NaN and numbers beyond 1.8e308")
         case list():
             for each in given:
-                _refuse_nul(each)
+                _refuse_unfit(each)
         case dict():
             for key, each in given.items():
-                _refuse_nul(key)
-                _refuse_nul(each)
+                _refuse_unfit(key)
+                _refuse_unfit(each)
 
 
 def _text(_field: Field, given: object) -> str:
     if not isinstance(given, str):
         raise ValueError("expected a text")  # noqa: TRY004
-    if "\0" in given:
-        raise ValueError("expected a text without NUL characters")
+    if _UNWRITABLE.search(given):
+        raise ValueError("expected a text without NUL characters and lone surrogates")
     return given
 
 

@@ -57,6 +57,10 @@ MOUNTS = ("/api/guilds/", "/api/v1/guilds/")
 """Where the dashboards' routes are mounted: the same functions under both."""
 LONGEST_KEY = 255
 _JSON_TYPE = re.compile(r"\s*application/json\s*(;\s*charset=\"?utf-8\"?\s*)?;?\s*", re.IGNORECASE)
+_PAIR = r"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"
+_HALF = r"u[dD][89a-fA-F][0-9a-fA-F]{2}"
+_LONE = re.compile(rf"(?:[^\\]++|{_PAIR}|\\(?!{_HALF}).)*+\\{_HALF}", re.DOTALL)
+"""From the beginning of a body to an escape of half a surrogate pair."""
 
 Id = Annotated[str, AfterValidator(decode_id)]
 """An id from a path or a query, in either of its forms."""
@@ -219,8 +223,8 @@ class Operation(APIGatewayHttpResolver):
                 check_ids(event, beside=("guildId", "entity"))
                 self.append_context(visitor=visitor)  # type: ignore[no-untyped-call]
                 self._check_query(event)
-                _check_body(event)
-                answer = super().resolve({**event, "rawPath": _path(event)}, context)
+                read = {"rawPath": _path(event), "body": _body(event), "isBase64Encoded": False}
+                answer = super().resolve({**event, **read}, context)
         except Exception as error:
             self.clear_context()  # type: ignore[no-untyped-call]
             answer = error_answer(error, request_id)
@@ -347,11 +351,13 @@ def _check_size(event: Mapping[str, Any]) -> None:
         raise TooLargeError("A request's body may have 4.5 MB; larger files go through the upload or import routes.")
 
 
-def _check_body(event: Mapping[str, Any]) -> None:
-    """Refuse bodies that Powertools would take for a JSON object: lists, and forms, which any page
-    may send anywhere.
+def _body(event: Mapping[str, Any]) -> str:
+    """The body as text, without a byte order mark, which RFC 8259, section 8.1, lets a parser ignore.
+
+    Refuses bodies that Powertools would take for a JSON object: lists, and forms, which any page may
+    send anywhere.
     """
-    body = event.get("body") or ""
+    body: str = event.get("body") or ""
     headers = event["headers"]
     if body and not _JSON_TYPE.fullmatch(headers.get("content-type", "application/json")):
         raise UnsupportedTypeError("Send JSON, in UTF-8.")
@@ -364,9 +370,12 @@ def _check_body(event: Mapping[str, Any]) -> None:
             raise _not_utf8() from None
     elif "\ufffd" in body and str(len(body.encode())) != headers.get("content-length"):
         raise _not_utf8()
+    body = body.removeprefix("\ufeff")
     if body.lstrip().startswith("["):
-        message = "send a JSON object"
-        raise BadRequestError("Send a JSON object.", details=[{"field": "", "message": message}])
+        raise _refused("send a JSON object")
+    if _LONE.match(body):
+        raise _refused("a text of the body holds half a surrogate pair, which is no character")
+    return body
 
 
 def _not_utf8() -> BadRequestError:
@@ -377,7 +386,11 @@ def _not_utf8() -> BadRequestError:
     client sent tells the two apart. (Not the beginning of a character of four bytes that lacks its last byte: in a
     text it is one U+FFFD.)
     """
-    return refusal([{"field": "", "message": "the body is not UTF-8"}])
+    return _refused("the body is not UTF-8")
+
+
+def _refused(message: str) -> BadRequestError:
+    return refusal([{"field": "", "message": message}])
 
 
 def _read_json(text: str) -> Any:

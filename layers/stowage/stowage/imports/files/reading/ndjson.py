@@ -36,6 +36,8 @@ class NdjsonRows(Rows):
 def _read(text: str) -> dict[str, Any] | Broken:
     try:
         given = _DECODER.decode(text)
+    except _TooLargeError as refused:
+        return Broken("invalid_json", f"{_holder(text)} {refused} is too large.", text)
     except _RefusedError as refused:
         return Broken("invalid_json", str(refused), text)
     except (ValueError, RecursionError):
@@ -47,6 +49,24 @@ def _read(text: str) -> dict[str, Any] | Broken:
 
 class _RefusedError(ValueError):
     """JSON that Python reads, and that others read otherwise or not at all (RFC 8259, sections 4 and 6)."""
+
+
+class _TooLargeError(ValueError):
+    """A number that no double holds; its text."""
+
+
+def _holder(text: str) -> str:
+    """The key of the line's object that such a number stands under, as the beginning of a sentence."""
+    try:
+        given = json.loads(text)
+    except (ValueError, RecursionError):
+        return "The number"
+    for key, value in given.items() if isinstance(given, dict) else ():
+        try:
+            json.dumps(value, allow_nan=False)
+        except ValueError:
+            return f"{key[:100]}: the number"
+    return "The number"
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -68,7 +88,7 @@ def _constant(name: str) -> Any:
 def _float(text: str) -> float:
     number = float(text)
     if not isfinite(number):
-        raise _RefusedError(f"The number {text[:100]} is too large.")
+        raise _TooLargeError(text[:100])
     return number
 
 

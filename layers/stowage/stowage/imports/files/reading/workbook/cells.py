@@ -3,6 +3,7 @@
 import re
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
+from math import isinf
 from typing import Any
 
 from stowage.imports.files.reading.rows import Broken, broken_file
@@ -96,6 +97,8 @@ def _number(text: str, zeros: str | None) -> Any:
     if not _NUMBER.fullmatch(text):
         return text
     number = float(text)
+    if isinf(number):
+        return Broken("invalid", f"The number {text[:100]} is too large.", text)
     if abs(number) < LARGEST_WHOLE and number.is_integer() and ("e" in text or "E" in text or zeros):
         whole = int(Decimal(text))
         return whole if zeros is None else Shown(whole, with_zeros(whole, zeros))
