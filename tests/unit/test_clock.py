@@ -13,6 +13,8 @@ from stowage.aws.table import Item
 from stowage.basics.ids import new_run_id, rfc3339
 from stowage.clock import BUDGET_SECONDS, DUTIES, DueList, tick
 from stowage.postgres.schema.registry import TenantRow, write_copy
+from stowage.runs import audit_notes
+from stowage.runs.audit_notes import AUDIT_NOTES, touch_old_notes
 from stowage.runs.dispatch import dispatch
 from stowage.runs.kinds import EXPORT, EXPORT_BACKUP
 from stowage.runs.record import Run, new_item
@@ -176,6 +178,52 @@ def test_a_long_list_leaves_the_others_their_share_of_the_time(here: Cloud) -> N
     looked_at.clear()
     assert tick(START, lists, lambda: 5.0 * len(looked_at)) == {"ONE": 4, "TWO": 4}
     assert 5 * len(looked_at) == BUDGET_SECONDS
+
+
+def noted(tenant: str, at: datetime, count: int = 1) -> list[Item]:
+    """Audit notes that still wait to be written."""
+    return [{"pk": AUDIT_NOTES, "sk": new_run_id(at), "tenant": tenant, "at": rfc3339(at)} for _ in range(count)]
+
+
+def touched(now: datetime, most: int | None = None) -> list[str]:
+    """The notes, by tenant, that a tick sends through the stream once more; it has time for `most`."""
+    turns = iter(range(most)) if most is not None else None
+    count = touch_old_notes(now, lambda: turns is None or next(turns, None) is not None)
+    found = [note["tenant"] for note in table.query(AUDIT_NOTES) if note.get("touched_at") == rfc3339(now)]
+    assert len(found) == count
+    return found
+
+
+def test_notes_that_cannot_be_written_starve_no_others(here: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(audit_notes, "_MOST_TOUCHED", 4)
+    stuck = START - timedelta(days=9)
+    here.fill(noted("standby", stuck, 9))
+    here.fill(noted("acme", START))
+    turns = [touched(START + timedelta(minutes=minute)) for minute in range(1, 8)]
+    assert turns[0] == ["standby"] * 4
+    assert [len(turn) for turn in turns] == [4] * 7
+    assert [n for n, turn in enumerate(turns) if "acme" in turn] == [2, 4], "once in every round of ten"
+    here.fill(noted("globex", stuck - timedelta(days=1)))
+    assert any("globex" in touched(START + timedelta(minutes=minute)) for minute in range(8, 12)), "an older one too"
+
+
+def test_a_tick_that_has_little_time_goes_on_where_the_last_one_ended(here: Cloud) -> None:
+    for n, tenant in enumerate("abcde"):
+        here.fill(noted(tenant, START + timedelta(seconds=n)))
+    new = START + timedelta(minutes=30)
+    here.fill(noted("new", new))
+    turns = [touched(START + timedelta(minutes=minute), most=2) for minute in range(5, 9)]
+    assert turns == [["a", "b"], ["c", "d"], ["a", "e"], ["b", "c"]]
+    assert touched(START + timedelta(minutes=20)) == list("abcde"), "no note twice, and none that is new"
+    assert "new" in touched(new + timedelta(minutes=2))
+
+
+def test_without_notes_that_wait_nothing_is_written(here: Cloud) -> None:
+    here.fill(noted("new", START))
+    for now in (START, START + timedelta(minutes=1)):
+        with here.reading():
+            assert touched(now) == []
+            assert here.writes == 0
 
 
 WAITING = 5_000

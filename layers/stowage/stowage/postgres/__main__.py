@@ -125,9 +125,7 @@ def _run(given: argparse.Namespace) -> int:
 def _register(connection: psycopg.Connection, given: argparse.Namespace) -> int:
     if given.wait and "STOWAGE_TOKEN" not in os.environ:
         raise StowageError("--wait needs a token in STOWAGE_TOKEN, of somebody who may see the tenant.")
-    register_tenant(
-        connection, given.id, given.slug, given.name, given.database, schema_later=given.schema_later
-    )
+    register_tenant(connection, given.id, given.slug, given.name, given.database, schema_later=given.schema_later)
     print(f"Registered {given.id}. Next: `grant tenant_{given.slug}`, as the schema's owner.")
     if not given.wait:
         print("The API answers 404 for a new tenant for up to a minute; `register … --wait API` waits for it.")

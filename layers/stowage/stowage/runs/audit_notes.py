@@ -3,12 +3,13 @@ table's stream appends to the journal.
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta
+from itertools import chain, takewhile
 
 from stowage.aws import table
 from stowage.aws.queues import give_up
-from stowage.aws.table import PRESENT, ConditionFailedError, Image, Put
+from stowage.aws.table import PRESENT, ConditionFailedError, Image, Item, Put
 from stowage.basics.ids import new_run_id, rfc3339
 from stowage.runs.record import Run
 
@@ -18,6 +19,8 @@ DEAD_NOTES = "DEAD#audit"
 
 _OLD = timedelta(minutes=2)
 _MOST_TOUCHED = 200
+_PLACE = ("CLOCK", "NOTES")
+"""The item of the table that holds the key of the note touched last."""
 
 
 def audit_note(run: Run, event: str, actor: str, now: datetime, after: Mapping[str, object] | None = None) -> Put:
@@ -38,17 +41,30 @@ def audit_note(run: Run, event: str, actor: str, now: datetime, after: Mapping[s
 
 
 def touch_old_notes(now: datetime, has_time: Callable[[], bool]) -> int:
-    """Send notes that are still there after a while through the stream once more."""
-    touched = 0
-    for note in table.query(AUDIT_NOTES, page_size=_MOST_TOUCHED):
-        if note["at"] > rfc3339(now - _OLD) or touched == _MOST_TOUCHED or not has_time():
+    """Send notes that are still there after a while through the stream once more; returns how many.
+
+    Each call goes on behind the last note of the call before, and begins anew after the newest one.
+    So notes that cannot be written for long, as those of a tenant on a standby, hold up no others.
+    """
+    place = (table.get(*_PLACE) or {}).get("last")
+    touched, last = 0, place
+    for note in chain(_old_notes(now, after=place), _old_notes(now, up_to=place) if place else ()):
+        if touched == _MOST_TOUCHED or not has_time():
             break
+        last = note["sk"]
         try:
             table.update(note["pk"], note["sk"], {"touched_at": rfc3339(now)}, when={"pk": PRESENT})
         except ConditionFailedError:
             continue
         touched += 1
+    if last != place:
+        table.update(*_PLACE, {"last": last})
     return touched
+
+
+def _old_notes(now: datetime, after: str | None = None, up_to: str | None = None) -> Iterator[Item]:
+    notes = table.query(AUDIT_NOTES, page_size=_MOST_TOUCHED, after=after, up_to=up_to)
+    return takewhile(lambda note: note["at"] <= rfc3339(now - _OLD), notes)
 
 
 def tell_dead_notes(changes: list[Image], _now: datetime) -> int:

@@ -7,9 +7,8 @@ import psycopg
 
 from stowage.basics.errors import StowageError
 
-URL_HELP = (
-    "where to connect, as postgresql://user@host:port/database; the password comes from PGPASSWORD or PGPASSFILE"
-)
+URL_HELP = "where to connect, as postgresql://user@host:port/database; the password comes from PGPASSWORD or PGPASSFILE"
+
 
 @contextmanager
 def connected(url: str) -> Iterator[psycopg.Connection]:
