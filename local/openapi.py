@@ -120,11 +120,11 @@ def read_routes() -> list[Route]:
 
 
 class _Schemas(GenerateJsonSchema):
-    """Answers hold every field that their types declare."""
+    """Answers hold every field that their types declare, but for those that an answer may leave out (`exclude_if`)."""
 
     def field_is_required(self, field: Any, total: bool) -> bool:
         if self.mode == "serialization" and field["type"] != "typed-dict-field":
-            return True
+            return "serialization_exclude_if" not in field
         return super().field_is_required(field, total)
 
 

@@ -272,4 +272,4 @@ def test_a_database_in_trouble_is_away_also_where_the_connection_lives(
 def test_what_no_repetition_would_mend_is_no_503(office: Office, through_a_proxy: CuttingProxy) -> None:
     for ask in (transact, look):
         with pytest.raises(psycopg.errors.UndefinedTable):
-            ask("main", lambda connection: connection.execute("TABLE nowhere"))
+            ask("main", lambda connection: connection.execute("TABLE nowhere"), schema=office.schema)

@@ -51,7 +51,7 @@ def test_a_table_that_fits_no_more_is_told_to_those_who_see_its_tenant_until_it_
         database.execute("ALTER TABLE tenant_acme.tasks RENAME details TO description")
         database.execute("DROP TABLE tenant_globex.posts CASCADE")
         own.invoke("CheckDeclarationsFunction")
-        gone = ("error", "globex", "there is no table posts")
+        gone = ("warning", "globex", "there is no table posts: the entity is absent there")
         assert attention(own, "admin") == attention(own, "other") == [gone]
 
 

@@ -9,8 +9,8 @@ from stowage.aws import table
 from stowage.basics.ids import rfc3339
 from stowage.entities.checking import Finding, check, wanted_columns
 from stowage.entities.shapes import Absent, Shape
-from stowage.postgres.schema.shapes import read_shapes
 from stowage.postgres.session.transactions import look
+from stowage.postgres.tables.shapes import read_shapes
 from stowage.tenants import list_tenants
 from stowage_entities import DECLARED
 

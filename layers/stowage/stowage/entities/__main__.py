@@ -15,8 +15,8 @@ from stowage.entities.inspecting import write_declarations
 from stowage.entities.language import DeclarationError
 from stowage.postgres.schema.catalogue import read_tables
 from stowage.postgres.schema.registry import read_tenants
-from stowage.postgres.schema.shapes import has_roles, read_shapes
 from stowage.postgres.session.command_line import URL_HELP, connected
+from stowage.postgres.tables.shapes import has_roles, read_shapes
 from stowage_entities import DECLARED
 
 _NAMED = 5

@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import Field as Constraint
 
 from stowage.basics.errors import BadRequestError, NotFoundError
+from stowage.entities.absence import absent
 from stowage.entities.declaration import DATABASE, Entity, Field, Key, Reassignment, Reference
 from stowage.entities.keys import KeyType
 from stowage.entities.types import read_type
@@ -17,6 +18,8 @@ class Entities(MutableMapping[str, Entity]):
     """Entities by name; `literals` are as `stowage.entities.language` makes them.
 
     An entity with something that Stowage cannot do yet is none here; `unable` says what that is, by name.
+    While work is done for a tenant without an entity's table, the entity is found by its name, and is not among the
+    others (`stowage.entities.absence`).
     """
 
     def __init__(self, literals: Mapping[str, Mapping[str, Any]]) -> None:
@@ -41,10 +44,19 @@ class Entities(MutableMapping[str, Entity]):
         self._made.pop(name, None)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._literals)
+        lacking = absent()
+        return iter([name for name in self._literals if name not in lacking] if lacking else self._literals)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._literals and name not in absent()
 
     def __len__(self) -> int:
-        return len(self._literals)
+        return sum(1 for _ in self)
+
+    @property
+    def declared(self) -> list[Entity]:
+        """Every entity, whatever the tenant at work lacks."""
+        return [self[name] for name in self._literals]
 
 
 def make_entity(name: str, literal: Mapping[str, Any], others: Mapping[str, Any]) -> Entity:
@@ -130,7 +142,7 @@ def entity_named(name: str, field: str = "dataType", *, or_singular: bool = Fals
     BadRequestError `unknown_data_type`, which lists the entities that are declared.
     """
     _must_work(name)
-    return entity_among(name, ENTITIES.values(), field, or_singular=or_singular)
+    return entity_among(name, ENTITIES.declared, field, or_singular=or_singular)
 
 
 def entity_among(

@@ -1,4 +1,4 @@
-"""How tables of declared entities look in tenants' schemas; `stowage.postgres.schema.shapes` reads them."""
+"""How tables of declared entities look in tenants' schemas; `stowage.postgres.tables.shapes` reads them."""
 
 from dataclasses import dataclass
 

@@ -65,6 +65,7 @@ def _estimate(
     found = look(
         database,
         lambda connection: estimate(connection, schema, tenant, data_type, filters, str(spec["format"])),
+        schema=schema,
         lock_seconds=lock_seconds,
     )
     return Estimate(rows=found.rows, bytes=found.bytes)

@@ -1,5 +1,6 @@
 """What the dashboards see of an export, and what they may ask for (docs/api.md)."""
 
+import operator
 import re
 from collections.abc import Callable
 from datetime import datetime
@@ -64,7 +65,10 @@ class Quota(BaseModel):
 
 
 class ExportRecord(BaseModel):
-    """An export as its dashboards know it."""
+    """An export as its dashboards know it.
+
+    `absent` names the entities that an export of everything left out, because the tenant has no table for them.
+    """
 
     id: str
     format: Format
@@ -79,6 +83,7 @@ class ExportRecord(BaseModel):
     errorMessage: str | None
     createdAt: str
     completedAt: str | None
+    absent: list[str] = Field(default_factory=list, exclude_if=operator.not_)
 
 
 class CreatedExport(ExportRecord):
@@ -122,6 +127,7 @@ def export_record(run: Run, percent: float, base_url: str | None, now: datetime)
         errorMessage=run.error.message if run.error and run.status != "pending" else None,
         createdAt=run.created_at,
         completedAt=run.completed_at,
+        absent=run.outcome.facts.get("absent", []) if run.outcome else [],
     )
 
 

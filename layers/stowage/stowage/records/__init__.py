@@ -52,6 +52,7 @@ def list_records(tenant: Tenant, entity: Entity, given: Mapping[str, str]) -> st
         lambda connection: read_page(
             connection, tenant.schema, entity, query.filters, query.order, query.limit, query.offset
         ),
+        schema=tenant.schema,
     )
     pagination = paginate(query.page, query.limit, page.total).model_dump_json()
     if page.records is not None:
@@ -63,7 +64,11 @@ def list_records(tenant: Tenant, entity: Entity, given: Mapping[str, str]) -> st
 
 def read_record(tenant: Tenant, entity: Entity, record_id: str) -> str:
     """A record's JSON; NotFoundError, for one in the trash too; TooLargeError."""
-    record = look(tenant.database, lambda connection: read_row(connection, tenant.schema, entity, record_id))
+    record = look(
+        tenant.database,
+        lambda connection: read_row(connection, tenant.schema, entity, record_id),
+        schema=tenant.schema,
+    )
     if record is None:
         raise _not_found(entity)
     return whole(record)

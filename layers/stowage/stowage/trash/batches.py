@@ -96,7 +96,7 @@ def purge_large(edit: Edit, declared: Entity, record_id: str, has_time: HasTime,
 
 def _look[T](edit: Edit, work: Callable[[Connection], T]) -> T:
     """What `work` returns, done in a transaction that appends nothing to the journal."""
-    return transact(edit.tenant.database, work, role=edit.login, seconds=edit.seconds)
+    return transact(edit.tenant.database, work, schema=edit.schema, role=edit.login, seconds=edit.seconds)
 
 
 def _release(edit: Edit, declared: Entity, record_id: str) -> int:

@@ -56,7 +56,12 @@ def delete_item(edit: Edit, record_id: str, data_type: str | None, clock: Callab
             "purge_unfinished",
         )
     with suppress(GoneError):
-        transact(tenant.database, lambda connection: _raise_why(connection, tenant, declared, found_id), role=PURGE)
+        transact(
+            tenant.database,
+            lambda connection: _raise_why(connection, tenant, declared, found_id),
+            schema=tenant.schema,
+            role=PURGE,
+        )
     return found_id
 
 

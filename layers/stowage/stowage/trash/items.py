@@ -1,9 +1,10 @@
 """What the dashboards see of the trash, and how they name what lies there (docs/api.md)."""
 
+import operator
 from datetime import datetime
 from typing import Annotated, Literal, NotRequired, TypedDict
 
-from pydantic import AfterValidator, BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from stowage.basics.errors import BadRequestError, GoneError, NotFoundError
 from stowage.basics.ids import decode_id, encode_id, rfc3339
@@ -32,10 +33,11 @@ class TrashItem(TypedDict):
 
 
 class TrashPage(BaseModel):
-    """The answer of `GET trash`."""
+    """The answer of `GET trash`; `absent` names the entities that this tenant has no table for, where there are any."""
 
     items: list[TrashItem]
     pagination: Pagination
+    absent: list[str] = Field(default_factory=list, exclude_if=operator.not_)
 
 
 class RestoredItem(BaseModel):

@@ -10,11 +10,13 @@ from functools import partial
 
 from stowage.aws import table
 from stowage.basics.ids import rfc3339
+from stowage.entities.absence import without
 from stowage.entities.declaration import Entity
 from stowage.entities.declared import ENTITIES
 from stowage.postgres.session.connection import APP, PURGE, Connection
+from stowage.postgres.session.disagreements import lacking_entities
 from stowage.postgres.session.edit import Edit
-from stowage.postgres.session.transactions import transact
+from stowage.postgres.session.transactions import look, transact
 from stowage.postgres.trash.lists import list_orphans, recount_trash
 from stowage.postgres.trash.purge import append_event, forget_changes, sweep_answers
 from stowage.postgres.trash.purge_due import Batch, due_for_purge, in_order
@@ -78,6 +80,11 @@ def purge_tenant(tenant: Tenant, now: datetime, has_time: Callable[[], bool]) ->
     Each batch is a transaction with its own entries in the journal, so a call that is killed has lost nothing but time.
     The call that finds nothing more appends the event for all of them.
     """
+    with without(look(tenant.database, lambda connection: lacking_entities(connection, tenant.schema), role=PURGE)):
+        return _purge_there(tenant, now, has_time)
+
+
+def _purge_there(tenant: Tenant, now: datetime, has_time: Callable[[], bool]) -> tuple[int, bool]:
     total = 0
     edit = Edit(tenant, ACTOR, "admin", now, login=PURGE, seconds=BATCH_SECONDS)
     for declared in in_order():

@@ -13,6 +13,7 @@ from typing import Any
 
 from stowage.aws.stored_files import open_stored
 from stowage.basics.errors import CancelledError, RunError, StowageError
+from stowage.entities.absence import without
 from stowage.entities.declared import ENTITIES
 from stowage.imports.files.opening import open_rows
 from stowage.imports.files.preparing import BATCH_BYTES, BATCH_ROWS, Batch, Prepared, Preparer
@@ -31,6 +32,7 @@ from stowage.postgres.edits.file_batches import (
     read_outcomes,
 )
 from stowage.postgres.session.connection import APP, connect
+from stowage.postgres.session.disagreements import lacking_entities
 from stowage.postgres.session.edit import Edit
 from stowage.postgres.session.marks import mark_dirty
 from stowage.runs.attempt import Attempt, Product
@@ -54,11 +56,15 @@ def estimate_run(run: Run) -> Estimate:
 
 
 def import_file(attempt: Attempt) -> None:
-    """Import the file of a run, from where an earlier attempt has come to."""
+    """Import the file of a run, from where an earlier attempt has come to.
+
+    NotFoundError where the tenant has no table for it.
+    """
     connection = connect(attempt.run.database, APP)
     try:
-        work = _Import(attempt, connection)
-        stopped = work.write_rows()
+        with without(lacking_entities(connection, attempt.run.spec["schema_name"])):
+            work = _Import(attempt, connection)
+            stopped = work.write_rows()
         close_import(connection, attempt.run.id)
         mark_dirty(attempt.run.tenant, attempt.run.database, attempt.clock())
         work.store_results()

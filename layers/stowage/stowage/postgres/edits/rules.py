@@ -15,7 +15,7 @@ from psycopg.rows import class_row
 from stowage.entities.declaration import Entity, Reference
 from stowage.entities.declared import ENTITIES
 from stowage.postgres.edits.misfits import find_misfits
-from stowage.postgres.tables.relations import outside_trash, table_of
+from stowage.postgres.tables.relations import outside_trash, references_of, table_of
 from stowage.postgres.tables.unique_rules import as_literal, as_written, is_in_the_way, undeclared_rules
 
 
@@ -43,7 +43,7 @@ def parents_of(entity: Entity) -> list[Parent]:
     """An entity's references, in the order of their declaration."""
     return [
         Parent(reference.field, entity.column(reference.field), ENTITIES[reference.entity], _shared(entity, reference))
-        for reference in entity.references
+        for reference in references_of(entity)
     ]
 
 

@@ -28,6 +28,7 @@ from stowage.postgres.tables.relations import (
     lacks_parent,
     outside_trash,
     parents,
+    references_of,
     table_of,
 )
 from stowage.postgres.tables.sameness import is_same
@@ -211,7 +212,7 @@ SELECT count(*) FROM locked
 
 def lock_updated(connection: psycopg.Connection, schema: str, declared: Entity, ids: Sequence[str]) -> None:
     """Lock what these records referred to before, then them."""
-    for reference in declared.references:
+    for reference in references_of(declared):
         statement = _LOCK_FORMER_PARENTS.format(
             parent=table_of(schema, ENTITIES[reference.entity]),
             key=key_type(ENTITIES[reference.entity]),
@@ -349,7 +350,7 @@ def _stays(rule: UniqueRule) -> sql.Composed:
 
 def _gone(schema: str, declared: Entity) -> Iterator[sql.Composable]:
     """Where what a record referred to is not there any more; what is kept without it may refer to the trash."""
-    for reference in declared.references:
+    for reference in references_of(declared):
         parent = ENTITIES[reference.entity]
         outside = sql.SQL("AND {}").format(outside_trash(parent, "parent"))
         yield _GONE.format(

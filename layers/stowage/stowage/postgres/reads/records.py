@@ -145,6 +145,8 @@ def read_page(
         with connection.cursor(row_factory=class_row(Page)) as cursor:
             page = cursor.execute(statement).fetchone()
     except psycopg.errors.UndefinedFunction:
+        if not any(key.field.type == "other" for key in keys):
+            raise
         raise BadRequestError(
             "One of the fields of sort has a type that has no order.",
             "invalid_query",

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import LiteralString
 
 import psycopg
-from psycopg import sql
+from psycopg import errors, sql
 from psycopg.rows import tuple_row
 
 from stowage.entities.declaration import Entity, FieldType
@@ -16,6 +16,7 @@ from stowage.entities.declared import ENTITIES, entity_named, must_hold_everythi
 from stowage.entities.filters import JOURNAL, Filters
 from stowage.postgres.reads.copy import failed
 from stowage.postgres.session.row_security import is_row_security
+from stowage.postgres.tables.relations import table_of
 
 type ColumnType = FieldType
 
@@ -96,7 +97,7 @@ def select(schema: str, tenant: str, data_type: str, filters: Filters | None = N
     where = [sql.SQL("deleted_at IS NULL")] if declared.soft_delete else []
     return Selection(
         declared.name,
-        sql.Identifier(schema, declared.table),
+        table_of(schema, declared),
         _columns(declared),
         (
             *where,
@@ -115,7 +116,7 @@ def select_everything(schema: str, tenant: str) -> list[Selection]:
     entities = [
         Selection(
             declared.name,
-            sql.Identifier(schema, declared.table),
+            table_of(schema, declared),
             _columns(declared) + (_TRASH if declared.soft_delete else ()),
         )
         for declared in ENTITIES.values()
@@ -172,7 +173,7 @@ def _conditions_on_others(filters: Filters, schema: str, declared: Entity) -> li
         conditions.append(
             _REFERS_TO_SUCH.format(
                 column=sql.Identifier(declared.column(reference.field)),
-                table=sql.Identifier(schema, other.table),
+                table=table_of(schema, other),
                 is_such=_is_any_of(sql.Identifier(other.column(name)), values),
             )
         )
@@ -193,15 +194,15 @@ _EXPLAIN = sql.SQL("EXPLAIN (FORMAT JSON) {}")
 def expected(connection: psycopg.Connection, selection: Selection) -> tuple[int, int]:
     """How many rows the planner expects, and bytes of a row as Postgres holds them; milliseconds, nothing is read.
 
-    RunError where the table is not there or may not be read.
+    RunError where the table may not be read. What else fails about it is raised as it is, for `look` to tell why.
     """
     statement = _EXPLAIN.format(selection.select(column.value for column in selection.columns))
     try:
         with connection.cursor(row_factory=tuple_row) as cursor:
             row = cursor.execute(statement).fetchone()
     except psycopg.Error as error:
-        if is_row_security(error):
-            raise  # `look` names the way out
+        if is_row_security(error) or isinstance(error, errors.UndefinedTable | errors.UndefinedColumn):
+            raise
         raise failed(error.sqlstate, selection.name) from error
     assert row is not None
     plan = row[0][0]["Plan"]

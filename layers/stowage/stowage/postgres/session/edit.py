@@ -117,7 +117,12 @@ class Edit:
             return outcome, has_changed
 
         outcome, has_changed = transact(
-            self.tenant.database, marked, role=self.login, again_on=again_on, seconds=self.seconds
+            self.tenant.database,
+            marked,
+            schema=self.schema,
+            role=self.login,
+            again_on=again_on,
+            seconds=self.seconds,
         )
         if has_changed:
             try:

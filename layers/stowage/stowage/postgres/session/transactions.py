@@ -11,6 +11,7 @@ from psycopg import errors
 
 from stowage.basics.errors import BadRequestError, ConflictError, MisconfiguredError, StowageError, UnavailableError
 from stowage.postgres.session.connection import APP, borrowed
+from stowage.postgres.session.disagreements import as_tables_are
 from stowage.postgres.session.row_security import is_row_security, told_of
 from stowage.postgres.session.violations import violation_of
 
@@ -36,18 +37,25 @@ def transact[T](
     database: str,
     work: Callable[[psycopg.Connection], T],
     *,
+    schema: str | None = None,
     role: str = APP,
     again_on: tuple[type[psycopg.Error], ...] = (),
     seconds: float = REQUEST_SECONDS,
 ) -> T:
     """What `work` returns, done in one transaction on this process's kept connection: all of it is there, or nothing.
 
+    `schema`: the tenant's, where `work` needs declared tables; those that are absent or differ are told as
+    `as_tables_are` says.
     It is called again after a deadlock, a serialization failure or an error of `again_on` (a unique violation, where
     a second look would tell whose); the last one is raised. A StowageError rolls back and is raised as it is.
     ConflictError that names the rule where one of the table's refuses. UnavailableError where locks or the time
     (`seconds` for all attempts) ran out, or the database is away. Nothing was changed then, unless the code is
     `outcome_unknown`: the connection was lost during the commit.
     """
+    if schema is not None:
+        return as_tables_are(
+            database, role, schema, lambda: transact(database, work, role=role, again_on=again_on, seconds=seconds)
+        )
     again: tuple[type[psycopg.Error], ...] = _AGAIN + again_on
     deadline = time.monotonic() + seconds
     for attempt in range(1, _ATTEMPTS + 1):
@@ -73,14 +81,17 @@ def look[T](
     database: str,
     work: Callable[[psycopg.Connection], T],
     *,
+    schema: str | None = None,
     role: str = APP,
     lock_seconds: float | None = None,
 ) -> T:
-    """What `work` reads, each statement by itself; UnavailableError as with `transact`.
+    """What `work` reads, each statement by itself; `schema` and UnavailableError as with `transact`.
 
     `lock_seconds` bounds a statement's wait for somebody's exclusive lock, which else the role's own limits do;
     all is then one transaction.
     """
+    if schema is not None:
+        return as_tables_are(database, role, schema, lambda: look(database, work, role=role, lock_seconds=lock_seconds))
     with borrowed(database, role) as connection:
         try:
             if lock_seconds is None:
@@ -156,6 +167,8 @@ def _refusal(error: psycopg.Error, connection: psycopg.Connection | None = None)
         return BadRequestError("The tenant's database has no such character in its encoding.", "character_not_held")
     if isinstance(error, errors.CharacterNotInRepertoire):
         return MisconfiguredError("The tenant's database holds bytes that are no UTF-8 here.", "not_utf8")
+    if connection and isinstance(error, psycopg.DataError):
+        return error  # no rule refuses a read: a column is not of the declared type
     if violation := violation_of(error):
         code = "not_allowed" if violation.code == "invalid" else "conflict"
         return ConflictError(f"{violation.sentence} Nothing was changed.", code)

@@ -14,6 +14,8 @@ from collections.abc import Iterable, Sequence
 
 from psycopg import sql
 
+from stowage.basics.errors import NotFoundError
+from stowage.entities.absence import absent
 from stowage.entities.declaration import Entity, Reference
 from stowage.entities.declared import ENTITIES
 
@@ -45,7 +47,9 @@ def key_types(declared: Entity, name: str) -> sql.SQL:
 
 
 def table_of(schema: str, declared: Entity) -> sql.Identifier:
-    """An entity's table in a tenant's schema."""
+    """An entity's table in a tenant's schema; NotFoundError `table_absent` where that is known not to have it."""
+    if declared.name in absent():
+        raise NotFoundError(f"This tenant has no table {declared.table}, so it has no {declared.name}.", "table_absent")
     return sql.Identifier(schema, declared.table)
 
 
@@ -55,12 +59,17 @@ def any_of(conditions: Iterable[sql.Composable]) -> sql.Composable:
     return sql.SQL("({})").format(sql.SQL(" OR ").join(found)) if found else _FALSE
 
 
+def references_of(declared: Entity) -> list[Reference]:
+    """An entity's references to others whose table the tenant has, as far as that is known."""
+    return [reference for reference in declared.references if reference.entity in ENTITIES]
+
+
 def parents(declared: Entity) -> list[tuple[Entity, Reference]]:
     """The entities without which a record of this one may not be outside the trash."""
     return [
         (ENTITIES[reference.entity], reference)
-        for reference in declared.references
-        if reference.on_delete != "keep" and reference.entity in ENTITIES
+        for reference in references_of(declared)
+        if reference.on_delete != "keep"
     ]
 
 

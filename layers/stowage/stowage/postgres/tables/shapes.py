@@ -10,7 +10,6 @@ import psycopg
 from psycopg.types.json import Jsonb
 
 from stowage.entities.shapes import Absent, Index, Shape, ShapeColumn
-from stowage.postgres.session.connection import APP
 
 _ABSENT_SCHEMAS = """
 SELECT NULL::text, count(*), (array_agg(given.name ORDER BY given.name COLLATE "C"))[1:%(named)s]
@@ -35,7 +34,7 @@ ORDER BY wanted.name COLLATE "C"
 # whole: a look at each table by itself would cost a hundred thousand of them.
 _SHAPES = """
 WITH role AS MATERIALIZED (
-    SELECT oid, rolbypassrls OR rolsuper AS sees_all FROM pg_roles WHERE rolname = %(role)s
+    SELECT oid, rolbypassrls OR rolsuper AS sees_all FROM pg_roles WHERE rolname = 'stowage_app'
 ),
 wanted AS MATERIALIZED (
     SELECT key::name AS name, ARRAY(SELECT jsonb_array_elements_text(value)::name) AS columns
@@ -129,7 +128,6 @@ def read_shapes(
         "schemas": list(schemas),
         "wanted": Jsonb({table: list(columns) for table, columns in wanted.items()}),
         "named": named,
-        "role": APP,
     }
     with connection.transaction():
         connection.execute("SELECT set_config('search_path', '', true)")
@@ -151,9 +149,9 @@ def read_shapes(
     ]
 
 
-_ROLE = "SELECT to_regrole(%s) IS NOT NULL"
+_ROLE = "SELECT to_regrole('stowage_app') IS NOT NULL"
 
 
 def has_roles(connection: psycopg.Connection) -> bool:
     """Whether Stowage's roles are there, whose rights a shape tells."""
-    return connection.execute(_ROLE, (APP,)).fetchone() == (True,)
+    return connection.execute(_ROLE).fetchone() == (True,)
