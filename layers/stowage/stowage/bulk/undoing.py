@@ -41,7 +41,7 @@ def bulk_undo(edit: Edit, request: UndoRequest) -> KeptAnswer:
         declared = ENTITIES[operation.entity]
         part = undo.next_part(connection, edit.tenant.id, operation, MOST_UNDONE)
         records = undo.gather(connection, edit.tenant.id, operation, part)
-        outcome = _put_back(connection, edit, declared, records)
+        outcome = _put_back(connection, edit, operation, declared, records)
         append_changes(connection, edit.tenant.id, _journal(edit, operation, part, outcome))
         ids = [encode_id(record_id) for _, record_id in records]
         return answer(
@@ -86,7 +86,9 @@ def _journal(edit: Edit, operation: Operation, part: undo.Part, outcome: Outcome
     return changes
 
 
-def _put_back(connection: Connection, edit: Edit, declared: Entity, records: list[tuple[str, str]]) -> Outcome:
+def _put_back(
+    connection: Connection, edit: Edit, operation: Operation, declared: Entity, records: list[tuple[str, str]]
+) -> Outcome:
     """Lock everything, then look at it and change it: what takes the journal's numbers comes after every other lock.
 
     What the operation made goes first, for it may have what a record that it changed is to have again.
@@ -115,7 +117,7 @@ def _put_back(connection: Connection, edit: Edit, declared: Entity, records: lis
         codes["updated"] = judged.codes
         undo.put_back(connection, edit, declared, judged)
     if deleted:
-        codes["deleted"] = undo.judge_deleted(connection, edit.schema, declared, len(deleted))
+        codes["deleted"] = undo.judge_deleted(connection, edit.tenant, operation, declared, len(deleted))
         good = [record_id for record_id, code in zip(deleted, codes["deleted"], strict=True) if code is None]
         cascaded = restore_records(connection, edit, declared, good)
     in_turn = {kind: iter(its_codes) for kind, its_codes in codes.items()}

@@ -136,6 +136,20 @@ class Reassignment:
 
 
 @dataclass(frozen=True)
+class Trash:
+    """How a row says that it is in the trash: `column` holds since when, or (`is_flag`) that it is.
+
+    `may_be_null`: a flag that is null outside the trash in some rows. `in_row`: whatever else the trash needs lies in
+    further columns of the row (`stowage.postgres.tables.trashed`), not beside it.
+    """
+
+    column: str = "deleted_at"
+    is_flag: bool = False
+    may_be_null: bool = False
+    in_row: bool = False
+
+
+@dataclass(frozen=True)
 class Entity:
     """A table of records, or a view of them that is only read. `name` is the plural used in paths and as `dataType`.
 
@@ -157,6 +171,7 @@ class Entity:
     search: tuple[str, ...] = ()
     filters: tuple[str, ...] = ()
     soft_delete: bool = True
+    trash: Trash = Trash(in_row=True)
     unique: tuple[tuple[str, ...], ...] = ()
     references: tuple[Reference, ...] = ()
     own: tuple[Field, ...] = ()

@@ -8,7 +8,7 @@ from pydantic import Field as Constraint
 
 from stowage.basics.errors import BadRequestError, NotFoundError
 from stowage.entities.absence import absent
-from stowage.entities.declaration import DATABASE, Entity, Field, Key, Reassignment, Reference
+from stowage.entities.declaration import DATABASE, Entity, Field, Key, Reassignment, Reference, Trash
 from stowage.entities.keys import KeyType
 from stowage.entities.types import read_type
 from stowage_entities import DECLARED
@@ -71,6 +71,7 @@ def make_entity(name: str, literal: Mapping[str, Any], others: Mapping[str, Any]
         search=literal["search"],
         filters=literal["filters"],
         soft_delete=literal["soft_delete"],
+        trash=_trash(literal["trash"]),
         unique=literal["unique"],
         references=tuple(Reference(*given) for given in literal["references"] if given[1] in others),
         own=tuple(
@@ -84,6 +85,13 @@ def make_entity(name: str, literal: Mapping[str, Any], others: Mapping[str, Any]
         reassign=tuple(Reassignment(*given) for given in literal["reassign"]),
         description=literal["description"],
     )
+
+
+def _trash(given: tuple[str, str] | None) -> Trash:
+    if given is None:
+        return Trash()
+    column, kind = given
+    return Trash(column, is_flag="flag" in kind, may_be_null=kind == "nullable flag", in_row=kind == "row")
 
 
 def _key_type(sql_type: str) -> KeyType:

@@ -33,6 +33,8 @@ _FIELD_KEYS = (
 )  # fmt: skip
 _LIMITS = {"minLength": "min_length", "maxLength": "max_length", "minimum": "ge", "maximum": "le"}
 _PYTHON: dict[str, tuple[type, ...]] = {"integer": (int,), "number": (int, float), "boolean": (bool,)}
+TRASH_IN_ROW = ("deleted_at", "deleted_by", "purge_at", "deleted_operation", "deleted_with")
+"""The columns of a trash that lies whole in the row, as earlier versions made it."""
 TIMES = {"created": ("createdAt", "created_at"), "updated": ("updatedAt", "updated_at")}
 
 
@@ -251,8 +253,6 @@ def _lacking(literal: dict[str, Any]) -> tuple[str, ...]:
             found.append(f"records without a time `{name}`")
         elif literal[name][0] != usual:
             found.append(f"a time `{name}` in a column that is not called {usual} ({literal[name][0]})")
-    if literal["trash"] not in (None, "deleted_at"):
-        found.append(f"a trash in a column of its own ({literal['trash']})")
     if literal["schema"] is not None:
         found.append(f"a table in another schema than the tenant's ({literal['schema']})")
     if literal["read_only"]:
@@ -411,23 +411,30 @@ def _time(table: _Table, name: str, columns: dict[str, str]) -> tuple[str, str] 
     return column, kind.text
 
 
-def _trash(table: _Table, columns: dict[str, str]) -> str | None:
+def _trash(table: _Table, columns: dict[str, str]) -> tuple[str, str] | None:
+    """The column that says of a record that it is in the trash, and how; what else the trash needs lies beside it."""
     value = table.given.get("trash")
     if value is None:
         return None
+    kind = "moment"
     if isinstance(value, dict):
-        _only(value, ("flag",), table.complain, "trash")
-        value = value.get("flag")
-        kind = "flag "
-    else:
-        kind = ""
+        kind = "row" if "row" in value else "flag"
+        _only(value, ("row",) if kind == "row" else ("flag", "nullable"), table.complain, "trash")
+        if type(value.get("nullable", False)) is not bool:
+            table.complain("expected true or false", "trash", "nullable")
+        if value.get("nullable") is True:
+            kind = "nullable flag"
+        value = value.get("row", value.get("flag"))
     if not isinstance(value, str) or not _is_name(value):
         table.complain('expected a column, such as "deleted_at", or { flag = "is_deleted" }', "trash")
         return None
-    if value in columns:
-        table.complain(f"{columns[value]} is in the column {value!r} already", "trash")
-    columns.setdefault(value, "the trash")
-    return kind + value
+    if kind == "row" and value != "deleted_at":
+        table.complain("the columns of an earlier version are deleted_at and those beside it", "trash")
+    for column in TRASH_IN_ROW if kind == "row" else (value,):
+        if column in columns:
+            table.complain(f"{columns[column]} is in the column {column!r} already", "trash")
+        columns.setdefault(column, "the trash")
+    return value, kind
 
 
 def _field(table: _Table, name: str, declared: Any) -> dict[str, Any] | None:

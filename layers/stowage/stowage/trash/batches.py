@@ -111,7 +111,7 @@ def _find_children(
     left: Sequence[str],
     connection: Connection,
 ) -> Batch:
-    return next_children(connection, edit.schema, declared, child, parent, left)
+    return next_children(connection, edit.tenant, declared, child, parent, left)
 
 
 def _purge_batch(edit: Edit, declared: Entity, ids: Sequence[str], *, only_due: bool) -> Purged:

@@ -38,7 +38,7 @@ def delete_item(edit: Edit, record_id: str, data_type: str | None, clock: Callab
     def work(connection: Connection) -> tuple[Entity, str, bool]:
         refuse_cut(connection, tenant, record_id, data_type)
         declared, found_id = locate(connection, tenant, record_id, data_type, purging=True)
-        if not fits_one_batch(connection, tenant.schema, declared, found_id):
+        if not fits_one_batch(connection, tenant, declared, found_id):
             return declared, found_id, False
         purged = purge_records(connection, edit, declared, [found_id], only_due=False)
         if not purged.count:

@@ -20,15 +20,19 @@ from stowage.trash.retention import days_until
 
 
 class TrashItem(TypedDict):
-    """A record in the trash; `cascaded` counts, by entity, what came along and would come back with it."""
+    """A record in the trash; `cascaded` counts, by entity, what came along and would come back with it.
+
+    Where the product itself deleted it, nobody knows by whom, and it never goes for good by itself; of a flag, nor
+    when.
+    """
 
     id: str
     name: str
     type: str
     platform: str | None
-    deletedAt: str
+    deletedAt: str | None
     deletedBy: str | None
-    daysUntilPurge: int
+    daysUntilPurge: int | None
     cascaded: NotRequired[dict[str, int]]
 
 
@@ -62,9 +66,9 @@ def show_item(row: TrashRow, now: datetime) -> TrashItem:
         "name": row.name,
         "type": ENTITIES[row.entity].singular,
         "platform": row.platform,
-        "deletedAt": rfc3339(row.deleted_at),
+        "deletedAt": rfc3339(row.deleted_at) if row.deleted_at else None,
         "deletedBy": row.deleted_by,
-        "daysUntilPurge": days_until(row.purge_at, now),
+        "daysUntilPurge": days_until(row.purge_at, now) if row.purge_at else None,
     }
     if came := {entity: count for entity, count in row.cascaded.items() if count}:
         item["cascaded"] = came

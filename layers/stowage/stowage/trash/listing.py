@@ -21,7 +21,7 @@ def read_trash(tenant: Tenant, now: datetime, type: str | None, page: int, limit
         shown = _shown(asked)
         if not shown:
             return [], 0, _lacking()
-        rows = list_trash(connection, tenant.schema, shown, limit, (page - 1) * limit)
+        rows = list_trash(connection, tenant, shown, limit, (page - 1) * limit)
         return rows, count_trash(connection, tenant, shown), _lacking()
 
     def recount(connection: Connection) -> int:

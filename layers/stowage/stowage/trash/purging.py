@@ -17,7 +17,7 @@ from stowage.postgres.session.connection import APP, PURGE, Connection
 from stowage.postgres.session.disagreements import lacking_entities
 from stowage.postgres.session.edit import Edit
 from stowage.postgres.session.transactions import look, transact
-from stowage.postgres.trash.lists import list_orphans, recount_trash
+from stowage.postgres.trash.lists import list_orphans, recount_trash, sweep_entries
 from stowage.postgres.trash.purge import append_event, forget_changes, sweep_answers
 from stowage.postgres.trash.purge_due import Batch, due_for_purge, in_order
 from stowage.tenants import Tenant, list_tenants
@@ -98,7 +98,8 @@ def _purge_there(tenant: Tenant, now: datetime, has_time: Callable[[], bool]) ->
 
     def close(connection: Connection) -> None:
         sweep_answers(connection)
-        list_orphans(connection, tenant.schema)
+        list_orphans(connection, tenant)
+        sweep_entries(connection, tenant)
         recount_trash(connection, tenant, [each for each in ENTITIES.values() if each.soft_delete])
         append_event(connection, closing)
 
@@ -107,7 +108,7 @@ def _purge_there(tenant: Tenant, now: datetime, has_time: Callable[[], bool]) ->
 
 
 def _find_due(tenant: Tenant, declared: Entity, now: datetime, left: Sequence[str], connection: Connection) -> Batch:
-    return due_for_purge(connection, tenant.schema, declared, now, left)
+    return due_for_purge(connection, tenant, declared, now, left)
 
 
 def purge_journal(tenant: Tenant, now: datetime, has_time: Callable[[], bool]) -> tuple[int, bool]:

@@ -33,7 +33,7 @@ def restore_item(edit: Edit, record_id: str, request: RestoreRequest) -> KeptAns
         refuse_cut(connection, tenant, record_id, request.dataType)
         declared, found_id = locate(connection, tenant, record_id, request.dataType)
         lock_for_restoring(connection, schema, declared, [found_id])
-        row = read_trashed(connection, schema, declared, found_id)
+        row = read_trashed(connection, tenant, declared, found_id)
         if row is None:  # somebody was faster
             return _raise_where_it_is(connection, tenant, found_id, declared)
         rename = request.onConflict == "rename"
@@ -62,7 +62,7 @@ def _refuse(connection: Connection, tenant: Tenant, declared: Entity, record_id:
         raise ConflictError(
             f"The {parent} of this {declared.singular} is in the trash; restore the {parent} first.", "parent_in_trash"
         )
-    clashes = find_clashes(connection, tenant.schema, declared, record_id)
+    clashes = find_clashes(connection, tenant, declared, record_id)
     if rename:
         clashes = [clash for clash in clashes if ENTITIES[clash.entity].label not in clash.fields]
     if clashes:

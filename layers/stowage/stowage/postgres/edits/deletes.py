@@ -1,8 +1,8 @@
 """Deletes: many records to the trash by a few statements, however many, with what goes along."""
 
+import json
 from collections.abc import Sequence
 from datetime import datetime
-from typing import LiteralString
 
 import psycopg
 from psycopg import sql
@@ -11,10 +11,19 @@ from psycopg.types.json import Jsonb
 from stowage.entities.declaration import Entity
 from stowage.postgres.edits.locks import Outcome, lock_children, lock_records
 from stowage.postgres.journal.changes import Lines, Summary, journalled
-from stowage.postgres.journal.images import TRASH, whole_image
+from stowage.postgres.journal.images import whole_image
 from stowage.postgres.session.edit import Edit
 from stowage.postgres.session.violations import refuse_kept
-from stowage.postgres.tables.relations import has_children, key_type, outside_trash, table_of, text_array
+from stowage.postgres.tables.relations import has_children, key_type, table_of, text_array
+from stowage.postgres.tables.trashed import (
+    NO_PARENT,
+    enter,
+    live_values,
+    mark,
+    outside_trash,
+    put_in,
+    trash_columns,
+)
 
 _JUDGE = sql.SQL("""
 WITH found AS (
@@ -81,13 +90,11 @@ def _judge(
 
 _DELETE = sql.SQL("""
 WITH changed AS (
-    UPDATE {table} AS record
-    SET deleted_at = %(at)s, deleted_by = %(actor)s, purge_at = %(purge_at)s, deleted_operation = %(operation)s,
-        deleted_with = NULL
-    WHERE record.id = ANY(%(ids)s::{key}[]) AND record.deleted_at IS NULL
-    RETURNING record.id, {image} AS after
+    UPDATE {table} AS record SET {put_in}
+    WHERE record.id = ANY(%(ids)s::{key}[]) AND {outside}
+    RETURNING record.id, {mark} AS stw_mark, {image} AS after
 ),
-{cascades}{journal},
+{enter}{cascades}{journal},
 counted AS (
     UPDATE stowage.trash_counts SET listed = listed + (SELECT count(*) FROM changed)
     FROM stw_base WHERE tenant = %(tenant)s AND entity = %(entity)s AND stw_base.base >= 0
@@ -98,23 +105,14 @@ SELECT (SELECT count(DISTINCT id) FROM unnest(%(ids)s::{key}[]) AS asked (id)) -
 
 _CASCADE = sql.SQL("""
 {name} AS (
-    UPDATE {table} AS record
-    SET deleted_at = %(at)s, deleted_by = %(actor)s, purge_at = %(purge_at)s, deleted_operation = %(operation)s,
-        deleted_with = record.{column}::text
-    WHERE record.{column} = ANY(%(ids)s::{key}[]) AND record.deleted_at IS NULL
-    RETURNING record.id, {image} AS after
+    UPDATE {table} AS record SET {put_in}
+    WHERE record.{column} = ANY(%(ids)s::{key}[]) AND {outside}
+    RETURNING record.id, {mark} AS stw_mark, record.{column}::text AS stw_parent, {image} AS after
 ),
-""")
+{enter}""")
 
 _ASKED = sql.SQL("changed JOIN unnest(%(ids)s::{key}[]) WITH ORDINALITY AS asked (id, n) USING (id)")
 
-# What changed of a record that went by itself, and of one that went along.
-_BEFORE: LiteralString = """
-'{"deleted_at": null, "deleted_by": null, "purge_at": null, "deleted_operation": null}'::jsonb
-"""
-_BEFORE_ALONG: LiteralString = """
-'{"deleted_at": null, "deleted_by": null, "purge_at": null, "deleted_operation": null, "deleted_with": null}'::jsonb
-"""
 _CASCADED = sql.SQL(" || jsonb_build_object('cascaded', jsonb_build_object({}))")
 
 
@@ -157,7 +155,7 @@ def delete_locked(
 ) -> Outcome:
     """Move those of the locked records to the trash that have no code yet; `outcome` with what came along."""
     good = [each for each, code in zip(ids, outcome.codes, strict=True) if code is None and each is not None]
-    lock_children(connection, edit.schema, declared, good, sql.SQL("deleted_at IS NULL"))
+    lock_children(connection, edit.schema, declared, good, trashed=False)
     cascades = [
         (f"cascaded_{n}", child, reference) for n, (child, reference) in enumerate(declared.children("cascade"))
     ]
@@ -172,20 +170,31 @@ def delete_locked(
     statement = _DELETE.format(
         key=key_type(declared),
         table=table_of(edit.schema, declared),
-        image=whole_image(declared, "record", TRASH),
+        **_putting(declared, NO_PARENT),
+        enter=enter(declared, "changed"),
         cascades=sql.SQL("").join(
             _CASCADE.format(
                 name=sql.Identifier(name),
                 key=key_type(declared),
                 table=table_of(edit.schema, child),
                 column=sql.Identifier(child.column(reference.field)),
-                image=whole_image(child, "record", TRASH),
+                **_putting(child, sql.SQL("record.{}::text").format(sql.Identifier(child.column(reference.field)))),
+                enter=enter(child, name, sql.Identifier("stw_parent")),
             )
             for name, child, reference in cascades
         ),
         journal=journalled(
-            Lines("changed", declared.name, "deleted", source=_ASKED.format(key=key_type(declared)), before=_BEFORE),
-            *(Lines(name, child.name, "deleted", n=None, before=_BEFORE_ALONG) for name, child, _ in cascades),
+            Lines(
+                "changed",
+                declared.name,
+                "deleted",
+                source=_ASKED.format(key=key_type(declared)),
+                before=_before(declared, along=False),
+            ),
+            *(
+                Lines(name, child.name, "deleted", n=None, before=_before(child, along=True))
+                for name, child, _ in cascades
+            ),
             summary=summary if kind else None,
         ),
         counts=sql.SQL(", ").join(counts) if counts else sql.SQL("NULL"),
@@ -205,3 +214,22 @@ def delete_locked(
     refuse_kept(kept, declared.table)
     came = {child.name: int(n) for (_, child, _), n in zip(cascades, came_along, strict=False) if n}
     return Outcome(outcome.codes, came)
+
+
+def _putting(declared: Entity, parent: sql.Composable) -> dict[str, sql.Composable]:
+    """The parts of the statement that put a `record` into the trash, with its parent or by itself."""
+    return {
+        "put_in": put_in(declared, parent),
+        "outside": outside_trash(declared, "record"),
+        "mark": mark(declared, "record"),
+        "image": whole_image(declared, "record", trash_columns(declared)),
+    }
+
+
+_BEFORE = sql.SQL("{}::jsonb")
+
+
+def _before(declared: Entity, *, along: bool) -> sql.Composed:
+    """What changed of a record that went by itself, or of one that went along."""
+    live = {column: value for column, value in live_values(declared).items() if along or column != "deleted_with"}
+    return _BEFORE.format(sql.Literal(json.dumps(live).replace("%", "%%")))

@@ -28,7 +28,8 @@ from stowage.postgres.session.marks import mark_dirty
 from stowage.postgres.session.row_security import is_row_security, told_of
 from stowage.postgres.session.savepoints import Refused, refusal, tried
 from stowage.postgres.session.search_path import follow_search_path
-from stowage.postgres.tables.relations import outside_trash, table_of
+from stowage.postgres.tables.relations import table_of
+from stowage.postgres.tables.trashed import outside_trash
 
 _BUSY = (errors.DeadlockDetected, errors.SerializationFailure, errors.LockNotAvailable)
 
@@ -392,7 +393,7 @@ def _lines(entity: Entity) -> Lines:
         entity.name,
         "created",
         source=sql.SQL("inserted JOIN (SELECT id, abs(stw_n) AS n FROM part) AS stw_part USING (id)"),
-        before="NULL::jsonb",
+        before=sql.SQL("NULL::jsonb"),
     )
 
 

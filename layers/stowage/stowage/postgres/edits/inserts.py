@@ -111,7 +111,7 @@ def insert_records(
         "created",
         source=sql.SQL("written JOIN (SELECT id, stw_n FROM given) AS stw_given USING (id)"),
         n="stw_n" if places is None else "(%(places)s::bigint[])[stw_n]",
-        before="NULL::jsonb",
+        before=sql.SQL("NULL::jsonb"),
     )
     summary = Summary(entity.name, sql.SQL("%(told)s")) if told is not None else None
     statement, strictly = (

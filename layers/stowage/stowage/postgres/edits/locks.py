@@ -13,7 +13,8 @@ import psycopg
 from psycopg import sql
 
 from stowage.entities.declaration import Entity
-from stowage.postgres.tables.relations import key_type, outside_trash, parents, table_of, text_array
+from stowage.postgres.tables.relations import key_type, parents, table_of, text_array
+from stowage.postgres.tables.trashed import in_trash, outside_trash
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class Outcome:
 
 _LOCK = sql.SQL("""
 WITH locked AS MATERIALIZED (
-    SELECT id, {trashed} AS trashed FROM {table} AS record WHERE id = ANY(%(ids)s::{key}[]) ORDER BY id FOR UPDATE
+    SELECT id, NOT {outside} AS trashed FROM {table} AS record WHERE id = ANY(%(ids)s::{key}[]) ORDER BY id FOR UPDATE
 )
 SELECT asked.n, CASE WHEN locked.id IS NULL THEN 'not_found' ELSE 'already_deleted' END
 FROM unnest(%(ids)s::{key}[]) WITH ORDINALITY AS asked (id, n)
@@ -54,8 +55,9 @@ def lock_records(connection: psycopg.Connection, schema: str, declared: Entity, 
 
     None among the ids is one that no record can have.
     """
-    trashed = sql.SQL("record.deleted_at IS NOT NULL") if declared.soft_delete else sql.SQL("false")
-    statement = _LOCK.format(table=table_of(schema, declared), key=key_type(declared), trashed=trashed)
+    statement = _LOCK.format(
+        table=table_of(schema, declared), key=key_type(declared), outside=outside_trash(declared, "record")
+    )
     codes: list[str | None] = [None] * len(ids)
     for n, code in connection.execute(statement, {"ids": text_array(ids)}):
         codes[n - 1] = code
@@ -110,7 +112,7 @@ def lock_parents(connection: psycopg.Connection, schema: str, declared: Entity, 
 
 _LOCK_CHILDREN = sql.SQL("""
 WITH locked AS MATERIALIZED (
-    SELECT id FROM {child} WHERE {column} = ANY(%(ids)s::{key}[]) AND {which}
+    SELECT id FROM {child} AS record WHERE {column} = ANY(%(ids)s::{key}[]) AND {which}
     ORDER BY id FOR UPDATE
 )
 SELECT count(*) FROM locked
@@ -118,14 +120,14 @@ SELECT count(*) FROM locked
 
 
 def lock_children(
-    connection: psycopg.Connection, schema: str, declared: Entity, ids: Sequence[str], which: sql.Composable
+    connection: psycopg.Connection, schema: str, declared: Entity, ids: Sequence[str], *, trashed: bool
 ) -> None:
-    """Lock the records that go with these, `which` of them; after their parents, ids in order."""
+    """Lock the records that go with these, in the trash or outside it; after their parents, ids in order."""
     for child, reference in declared.children("cascade"):
         statement = _LOCK_CHILDREN.format(
             child=table_of(schema, child),
             column=sql.Identifier(child.column(reference.field)),
             key=key_type(declared),
-            which=which,
+            which=(in_trash if trashed else outside_trash)(child, "record"),
         )
         connection.execute(statement, {"ids": text_array(ids)})

@@ -15,7 +15,8 @@ from psycopg.rows import class_row
 from stowage.entities.declaration import Entity, Reference
 from stowage.entities.declared import ENTITIES
 from stowage.postgres.edits.misfits import find_misfits
-from stowage.postgres.tables.relations import outside_trash, references_of, table_of
+from stowage.postgres.tables.relations import references_of, table_of
+from stowage.postgres.tables.trashed import outside_trash
 from stowage.postgres.tables.unique_rules import as_literal, as_written, is_in_the_way, undeclared_rules
 
 

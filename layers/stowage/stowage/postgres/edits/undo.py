@@ -5,7 +5,7 @@ here, and only then looked at. What somebody has edited meanwhile, through us or
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import LiteralString
 
@@ -26,13 +26,14 @@ from stowage.postgres.tables.relations import (
     has_children,
     key_type,
     lacks_parent,
-    outside_trash,
     parents,
     references_of,
     table_of,
 )
 from stowage.postgres.tables.sameness import is_same
+from stowage.postgres.tables.trashed import of_trash, outside_trash, step_aside, step_back
 from stowage.postgres.tables.unique_rules import UniqueRule, as_written, is_in_the_way, out_of_trash, undeclared_rules
+from stowage.tenants import Tenant
 
 _PART: LiteralString = """
 WITH changed AS (
@@ -117,10 +118,12 @@ def gather(connection: psycopg.Connection, tenant: str, operation: Operation, pa
     return connection.execute(_GATHERED).fetchall()
 
 
-def _codes(connection: psycopg.Connection, statement: sql.Composed, count: int) -> list[str | None]:
+def _codes(
+    connection: psycopg.Connection, statement: sql.Composed, count: int, given: Mapping[str, object] | None = None
+) -> list[str | None]:
     """The codes that a statement of (place from 1, code) gives so many records."""
     codes: list[str | None] = [None] * count
-    for n, code in connection.execute(statement):
+    for n, code in connection.execute(statement, given):
         codes[n - 1] = code
     return codes
 
@@ -140,11 +143,8 @@ def _wanted(declared: Entity, type: Type) -> sql.Composed:
 _JUDGE_DELETED = sql.SQL("""
 WITH {wanted}, judged AS (
     SELECT wanted.n, CASE
-        WHEN record.id IS NULL OR wanted.blanked OR record.deleted_with = '' THEN 'purged'
-        WHEN record.deleted_at IS NULL
-          OR (SELECT (image.deleted_at, image.deleted_by, image.purge_at, image.deleted_operation)
-                     IS DISTINCT FROM (record.deleted_at, record.deleted_by, record.purge_at, record.deleted_operation)
-              FROM jsonb_populate_record(record.*, wanted.after) AS image) THEN 'changed_since'
+        WHEN record.id IS NULL OR wanted.blanked OR {with} = '' THEN 'purged'
+        WHEN {outside} OR {deleted_anew} THEN 'changed_since'
         WHEN {lacks_parent} THEN 'parent_in_trash'
         WHEN {clashes} THEN 'conflict'
     END AS code
@@ -156,25 +156,36 @@ SELECT n, code FROM judged WHERE code IS NOT NULL
 _CHILD_CLASHES = sql.SQL("""
 EXISTS (
     SELECT FROM {table} AS child
-    WHERE child.{column} = record.id AND child.deleted_with = record.id::text
-      AND child.deleted_operation IS NOT DISTINCT FROM record.deleted_operation AND {clashes}
+    WHERE child.{column} = record.id AND {with} = record.id::text AND {operation} IS NOT DISTINCT FROM {theirs}
+      AND {clashes}
 )
 """)
+_DELETED_ANEW_IN_ROW = sql.SQL("""
+(SELECT (image.deleted_at, image.deleted_by, image.purge_at, image.deleted_operation)
+        IS DISTINCT FROM (record.deleted_at, record.deleted_by, record.purge_at, record.deleted_operation)
+ FROM jsonb_populate_record(record.*, wanted.after) AS image)
+""")
+_DELETED_ANEW = sql.SQL("{} IS DISTINCT FROM %(undone)s")
 
 
-def judge_deleted(connection: psycopg.Connection, schema: str, declared: Entity, count: int) -> list[str | None]:
+def judge_deleted(
+    connection: psycopg.Connection, tenant: Tenant, operation: Operation, declared: Entity, count: int
+) -> list[str | None]:
     """Which of the locked records that the operation deleted cannot come back from the trash, by code.
 
     `purged` (or its purge has begun), `changed_since` (restored, or deleted anew), `parent_in_trash`, `conflict` (a
     unique rule, for it or for what would come with it).
     """
-    children = declared.children("cascade")
+    schema, children = tenant.schema, declared.children("cascade")
     rules = undeclared_rules(connection, schema, [declared, *(child for child, _ in children)])
     clashes = [_breaks_a_rule(schema, declared, rules[declared.name], "record")] + [
         _CHILD_CLASHES.format(
             table=table_of(schema, child),
             column=sql.Identifier(child.column(reference.field)),
             clashes=_breaks_a_rule(schema, child, rules[child.name], "child"),
+            operation=of_trash(child, "child", "deleted_operation"),
+            theirs=of_trash(declared, "record", "deleted_operation"),
+            **{"with": of_trash(child, "child", "deleted_with")},
         )
         for child, reference in children
     ]
@@ -185,8 +196,13 @@ def judge_deleted(connection: psycopg.Connection, schema: str, declared: Entity,
             lacks_parent(schema, parent, declared, reference, "record") for parent, reference in parents(declared)
         ),
         clashes=any_of(clashes),
+        outside=outside_trash(declared, "record"),
+        deleted_anew=_DELETED_ANEW_IN_ROW
+        if declared.trash.in_row
+        else _DELETED_ANEW.format(of_trash(declared, "record", "deleted_operation")),
+        **{"with": of_trash(declared, "record", "deleted_with")},
     )
-    return _codes(connection, statement, count)
+    return _codes(connection, statement, count, {"tenant": tenant.id, "undone": operation.id})
 
 
 def _breaks_a_rule(schema: str, declared: Entity, rules: Sequence[UniqueRule], row: str) -> sql.Composable:
@@ -194,7 +210,7 @@ def _breaks_a_rule(schema: str, declared: Entity, rules: Sequence[UniqueRule], r
     return any_of(
         [breaks_a_rule(schema, declared, row)]
         + [
-            is_in_the_way(table_of(schema, declared), rule, out_of_trash(row), sql.Identifier(row, "id"))
+            is_in_the_way(table_of(schema, declared), rule, out_of_trash(declared, row), sql.Identifier(row, "id"))
             for rule in rules
         ]
     )
@@ -415,7 +431,7 @@ def _row(row: str, columns: Sequence[str]) -> sql.Composed:
 
 # Unique rules are of records outside the trash, and looked at row by row.
 _STEP_ASIDE = sql.SQL("""
-UPDATE {table} AS record SET deleted_at = %(at)s, purge_at = %(at)s
+UPDATE {table} AS record SET {aside}
 FROM pg_temp.undoing AS wanted
 WHERE record.id = wanted.id::{key} AND wanted.type = 'updated' AND wanted.n = ANY(%(awaited)s)
 """)
@@ -453,14 +469,15 @@ def put_back(connection: psycopg.Connection, edit: Edit, declared: Entity, judge
     table = table_of(edit.schema, declared)
     if judged.awaited:
         connection.execute(
-            _STEP_ASIDE.format(table=table, key=key_type(declared)), {"at": edit.at, "awaited": list(judged.awaited)}
+            _STEP_ASIDE.format(table=table, key=key_type(declared), aside=step_aside(declared)),
+            {"at": edit.at, "awaited": list(judged.awaited)},
         )
     columns = [field.column for field in _content(declared)]
     statement = _PUT_BACK.format(
         wanted=_wanted(declared, "updated"),
         table=table,
         old_columns=sql.SQL(", ").join(sql.Identifier("record", column) for column in columns),
-        outside=sql.SQL("deleted_at = NULL, purge_at = NULL,") if declared.soft_delete else sql.SQL(""),
+        outside=step_back(declared) + sql.SQL(",") if declared.soft_delete else sql.SQL(""),
         columns=sql.SQL(", ").join(map(sql.Identifier, columns)),
         former=sql.SQL(", ").join(sql.Identifier("stw_former", column) for column in columns),
         before=changed_image(declared, [*columns, "updated_at"], "old", "stw_record"),

@@ -29,8 +29,9 @@ from stowage.postgres.journal.images import changed_image, whole_image
 from stowage.postgres.reads.records import record_json
 from stowage.postgres.session.edit import Edit
 from stowage.postgres.session.savepoints import Refused, tried
-from stowage.postgres.tables.relations import key_type, outside_trash, table_of, text_array
+from stowage.postgres.tables.relations import key_type, table_of, text_array
 from stowage.postgres.tables.sameness import field_at, is_same
+from stowage.postgres.tables.trashed import outside_trash
 
 type Update = dict[str, Any]
 """`id` and the columns that are to have other values."""

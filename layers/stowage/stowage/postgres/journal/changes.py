@@ -33,6 +33,7 @@ stw_journal AS (
 )
 """)
 _NOTHING = sql.SQL("")
+_BEFORE, _AFTER = sql.SQL("before"), sql.SQL("after")
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,8 @@ class Lines:
     """Entries of one type in a statement: one for each row of its CTE `rows`.
 
     `source` is what stands behind FROM, `rows` itself unless it is given: it has the column `id`. `n` orders the
-    entries; None leaves them as they come. `entity` is the plural name.
+    entries; None leaves them as they come. `before` and `after` are
+    its columns of these names unless given. `entity` is the plural name.
     """
 
     rows: str
@@ -111,8 +113,8 @@ class Lines:
     type: Type
     source: sql.Composable | None = None
     n: LiteralString | None = "n"
-    before: LiteralString = "before"
-    after: LiteralString = "after"
+    before: sql.Composable | None = None
+    after: sql.Composable | None = None
 
 
 @dataclass(frozen=True)
@@ -165,8 +167,8 @@ def _select(lines: Lines, ahead: sql.Composable) -> sql.Composed:
         order=_ORDER.format(sql.SQL(lines.n)) if lines.n else _NOTHING,
         entity=sql.Literal(lines.entity),
         type=sql.Literal(lines.type),
-        before=sql.SQL(lines.before),
-        after=sql.SQL(lines.after),
+        before=lines.before or _BEFORE,
+        after=lines.after or _AFTER,
         source=lines.source or sql.Identifier(lines.rows),
     )
 
@@ -213,8 +215,8 @@ def staged(lines: Lines) -> sql.Composed:
         n=sql.SQL(lines.n or "0"),
         entity=sql.Literal(lines.entity),
         type=sql.Literal(lines.type),
-        before=sql.SQL(lines.before),
-        after=sql.SQL(lines.after),
+        before=lines.before or _BEFORE,
+        after=lines.after or _AFTER,
         source=lines.source or sql.Identifier(lines.rows),
     )
 

@@ -7,9 +7,6 @@ from psycopg import sql
 from stowage.entities.declaration import Entity
 from stowage.postgres.tables.sameness import field_at, is_same
 
-TRASH = ("deleted_at", "deleted_by", "purge_at", "deleted_operation", "deleted_with")
-"""The columns that say of a record that it is in the trash."""
-
 # A row type of these columns alone: functions take 100 arguments at most, tables have more columns.
 _IMAGE = sql.SQL("(SELECT to_jsonb(stw_image) FROM (SELECT {columns}) AS stw_image)")
 _COLUMN = sql.SQL("{value} AS {column}")

@@ -17,7 +17,8 @@ from stowage.entities.declaration import Entity, Field
 from stowage.entities.filters import Filters
 from stowage.postgres.reads.moments import base64_text, json_list, local_text, moment_text
 from stowage.postgres.reads.selection import select
-from stowage.postgres.tables.relations import key_type, outside_trash, table_of
+from stowage.postgres.tables.relations import key_type, table_of
+from stowage.postgres.tables.trashed import outside_trash
 
 
 @dataclass(frozen=True)

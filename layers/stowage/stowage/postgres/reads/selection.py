@@ -17,6 +17,7 @@ from stowage.entities.filters import JOURNAL, Filters
 from stowage.postgres.reads.copy import failed
 from stowage.postgres.session.row_security import is_row_security
 from stowage.postgres.tables.relations import table_of
+from stowage.postgres.tables.trashed import Kept, of_trash, outside_trash
 
 type ColumnType = FieldType
 
@@ -31,11 +32,12 @@ class Column:
     is_array: bool = False
     precision: int | None = None
     scale: int | None = None
+    computed: sql.Composable | None = None
 
     @property
     def value(self) -> sql.Composable:
-        """The column itself, quoted."""
-        return sql.Identifier(self.column)
+        """The column itself, quoted, or what is computed in its place."""
+        return self.computed or sql.Identifier(self.column)
 
     @property
     def comparable(self) -> sql.Composable:
@@ -66,10 +68,10 @@ class Selection:
         return statement
 
 
-_TRASH = (
-    Column("deletedAt", "deleted_at", "timestamp"),
-    Column("deletedBy", "deleted_by", "text"),
-    Column("purgeAt", "purge_at", "timestamp"),
+_TRASH: tuple[tuple[str, Kept, ColumnType], ...] = (
+    ("deletedAt", "deleted_at", "timestamp"),
+    ("deletedBy", "deleted_by", "text"),
+    ("purgeAt", "purge_at", "timestamp"),
 )
 
 _JOURNAL_COLUMNS = (
@@ -94,7 +96,7 @@ def select(schema: str, tenant: str, data_type: str, filters: Filters | None = N
     if data_type == JOURNAL:
         return _journal(tenant, filters)
     declared = entity_named(data_type)
-    where = [sql.SQL("deleted_at IS NULL")] if declared.soft_delete else []
+    where = [outside_trash(declared, declared.table)] if declared.soft_delete else []
     return Selection(
         declared.name,
         table_of(schema, declared),
@@ -117,12 +119,20 @@ def select_everything(schema: str, tenant: str) -> list[Selection]:
         Selection(
             declared.name,
             table_of(schema, declared),
-            _columns(declared) + (_TRASH if declared.soft_delete else ()),
+            _columns(declared) + (_trash_columns(declared, tenant) if declared.soft_delete else ()),
         )
         for declared in ENTITIES.values()
         if declared.gdpr
     ]
     return [*entities, _journal(tenant, None)]
+
+
+def _trash_columns(declared: Entity, tenant: str) -> tuple[Column, ...]:
+    """When, by whom and until when a record is in the trash; of a live one nothing."""
+    return tuple(
+        Column(name, kept, kind, computed=of_trash(declared, declared.table, kept, sql.Literal(tenant)))
+        for name, kept, kind in _TRASH
+    )
 
 
 def _columns(declared: Entity) -> tuple[Column, ...]:

@@ -6,8 +6,8 @@ planner, whose figures are as old as the last ANALYZE, takes the trash for empty
 instead (10,000 accounts with 40,000 posts: minutes). And as it takes many rows to meet: of an equality (`num_nulls(…) =
 0`, or two columns that a join makes equal) it expects one row in 200, and would then join 10,000 to 10,000 row by row.
 
-`row` is the alias of a record in the surrounding statement. Every condition is composed from declarations, never from
-a request.
+The conditions of the trash themselves are in `stowage.postgres.tables.trashed`. `row` is the alias of a record in the
+surrounding statement. Every condition is composed from declarations, never from a request.
 """
 
 from collections.abc import Iterable, Sequence
@@ -18,6 +18,7 @@ from stowage.basics.errors import NotFoundError
 from stowage.entities.absence import absent
 from stowage.entities.declaration import Entity, Reference
 from stowage.entities.declared import ENTITIES
+from stowage.postgres.tables.trashed import outside_trash
 
 _FALSE = sql.SQL("false")
 
@@ -71,11 +72,6 @@ def parents(declared: Entity) -> list[tuple[Entity, Reference]]:
         for reference in references_of(declared)
         if reference.on_delete != "keep"
     ]
-
-
-def outside_trash(declared: Entity, row: str) -> sql.Composable:
-    """Whether a record is not in the trash."""
-    return sql.SQL("{}.deleted_at IS NULL").format(sql.Identifier(row)) if declared.soft_delete else sql.SQL("true")
 
 
 _HAS_CHILDREN = sql.SQL("EXISTS (SELECT FROM {table} AS child WHERE child.{column} = {row}.id AND {outside})")

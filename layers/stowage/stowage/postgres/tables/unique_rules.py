@@ -6,7 +6,8 @@ evaluated where no other relation's columns can be meant by their unqualified na
 """
 
 import json
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import LiteralString
 
@@ -15,6 +16,7 @@ from psycopg import sql
 
 from stowage.entities.declaration import Entity
 from stowage.postgres.tables.relations import table_of
+from stowage.postgres.tables.trashed import live_values
 
 
 @dataclass(frozen=True)
@@ -106,8 +108,7 @@ def undeclared_rules(
     for n, rule, keys, operators, condition, columns, nulls_alike, plain, generated in rows:
         declared = each[n - 1]
         known = [{declared.column(field) for field in rule} for rule in declared.unique]
-        live = "(deleted_at IS NULL)" if declared.soft_delete else "(true)"
-        if plain is None or set(plain) not in known or condition != live or nulls_alike:
+        if plain is None or set(plain) not in known or condition not in _live(declared) or nulls_alike:
             found[declared.name].append(
                 UniqueRule(
                     rule,
@@ -120,6 +121,15 @@ def undeclared_rules(
                 )
             )
     return found
+
+
+def _live(declared: Entity) -> Sequence[str]:
+    """How the catalog may write that a record is not in the trash."""
+    if not declared.soft_delete:
+        return ("(true)",)
+    column = declared.trash.column
+    name = column if re.fullmatch(r"[a-z_][a-z0-9_]*", column) else f'"{column}"'
+    return (f"(NOT {name})", f"({name} = false)") if declared.trash.is_flag else (f"({name} IS NULL)",)
 
 
 _IS_IN_THE_WAY = sql.SQL("""
@@ -174,12 +184,14 @@ def as_literal(name: str) -> sql.Literal:
     return sql.Literal(name.replace("%", "%%"))
 
 
-_LIVE = json.dumps(dict.fromkeys(("deleted_at", "deleted_by", "purge_at", "deleted_operation", "deleted_with")))
 _OUT_OF_TRASH = sql.SQL("jsonb_populate_record({row}.*, {live}::jsonb || {named})")
 _NAMED = sql.SQL("jsonb_build_object({column}, {name})")
 
 
-def out_of_trash(row: str, column: str | None = None, name: sql.Composable | None = None) -> sql.Composed:
+def out_of_trash(
+    declared: Entity, row: str, column: str | None = None, name: sql.Composable | None = None
+) -> sql.Composed:
     """A record of the trash as it would be outside it, an item of a FROM clause; with another `name` in a column."""
     named = _NAMED.format(column=sql.Literal(column), name=name) if name else sql.Literal("{}")
-    return _OUT_OF_TRASH.format(row=sql.Identifier(row), live=sql.Literal(_LIVE), named=named)
+    live = json.dumps(live_values(declared)).replace("%", "%%")
+    return _OUT_OF_TRASH.format(row=sql.Identifier(row), live=sql.Literal(live), named=named)

@@ -11,6 +11,7 @@ from psycopg.rows import class_row
 from stowage.entities.declaration import Entity
 from stowage.entities.declared import ENTITIES
 from stowage.postgres.tables.relations import is_taken, key_type, lacks_parent, parents, table_of
+from stowage.postgres.tables.trashed import in_trash, of_trash, outside_trash
 from stowage.postgres.tables.unique_rules import UniqueRule, is_in_the_way, out_of_trash, undeclared_rules
 from stowage.postgres.trash.lists import TrashRow, name_of, shown_rows
 from stowage.tenants import Tenant
@@ -29,8 +30,8 @@ class Found:
 _FIND = sql.SQL("""
 SELECT {entity}::text AS entity,
        coalesce(
-           (SELECT CASE WHEN deleted_at IS NULL THEN 'outside' WHEN deleted_with = '' THEN 'purging' ELSE 'trash' END
-            FROM {table} WHERE id = {id}::text::{key}),
+           (SELECT CASE WHEN {outside} THEN 'outside' WHEN {with} = '' THEN 'purging' ELSE 'trash' END
+            FROM {table} AS record WHERE id = {id}::text::{key}),
            CASE WHEN EXISTS (
                SELECT FROM stowage.changes
                WHERE tenant = %(tenant)s AND entity = {entity} AND id = {id}::text AND type = 'purged'
@@ -54,6 +55,8 @@ def find_in_trash(connection: psycopg.Connection, tenant: Tenant, entities: Sequ
                     entity=sql.Literal(declared.name),
                     table=table_of(tenant.schema, declared),
                     id=sql.Placeholder(f"id_{n}"),
+                    outside=outside_trash(declared, "record"),
+                    **{"with": of_trash(declared, "record", "deleted_with")},
                     key=key_type(declared),
                 )
             )
@@ -66,14 +69,18 @@ def find_in_trash(connection: psycopg.Connection, tenant: Tenant, entities: Sequ
 _ONE = sql.SQL("WITH asked AS (SELECT {entity}::text AS entity, %(id)s::text AS id) ")
 
 
-_CAN_COME_BACK = sql.SQL("WHERE record.deleted_at IS NOT NULL AND record.deleted_with IS DISTINCT FROM ''")
+_CAN_COME_BACK = sql.SQL("WHERE {in_trash} AND {with} IS DISTINCT FROM ''")
 
 
-def read_trashed(connection: psycopg.Connection, schema: str, declared: Entity, id: str) -> TrashRow | None:
+def read_trashed(connection: psycopg.Connection, tenant: Tenant, declared: Entity, id: str) -> TrashRow | None:
     """One record of the trash; None where it is not there, or its purge has begun."""
-    statement = _ONE.format(entity=sql.Literal(declared.name)) + shown_rows(schema, declared, "asked") + _CAN_COME_BACK
+    can_come_back = _CAN_COME_BACK.format(
+        in_trash=in_trash(declared, "record"), **{"with": of_trash(declared, "record", "deleted_with")}
+    )
+    shown = shown_rows(tenant.schema, declared, "asked")
+    statement = _ONE.format(entity=sql.Literal(declared.name)) + shown + can_come_back
     with connection.cursor(row_factory=class_row(TrashRow)) as cursor:
-        return cursor.execute(statement, {"id": id}).fetchone()
+        return cursor.execute(statement, {"id": id, "tenant": tenant.id}).fetchone()
 
 
 _NAME_OF = sql.SQL("SELECT {name} FROM {table} AS record WHERE id = %s::{key}")
@@ -132,14 +139,18 @@ SELECT {entity}::text, record.id::text, {rule}::int, NULL::jsonb FROM {table} AS
 """)
 
 
-def find_clashes(connection: psycopg.Connection, schema: str, declared: Entity, id: str) -> list[Clash]:
+def find_clashes(connection: psycopg.Connection, tenant: Tenant, declared: Entity, id: str) -> list[Clash]:
     """What stands in the way of a record of the trash and of what would come with it; the first hundred."""
+    schema = tenant.schema
     coming = [(declared, sql.SQL("record.id = %(id)s::{key}").format(key=key_type(declared)))]
     for child, reference in declared.children("cascade"):
         with_it = sql.SQL(
-            "record.{column} = %(id)s::{key} AND record.deleted_with = %(id)s::text AND record.deleted_operation "
-            "IS NOT DISTINCT FROM (SELECT deleted_operation FROM {table} WHERE id = %(id)s::{key})"
+            "record.{column} = %(id)s::{key} AND {with} = %(id)s::text AND {operation} "
+            "IS NOT DISTINCT FROM (SELECT {theirs} FROM {table} AS parent WHERE id = %(id)s::{key})"
         ).format(
+            operation=of_trash(child, "record", "deleted_operation"),
+            theirs=of_trash(declared, "parent", "deleted_operation"),
+            **{"with": of_trash(child, "record", "deleted_with")},
             column=sql.Identifier(child.column(reference.field)),
             table=table_of(schema, declared),
             key=key_type(declared),
@@ -155,7 +166,9 @@ def find_clashes(connection: psycopg.Connection, schema: str, declared: Entity, 
                 rule=sql.Literal(-1 - place),
                 table=table_of(schema, entity),
                 which=which,
-                in_the_way=is_in_the_way(table_of(schema, entity), rule, out_of_trash("record"), sql.SQL("record.id")),
+                in_the_way=is_in_the_way(
+                    table_of(schema, entity), rule, out_of_trash(entity, "record"), sql.SQL("record.id")
+                ),
             )
             for place, rule in enumerate(undeclared[entity.name])
         ]
@@ -166,7 +179,7 @@ def find_clashes(connection: psycopg.Connection, schema: str, declared: Entity, 
         Clash(entity, record_id, ENTITIES[entity].unique[rule], values)
         if rule >= 0
         else _ruled_out(ENTITIES[entity], record_id, undeclared[entity][-1 - rule])
-        for entity, record_id, rule, values in connection.execute(statement, {"id": id})
+        for entity, record_id, rule, values in connection.execute(statement, {"id": id, "tenant": tenant.id})
     ]
 
 

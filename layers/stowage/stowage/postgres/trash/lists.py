@@ -12,6 +12,13 @@ from psycopg.rows import class_row
 from stowage.entities.declaration import Entity
 from stowage.entities.declared import ENTITIES
 from stowage.postgres.tables.relations import key_type, parents, table_of
+from stowage.postgres.tables.trashed import (
+    counts,
+    deleted_order,
+    in_trash,
+    in_trash_unindexed,
+    of_trash,
+)
 from stowage.tenants import Tenant
 
 LONGEST_NAME = 2_000
@@ -21,19 +28,31 @@ COUNTED_UP_TO = 1_000
 
 @dataclass(frozen=True)
 class TrashRow:
-    """A record in the trash; `cascaded` counts by entity what came with it."""
+    """A record in the trash; `cascaded` counts by entity what came with it.
+
+    A product that deletes by itself says of a flag not when, of no record by whom, and of none that it is to go for
+    good.
+    """
 
     entity: str
     id: str
     name: str
     platform: str | None
-    deleted_at: datetime
+    deleted_at: datetime | None
     deleted_by: str | None
-    purge_at: datetime
+    purge_at: datetime | None
     cascaded: dict[str, int] = field(default_factory=dict)
 
 
-_LISTED: LiteralString = "deleted_at IS NOT NULL AND deleted_with IS NULL"
+_LISTED = sql.SQL("{in_trash} AND {with} IS NULL")
+
+
+def _listed(declared: Entity) -> sql.Composed:
+    """Whether the trash shows a `record` by itself."""
+    return _LISTED.format(
+        in_trash=in_trash(declared, "record"), **{"with": of_trash(declared, "record", "deleted_with")}
+    )
+
 
 _PAGE = sql.SQL("""
 WITH page AS MATERIALIZED (
@@ -45,49 +64,50 @@ SELECT shown.* FROM ({shown}) AS shown JOIN page USING (entity, id) ORDER BY pla
 
 # Ordered and bounded by itself, so that each table gives its part from its index, and the whole is a merge.
 _ALL = sql.SQL("""
-(SELECT {entity}::text AS entity, deleted_at, id::text AS id, {by} AS stw_by FROM {table} AS record WHERE {listed}
- ORDER BY record.deleted_at DESC, record.id DESC LIMIT %(limit)s + %(offset)s)
+(SELECT {entity}::text AS entity, {deleted_at} AS deleted_at, id::text AS id, {by} AS stw_by
+ FROM {table} AS record WHERE {listed}
+ ORDER BY {deleted_at} DESC, record.id DESC LIMIT %(limit)s + %(offset)s)
 """)
 # Ids of several types have no order together: each entity's have their own, whatever the page.
 _BY_ID, _THEN_BY_ID = sql.SQL("record.id"), sql.SQL("stw_by DESC")
-_BY_PLACE = sql.SQL("row_number() OVER (ORDER BY record.deleted_at DESC, record.id DESC)")
+_BY_PLACE = sql.SQL("row_number() OVER (ORDER BY {} DESC, record.id DESC)")
 _THEN_BY_PLACE = sql.SQL("stw_by, entity")
 
 _SHOWN = sql.SQL("""
-SELECT {entity}::text AS entity, record.id::text AS id, {name} AS name, {platform} AS platform, record.deleted_at,
-       record.deleted_by, record.purge_at, {cascaded} AS cascaded
+SELECT {entity}::text AS entity, record.id::text AS id, {name} AS name, {platform} AS platform,
+       {deleted_at} AS deleted_at, {deleted_by} AS deleted_by, {purge_at} AS purge_at, {cascaded} AS cascaded
 FROM {source} JOIN {table} AS record
   ON record.id = CASE WHEN {source}.entity = {entity} THEN {source}.id::{key} END
 """)
 
 _CAME_ALONG = sql.SQL("""
 {entity}, (SELECT count(*) FROM {table} AS child
-           WHERE child.{column} = record.id AND child.deleted_with = record.id::text
-             AND child.deleted_operation IS NOT DISTINCT FROM record.deleted_operation
-             AND num_nulls(child.deleted_at) = 0)
+           WHERE child.{column} = record.id AND {in_trash} AND {with} = record.id::text
+             AND {operation} IS NOT DISTINCT FROM {theirs})
 """)
 
 
 def list_trash(
-    connection: psycopg.Connection, schema: str, shown: Sequence[Entity], limit: int, offset: int
+    connection: psycopg.Connection, tenant: Tenant, shown: Sequence[Entity], limit: int, offset: int
 ) -> list[TrashRow]:
     """A page of what lies in the trash by itself, newest first, then by id; one statement, its order from indexes."""
-    alike = len({declared.key.type for declared in shown}) == 1
+    schema, alike = tenant.schema, len({declared.key.type for declared in shown}) == 1
     statement = _PAGE.format(
         then=_THEN_BY_ID if alike else _THEN_BY_PLACE,
         all=sql.SQL(" UNION ALL ").join(
             _ALL.format(
                 entity=sql.Literal(declared.name),
                 table=table_of(schema, declared),
-                listed=sql.SQL(_LISTED),
-                by=_BY_ID if alike else _BY_PLACE,
+                deleted_at=deleted_order(declared, "record"),
+                listed=_listed(declared),
+                by=_BY_ID if alike else _BY_PLACE.format(deleted_order(declared, "record")),
             )
             for declared in shown
         ),
         shown=sql.SQL(" UNION ALL ").join(shown_rows(schema, declared, "page") for declared in shown),
     )
     with connection.cursor(row_factory=class_row(TrashRow)) as cursor:
-        return cursor.execute(statement, {"limit": limit, "offset": offset}).fetchall()
+        return cursor.execute(statement, {"limit": limit, "offset": offset, "tenant": tenant.id}).fetchall()
 
 
 def shown_rows(schema: str, declared: Entity, source: str) -> sql.Composed:
@@ -97,6 +117,10 @@ def shown_rows(schema: str, declared: Entity, source: str) -> sql.Composed:
             entity=sql.Literal(child.name),
             table=table_of(schema, child),
             column=sql.Identifier(child.column(reference.field)),
+            in_trash=in_trash_unindexed(child, "child"),
+            operation=of_trash(child, "child", "deleted_operation"),
+            theirs=of_trash(declared, "record", "deleted_operation"),
+            **{"with": of_trash(child, "child", "deleted_with")},
         )
         for child, reference in declared.children("cascade")
     ]
@@ -104,6 +128,9 @@ def shown_rows(schema: str, declared: Entity, source: str) -> sql.Composed:
         entity=sql.Literal(declared.name),
         name=name_of(declared),
         platform=_platform(schema, declared),
+        deleted_at=of_trash(declared, "record", "deleted_at"),
+        deleted_by=of_trash(declared, "record", "deleted_by"),
+        purge_at=of_trash(declared, "record", "purge_at"),
         cascaded=sql.SQL("jsonb_build_object({})").format(sql.SQL(", ").join(came)),
         source=sql.Identifier(source),
         key=key_type(declared),
@@ -142,7 +169,7 @@ def _platform(schema: str, declared: Entity) -> sql.Composable:
 
 _COUNT = sql.SQL("""
 SELECT {entity}::text,
-       (SELECT count(*) FROM (SELECT FROM {table} WHERE {listed} LIMIT %(most)s + 1) AS few),
+       (SELECT count(*) FROM (SELECT FROM {table} AS record WHERE {listed} LIMIT %(most)s + 1) AS few),
        (SELECT listed FROM stowage.trash_counts WHERE tenant = %(tenant)s AND entity = {entity})
 """)
 
@@ -156,7 +183,7 @@ def count_trash(connection: psycopg.Connection, tenant: Tenant, shown: Sequence[
         _COUNT.format(
             entity=sql.Literal(declared.name),
             table=table_of(tenant.schema, declared),
-            listed=sql.SQL(_LISTED),
+            listed=_listed(declared),
         )
         for declared in shown
     )
@@ -173,7 +200,7 @@ _HOLD: LiteralString = "SELECT stowage.take_seqs(%s, 0)"
 
 _RECOUNT = sql.SQL("""
 INSERT INTO stowage.trash_counts (tenant, entity, listed)
-SELECT %(tenant)s, {entity}, count(*) FROM {table} WHERE {listed}
+SELECT %(tenant)s, {entity}, count(*) FROM {table} AS record WHERE {listed}
 ON CONFLICT (tenant, entity) DO UPDATE SET listed = excluded.listed
 """)
 
@@ -186,30 +213,68 @@ def recount_trash(connection: psycopg.Connection, tenant: Tenant, entities: Sequ
         statement = _RECOUNT.format(
             entity=sql.Literal(declared.name),
             table=table_of(tenant.schema, declared),
-            listed=sql.SQL(_LISTED),
+            listed=_listed(declared),
         )
         connection.execute(statement, {"tenant": tenant.id})
 
 
-_REUNITE = sql.SQL("""
+_ORPHANS_IN_ROW = sql.SQL("""
 UPDATE {child} AS child SET deleted_with = NULL
-WHERE deleted_operation IS NOT NULL AND deleted_with IS NOT NULL AND deleted_with <> '' AND NOT EXISTS (
+WHERE child.deleted_operation IS NOT NULL AND child.deleted_with IS NOT NULL AND child.deleted_with <> ''
+""")
+_ORPHANS_BESIDE = sql.SQL("""
+UPDATE stowage.trash_entries AS kept SET deleted_with = NULL
+FROM {child} AS child
+WHERE kept.tenant = %(tenant)s AND kept.entity = {entity} AND kept.deleted_with <> ''
+  AND child.id = kept.id::{key} AND {counts}
+""")
+_LACKS_PARENT = sql.SQL("""
+AND NOT EXISTS (
     SELECT FROM {parent} AS parent
-    WHERE parent.id = child.{column} AND parent.deleted_at IS NOT NULL
-      AND parent.deleted_operation = child.deleted_operation
+    WHERE parent.id = child.{column} AND {in_trash} AND {theirs} = {operation}
 )
 """)
 
 
-def list_orphans(connection: psycopg.Connection, schema: str) -> int:
+def list_orphans(connection: psycopg.Connection, tenant: Tenant) -> int:
     """Show by themselves what came to the trash with a parent that a product's own SQL has taken out; how many."""
     count = 0
     for parent in (declared for declared in ENTITIES.values() if declared.soft_delete):
         for child, reference in parent.children("cascade"):
-            statement = _REUNITE.format(
-                child=table_of(schema, child),
-                parent=table_of(schema, parent),
+            orphans = _ORPHANS_IN_ROW if child.trash.in_row else _ORPHANS_BESIDE
+            statement = orphans.format(
+                child=table_of(tenant.schema, child),
+                entity=sql.Literal(child.name),
+                key=key_type(child),
+                counts=counts(child, "child", "kept"),
+            ) + _LACKS_PARENT.format(
+                parent=table_of(tenant.schema, parent),
                 column=sql.Identifier(child.column(reference.field)),
+                in_trash=in_trash(parent, "parent"),
+                theirs=of_trash(parent, "parent", "deleted_operation"),
+                operation=sql.Identifier("child" if child.trash.in_row else "kept", "deleted_operation"),
             )
-            count += connection.execute(statement).rowcount
+            count += connection.execute(statement, {"tenant": tenant.id}).rowcount
+    return count
+
+
+_SWEEP = sql.SQL("""
+DELETE FROM stowage.trash_entries AS kept
+WHERE kept.tenant = %(tenant)s AND kept.entity = {entity}
+  AND NOT EXISTS (SELECT FROM {table} AS record WHERE record.id = kept.id::{key} AND {counts})
+""")
+
+
+def sweep_entries(connection: psycopg.Connection, tenant: Tenant) -> int:
+    """Forget what the trash keeps of records that a product's own SQL has restored, deleted anew or removed."""
+    count = 0
+    for declared in ENTITIES.values():
+        if declared.soft_delete and not declared.trash.in_row:
+            statement = _SWEEP.format(
+                entity=sql.Literal(declared.name),
+                table=table_of(tenant.schema, declared),
+                key=key_type(declared),
+                counts=counts(declared, "record", "kept"),
+            )
+            count += connection.execute(statement, {"tenant": tenant.id}).rowcount
     return count

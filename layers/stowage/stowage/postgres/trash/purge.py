@@ -19,6 +19,7 @@ from stowage.postgres.edits.locks import lock_children
 from stowage.postgres.journal.changes import Change, Lines, Summary, append_changes, journalled
 from stowage.postgres.session.edit import Edit
 from stowage.postgres.tables.relations import key_type, table_of, text_array
+from stowage.postgres.tables.trashed import in_trash_unindexed, leave, of_trash
 from stowage.postgres.trash.purge_due import is_due, is_kept
 from stowage.postgres.trash.purge_references import empty_references, referrers
 
@@ -39,10 +40,10 @@ _PURGE = sql.SQL("""
 WITH gone AS (
     DELETE FROM {table} AS record
     USING unnest(%(ids)s::{key}[]) WITH ORDINALITY AS asked (id, n)
-    WHERE record.id = asked.id AND num_nulls(record.deleted_at) < 1 AND {due} AND NOT {kept}
-    RETURNING asked.n, record.id, record.deleted_with IS NULL AS was_listed, {hash} AS before
+    WHERE record.id = asked.id AND {in_trash} AND {due} AND NOT {kept}
+    RETURNING asked.n, record.id, {with} IS NULL AS was_listed, {hash} AS before
 ),
-{cascades}
+{leave}{cascades}
 lines AS (
     SELECT %(tenant)s::text AS tenant, %(entity)s::text AS entity, id::text AS id, was_listed FROM gone
     {cascaded_lines}
@@ -67,10 +68,10 @@ SELECT (SELECT count(*) FROM gone), {counts}
 _PURGED_CHILDREN = sql.SQL("""
 {name} AS (
     DELETE FROM {table} AS record USING gone
-    WHERE record.{column} = gone.id AND num_nulls(record.deleted_at) < 1
-    RETURNING record.id, record.deleted_with IS NULL AS was_listed, {hash} AS before
+    WHERE record.{column} = gone.id AND {in_trash}
+    RETURNING record.id, {with} IS NULL AS was_listed, {hash} AS before
 ),
-""")
+{leave}""")
 
 _PURGED_LINES = sql.SQL(" UNION ALL SELECT %(tenant)s, {entity}, id::text, was_listed FROM {name} ")
 
@@ -81,7 +82,7 @@ _CASCADED = sql.SQL(", 'cascaded', jsonb_build_object({})")
 _GONE_COUNT = sql.SQL("(SELECT count(*) FROM gone)")
 _ANY_GONE: LiteralString = "EXISTS (SELECT FROM gone)"
 
-_NO_IMAGE: LiteralString = "NULL::jsonb"
+_NO_IMAGE = sql.SQL("NULL::jsonb")
 _HASH: LiteralString = "jsonb_build_object('$sha256', encode(sha256(convert_to(({})::text, 'UTF8')), 'hex'))"
 
 _HASH_IF_ANY = sql.SQL("CASE WHEN {image} IS NOT NULL THEN {hash} END")
@@ -121,9 +122,10 @@ def purge_records(
     statement = _PURGE.format(
         key=key_type(declared),
         table=table_of(schema, declared),
-        due=is_due(only_due=only_due),
+        due=is_due(declared, only_due=only_due),
         kept=is_kept(schema, declared),
-        hash=_hash("to_jsonb(record.*)"),
+        **_going(declared),
+        leave=leave(declared, "gone"),
         before_hash=_hash_if_any("change.before"),
         after_hash=_hash_if_any("change.after"),
         cascades=sql.SQL("").join(
@@ -131,7 +133,8 @@ def purge_records(
                 name=sql.Identifier(name),
                 table=table_of(schema, child),
                 column=sql.Identifier(child.column(reference.field)),
-                hash=_hash("to_jsonb(record.*)"),
+                **_going(child),
+                leave=leave(child, name),
             )
             for name, child, reference in cascades
         ),
@@ -160,6 +163,15 @@ def purge_records(
     return Purged(int(count), {child.name: int(n) for (_, child, _), n in zip(cascades, came, strict=False) if n})
 
 
+def _going(declared: Entity) -> dict[str, sql.Composable]:
+    """The parts of the statement that delete a `record` of the trash for good."""
+    return {
+        "in_trash": in_trash_unindexed(declared, "record"),
+        "with": of_trash(declared, "record", "deleted_with"),
+        "hash": _hash("to_jsonb(record.*)"),
+    }
+
+
 _LOCK_GOING = sql.SQL("""
 WITH locked AS MATERIALIZED (SELECT id FROM {table} WHERE id = ANY(%(ids)s::{key}[]) ORDER BY id FOR UPDATE)
 SELECT count(*) FROM locked
@@ -167,7 +179,7 @@ SELECT count(*) FROM locked
 
 _GOING = sql.SQL("""
 SELECT record.id::text FROM {table} AS record
-WHERE record.id = ANY(%(ids)s::{key}[]) AND num_nulls(record.deleted_at) < 1 AND {due} AND NOT {kept}
+WHERE record.id = ANY(%(ids)s::{key}[]) AND {in_trash} AND {due} AND NOT {kept}
 """)
 
 
@@ -175,16 +187,17 @@ def _lock_going(
     connection: psycopg.Connection, edit: Edit, declared: Entity, ids: Sequence[str], *, only_due: bool
 ) -> list[str]:
     """Lock records and what goes with them; the ids of those that will go."""
-    schema, given = edit.schema, {"ids": text_array(ids), "at": edit.at}
+    schema, given = edit.schema, {"ids": text_array(ids), "at": edit.at, "tenant": edit.tenant.id}
     connection.execute(_LOCK_GOING.format(table=table_of(schema, declared), key=key_type(declared)), given)
     statement = _GOING.format(
         table=table_of(schema, declared),
         key=key_type(declared),
-        due=is_due(only_due=only_due),
+        in_trash=in_trash_unindexed(declared, "record"),
+        due=is_due(declared, only_due=only_due),
         kept=is_kept(schema, declared),
     )
     going = [row[0] for row in connection.execute(statement, given)]
-    lock_children(connection, schema, declared, going, sql.SQL("deleted_at IS NOT NULL"))
+    lock_children(connection, schema, declared, going, trashed=True)
     return going
 
 

@@ -14,6 +14,7 @@ from psycopg import sql
 from stowage.entities.declaration import Entity, Reference
 from stowage.entities.declared import ENTITIES
 from stowage.postgres.tables.relations import any_of, has_children, key_type, table_of, text_array
+from stowage.postgres.tables.trashed import counts, in_trash, in_trash_unindexed, mark, of_trash
 from stowage.postgres.trash.purge_references import referrers
 from stowage.tenants import Tenant
 
@@ -53,9 +54,12 @@ def is_kept(schema: str, declared: Entity) -> sql.Composable:
     return any_of([*needed, has_children(schema, declared, "record", ("cascade",))])
 
 
-def is_due(*, only_due: bool) -> sql.Composable:
+_IS_DUE = sql.SQL("{} <= %(at)s")
+
+
+def is_due(declared: Entity, *, only_due: bool) -> sql.Composable:
     """Whether a record is past its time; true where that does not matter."""
-    return sql.SQL("record.purge_at <= %(at)s") if only_due else sql.SQL("true")
+    return _IS_DUE.format(of_trash(declared, "record", "purge_at")) if only_due else sql.SQL("true")
 
 
 @dataclass(frozen=True)
@@ -70,9 +74,9 @@ _NEXT = sql.SQL("""
 SELECT id::text, running <= %(batch)s FROM (
     SELECT id, row_number() OVER due AS place, sum(1 + more) OVER due AS running
     FROM (
-        SELECT record.id, record.purge_at, {more} AS more
-        FROM {table} AS record
-        WHERE {which} AND num_nulls(record.deleted_at) < 1 AND record.id <> ALL(%(left)s::{key}[]) AND NOT {kept}
+        SELECT record.id, {purge_at} AS purge_at, {more} AS more
+        FROM {source}
+        WHERE {which} AND {in_trash} AND record.id <> ALL(%(left)s::{key}[]) AND NOT {kept}
         {order}
         LIMIT %(batch)s
     ) AS first
@@ -86,26 +90,35 @@ _MORE = sql.SQL("""
 (SELECT count(*) FROM (SELECT FROM {table} AS child WHERE child.{column} = record.id LIMIT %(batch)s) AS few)
 """)
 
-_PAST_ITS_TIME = sql.SQL("record.purge_at <= %(at)s AND (record.deleted_with IS NULL OR record.deleted_with = '')")
+_ALL = sql.SQL("{table} AS record")
+_FROM_ENTRIES = sql.SQL("stowage.trash_entries AS kept JOIN {table} AS record ON record.id = kept.id::{key}")
+_PAST_ITS_TIME = sql.SQL("{0}.purge_at <= %(at)s AND ({0}.deleted_with IS NULL OR {0}.deleted_with = '')")
+_OF_ENTRY = sql.SQL("kept.tenant = %(tenant)s AND kept.entity = {entity} AND {counts} AND ")
 _OF_PARENT = sql.SQL("""
 record.{column} = %(parent)s::{key}
-AND EXISTS (SELECT FROM {table} AS begun WHERE begun.id = %(parent)s::{key} AND begun.deleted_with = ''
-            AND begun.deleted_at IS NOT NULL)
+AND EXISTS (SELECT FROM {table} AS begun WHERE begun.id = %(parent)s::{key} AND {with} = '' AND {in_trash})
 """)
 _ONE = sql.SQL("record.id = %(id)s::{key}")
 
 
 def due_for_purge(
-    connection: psycopg.Connection, schema: str, declared: Entity, at: datetime, left: Sequence[str] = ()
+    connection: psycopg.Connection, tenant: Tenant, declared: Entity, at: datetime, left: Sequence[str] = ()
 ) -> Batch:
     """The next records past their time but for those `left`, oldest first: a thousand with what goes along."""
-    oldest_first = sql.SQL("ORDER BY record.purge_at, record.id")
-    return _next(connection, schema, declared, _PAST_ITS_TIME, {"at": at, "left": text_array(left)}, oldest_first)
+    kept = sql.Identifier("record" if declared.trash.in_row else "kept")
+    source, which, purge_at = _ALL, _PAST_ITS_TIME.format(kept), sql.SQL("{}.purge_at").format(kept)
+    if not declared.trash.in_row:
+        source = _FROM_ENTRIES
+        mine = _OF_ENTRY.format(entity=sql.Literal(declared.name), counts=counts(declared, "record", "kept"))
+        which = mine + which
+    order = sql.SQL("ORDER BY {}, record.id").format(purge_at)
+    given = {"at": at, "left": text_array(left)}
+    return _next(connection, tenant, declared, which, given, source=source, purge_at=purge_at, order=order)
 
 
 def next_children(
     connection: psycopg.Connection,
-    schema: str,
+    tenant: Tenant,
     declared: Entity,
     child: tuple[Entity, Reference],
     parent: str,
@@ -114,54 +127,62 @@ def next_children(
     """Of the trash, a thousand records that belong to that one, whose purge has begun, but for those `left`."""
     entity, reference = child
     which = _OF_PARENT.format(
-        column=sql.Identifier(entity.column(reference.field)), table=table_of(schema, declared), key=key_type(declared)
+        column=sql.Identifier(entity.column(reference.field)),
+        table=table_of(tenant.schema, declared),
+        key=key_type(declared),
+        in_trash=in_trash(declared, "begun"),
+        **{"with": of_trash(declared, "begun", "deleted_with")},
     )
-    return _next(connection, schema, entity, which, {"parent": parent, "left": text_array(left)})
+    return _next(connection, tenant, entity, which, {"parent": parent, "left": text_array(left)})
 
 
-def fits_one_batch(connection: psycopg.Connection, schema: str, declared: Entity, id: str) -> bool:
+def fits_one_batch(connection: psycopg.Connection, tenant: Tenant, declared: Entity, id: str) -> bool:
     """Whether a record of the trash goes with all that belongs to it in one transaction."""
     return _next(
-        connection, schema, declared, _ONE.format(key=key_type(declared)), {"id": id, "left": text_array([])}
+        connection, tenant, declared, _ONE.format(key=key_type(declared)), {"id": id, "left": text_array([])}
     ).fits
 
 
 def _next(
     connection: psycopg.Connection,
-    schema: str,
+    tenant: Tenant,
     declared: Entity,
     which: sql.Composable,
     given: Mapping[str, object],
+    *,
+    source: sql.SQL = _ALL,
+    purge_at: sql.Composable | None = None,
     order: sql.Composable = _NOTHING,
 ) -> Batch:
+    schema = tenant.schema
     outlive = [(entity, reference) for entity, reference, with_them in referrers(declared) if with_them is None]
     more = [
         _MORE.format(table=table_of(schema, child), column=sql.Identifier(child.column(reference.field)))
         for child, reference in declared.children("cascade") + outlive
     ]
     statement = _NEXT.format(
-        table=table_of(schema, declared),
+        source=source.format(table=table_of(schema, declared), key=key_type(declared)),
+        purge_at=purge_at or of_trash(declared, "record", "purge_at"),
+        in_trash=in_trash_unindexed(declared, "record"),
         key=key_type(declared),
         more=sql.SQL(" + ").join(more) if more else sql.SQL("0"),
         which=which,
         kept=is_kept(schema, declared),
         order=order,
     )
-    rows = connection.execute(statement, {"batch": BATCH, **given}).fetchall()
+    rows = connection.execute(statement, {"batch": BATCH, "tenant": tenant.id, **given}).fetchall()
     return Batch([row[0] for row in rows], all(row[1] for row in rows))
 
 
 _BEGIN = sql.SQL("""
 WITH old AS MATERIALIZED (
-    SELECT record.id, record.deleted_with IS NULL AS was_listed FROM {table} AS record
-    WHERE record.id = %(id)s::{key} AND num_nulls(record.deleted_at) < 1 AND {due} AND NOT {kept}
+    SELECT record.id, {with} IS NULL AS was_listed, {mark} AS stw_mark, {deleted_at} AS deleted_at,
+           {deleted_by} AS deleted_by, {purge_at} AS purge_at, {operation} AS deleted_operation
+    FROM {table} AS record
+    WHERE record.id = %(id)s::{key} AND {in_trash} AND {due} AND NOT {kept}
     FOR UPDATE
 ),
-marked AS (
-    UPDATE {table} AS record SET deleted_with = '', purge_at = least(record.purge_at, %(at)s)
-    FROM old WHERE record.id = old.id
-    RETURNING old.was_listed
-),
+{marked}
 taken AS MATERIALIZED (
     SELECT stowage.take_seqs(%(tenant)s, (SELECT count(*) FROM marked) * 0) AS base
 ),
@@ -171,6 +192,28 @@ counted AS (
     FROM taken WHERE tenant = %(tenant)s AND entity = %(entity)s AND taken.base >= 0
 )
 SELECT count(*) FROM marked
+""")
+_MARKED_IN_ROW = sql.SQL("""
+marked AS (
+    UPDATE {table} AS record SET deleted_with = '', purge_at = least(record.purge_at, %(at)s)
+    FROM old WHERE record.id = old.id
+    RETURNING old.was_listed
+),
+""")
+_MARKED_BESIDE = sql.SQL("""
+entered AS (
+    INSERT INTO stowage.trash_entries AS kept
+        (tenant, entity, id, mark, deleted_at, deleted_by, purge_at, deleted_operation, deleted_with)
+    SELECT %(tenant)s, %(entity)s, id::text, stw_mark, deleted_at, deleted_by, least(purge_at, %(at)s),
+           deleted_operation, ''
+    FROM old
+    ON CONFLICT (tenant, entity, id) DO UPDATE
+    SET mark = excluded.mark, deleted_at = excluded.deleted_at, deleted_by = excluded.deleted_by,
+        purge_at = excluded.purge_at, deleted_operation = excluded.deleted_operation,
+        deleted_with = excluded.deleted_with
+    RETURNING kept.id
+),
+marked AS (SELECT old.was_listed FROM old JOIN entered ON entered.id = old.id::text),
 """)
 
 
@@ -182,10 +225,19 @@ def begin_purge(
 
     False where it has left the trash, is still needed, or (`only_due`) is not past its time.
     """
+    marked = _MARKED_IN_ROW if declared.trash.in_row else _MARKED_BESIDE
     statement = _BEGIN.format(
         table=table_of(tenant.schema, declared),
         key=key_type(declared),
-        due=is_due(only_due=only_due),
+        mark=mark(declared, "record"),
+        deleted_at=of_trash(declared, "record", "deleted_at"),
+        deleted_by=of_trash(declared, "record", "deleted_by"),
+        purge_at=of_trash(declared, "record", "purge_at"),
+        operation=of_trash(declared, "record", "deleted_operation"),
+        **{"with": of_trash(declared, "record", "deleted_with")},
+        in_trash=in_trash_unindexed(declared, "record"),
+        marked=marked.format(table=table_of(tenant.schema, declared)),
+        due=is_due(declared, only_due=only_due),
         kept=is_kept(tenant.schema, declared),
     )
     given = {"id": id, "at": at, "tenant": tenant.id, "entity": declared.name}

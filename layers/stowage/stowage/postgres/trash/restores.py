@@ -9,16 +9,24 @@ from psycopg import sql
 from stowage.entities.declaration import Entity
 from stowage.postgres.edits.locks import lock_children, lock_parents
 from stowage.postgres.journal.changes import Lines, journalled
-from stowage.postgres.journal.images import TRASH, changed_image, whole_image
+from stowage.postgres.journal.images import changed_image, whole_image
 from stowage.postgres.session.edit import Edit
 from stowage.postgres.session.violations import refuse_kept
 from stowage.postgres.tables.relations import (
     any_of,
     is_taken,
     key_type,
-    outside_trash,
     table_of,
     text_array,
+)
+from stowage.postgres.tables.trashed import (
+    in_trash,
+    in_trash_unindexed,
+    leave,
+    of_trash,
+    outside_trash,
+    take_out,
+    trash_columns,
 )
 from stowage.postgres.tables.unique_rules import UniqueRule, as_written, is_in_the_way, out_of_trash, undeclared_rules
 
@@ -32,7 +40,7 @@ def lock_for_restoring(connection: psycopg.Connection, schema: str, declared: En
     """Lock what these records belong to, them, and what went with them, in this order."""
     lock_parents(connection, schema, declared, ids)
     connection.execute(_LOCK.format(table=table_of(schema, declared), key=key_type(declared)), {"ids": text_array(ids)})
-    lock_children(connection, schema, declared, ids, sql.SQL("deleted_with IS NOT NULL"))
+    lock_children(connection, schema, declared, ids, trashed=True)
 
 
 _RESTORE = sql.SQL("""
@@ -40,17 +48,16 @@ WITH asked AS MATERIALIZED (
     SELECT id, n FROM unnest(%(ids)s::{key}[]) WITH ORDINALITY AS asked (id, n)
 ),
 old AS MATERIALIZED (
-    SELECT asked.n AS stw_n, {columns}, {renamed} AS stw_renamed
+    SELECT asked.n AS stw_n, {columns}, {with} AS stw_with, {operation} AS stw_operation, {renamed} AS stw_renamed
     FROM asked JOIN {table} AS record ON record.id = asked.id
-    WHERE num_nulls(record.deleted_at) < 1
+    WHERE {in_trash}
 ),
 changed AS (
-    UPDATE {table} AS record
-    SET deleted_at = NULL, deleted_by = NULL, purge_at = NULL, deleted_operation = NULL, deleted_with = NULL {rename}
+    UPDATE {table} AS record SET {take_out} {rename}
     FROM old WHERE record.id = old.id
-    RETURNING old.stw_n AS n, record.id, {before} AS before, {after} AS after, old.deleted_with IS NULL AS was_listed
+    RETURNING old.stw_n AS n, record.id, {before} AS before, {after} AS after, old.stw_with IS NULL AS was_listed
 ),
-{cascades}{journal},
+{leave}{cascades}{journal},
 counted AS (
     UPDATE stowage.trash_counts
     SET listed = greatest(0, listed - (SELECT count(*) FROM changed WHERE was_listed))
@@ -63,17 +70,16 @@ _RESTORED_CHILDREN = sql.SQL("""
 {old} AS MATERIALIZED (
     SELECT {columns}, {renamed} AS stw_renamed
     FROM old AS parent JOIN {table} AS record
-      ON record.{column} = parent.id AND record.deleted_with IS NOT DISTINCT FROM parent.id::text
-     AND record.deleted_operation IS NOT DISTINCT FROM parent.deleted_operation
-    WHERE num_nulls(record.deleted_at) < 1
+      ON record.{column} = parent.id AND {with} IS NOT DISTINCT FROM parent.id::text
+     AND {operation} IS NOT DISTINCT FROM parent.stw_operation
+    WHERE {in_trash}
 ),
 {name} AS (
-    UPDATE {table} AS record
-    SET deleted_at = NULL, deleted_by = NULL, purge_at = NULL, deleted_operation = NULL, deleted_with = NULL {rename}
+    UPDATE {table} AS record SET {take_out} {rename}
     FROM {old} AS old WHERE record.id = old.id
     RETURNING record.id, {before} AS before, {after} AS after
 ),
-""")
+{leave}""")
 
 _RENAME = sql.SQL("""
 , {label} = coalesce(old.stw_renamed, record.{label})
@@ -105,7 +111,7 @@ _NAME_IS_TAKEN = sql.SQL("""
 
 
 _ASKED = sql.SQL("other.id = ANY(%(ids)s::{key}[])")
-_THEIRS = sql.SQL("other.{column} = ANY(%(ids)s::{key}[]) AND other.deleted_at IS NOT NULL")
+_THEIRS = sql.SQL("other.{column} = ANY(%(ids)s::{key}[]) AND {in_trash}")
 
 # What comes along is a hash only where the planner thinks that it fits; else it is read anew for each record.
 _ROOM_FOR_NAMES: LiteralString = "SET LOCAL work_mem = '64MB'"
@@ -129,7 +135,8 @@ def restore_records(
     statement = _RESTORE.format(
         key=key_type(declared),
         table=table_of(schema, declared),
-        after=whole_image(declared, "record", TRASH),
+        **_taking(declared),
+        leave=leave(declared, "changed"),
         **_renaming(schema, declared, _ASKED.format(key=key_type(declared)), rules[declared.name], rename=rename),
         cascades=sql.SQL("").join(
             _RESTORED_CHILDREN.format(
@@ -137,11 +144,16 @@ def restore_records(
                 name=sql.Identifier(name),
                 table=table_of(schema, child),
                 column=sql.Identifier(child.column(reference.field)),
-                after=whole_image(child, "record", TRASH),
+                **_taking(child),
+                leave=leave(child, name),
                 **_renaming(
                     schema,
                     child,
-                    _THEIRS.format(column=sql.Identifier(child.column(reference.field)), key=key_type(declared)),
+                    _THEIRS.format(
+                        column=sql.Identifier(child.column(reference.field)),
+                        key=key_type(declared),
+                        in_trash=in_trash(child, "other"),
+                    ),
                     rules[child.name],
                     rename=rename,
                 ),
@@ -163,6 +175,17 @@ def restore_records(
     return {child.name: int(n) for (_, child, _), n in zip(cascades, came, strict=False) if n}
 
 
+def _taking(declared: Entity) -> dict[str, sql.Composable]:
+    """The parts of the statement that take a `record` out of the trash."""
+    return {
+        "with": of_trash(declared, "record", "deleted_with"),
+        "operation": of_trash(declared, "record", "deleted_operation"),
+        "in_trash": in_trash_unindexed(declared, "record"),
+        "take_out": take_out(declared),
+        "after": whole_image(declared, "record", trash_columns(declared)),
+    }
+
+
 def _renaming(
     schema: str, declared: Entity, along: sql.Composable, undeclared: Sequence[UniqueRule], *, rename: bool
 ) -> dict[str, sql.Composable]:
@@ -173,18 +196,20 @@ def _renaming(
     column = declared.column(declared.label)
     rules = [rule for rule in declared.unique if declared.label in rule]
     own = [rule for rule in undeclared if column in rule.columns]
-    table = table_of(schema, declared)
+    table, trash = table_of(schema, declared), trash_columns(declared)
     if not rename or not (rules or own):
         return {
-            "columns": _columns(TRASH),
+            "columns": _columns(trash),
             "renamed": sql.SQL("NULL::text"),
             "rename": sql.SQL(""),
-            "before": changed_image(declared, TRASH, "old", "record"),
+            "before": changed_image(declared, trash, "old", "record"),
         }
 
     def is_ruled_out(name: sql.Composable | None) -> list[sql.Composed]:
         return [
-            is_in_the_way(table, rule, out_of_trash("record", column, name), sql.SQL("record.id"), _counts(rule, along))
+            is_in_the_way(
+                table, rule, out_of_trash(declared, "record", column, name), sql.SQL("record.id"), _counts(rule, along)
+            )
             for rule in own
         ]
 
@@ -193,7 +218,7 @@ def _renaming(
 
     first, following = (name.format(label=sql.Identifier(column)) for name in (_FIRST_NAME, _NEXT_NAME))
     return {
-        "columns": _columns([column, "updated_at", *TRASH]),
+        "columns": _columns([column, "updated_at", *trash]),
         "renamed": _FREE_NAME.format(
             clashes=any_of([*(is_taken(schema, declared, rule, "record") for rule in rules), *is_ruled_out(None)]),
             first=first,
@@ -202,7 +227,7 @@ def _renaming(
             next_is_taken=is_name_taken(following),
         ),
         "rename": _RENAME.format(label=sql.Identifier(column)),
-        "before": changed_image(declared, [column, "updated_at", *TRASH], "old", "record"),
+        "before": changed_image(declared, [column, "updated_at", *trash], "old", "record"),
     }
 
 

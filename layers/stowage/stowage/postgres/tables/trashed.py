@@ -1,0 +1,224 @@
+"""How a record says that it is in the trash, and where the trash keeps the rest: what every statement asks or sets.
+
+A record is in the trash while its own column says so: it holds a moment, or its flag is set, as the product itself
+would delete it. Who deleted it, by which operation, with which parent (`deleted_with`; empty once its purge has begun)
+and when it goes for good lies beside it, in `stowage.trash_entries`. An entry counts only while its `mark` is the
+row's own: the moment, or of a flag the time of the row's last change. So what a product's own SQL restores, deletes
+anew or deletes itself has no entry from that moment on, and nobody has to watch for it.
+
+Entities whose trash is `in_row` keep the rest in columns of the row instead (the sample's).
+
+`row` is the alias of a record in the surrounding statement. An entry is read by its key, by a subquery for each row:
+so its cost does not hang on what the planner believes of a table that grew since the last ANALYZE.
+"""
+
+from typing import Literal, LiteralString
+
+from psycopg import sql
+
+from stowage.entities.declaration import Entity, Trash
+
+type Kept = Literal["deleted_at", "deleted_by", "purge_at", "deleted_operation", "deleted_with"]
+"""What the trash knows of a record."""
+
+IN_ROW: tuple[Kept, ...] = ("deleted_at", "deleted_by", "purge_at", "deleted_operation", "deleted_with")
+"""The columns of a row that keeps all of it itself."""
+
+_TENANT = sql.Placeholder("tenant")
+_NOTHING = sql.SQL("")
+_TRUE = sql.SQL("true")
+_COMMA = sql.SQL(", ")
+
+_IS_NULL, _IS_NOT_NULL = sql.SQL("{} IS NULL"), sql.SQL("{} IS NOT NULL")
+_NOT, _IS_NOT_TRUE = sql.SQL("NOT {}"), sql.SQL("{} IS NOT TRUE")
+
+
+def _trash(declared: Entity) -> Trash:
+    assert declared.soft_delete, f"{declared.name} have no trash"
+    return declared.trash
+
+
+def _column(declared: Entity, row: str) -> sql.Identifier:
+    return sql.Identifier(row, _trash(declared).column)
+
+
+def outside_trash(declared: Entity, row: str) -> sql.Composable:
+    """Whether a record is not in the trash, spelled as partial indexes spell it."""
+    if not declared.soft_delete:
+        return _TRUE
+    if not declared.trash.is_flag:
+        return _IS_NULL.format(_column(declared, row))
+    return (_IS_NOT_TRUE if declared.trash.may_be_null else _NOT).format(_column(declared, row))
+
+
+def in_trash(declared: Entity, row: str) -> sql.Composable:
+    """Whether a record is in the trash, spelled as partial indexes spell it."""
+    column = _column(declared, row)
+    return column if declared.trash.is_flag else _IS_NOT_NULL.format(column)
+
+
+_UNINDEXED = sql.SQL("num_nulls({}) < 1")
+_UNINDEXED_FLAG = sql.SQL("num_nulls(NULLIF({}, false)) < 1")
+
+
+def in_trash_unindexed(declared: Entity, row: str) -> sql.Composed:
+    """The same as no index serves it and as the planner takes many rows to meet (`relations` says why)."""
+    return (_UNINDEXED_FLAG if declared.trash.is_flag else _UNINDEXED).format(_column(declared, row))
+
+
+def trash_columns(declared: Entity) -> tuple[str, ...]:
+    """The columns of a row that putting it into the trash sets."""
+    trash = _trash(declared)
+    return IN_ROW if trash.in_row else (trash.column,)
+
+
+def live_values(declared: Entity) -> dict[str, bool | None]:
+    """What these columns hold outside the trash."""
+    return dict.fromkeys(trash_columns(declared), False if declared.trash.is_flag else None)
+
+
+# The session's time zone is UTC, and so columns without one hold UTC.
+_MARK = sql.SQL("{}::timestamptz")
+_ENTRY = sql.SQL("""
+(SELECT stw_entry.{name} FROM stowage.trash_entries AS stw_entry
+ WHERE stw_entry.tenant = {tenant} AND stw_entry.entity = {entity} AND stw_entry.id = {row}.id::text AND {counts})
+""")
+_SAME_MARK = sql.SQL("{entry}.mark = {mark}")
+_SAME_CHANGE = sql.SQL("({in_trash} AND {entry}.mark IS NOT DISTINCT FROM {mark})")
+
+
+def mark(declared: Entity, row: str) -> sql.Composable:
+    """What an entry's `mark` must be to count: a timestamptz."""
+    if not declared.trash.is_flag:
+        return _MARK.format(_column(declared, row))
+    updated = declared.field("updatedAt")
+    return _MARK.format(sql.Identifier(row, updated.column) if updated else sql.NULL)
+
+
+def counts(declared: Entity, row: str, entry: str) -> sql.Composable:
+    """Whether an entry of that alias, of this row's id, is about the trash in which the row lies now."""
+    if not declared.trash.is_flag:
+        return _SAME_MARK.format(entry=sql.Identifier(entry), mark=mark(declared, row))
+    return _SAME_CHANGE.format(in_trash=in_trash(declared, row), entry=sql.Identifier(entry), mark=mark(declared, row))
+
+
+def of_trash(declared: Entity, row: str, name: Kept, tenant: sql.Composable = _TENANT) -> sql.Composable:
+    """What the trash knows of a record there; null where the product deleted it itself.
+
+    `tenant` is an SQL value, the statement's own parameter unless given.
+    """
+    if _trash(declared).in_row:
+        return sql.Identifier(row, name)
+    if name == "deleted_at" and not declared.trash.is_flag:
+        return _moment(declared, row)
+    return _ENTRY.format(
+        name=sql.Identifier(name),
+        tenant=tenant,
+        entity=sql.Literal(declared.name),
+        row=sql.Identifier(row),
+        counts=counts(declared, row, "stw_entry"),
+    )
+
+
+# A product may delete "at infinity", which is no moment to anybody else.
+_MOMENT = sql.SQL("CASE WHEN {0} >= '0001-01-01' AND {0} < '10000-01-01' THEN {0}::timestamptz END")
+
+
+def _moment(declared: Entity, row: str) -> sql.Composed:
+    return _MOMENT.format(_column(declared, row))
+
+
+_NEVER = sql.SQL("coalesce({}, '-infinity')")
+
+
+def deleted_order(declared: Entity, row: str) -> sql.Composable:
+    """By which the trash is sorted: the row's own moment, as an index has it; what is not known comes last."""
+    if declared.trash.is_flag:
+        return _NEVER.format(of_trash(declared, row, "deleted_at"))
+    return _column(declared, row)
+
+
+_SET = sql.SQL("{} = {}")
+_AT = sql.SQL("%(at)s::timestamptz")
+_ALL_IN_ROW = sql.SQL(
+    "deleted_at = %(at)s, deleted_by = %(actor)s, purge_at = %(purge_at)s, deleted_operation = %(operation)s, "
+    "deleted_with = {}"
+)
+_ASIDE_IN_ROW: LiteralString = "deleted_at = %(at)s, purge_at = %(at)s"
+_BACK_IN_ROW: LiteralString = "deleted_at = NULL, purge_at = NULL"
+NO_PARENT = sql.SQL("NULL::text")
+
+
+def put_in(declared: Entity, parent: sql.Composable = NO_PARENT) -> sql.Composed:
+    """What an UPDATE sets to put records into the trash, with that `parent` (a text)."""
+    trash = _trash(declared)
+    return _ALL_IN_ROW.format(parent) if trash.in_row else _own(declared, deleted=True)
+
+
+def take_out(declared: Entity) -> sql.Composed:
+    """What an UPDATE sets to take records out of the trash, as the product itself would."""
+    if not _trash(declared).in_row:
+        return _own(declared, deleted=False)
+    return _COMMA.join(_SET.format(sql.Identifier(column), sql.NULL) for column in IN_ROW)
+
+
+def step_aside(declared: Entity) -> sql.Composable:
+    """What an UPDATE sets to take records out of the way of unique rules, within a transaction."""
+    return sql.SQL(_ASIDE_IN_ROW) if _trash(declared).in_row else _own(declared, deleted=True)
+
+
+def step_back(declared: Entity) -> sql.Composable:
+    """What an UPDATE sets to end that."""
+    return sql.SQL(_BACK_IN_ROW) if _trash(declared).in_row else _own(declared, deleted=False)
+
+
+def _own(declared: Entity, *, deleted: bool) -> sql.Composed:
+    value = sql.Literal(deleted) if declared.trash.is_flag else _AT if deleted else sql.NULL
+    return _SET.format(sql.Identifier(declared.trash.column), value)
+
+
+_ENTER = sql.SQL("""
+{name} AS (
+    INSERT INTO stowage.trash_entries AS stw_entry
+        (tenant, entity, id, mark, deleted_at, deleted_by, purge_at, deleted_operation, deleted_with)
+    SELECT %(tenant)s, {entity}, id::text, stw_mark, %(at)s, %(actor)s, %(purge_at)s, %(operation)s, {parent}
+    FROM {rows}
+    ON CONFLICT (tenant, entity, id) DO UPDATE
+    SET mark = excluded.mark, deleted_at = excluded.deleted_at, deleted_by = excluded.deleted_by,
+        purge_at = excluded.purge_at, deleted_operation = excluded.deleted_operation,
+        deleted_with = excluded.deleted_with
+),
+""")
+
+
+def enter(declared: Entity, rows: str, parent: sql.Composable = NO_PARENT) -> sql.Composable:
+    """The CTE, with its comma, that writes down what the trash keeps of the rows of the CTE `rows`.
+
+    Each has `id` and `stw_mark`; `parent` is an SQL value of theirs. Nothing where the row keeps it itself.
+    """
+    if _trash(declared).in_row:
+        return _NOTHING
+    return _ENTER.format(
+        name=sql.Identifier(f"stw_enter_{rows}"),
+        entity=sql.Literal(declared.name),
+        rows=sql.Identifier(rows),
+        parent=parent,
+    )
+
+
+# An array of the ids, so that they are looked up by the key whatever the planner expects.
+_LEAVE = sql.SQL("""
+{name} AS (
+    DELETE FROM stowage.trash_entries
+    WHERE tenant = %(tenant)s AND entity = {entity} AND id = ANY(ARRAY(SELECT id::text FROM {rows}))
+),
+""")
+
+
+def leave(declared: Entity, rows: str) -> sql.Composable:
+    """The CTE, with its comma, that forgets what the trash keeps of the rows of the CTE `rows`, by their `id`."""
+    if _trash(declared).in_row:
+        return _NOTHING
+    return _LEAVE.format(
+        name=sql.Identifier(f"stw_leave_{rows}"), entity=sql.Literal(declared.name), rows=sql.Identifier(rows)
+    )
