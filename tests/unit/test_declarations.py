@@ -8,7 +8,7 @@ from textwrap import dedent
 import pytest
 
 from stowage.entities.building import build, module_of, read_folder
-from stowage.entities.declaration import DATABASE, Entity
+from stowage.entities.declaration import DATABASE, Entity, Trash
 from stowage.entities.declared import Entities
 from stowage.entities.language import DeclarationError, read_declarations, singular_of
 from stowage.entities.positions import line_of
@@ -78,6 +78,19 @@ def test_an_entity_is_made_at_its_first_use() -> None:
     assert all(isinstance(each, Entity) for each in entities.values())
 
 
+@pytest.mark.parametrize(
+    ("said", "trash"),
+    [
+        ('"discarded_at"', Trash("discarded_at")),
+        ('{ flag = "is_deleted" }', Trash("is_deleted", is_flag=True)),
+        ('{ flag = "isDeleted", nullable = true }', Trash("isDeleted", is_flag=True, may_be_null=True)),
+        ('{ row = "deleted_at" }', Trash("deleted_at", in_row=True)),
+    ],
+)
+def test_a_trash_is_a_moment_a_flag_or_what_an_earlier_version_made(said: str, trash: Trash) -> None:
+    assert declared(changed('trash = "deleted_at"', f"trash = {said}"))["things"].trash == trash
+
+
 def test_a_trash_makes_an_entity_part_of_the_dashboard_unless_it_says_no() -> None:
     entities = declared(THINGS)
     assert (entities["things"].dashboard, entities["makers"].dashboard) == (True, False)
@@ -139,6 +152,9 @@ def test_an_exact_number_has_its_digits() -> None:
         ('trash = "deleted_at"', 'trash = "created_at"', 6, "things.trash: createdAt is in the column 'created_at'"),
         ('trash = "deleted_at"', "trash = true", 6, "things.trash: expected a column"),
         ('trash = "deleted_at"', 'trash = { falg = "x" }', 6, "things.trash.falg: unknown; the keys here are flag"),
+        ('trash = "deleted_at"', 'trash = { flag = "x", nullable = 1 }', 6, "things.trash.nullable: expected true or"),
+        ('trash = "deleted_at"', 'trash = { row = "gone_at" }', 6, "things.trash: the columns of an earlier version"),
+        ('trash = "deleted_at"', 'trash = { row = "deleted_at", flag = "x" }', 6, "things.trash.flag: unknown; the"),
         ('trash = "deleted_at"', "dashboard = true", 6, "things.dashboard: the dashboard shows what has a trash"),
         ('"varchar(40) not null"', '"varchar(40) nott null"', 8, "things.fields.name.type: 'varchar(40) nott null'"),
         ('"varchar(40) not null"', "7", 8, "things.fields.name: expected a type"),
@@ -207,8 +223,6 @@ def test_two_files_are_one_declaration() -> None:
         ('key = "film_id text client"', "a key in a column that is not called id (film_id)"),
         ('created = "inserted_at"', "a time `created` in a column that is not called created_at (inserted_at)"),
         ("", "records without a time `created`"),
-        ('trash = { flag = "is_deleted" }', "a trash in a column of its own (flag is_deleted)"),
-        ('trash = "discarded_at"', "a trash in a column of its own (discarded_at)"),
         ('schema = "public"\nwhere = { tenant_id = "tenant" }', "a table in another schema than the tenant's (public)"),
         ("readOnly = true", "records that are only read"),
     ],

@@ -1,23 +1,17 @@
 """Compares declarations with the tables that tenants have: what fits no more, and what would be slow."""
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from stowage.entities.language import TRASH_IN_ROW
 from stowage.entities.shapes import Absent, Shape, ShapeColumn
 from stowage.entities.types import read_type
 
 type Literals = Mapping[str, Mapping[str, Any]]
 type Severity = Literal["error", "warning"]
 
-TRASH_COLUMNS = {
-    "deleted_at": "timestamp with time zone",
-    "deleted_by": "text",
-    "purge_at": "timestamp with time zone",
-    "deleted_operation": "text",
-    "deleted_with": "text",
-}
-"""The columns in which the trash keeps what it needs, and their types."""
 _WRITES = ("INSERT", "UPDATE", "DELETE")
 
 
@@ -37,7 +31,11 @@ class Finding:
 
 def wanted_columns(literals: Literals) -> dict[str, list[str]]:
     """The columns that the declarations need, by table; tables of other schemas than the tenant's are left out."""
-    return {literal["table"]: [*_columns(literal)] for literal in literals.values() if literal["schema"] is None}
+    return {
+        literal["table"]: [*_columns(literal), *_trash_columns(literal), *TRASH_IN_ROW]
+        for literal in literals.values()
+        if literal["schema"] is None
+    }
 
 
 def check(literals: Literals, absent: Sequence[Absent], shapes: Sequence[Shape]) -> list[Finding]:
@@ -75,9 +73,15 @@ def _columns(literal: Mapping[str, Any]) -> dict[str, tuple[str, bool | None]]:
             columns[column] = (written, None)
     for given in literal["fields"].values():
         columns[given["column"]] = (given["sql"], given["nullable"])
-    if literal["trash"] == "deleted_at":
-        columns |= {column: (written, True) for column, written in TRASH_COLUMNS.items()}
     return columns
+
+
+def _trash_columns(literal: Mapping[str, Any]) -> tuple[str, ...]:
+    """The columns in which the trash lies."""
+    if literal["trash"] is None:
+        return ()
+    column, kind = literal["trash"]
+    return TRASH_IN_ROW if kind == "row" else (column,)
 
 
 def _compare(name: str, literal: Mapping[str, Any], shape: Shape) -> Iterator[Finding]:
@@ -98,12 +102,10 @@ def _compare_columns(
     literal: Mapping[str, Any], shape: Shape, finding: Callable[[Severity, str], Finding]
 ) -> Iterator[Finding]:
     declared = _columns(literal)
-    missing = [column for column in declared if column not in shape.columns]
-    if literal["trash"] == "deleted_at" and set(missing) & set(TRASH_COLUMNS):
-        missing = [column for column in missing if column not in TRASH_COLUMNS]
-        yield finding("error", "columns of the trash are missing; `soft-delete` prints the migration that adds them")
-    for column in missing:
-        yield finding("error", f"there is no column {column}")
+    for column in declared:
+        if column not in shape.columns:
+            yield finding("error", f"there is no column {column}")
+    yield from _compare_trash(literal, shape, finding)
     unwritten = _columns_that(literal, "hidden") | _columns_that(literal, "read_only")
     filled = _columns_that(literal, "filled")
     for column, (written, may_be_null) in declared.items():
@@ -121,10 +123,36 @@ def _compare_columns(
     for column, _ in literal["key"] if literal["maker"] == "database" else ():
         if column in shape.columns and not shape.columns[column].is_filled:
             yield finding("error", f"{column} has no default and is no identity, so the database makes no keys")
-    given_by_us = (set(declared) - unwritten) | filled
+    given_by_us = (set(declared) - unwritten) | filled | set(_trash_columns(literal))
     for column, there in shape.columns.items():
         if not (there.is_nullable or there.is_filled or column in given_by_us) and not shape.is_view:
             yield finding("warning", f"{column} must be given and is no field, so records cannot be created")
+
+
+def _compare_trash(
+    literal: Mapping[str, Any], shape: Shape, finding: Callable[[Severity, str], Finding]
+) -> Iterator[Finding]:
+    """What the column of the trash cannot say."""
+    if literal["trash"] is None:
+        return
+    column, kind = literal["trash"]
+    if missing := [each for each in _trash_columns(literal) if each not in shape.columns]:
+        yield finding("error", f"there is no column {', '.join(missing)}, so nothing says what is in the trash")
+        return
+    there = shape.columns[column]
+    is_flag = "flag" in kind
+    if is_flag and there.type != "boolean":
+        yield finding("error", f"{column} is {there.type}, and a flag of the trash is boolean")
+    elif not is_flag and not re.fullmatch(r"date|timestamp(\(\d\))? with(out)? time zone", there.type):
+        yield finding("error", f"{column} is {there.type}, and the trash says since when by a timestamp or a date")
+    elif there.is_generated:
+        yield finding("error", f"{column} is generated, so nobody can put a record into the trash")
+    elif not is_flag and not there.is_nullable:
+        yield finding("error", f"{column} is NOT NULL, so every record is in the trash")
+    elif is_flag and there.is_nullable and kind == "flag":
+        yield finding("error", f"{column} may be null; say nullable = true, else such records are nowhere")
+    if kind != "row" and set(TRASH_IN_ROW) <= shape.columns.keys():
+        yield finding("error", 'an earlier version keeps its trash in these rows; say trash = { row = "deleted_at" }')
 
 
 def _columns_that(literal: Mapping[str, Any], flag: str) -> set[str]:
@@ -157,8 +185,8 @@ def _compare_indexes(
             yield finding("error", f"{key} is not unique by itself, so it is no key")
     if literal["created"] and literal["created"][0] not in any_index:
         yield finding("warning", f"no index begins with {literal['created'][0]}: lists are slow")
-    if literal["trash"] == "deleted_at" and "deleted_at" in shape.columns and "deleted_at" not in any_index:
-        yield finding("warning", "no index begins with deleted_at: the trash is slow")
+    if literal["trash"] and literal["trash"][0] in shape.columns and literal["trash"][0] not in any_index:
+        yield finding("warning", f"no index begins with {literal['trash'][0]}: the trash is slow")
     for field, target, _, _ in literal["references"]:
         column = literal["fields"][field]["column"]
         if column in shape.columns and column not in any_index:

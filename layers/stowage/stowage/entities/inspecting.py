@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from stowage.entities.catalogue import Column, ForeignKey, Table
-from stowage.entities.language import column_of, family_of, singular_of
+from stowage.entities.language import TRASH_IN_ROW, column_of, family_of, singular_of
 from stowage.entities.reserved import FIELD_NAMES, NAMES
 from stowage.entities.types import read_type
 
@@ -29,7 +29,6 @@ _FLAGS = ("is_deleted", "isDeleted", "deleted")
 _NO_TRASH = ("archived_at", "archivedAt", "canceled_at", "cancelled_at", "canceledAt", "removed_at", "removedAt",
              "disabled_at", "is_archived", "is_active", "visible")  # fmt: skip
 """Columns that may mean a deletion to the product and often do not."""
-_OURS = ("deleted_at", "deleted_by", "purge_at", "deleted_operation", "deleted_with")
 _LABELS = ("name", "title", "label", "display_name", "full_name", "username", "email", "subject", "slug", "number",
            "code", "reference", "filename")  # fmt: skip
 _SEARCHED = ("name", "title", "label", "username", "email", "description", "subject", "slug", "body", "caption")
@@ -64,9 +63,14 @@ class _Entity:
     def fields(self) -> list[Column]:
         """The columns that are fields: all but the key, the times and the trash."""
         used = {*self.table.key, *(column.name for column in self.times.values()), self.trash}
-        if {column.name for column in self.table.columns} >= set(_OURS):
-            used |= set(_OURS)
+        if self.is_trash_in_row:
+            used |= set(TRASH_IN_ROW)
         return [column for column in self.table.columns if column.name not in used]
+
+    @property
+    def is_trash_in_row(self) -> bool:
+        """Whether an earlier version's trash lies in the table."""
+        return {column.name for column in self.table.columns} >= set(TRASH_IN_ROW)
 
     def say(self, key: str, value: str, comment: str = "") -> None:
         """One line of the file."""
@@ -226,7 +230,7 @@ def _excludes_trash(predicate: str, trash: str | None) -> bool:
     if trash is None:
         return False
     name = trash if re.fullmatch(r"[a-z_][a-z0-9_]*", trash) else f'"{trash}"'
-    return predicate in (f"({name} IS NULL)", f"(NOT {name})", f"({name} = false)")
+    return predicate in (f"({name} IS NULL)", f"(NOT {name})", f"({name} = false)", f"({name} IS NOT TRUE)")
 
 
 def _time(table: Table, names: Sequence[str]) -> Column | None:
@@ -253,8 +257,12 @@ def _write_trash(entity: _Entity) -> None:
     table = entity.table
     agreeing = [each for each in table.predicates if _excludes_trash(each, entity.trash)]
     comment = f"guessed; a partial index agrees: {_comment(agreeing[0])}" if agreeing else "guessed: confirm"
-    if entity.trash in _FLAGS:
-        entity.say("trash", f"{{ flag = {_text(entity.trash)} }}", comment)
+    flag = table.column(entity.trash) if entity.trash in _FLAGS else None
+    if entity.is_trash_in_row:
+        entity.say("trash", '{ row = "deleted_at" }', "the columns of an earlier version")
+    elif flag:
+        nullable = ", nullable = true" if flag.is_nullable else ""
+        entity.say("trash", f"{{ flag = {_text(flag.name)}{nullable} }}", comment)
     elif entity.trash:
         entity.say("trash", _text(entity.trash), comment)
     for name in _NO_TRASH:

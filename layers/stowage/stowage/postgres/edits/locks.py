@@ -41,7 +41,7 @@ class Outcome:
 
 _LOCK = sql.SQL("""
 WITH locked AS MATERIALIZED (
-    SELECT id, NOT {outside} AS trashed FROM {table} AS record WHERE id = ANY(%(ids)s::{key}[]) ORDER BY id FOR UPDATE
+    SELECT id, {trashed} AS trashed FROM {table} AS record WHERE id = ANY(%(ids)s::{key}[]) ORDER BY id FOR UPDATE
 )
 SELECT asked.n, CASE WHEN locked.id IS NULL THEN 'not_found' ELSE 'already_deleted' END
 FROM unnest(%(ids)s::{key}[]) WITH ORDINALITY AS asked (id, n)
@@ -55,9 +55,8 @@ def lock_records(connection: psycopg.Connection, schema: str, declared: Entity, 
 
     None among the ids is one that no record can have.
     """
-    statement = _LOCK.format(
-        table=table_of(schema, declared), key=key_type(declared), outside=outside_trash(declared, "record")
-    )
+    trashed = in_trash(declared, "record") if declared.soft_delete else sql.SQL("false")
+    statement = _LOCK.format(table=table_of(schema, declared), key=key_type(declared), trashed=trashed)
     codes: list[str | None] = [None] * len(ids)
     for n, code in connection.execute(statement, {"ids": text_array(ids)}):
         codes[n - 1] = code

@@ -1,4 +1,4 @@
-"""The migration that gives a table of an adopter's own what the trash needs (docs/api.md)."""
+"""The migration that gives a trash to a table of an adopter's own that has none (docs/entities.md)."""
 
 from dataclasses import dataclass
 
@@ -48,17 +48,8 @@ def read_unique_rules(connection: psycopg.Connection, schema: str, table: str) -
 
 
 _COLUMNS = """\
-ALTER TABLE {table}
-    ADD COLUMN deleted_at timestamptz,
-    ADD COLUMN deleted_by text,
-    ADD COLUMN purge_at timestamptz,
-    ADD COLUMN deleted_operation text,
-    ADD COLUMN deleted_with text,
-    ADD CONSTRAINT {trash} CHECK (num_nulls(deleted_at, purge_at) IN (0, 2)) NOT VALID;
-ALTER TABLE {table} VALIDATE CONSTRAINT {trash};
-CREATE INDEX {by_deletion} ON {table} (deleted_at, id) WHERE deleted_at IS NOT NULL AND deleted_with IS NULL;
-CREATE INDEX {by_purge} ON {table} (purge_at) WHERE purge_at IS NOT NULL;
-CREATE INDEX {by_operation} ON {table} (deleted_operation) WHERE deleted_operation IS NOT NULL;
+ALTER TABLE {table} ADD COLUMN deleted_at timestamptz;
+CREATE INDEX {by_deletion} ON {table} (deleted_at, id) WHERE deleted_at IS NOT NULL;
 CREATE INDEX {cut_ids} ON {table} ((id::text) COLLATE "C") WHERE strpos(id::text, '?') > 0;
 """
 
@@ -81,7 +72,7 @@ _REFERENCED_RULE = """
 
 
 def soft_delete_migration(table: str, schema: str | None = None, rules: list[UniqueRule] | None = None) -> str:
-    """SQL that adds the trash's columns and indexes to a table, and makes its unique rules count live rows only.
+    """SQL that adds the trash's column and indexes to a table, and makes its unique rules count live rows only.
 
     Without a schema the table is named alone, for a migration that runs once per tenant with a search path. `rules`
     None: not read, so the SQL only says what to look for.
@@ -89,10 +80,7 @@ def soft_delete_migration(table: str, schema: str | None = None, rules: list[Uni
     name = _quoted(schema, table) if schema else _quoted(table)
     text = _COLUMNS.format(
         table=name,
-        trash=_quoted(f"{table}_trash"),
         by_deletion=_quoted(f"{table}_deleted_at"),
-        by_purge=_quoted(f"{table}_purge_at"),
-        by_operation=_quoted(f"{table}_deleted_operation"),
         cut_ids=_quoted(f"{table}_cut_ids"),
     )
     if rules is None:

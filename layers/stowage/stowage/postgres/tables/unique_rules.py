@@ -129,6 +129,8 @@ def _live(declared: Entity) -> Sequence[str]:
         return ("(true)",)
     column = declared.trash.column
     name = column if re.fullmatch(r"[a-z_][a-z0-9_]*", column) else f'"{column}"'
+    if declared.trash.may_be_null:
+        return (f"({name} IS NOT TRUE)",)
     return (f"(NOT {name})", f"({name} = false)") if declared.trash.is_flag else (f"({name} IS NULL)",)
 
 
