@@ -2,6 +2,7 @@
 
 import logging
 import os
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -26,6 +27,7 @@ from local.configuration import Configuration, layers
 from local.declarations import compile_again, compile_declarations
 from local.event_bus import EventBus
 from local.expiry import Expiry
+from local.forks import Launcher
 from local.function_pool import FunctionPool, Outcome
 from local.functions import Function, Functions
 from local.gateway import Gateway
@@ -37,7 +39,6 @@ from local.s3.files import FileStore
 from local.s3.objects import Objects
 from local.snapshot import Snapshot
 from local.streams import Streams
-from local.task_process import Launcher
 from local.tasks import Tasks
 
 type Json = Any
@@ -65,10 +66,11 @@ class Cloud:
         compile_declarations(root)
         code = CodeWatch(root / "functions", *layers(root))
         template = CodeWatch(root / "template.yaml", root / "statemachines")
-        self.functions = Functions(pool, code, template, lambda: compile_again(root), self._give_up)
+        self.functions = Functions(pool, code, template, lambda: self._take_new_code(root), self._give_up)
         self._bus = EventBus(self.functions)
         paths = [str(path) for path in (root, *layers(root))]
-        self._launcher = Launcher(children, "worker", paths, str(configuration.logs / "worker.log"))
+        log = str(configuration.logs / "worker.log")
+        self._launcher = Launcher(children, "local.preload_tasks", "worker", paths, log)
         self.tasks = Tasks(
             self._launcher.start,
             environment | _worker_environment(),
@@ -113,8 +115,10 @@ class Cloud:
 
     def warm(self, count: int) -> None:
         """Have workers ready for the environment that most functions share."""
-        environments = [function.environment for function in self.deployment.functions(self._environment)]
-        self._pool.warm(max(set(environments), key=environments.count), count)
+        functions = self.deployment.functions(self._environment)
+        environments = [function.environment for function in functions]
+        modules = sorted({function.handler.rpartition(".")[0] for function in functions})
+        self._pool.warm(max(set(environments), key=environments.count), modules, count)
 
     def create_custom_resources(self) -> None:
         """Run the custom resources' functions; StartError where one fails."""
@@ -151,6 +155,10 @@ class Cloud:
             return connection.execute(
                 "SELECT id, slug, name FROM control_plane.projects ORDER BY created_at, id"
             ).fetchall()
+
+    def _take_new_code(self, root: Path) -> None:
+        compile_again(root)
+        self._launcher.renew()
 
     def _written(self, service: str) -> None:
         if service == "dynamodb":

@@ -4,21 +4,16 @@
 """
 
 import json
-import multiprocessing
-import multiprocessing.connection
-import os
 import signal
 import threading
 import time
 import uuid
 from dataclasses import dataclass, field
-from multiprocessing import forkserver
-from multiprocessing.context import ForkServerProcess
+from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
-from typing import Any
 
 from local.children import Children
-from local.function_worker import serve
+from local.forks import Fork, Launcher
 
 type Environment = tuple[tuple[str, str], ...]
 
@@ -65,7 +60,7 @@ class _LateError(Exception):
 
 
 class _Worker:
-    def __init__(self, process: ForkServerProcess, connection: multiprocessing.connection.Connection) -> None:
+    def __init__(self, process: Fork, connection: Connection) -> None:
         self.process, self.connection = process, connection
         self.generation = 0
         self.environment: Environment = ()
@@ -106,18 +101,15 @@ class FunctionPool:
     _starting: int = 0
 
     def __post_init__(self) -> None:
-        self._server_pid = 0
         self._closing = threading.Event()
-        self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload(["local.preload"])
         self.log.parent.mkdir(parents=True, exist_ok=True)
+        self._launcher = Launcher(
+            self.children, "local.preload_functions", "local.function_worker", self.paths, str(self.log)
+        )
 
     def launch(self) -> None:
         """Start the fork server, which then imports what every worker needs."""
-        forkserver.ensure_running()
-        server: Any = forkserver
-        self._server_pid = server._forkserver._forkserver_pid
-        self.children.adopt(self._server_pid)
+        self._launcher.launch()
         threading.Thread(target=self._shrink, daemon=True).start()
 
     @property
@@ -147,9 +139,11 @@ class FunctionPool:
         """Replace every worker before its next event, because its code has changed."""
         with self._room:
             self.generation += 1
+            self._launcher.renew()
 
-    def warm(self, environment: Environment, count: int) -> None:
-        """Have workers ready for an environment."""
+    def warm(self, environment: Environment, modules: list[str], count: int) -> None:
+        """Have workers ready for an environment, and these modules of handlers imported for every worker."""
+        self._launcher.prepare(modules, dict(environment))
         for worker in [self._take(environment) for _ in range(count)]:
             self._give_back(worker)
 
@@ -161,11 +155,7 @@ class FunctionPool:
             workers = list(self._all)
         for worker in workers:
             self._discard(worker)
-        if self._server_pid:
-            # It would end by itself, but takes its time over all that it has imported.
-            os.kill(self._server_pid, signal.SIGKILL)
-            os.waitpid(self._server_pid, 0)
-            self.children.release(self._server_pid)
+        self._launcher.close()
 
     def _take(self, environment: Environment) -> _Worker:
         with self._room:
@@ -197,13 +187,9 @@ class FunctionPool:
 
     def _start(self, environment: Environment) -> _Worker:
         generation = self.generation
-        ours, theirs = self._context.Pipe()
-        process = self._context.Process(
-            target=serve, args=(theirs, self.paths, dict(environment), str(self.log)), daemon=True
-        )
-        process.start()
-        theirs.close()
-        self.children.adopt(process.pid or 0)
+        ours, theirs = Pipe()
+        with theirs:
+            process = self._launcher.start(dict(environment), theirs.fileno())
         worker = _Worker(process, ours)
         worker.generation, worker.environment = generation, environment
         return worker
@@ -243,7 +229,5 @@ class FunctionPool:
         self._all.discard(worker)
         if worker in self._idle:
             self._idle.remove(worker)
-        worker.process.kill()
-        worker.process.join()
+        worker.process.signal(signal.SIGKILL)
         worker.connection.close()
-        self.children.release(worker.process.pid or 0)

@@ -1,4 +1,6 @@
-"""One process that runs functions, an event at a time: Powertools keeps the current event in class attributes."""
+"""`python -m local.function_worker DESCRIPTOR`: runs functions for whoever is at the other end of
+that connection, an event at a time: Powertools keeps the current event in class attributes.
+"""
 
 import importlib
 import json
@@ -45,23 +47,9 @@ class Context:
         return max(0, int((self.deadline - time.time()) * 1000))
 
 
-def move_in(paths: list[str], environment: dict[str, str], log: str) -> None:
-    """Make this fork a process of its own: its session, its imports, its environment, and where it prints."""
-    os.setsid()
-    with open(os.devnull, "rb") as nothing, open(log, "ab", buffering=0) as file:
-        os.dup2(nothing.fileno(), 0)
-        os.dup2(file.fileno(), 1)
-        os.dup2(file.fileno(), 2)
-    sys.path[:0] = paths
-    os.environ.clear()
-    os.environ.update(environment)
-    time.tzset()
-
-
-def serve(connection: Connection, paths: list[str], environment: dict[str, str], log: str) -> None:
+def serve(connection: Connection) -> None:
     """Answer invocations from the connection until it closes: a head and a body in, an error and a body out."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    move_in(paths, environment, log)
     handlers: dict[str, Handler] = {}
     while True:
         try:
@@ -93,3 +81,7 @@ def _run(handlers: dict[str, Handler], path: str, event: bytes, context: Context
             "stackTrace": traceback.format_tb(error.__traceback__),
         }
         return "Unhandled", json.dumps(description).encode()
+
+
+if __name__ == "__main__":
+    serve(Connection(int(sys.argv[1])))

@@ -13,6 +13,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from local.shared_loader import share_loader
+
 type Json = Any
 MOST_EXECUTIONS = 500
 """So many that have ended are remembered for each state machine; each takes about 50 kB."""
@@ -32,6 +34,8 @@ class Hooks:
 
 def apply(hooks: Hooks, endpoint_url: str) -> None:
     """Mend moto in this process, before its server is built."""
+    share_loader()
+    leave_out_instance_types()
     execute_state_machines()
     wait_for_ecs_tasks(hooks)
     stop_executions_at_once(hooks)
@@ -44,6 +48,22 @@ def apply(hooks: Hooks, endpoint_url: str) -> None:
     forget_old_executions()
     take_attributes_as_they_are()
     parse_a_definition_once()
+
+
+def leave_out_instance_types() -> None:
+    """The ECS and Step Functions of moto import its EC2, which reads all types of instances that there are:
+    half a second of each start, for what no part of the product asks for.
+    """
+    from moto.utilities import utils
+
+    load = utils.load_resource
+
+    def load_resource(resource: str) -> Any:
+        if resource.startswith("ec2/resources/instance_type"):
+            return {} if resource.endswith("instance_types.json") else []
+        return load(resource)
+
+    utils.load_resource = load_resource
 
 
 def execute_state_machines() -> None:

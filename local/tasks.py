@@ -17,7 +17,7 @@ from typing import Any
 
 from local.configuration import ACCOUNT, REGION
 from local.console import log
-from local.task_process import TaskProcess
+from local.forks import Fork
 
 type Json = Any
 KEEP_STOPPED = 500
@@ -41,7 +41,7 @@ class Task:
     definition: Json
     request: Json
     cluster_arn: str
-    process: TaskProcess | None = None
+    process: Fork | None = None
     created_at: float = field(default_factory=time.time)
     started_at: float | None = None
     stopping_at: float | None = None
@@ -100,7 +100,7 @@ class Tasks:
 
     def __init__(
         self,
-        start_process: Callable[[dict[str, str]], TaskProcess],
+        start_process: Callable[[dict[str, str]], Fork],
         environment: dict[str, str],
         definition_of: Callable[[str], Json],
         secret_of: Callable[[str], str],
@@ -189,7 +189,7 @@ class Tasks:
         environment |= {entry["name"]: self._secret_of(entry["valueFrom"]) for entry in container.get("secrets", [])}
         return environment
 
-    def _follow(self, task: Task, process: TaskProcess, folder: str) -> None:
+    def _follow(self, task: Task, process: Fork, folder: str) -> None:
         code = process.wait()
         # Nothing in a container outlives its first process, its temporary files neither.
         process.signal(signal.SIGKILL)
@@ -209,7 +209,7 @@ class Tasks:
             )
         self._on_change(task.describe())
 
-    def _kill_late(self, task: Task, process: TaskProcess) -> None:
+    def _kill_late(self, task: Task, process: Fork) -> None:
         if not task.stopped.wait(task.container.get("stopTimeout", DEFAULT_STOP_SECONDS)):
             process.signal(signal.SIGKILL)
 

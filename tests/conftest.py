@@ -28,7 +28,7 @@ from botocore.config import Config
 from botocore.credentials import Credentials
 
 from local.database_urls import as_role, for_product
-from tests import documented
+from tests import documented, prepared
 
 pytest_plugins = ["tests.schedule"]
 
@@ -170,10 +170,13 @@ class Api(requests.Session):
 
 
 class LocalStack:
-    """A stack of a test's own, for tests that start and stop one."""
+    """A stack of a test's own, for tests that start and stop one. Its database is a copy of one
+    that was made before, unless it is to be `fresh`.
+    """
 
-    def __init__(self, home: Path, root: Path = ROOT, **environment: str) -> None:
+    def __init__(self, home: Path, root: Path = ROOT, *, fresh: bool = False, **environment: str) -> None:
         self.home, self.root = home, root
+        self.fresh = fresh or root != ROOT or not {"SCALE", "STOWAGE_DATABASE_URL"}.isdisjoint(environment)
         self.port, self.aws_port = free_ports(2)
         self.environment = {
             name: value
@@ -191,7 +194,10 @@ class LocalStack:
 
     def launch(self, *arguments: str) -> subprocess.Popen[str]:
         """Start the process and leave it to itself."""
-        command = [sys.executable, "-m", "local", *(arguments or ("up",))]
+        arguments = arguments or ("up",)
+        if not self.fresh and arguments[0] == "up" and not (self.home / "postgres").exists():
+            prepared.copy(self.home, lambda home: _make_database(home, *arguments), *arguments)
+        command = [sys.executable, "-m", "local", *arguments]
         with open(self.home / "terminal.log", "w") as terminal:
             self.process = subprocess.Popen(
                 command,
@@ -230,6 +236,12 @@ class LocalStack:
         if self.process.poll() is None:
             self.process.send_signal(number)
         return self.process.wait(30)
+
+
+def _make_database(home: Path, *arguments: str) -> None:
+    stack = LocalStack(home, fresh=True)
+    stack.start(*arguments)
+    stack.stop()
 
 
 def free_ports(count: int) -> list[int]:
@@ -291,8 +303,8 @@ def own_stack() -> Iterator[Callable[..., LocalStack]]:
     """Makes stacks of the test's own, not started yet; `own_stack(home=other.home)` shares another one's home."""
     made: list[LocalStack] = []
 
-    def make(home: Path | None = None, **environment: str) -> LocalStack:
-        made.append(LocalStack(home or make_home(), **environment))
+    def make(home: Path | None = None, *, fresh: bool = False, **environment: str) -> LocalStack:
+        made.append(LocalStack(home or make_home(), fresh=fresh, **environment))
         return made[-1]
 
     yield make

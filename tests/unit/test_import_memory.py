@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ LARGE = 4_000_000
 """Bytes of a part, of which zip makes some kilobytes."""
 
 READ = """
-import sys
+import os, sys
 from stowage.basics.errors import RunError
 from stowage.entities.declared import ENTITIES
 from stowage.imports.files.columns import Naming
@@ -26,27 +27,37 @@ from stowage.imports.files.running import _Batches
 
 users = ENTITIES["users"]
 naming = Naming(users, {}, ignores_unknown=True)
-failed = total = 0
-try:
-    with open(sys.argv[1], "rb") as file:
-        rows = open_rows(Layout("xlsx"), file)
-        preparer = Preparer(users, "import", "xlsx", naming.match(rows.header), naming)
-        batches = _Batches(rows, 0)
-        batch = batches.take()
-        while True:
-            prepared = preparer.prepare(batch)
-            total += len(batch.rows)
-            if batch.broken:
-                raise batch.broken
-            if batch.is_last:
-                break
+
+def read(name):
+    total = 0
+    try:
+        with open(name, "rb") as file:
+            rows = open_rows(Layout("xlsx"), file)
+            preparer = Preparer(users, "import", "xlsx", naming.match(rows.header), naming)
+            batches = _Batches(rows, 0)
             batch = batches.take()
-    print("read", total)
-except RunError as refused:
-    print(refused.code, refused.message)
-with open("/proc/self/status") as status:
-    print(next(int(line.split()[1]) // 1024 for line in status if line.startswith("VmHWM")))
+            while True:
+                prepared = preparer.prepare(batch)
+                total += len(batch.rows)
+                if batch.broken:
+                    raise batch.broken
+                if batch.is_last:
+                    break
+                batch = batches.take()
+        told = f"read {total}"
+    except RunError as refused:
+        told = f"{refused.code} {refused.message}"
+    with open("/proc/self/status") as status:
+        print(next(int(line.split()[1]) // 1024 for line in status if line.startswith("VmHWM")), told, flush=True)
+
+for line in sys.stdin:
+    if not os.fork():
+        read(line.rstrip())
+        os._exit(0)
+    if os.wait()[1]:
+        print("died", flush=True)
 """
+"""Reads each file that it is told of in a process of its own, a fork: its imports are made once."""
 
 HEADER = text_row("name", "email")
 WIDE = f"<row>{''.join(f'<c t="str"><v>c{n}</v></c>' for n in range(16_382))}</row>"
@@ -155,15 +166,27 @@ BOMBS = {
 }
 
 
+@pytest.fixture(scope="module")
+def reader() -> Iterator[subprocess.Popen[str]]:
+    paths = [str(ROOT / "layers" / name) for name in ("stowage", "entities")]
+    command = [sys.executable, "-P", "-c", f"import sys; sys.path[:0] = {paths!r}\n{READ}"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={}) as process:
+        yield process
+
+
 @pytest.mark.parametrize("bomb", BOMBS)
-def test_a_workbook_takes_no_more_memory_than_a_real_one(bomb: str, tmp_path: Path) -> None:
+def test_a_workbook_takes_no_more_memory_than_a_real_one(
+    reader: subprocess.Popen[str], bomb: str, tmp_path: Path
+) -> None:
     file = tmp_path / "bomb.xlsx"
     file.write_bytes(zipped(BOMBS[bomb](), zipfile.ZIP_DEFLATED))
-    told = told_within_bounds(file)
+    told = told_within_bounds(reader, file)
     assert told.startswith(("read", "broken_file", "wrong_header"))
 
 
-def test_a_workbook_that_unpacks_to_400_megabytes_takes_no_more_either(tmp_path: Path) -> None:
+def test_a_workbook_that_unpacks_to_400_megabytes_takes_no_more_either(
+    reader: subprocess.Popen[str], tmp_path: Path
+) -> None:
     """A formula as long as that is passed over, to its end."""
     file = tmp_path / "bomb.xlsx"
     begin, end = f"{BEGIN}<row>{TEXT_CELL}<c><f>", f"</f><v>1</v></c></row>{END}"
@@ -177,21 +200,16 @@ def test_a_workbook_that_unpacks_to_400_megabytes_takes_no_more_either(tmp_path:
                 part.write(b"x" * 1_000_000)
             part.write(end.encode())
     assert file.stat().st_size < 4_000_000
-    assert told_within_bounds(file) == "read 1"
+    assert told_within_bounds(reader, file) == "read 1"
 
 
-def told_within_bounds(file: Path) -> str:
+def told_within_bounds(reader: subprocess.Popen[str], file: Path) -> str:
     """What the import of a file in a process of its own ends with."""
-    paths = [str(ROOT / "layers" / name) for name in ("stowage", "entities")]
-    done = subprocess.run(
-        [sys.executable, "-P", "-c", f"import sys; sys.path[:0] = {paths!r}\n{READ}", str(file)],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-        env={},
-    )
-    assert done.returncode == 0, done.stderr
-    told, megabytes = done.stdout.strip().splitlines()
+    assert reader.stdin
+    assert reader.stdout
+    reader.stdin.write(f"{file}\n")
+    reader.stdin.flush()
+    megabytes, _, told = reader.stdout.readline().strip().partition(" ")
+    assert megabytes.isdecimal(), told
     assert int(megabytes) <= MOST_MB, told
     return told
