@@ -144,6 +144,12 @@ BOMBS = {
         sheet(HEADER, text_row("a", "b")),
         styles=filled("<styleSheet><numFmts>", '<numFmt numFmtId="200" formatCode="0.00"/>', "</numFmts></styleSheet>"),
     ),
+    "number formats that differ": lambda: parts(
+        sheet(HEADER, text_row("a", "b")),
+        styles="<styleSheet><numFmts>"
+        + "".join(f'<numFmt numFmtId="{n}" formatCode="{n:0>250}"/>' for n in range(LARGE // 40))
+        + "</numFmts></styleSheet>",
+    ),
     "names of ranges": lambda: with_part(
         "xl/workbook.xml",
         filled(

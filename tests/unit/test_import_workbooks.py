@@ -13,6 +13,7 @@ import xlsxwriter
 from stowage.basics.errors import RunError
 from stowage.imports.files.opening import open_rows
 from stowage.imports.files.reading import Broken, Layout, Row, Rows
+from stowage.imports.files.reading.workbook import parts as parts_module
 from stowage.imports.files.reading.workbook.cells import as_text
 from stowage.imports.files.reading.workbook.formats import kind_of, with_zeros, zeros_of
 from tests.unit.workbook_parts import (
@@ -181,6 +182,38 @@ def test_what_nobody_reads_is_refused_at_once_in_our_words(data: bytes, words: s
         cells(data)
     assert refused.value.code == "broken_file"
     assert not refused.value.retryable
+
+
+STYLES = ("xl/styles.xml", "<styleSheet>", "</styleSheet>")
+BOOK_PART = ("xl/workbook.xml", book(("S", "")).removesuffix("</workbook>"), "</workbook>")
+RELATED = (
+    "xl/_rels/workbook.xml.rels",
+    relations(("r1", "worksheet", "worksheets/sheet1.xml"))[:-16],
+    "</Relationships>",
+)
+LISTS = {
+    "number formats": (STYLES, '<numFmt numFmtId="200" formatCode="0.00"/>'),
+    "long number formats": (STYLES, f'<numFmt numFmtId="200" formatCode="{"0" * 4_000}"/>'),
+    "styles of tables": (STYLES, "<dxf/>"),
+    "names of ranges": (BOOK_PART, '<definedName name="a">A1</definedName>'),
+    "relations to elsewhere": (RELATED, '<Relationship Id="x" Target="x" TargetMode="External"/>'),
+}
+
+
+def listing(listed: str, size: int) -> bytes:
+    """A workbook of which one part lists things in about so many bytes."""
+    (part, begin, end), piece = LISTS[listed]
+    whole = parts(sheet(HEADER, ROW), styles="<styleSheet/>")
+    return zipped(whole | {part: begin + piece * (size // len(piece)) + end})
+
+
+@pytest.mark.parametrize("listed", LISTS)
+def test_a_list_longer_than_any_workbooks_is_refused_at_once(listed: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parts_module, "MOST_LISTED_BYTES", 300_000)
+    assert cells(listing(listed, 200_000)) == PLAIN
+    with pytest.raises(RunError, match="more sheets, formats or styles than can be read") as refused:
+        cells(listing(listed, 500_000))
+    assert (refused.value.code, refused.value.retryable) == ("broken_file", False)
 
 
 def flipped(data: bytes, place: int) -> bytes:

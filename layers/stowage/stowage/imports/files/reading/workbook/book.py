@@ -12,7 +12,9 @@ from stowage.imports.files.reading.workbook.texts import SharedTexts
 MOST_ENTRIES = 100_000
 """Relations, sheets, formats and styles; Excel has at most 65,490 styles."""
 LONGEST_VALUE = 4_000
-"""Characters of a name, target or format; longer ones are passed over."""
+"""Characters of a name or target; longer ones are cut or passed over."""
+LONGEST_FORMAT = 255
+"""Characters of a number format, as in Excel; longer ones are passed over."""
 
 _TRUE = ("1", "true", "on")
 
@@ -98,7 +100,7 @@ class Book:
 
         def take(name: str, given: dict[str, str]) -> None:
             nonlocal inside
-            if name == "numFmt" and not inside and len(given.get("formatCode", "")) <= LONGEST_VALUE:
+            if name == "numFmt" and not inside and len(given.get("formatCode", "")) <= LONGEST_FORMAT:
                 _check_number(len(codes))
                 codes[int(given.get("numFmtId", 0))] = given.get("formatCode", "")
             elif name in ("cellXfs", "cellStyleXfs", "cellStyles", "dxfs"):

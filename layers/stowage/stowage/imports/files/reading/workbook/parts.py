@@ -18,6 +18,8 @@ from stowage.imports.files.reading.rows import broken_file
 PIECE_BYTES = 64 * 1024
 MOST_DIRECTORY_BYTES = 4 << 20
 """Of the zip's list of its parts: about 40,000."""
+MOST_LISTED_BYTES = 64_000_000
+"""Of a part that lists sheets, relations or styles, unpacked. A book with all styles that Excel allows has 30 MB."""
 MOST_DEPTH = 100
 MOST_NAMES = 5_000
 """Different names of elements, attributes and namespaces in one part; the standard has some hundred."""
@@ -82,9 +84,13 @@ class Parts:
             yield from _parse(stream, handlers)
 
     def elements(self, name: str, take: Callable[[str, dict[str, str]], None]) -> None:
-        """Call `take` with the local name and the attributes of each element of a part."""
-        for _ in self.pieces(name, _Elements(take)):
-            pass
+        """Call `take` with the local name and the attributes of each element of a part.
+
+        RunError for a part that unpacks to more than `MOST_LISTED_BYTES`.
+        """
+        for piece, _ in enumerate(self.pieces(name, _Elements(take))):
+            if piece * PIECE_BYTES >= MOST_LISTED_BYTES:
+                raise broken_file("The workbook has more sheets, formats or styles than can be read.")
 
 
 class _Elements(Handlers):
