@@ -4,14 +4,15 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import psycopg
 import pytest
 import requests
 
 from stowage.basics.errors import TransientRunError
-from stowage.entities.filters import Filters
-from stowage.exports.formats import open_export
+from stowage.entities.filters import Filters, parse_filters
+from stowage.exports.formats import estimate, open_export
 from stowage.postgres.reads import copy
 from tests.conftest import Api, RunningStack
 from tests.stack.route_surface import (
@@ -109,6 +110,43 @@ def test_an_export_that_waits_too_long_says_what_for(stack: RunningStack, monkey
     source.close()
     assert caught.value.code == "lock_timeout"
     assert "accounts" in caught.value.message
+
+
+READS = {
+    "accounts": ("accounts", {}, "accounts", "The table accounts stayed locked."),
+    "posts": ("posts", {}, "posts", "The table posts stayed locked."),
+    "posts by their accounts' platform": ("posts", {"platform": "x"}, "accounts", "The table accounts stayed locked."),
+    "posts by their accounts' group": ("posts", {"groupId": "g"}, "accounts", "The table accounts stayed locked."),
+    "posts by platform, themselves held": ("posts", {"platform": "x"}, "posts", "The table posts stayed locked."),
+    "everything": ("gdpr", None, "brands", "The table brands stayed locked."),
+    "a part of a table": ("tasks", {}, "tasks_of_old", "A table that tasks are read from stayed locked."),
+}
+
+
+@pytest.mark.parametrize(("asked", "filters", "held", "told"), READS.values(), ids=READS.keys())
+def test_the_table_that_is_held_is_named_whatever_was_asked_for(
+    stack: RunningStack, monkeypatch: pytest.MonkeyPatch, asked: str, filters: Any, held: str, told: str
+) -> None:
+    monkeypatch.setattr(copy, "LOCK_SECONDS", 0.2)
+    read = None if filters is None else parse_filters(asked, filters)
+    schema = f"tenant_{TENANT}"
+    with (
+        psycopg.connect(stack.database_url, autocommit=True) as owner,
+        psycopg.connect(stack.url_as("stowage_app"), autocommit=True) as reader,
+    ):
+        owner.execute(f"CREATE TABLE {schema}.tasks_of_old () INHERITS ({schema}.tasks)")
+        try:
+            reader.execute("SET lock_timeout = '200ms'")
+            with locked(owner, TENANT, held):
+                with pytest.raises(TransientRunError) as estimated:
+                    estimate(reader, schema, TENANT, asked, read, "csv")
+                source = open_export(reader, schema, TENANT, data_type=asked, format="csv", filters=read)
+                with pytest.raises(TransientRunError) as exported:
+                    list(source.chunks())
+        finally:
+            owner.execute(f"DROP TABLE {schema}.tasks_of_old")
+    for caught in (estimated.value, exported.value):
+        assert (caught.code, caught.message) == ("lock_timeout", told)
 
 
 def test_exports_go_on_once_the_lock_has_gone(admin: Api) -> None:

@@ -4,6 +4,7 @@ psycopg's own iteration over a COPY costs about 2 µs a row, asking libpq in a t
 """
 
 import contextlib
+import re
 import select
 from collections.abc import Iterator, Sequence
 from datetime import datetime
@@ -63,11 +64,12 @@ class Snapshot:
         `name` says what is read, for errors: RunError where Postgres refuses for good, TransientRunError where the
         connection broke or the server had to stop us, CancelledError where `close` was called meanwhile.
         """
+        text = statement.as_string(self._connection)
         try:
             self._begin()
-            yield from self._read(statement.as_bytes(self._connection))
+            yield from self._read(text.encode())
         except psycopg.Error as error:
-            raise self._failed(error, name) from error
+            raise self._failed(error, name, text) from error
 
     def began_at(self) -> datetime:
         """The moment of the snapshot by the server's clock, UTC; errors as in `copy`."""
@@ -150,14 +152,22 @@ class Snapshot:
         if connection.status != pq.ConnStatus.OK:
             raise _error_of(connection, None)
 
-    def _failed(self, error: psycopg.Error, name: str) -> RunError | CancelledError:
+    def _failed(self, error: psycopg.Error, name: str, statement: str = "") -> RunError | CancelledError:
         if self._closed:
             return CancelledError("The export was stopped.")
-        return told_of(self._connection, error) if is_row_security(error) else failed(error.sqlstate, name)
+        return told_of(self._connection, error) if is_row_security(error) else failed(error, name, statement)
 
 
-def failed(sqlstate: str | None, name: str) -> RunError:
-    """Our error for one of Postgres's, by its SQLSTATE (PostgreSQL documentation, Appendix A), without its message."""
+_TABLE = re.compile(r'"(?:[^"]|"")+"\."((?:[^"]|"")+)"')
+
+
+def failed(error: psycopg.Error, name: str, statement: str) -> RunError:
+    """Our error for one of Postgres's, by its SQLSTATE (PostgreSQL documentation, Appendix A), without its message.
+
+    A statement on `name` may read other tables too. Postgres says at which place of it a lock was waited for, but for
+    tables that the statement does not name itself: those of a view, partitions.
+    """
+    sqlstate = error.sqlstate
     match sqlstate:
         case "42501":
             return RunError(f"The database role may not read {name}.", "permission_denied")
@@ -173,7 +183,10 @@ def failed(sqlstate: str | None, name: str) -> RunError:
                 "not_utf8",
             )
         case "55P03":
-            return TransientRunError(f"The table of {name} stayed locked.", "lock_timeout", retry_after=5)
+            place = int(error.diag.statement_position or 0)
+            table = _TABLE.match(statement, place - 1) if place else None
+            locked = f"The table {table[1].replace('""', '"')}" if table else f"A table that {name} are read from"
+            return TransientRunError(f"{locked} stayed locked.", "lock_timeout", retry_after=5)
         case None:
             return TransientRunError(f"The connection to the database was cut while reading {name}.")
     if sqlstate[:2] in ("08", "40", "53", "57", "58") or sqlstate in ("25P03", "25P04"):

@@ -206,14 +206,15 @@ def expected(connection: psycopg.Connection, selection: Selection) -> tuple[int,
 
     RunError where the table may not be read. What else fails about it is raised as it is, for `look` to tell why.
     """
-    statement = _EXPLAIN.format(selection.select(column.value for column in selection.columns))
+    explained = _EXPLAIN.format(selection.select(column.value for column in selection.columns))
+    statement = explained.as_string(connection)
     try:
         with connection.cursor(row_factory=tuple_row) as cursor:
-            row = cursor.execute(statement).fetchone()
+            row = cursor.execute(statement.encode()).fetchone()
     except psycopg.Error as error:
         if is_row_security(error) or isinstance(error, errors.UndefinedTable | errors.UndefinedColumn):
             raise
-        raise failed(error.sqlstate, selection.name) from error
+        raise failed(error, selection.name, statement) from error
     assert row is not None
     plan = row[0][0]["Plan"]
     return int(plan["Plan Rows"]), int(plan["Plan Width"])
