@@ -80,6 +80,13 @@ UNIQUE_LABELS = {
     "EXCLUDE USING btree (lower(label) WITH =) WHERE (deleted_at IS NULL)",
     "generated column": "ALTER TABLE brands ADD slug text GENERATED ALWAYS AS (lower(label)) STORED;"
     "CREATE UNIQUE INDEX own_rule ON brands (slug) WHERE deleted_at IS NULL",
+    "expression over a generated column": "ALTER TABLE brands ADD slug text GENERATED ALWAYS AS (upper(label)) STORED;"
+    "CREATE UNIQUE INDEX own_rule ON brands (lower(slug)) WHERE deleted_at IS NULL",
+    "two generated columns": "ALTER TABLE brands ADD slug text GENERATED ALWAYS AS (lower(label)) STORED,"
+    ' ADD "n %% of" integer GENERATED ALWAYS AS (length(label)) STORED;'
+    'CREATE UNIQUE INDEX own_rule ON brands (slug, ("n %% of" + 1)) WHERE deleted_at IS NULL',
+    "condition on a generated column": "ALTER TABLE brands ADD slug text GENERATED ALWAYS AS (lower(label)) STORED;"
+    "CREATE UNIQUE INDEX own_rule ON brands (lower(label)) WHERE deleted_at IS NULL AND slug LIKE 'sh%%'",
     "percent": "CREATE UNIQUE INDEX own_rule ON brands (replace(lower(label), '%%', '')) WHERE deleted_at IS NULL",
 }
 
@@ -178,6 +185,12 @@ RULES: dict[str, tuple[str, str, str]] = {
         "own_rule",
         "conflict",
     ),
+    "unique, of an expression over a generated column": (
+        "ALTER TABLE {table} ADD own_key varchar(99) GENERATED ALWAYS AS (upper({column})) STORED;"
+        "CREATE UNIQUE INDEX own_rule ON {table} (lower(own_key)) WHERE own_key <> 'X'",
+        "own_rule",
+        "conflict",
+    ),
     "check, with signs in its name": (
         "ALTER TABLE {table} ADD CONSTRAINT \"own_rule: 100%% of %%s\" CHECK ({column} <> '{value}')",
         "own_rule: 100% of %s",
@@ -253,7 +266,7 @@ def test_the_failed_rows_of_a_file_are_told_the_rule(office: Office, rule: str) 
     assert "secret" not in failed
 
 
-@pytest.mark.parametrize("rule", ["unique", "deferrable"])
+@pytest.mark.parametrize("rule", ["unique", "deferrable", "unique, of a generated column"])
 def test_of_two_alike_in_one_request_one_is_told_the_rule(office: Office, rule: str) -> None:
     make_rule(office, rule, "brands", "label", "")
     items = [{"label": "Twice"}, {"label": "TWICE"}, {"label": "once"}]

@@ -31,7 +31,7 @@ from stowage.postgres.session.savepoints import Refused, tried
 from stowage.postgres.session.violations import Violation
 from stowage.postgres.session.violations import taken as violated
 from stowage.postgres.tables.relations import table_of
-from stowage.postgres.tables.unique_rules import as_literal, is_in_the_way, undeclared_rules
+from stowage.postgres.tables.unique_rules import as_literal, is_in_the_way, undeclared_rules, with_generated
 
 type Row = dict[str, Any]
 """A new record: values by column name, `id` and every own column among them but those left to the database."""
@@ -176,7 +176,9 @@ def taken(
     rules = [
         _ALIKE.format(
             name=as_literal(rule.name),
-            in_the_way=is_in_the_way(sql.Identifier("candidates"), rule, _CANDIDATE, sql.SQL("candidates.id")),
+            in_the_way=is_in_the_way(
+                with_generated(rule, sql.Identifier("candidates")), rule, _CANDIDATE, sql.SQL("candidates.id")
+            ),
         )
         for rule in undeclared_rules(connection, schema, [entity])[entity.name]
     ]

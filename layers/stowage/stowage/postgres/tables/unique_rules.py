@@ -7,7 +7,7 @@ evaluated where no other relation's columns can be meant by their unqualified na
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import LiteralString
 
@@ -25,12 +25,14 @@ class UniqueRule:
 
     `keys` are expressions over the table's columns, `operators` say when two records are alike in each; a record counts
     where `condition` holds of it. `columns` are those that the rule looks at. `nulls_alike`: NULLS NOT DISTINCT.
-    `wanted` are the keys of a record as it is to be: in place of a generated column what it is generated from.
+    `generated` are the generated columns among them, each with the expression that it is made by; `table` is the
+    table's name as SQL has it.
     """
 
     name: str
+    table: LiteralString
     keys: tuple[LiteralString, ...]
-    wanted: tuple[LiteralString, ...]
+    generated: Mapping[str, LiteralString]
     operators: tuple[LiteralString, ...]
     condition: LiteralString
     columns: frozenset[str]
@@ -69,10 +71,7 @@ SELECT asked.n, class.relname::text,
                    WHERE classid = 'pg_class'::regclass AND objid = indexrelid
                      AND refclassid = 'pg_class'::regclass AND refobjid = indrelid AND refobjsubid = attnum
                      AND indexprs IS NOT NULL
-               ) OR EXISTS (
-                   SELECT FROM pg_attribute AS made
-                   WHERE made.attrelid = indrelid AND made.attnum = ANY (indkey) AND made.attgenerated <> ''
-               )
+               ) OR cardinality(generated) > 0
            )
        ),
        indnullsnotdistinct,
@@ -80,18 +79,29 @@ SELECT asked.n, class.relname::text,
            SELECT attname::text FROM pg_attribute
            WHERE attrelid = indrelid AND attnum = ANY ((indkey::int2[])[0:indnkeyatts - 1])
        ) END,
-       ARRAY(
-           SELECT (
-               SELECT format('CAST((%%s) AS %%s)', pg_get_expr(adbin, adrelid), format_type(atttypid, atttypmod))
-               FROM pg_attribute JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum
-               WHERE attrelid = indrelid AND attnum = indkey[k - 1] AND attgenerated <> ''
-           )
-           FROM generate_series(1, indnkeyatts) AS k ORDER BY k
+       generated, ARRAY(
+           SELECT format('CAST((%%s) AS %%s)', pg_get_expr(adbin, adrelid), format_type(atttypid, atttypmod))
+           FROM unnest(generated) WITH ORDINALITY AS named (name, n)
+           JOIN pg_attribute ON attrelid = indrelid AND attname = named.name
+           JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum
+           ORDER BY named.n
        )
 FROM unnest(%s::text[]) WITH ORDINALITY AS asked (name, n)
 JOIN pg_index AS index ON indrelid = to_regclass(asked.name)
 JOIN pg_class AS class ON class.oid = indexrelid
 LEFT JOIN pg_constraint AS rule ON conindid = indexrelid AND contype = 'x'
+CROSS JOIN LATERAL (
+    SELECT ARRAY(
+        SELECT attname::text FROM pg_attribute
+        WHERE attrelid = indrelid AND attgenerated <> '' AND (
+            attnum = ANY (indkey) OR EXISTS (
+                SELECT FROM pg_depend
+                WHERE classid = 'pg_class'::regclass AND objid = indexrelid
+                  AND refclassid = 'pg_class'::regclass AND refobjid = indrelid AND refobjsubid = attnum
+            )
+        )
+    )
+) AS looked_at (generated)
 WHERE indislive AND NOT indisprimary AND (indisunique OR rule.oid IS NOT NULL)
 ORDER BY asked.n, class.relname
 """
@@ -105,15 +115,16 @@ def undeclared_rules(
     names = [table_of(schema, declared).as_string(connection) for declared in each]
     found: dict[str, list[UniqueRule]] = {declared.name: [] for declared in each}
     rows = connection.execute(_RULES, (names,))
-    for n, rule, keys, operators, condition, columns, nulls_alike, plain, generated in rows:
+    for n, rule, keys, operators, condition, columns, nulls_alike, plain, generated, made_by in rows:
         declared = each[n - 1]
         known = [{declared.column(field) for field in rule} for rule in declared.unique]
         if plain is None or set(plain) not in known or condition not in _live(declared) or nulls_alike:
             found[declared.name].append(
                 UniqueRule(
                     rule,
+                    names[n - 1],
                     tuple(keys),
-                    tuple(made or key for made, key in zip(generated, keys, strict=True)),
+                    dict(zip(generated, made_by, strict=True)),
                     tuple(operators),
                     condition,
                     frozenset(columns),
@@ -160,12 +171,11 @@ def is_in_the_way(
     """
     names = [sql.Identifier(f"stw_key_{n}") for n in range(len(rule.keys))]
     keys = [as_written(key) for key in rule.keys]
-    wanted = map(as_written, rule.wanted)
     condition = as_written(rule.condition)
     return _IS_IN_THE_WAY.format(
-        keys=sql.SQL(", ").join(sql.SQL("{} AS {}").format(key, name) for key, name in zip(wanted, names, strict=True)),
+        keys=sql.SQL(", ").join(sql.SQL("{} AS {}").format(key, name) for key, name in zip(keys, names, strict=True)),
         condition=condition,
-        row=row,
+        row=with_generated(rule, row),
         table=table,
         id=id,
         alike=sql.SQL(" AND ").join(
@@ -174,6 +184,22 @@ def is_in_the_way(
         ),
         others=others or condition,
     )
+
+
+_WITH_GENERATED = sql.SQL("""
+(SELECT (stw_filled.stw_whole).* FROM (
+     SELECT jsonb_populate_record(NULL::{table}, to_jsonb(stw_row.*) || jsonb_build_object({made})) AS stw_whole
+     FROM {row} AS stw_row OFFSET 0
+ ) AS stw_filled)
+""")
+
+
+def with_generated(rule: UniqueRule, row: sql.Composable) -> sql.Composable:
+    """An item of a FROM clause: `row`, its generated columns, as far as the rule looks at them, made anew."""
+    if not rule.generated:
+        return row
+    made = [sql.SQL("{}, {}").format(as_literal(name), as_written(by)) for name, by in rule.generated.items()]
+    return _WITH_GENERATED.format(table=as_written(rule.table), row=row, made=sql.SQL(", ").join(made))
 
 
 def as_written(text: LiteralString) -> sql.SQL:
