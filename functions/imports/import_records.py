@@ -2,7 +2,7 @@
 
 from aws_lambda_powertools.event_handler import Response
 
-from stowage.entities.declared import entity_at
+from stowage.entities.declared import writable_entity_at
 from stowage.entry.answers import Answer
 from stowage.entry.http import Caller, RawBody, http_app
 from stowage.imports.items import import_items
@@ -17,6 +17,6 @@ app = http_app(
 @app.post("/api/v1/import/<entity>")
 def import_records(caller: Caller, entity: str, body: RawBody) -> Response[str]:
     """Save the items of the body in one transaction."""
-    declared = entity_at(entity)
+    declared = writable_entity_at(entity)
     answer = import_items(Edit.by(caller, caller.tenant_named(None)), declared, body)
     return Response(answer.status, "application/json", answer.body)

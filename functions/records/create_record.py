@@ -3,7 +3,7 @@
 from aws_lambda_powertools.event_handler import Response
 
 from stowage import records
-from stowage.entities.declared import entity_at
+from stowage.entities.declared import writable_entity_at
 from stowage.entry.answers import Answer
 from stowage.entry.http import Caller, RawBody, http_app
 from stowage.postgres.session.edit import Edit
@@ -21,7 +21,7 @@ app = http_app(
 @app.post("/api/v1/<entity>")
 def create_record(caller: Caller, entity: str, body: RawBody) -> Response[str]:
     """Make one record; its id may be given."""
-    declared = entity_at(entity)
+    declared = writable_entity_at(entity)
     answer = records.create_record(Edit.by(caller, caller.tenant_named(None)), declared, body)
     record = data_of(answer.body)
     headers = {"Location": f"/api/v1/{entity}/{id_of(record)}", "ETag": etag(record)}

@@ -4,7 +4,7 @@ from pydantic import BaseModel
 
 from stowage import records
 from stowage.basics.ids import encode_id
-from stowage.entities.declared import entity_at
+from stowage.entities.declared import writable_entity_at
 from stowage.entry.http import Caller, http_app
 from stowage.postgres.session.edit import Edit
 from stowage.records.deleting import delete_record
@@ -28,7 +28,7 @@ class DeletedRecord(BaseModel):
 @app.delete("/api/v1/<entity>/<id>")
 def delete(caller: Caller, entity: str, id: str) -> DeletedRecord:
     """Delete a record if it still is what `If-Match` says; what belongs to it goes along."""
-    declared = entity_at(entity)
+    declared = writable_entity_at(entity)
     raw = records.clean_id(declared, id)
     delete_record(Edit.by(caller, caller.tenant_named(None)), declared, raw, caller.headers.get("if-match"))
     return DeletedRecord(data=DeletedId(id=encode_id(raw)))

@@ -2,7 +2,7 @@
 
 from aws_lambda_powertools.event_handler import Response
 
-from stowage.entities.declared import entity_at
+from stowage.entities.declared import writable_entity_at
 from stowage.entry.answers import Answer
 from stowage.entry.http import Caller, http_app
 from stowage.postgres.session.edit import Edit
@@ -19,6 +19,6 @@ app = http_app(
 @app.post("/api/v1/bulk/<entity>/delete")
 def delete_records(caller: Caller, entity: str, request: RecordIds) -> Response[str]:
     """Delete what can be deleted and tell of each what could not."""
-    declared = entity_at(entity)
+    declared = writable_entity_at(entity)
     answer = bulk_delete(Edit.by(caller, caller.tenant_named(None)), declared, request)
     return Response(answer.status, "application/json", answer.body)

@@ -3,7 +3,7 @@
 from aws_lambda_powertools.event_handler import Response
 
 from stowage import records
-from stowage.entities.declared import entity_at
+from stowage.entities.declared import writable_entity_at
 from stowage.entry.answers import Answer
 from stowage.entry.http import Caller, RawBody, http_app
 from stowage.postgres.session.edit import Edit
@@ -20,6 +20,6 @@ app = http_app(
 @app.patch("/api/v1/bulk/<entity>")
 def update_records(caller: Caller, entity: str, body: RawBody) -> Response[str]:
     """Change what can be changed and tell of each what could not."""
-    declared = entity_at(entity)
+    declared = writable_entity_at(entity)
     answer = records.change_records(Edit.by(caller, caller.tenant_named(None)), declared, body)
     return Response(answer.status, "application/json", answer.body)

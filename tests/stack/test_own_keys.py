@@ -9,7 +9,7 @@ from psycopg import sql
 from stowage.entities.declaration import Entity, Key
 from stowage.postgres.edits import locks, updates
 from stowage.postgres.reads import records
-from stowage.postgres.tables.relations import key_type, table_of, text_array
+from stowage.postgres.tables.relations import id_of, is_record, key_type, rows_of, table_of, text_array
 from tests.conftest import RunningStack
 from tests.stack.office import Office, open_office
 
@@ -45,11 +45,24 @@ def office(stack: RunningStack) -> Iterator[Office]:
 def test_the_index_finds_them(office: Office, name: str, what: str) -> None:
     entity = ENTITIES[name]
     ids = [str(row_id) for (row_id,) in office.run(f"SELECT id FROM {name} ORDER BY created_at, id LIMIT 10")]
-    parts = {"table": table_of(office.schema, entity), "key": key_type(entity), "live": sql.SQL("true")}
+    parts = {
+        "table": table_of(office.schema, entity),
+        "id": id_of(entity),
+        "key": key_type(entity),
+        "live": sql.SQL("true"),
+    }
     statement, given = {
         "lock many": (updates._LOCK.format(**parts), {"ids": text_array(ids)}),
         "look for many": (updates._THERE.format(**parts), {"ids": text_array(ids)}),
-        "read one": (records._ONE.format(record=sql.SQL("1"), **parts), {"id": ids[0]}),
+        "read one": (
+            records._ONE.format(
+                record=sql.SQL("1"),
+                rows=rows_of(office.schema, entity),
+                is_it=is_record(entity, "found", sql.Placeholder("id")),
+                **parts,
+            ),
+            {"id": ids[0]},
+        ),
         "lock with codes": (locks._LOCK.format(trashed=sql.SQL("false"), **parts), {"ids": text_array([*ids, None])}),
     }[what]
     explained = office.database.execute(sql.SQL("EXPLAIN (COSTS OFF) ") + statement, given).fetchall()

@@ -69,25 +69,24 @@ CREATE TABLE products (
     price float8 NOT NULL, created_at timestamptz NOT NULL, updated_at timestamptz NOT NULL
 );
 CREATE TABLE films (
-    id serial PRIMARY KEY, title text NOT NULL, note text,
-    created_at timestamptz NOT NULL, updated_at timestamptz NOT NULL
+    film_id serial PRIMARY KEY, id text, title text NOT NULL, note text, last_update timestamptz NOT NULL
 );
 CREATE TABLE offices (
     id uuid PRIMARY KEY DEFAULT gen_random_uuid(), title text NOT NULL, note text,
-    created_at timestamptz NOT NULL, updated_at timestamptz NOT NULL
+    "createdAt" timestamp(3) NOT NULL, "updatedAt" timestamp(3) NOT NULL
 );
 CREATE TABLE visitors (
     id uuid PRIMARY KEY, title text NOT NULL, note text,
     created_at timestamptz NOT NULL, updated_at timestamptz NOT NULL
 );
 CREATE TABLE visits (
-    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, title text NOT NULL, note text,
+    "visitId" bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, title text NOT NULL, note text,
     office_id uuid NOT NULL REFERENCES offices, visitor_id uuid REFERENCES visitors,
     created_at timestamptz NOT NULL, updated_at timestamptz NOT NULL
 );
 CREATE TABLE codes (
-    id bigint PRIMARY KEY, title text NOT NULL, note text,
-    created_at timestamptz NOT NULL, updated_at timestamptz NOT NULL
+    id bigint PRIMARY KEY, title text NOT NULL, note text, secret text NOT NULL DEFAULT 'kept',
+    size integer GENERATED ALWAYS AS (length(title)) STORED
 );
 """
 KEYED = {
@@ -98,24 +97,36 @@ KEYED = {
     "codes": "bigint client",
 }
 """Tables with keys of other types, and who makes them."""
+KEY_COLUMNS = {"films": "film_id", "visits": "visitId"}
+"""Keys in columns that are not called id."""
+COMMON = 'created = "created_at"\nupdated = "updated_at"\n'
+TIMES = {
+    "films": 'updated = "last_update"\n',
+    "offices": 'created = "createdAt timestamp(3)"\nupdated = "updatedAt timestamp(3)"\n',
+    "codes": "",
+}
+"""Times of other names and types, or none."""
 REFERENCES = """
 officeId = { type = "uuid not null", references = "offices", onDelete = "cascade" }
 visitorId = { type = "uuid", references = "visitors", onDelete = "keep" }
 """
+MORE = {
+    "films": 'legacyId = { column = "id", type = "text" }\n',
+    "codes": 'secret = { type = "text not null", hidden = true }\nsize = { type = "integer", readOnly = true }\n',
+}
+"""A column that is called id and is no key; one that nobody sees, and one that nobody writes."""
 DECLARATIONS += "".join(
     f"""
 [{entity}]
-key = "id {key}"
+key = "{KEY_COLUMNS.get(entity, "id")} {key}"
 label = "title"
 search = ["title"]
 unique = [["title"]]
-created = "created_at"
-updated = "updated_at"
-trash = "deleted_at"
+{TIMES.get(entity, COMMON)}trash = "deleted_at"
 [{entity}.fields]
 title = "text not null"
 note = "text"
-{REFERENCES if entity == "visits" else ""}"""
+{REFERENCES if entity == "visits" else ""}{MORE.get(entity, "")}"""
     for entity, key in KEYED.items()
 )
 NO_ID = {"films": "2147483648", "offices": "0", "visitors": "nobody", "visits": "007", "codes": "9" * 19}
@@ -191,7 +202,7 @@ class Shop:
     def rows(self, table: LiteralString) -> list[tuple[Any, ...]]:
         """A table's ids and the rest of its rows."""
         with psycopg.connect(self.stack.database_url) as connection:
-            return connection.execute(f"SELECT * FROM tenant_globex.{table} ORDER BY id").fetchall()
+            return connection.execute(f"SELECT * FROM tenant_globex.{table} ORDER BY 1").fetchall()
 
     def execute(self, statements: bytes) -> None:
         """Run SQL in each tenant's schema, as its owner."""
@@ -216,7 +227,7 @@ def shop() -> Iterator[Shop]:
                 connection.execute(f"SET search_path = tenant_{tenant['slug']}".encode())
                 connection.execute(TABLES)
                 for table in KEYED:
-                    connection.execute(soft_delete_migration(table).encode())
+                    connection.execute(soft_delete_migration(table, key=KEY_COLUMNS.get(table, "id")).encode())
                     unique = f"CREATE UNIQUE INDEX ON {table} (title) WHERE deleted_at IS NULL"
                     connection.execute(unique.encode())
         made = Shop(root, started, stack)
@@ -307,10 +318,10 @@ def test_keys_of_other_types_are_made_read_listed_and_changed(shop: Shop, entity
         [second, first],
     )
     assert data(shop.api.get(f"/api/v1/{entity}?id={second['id']}")) == [second]
-    assert data(shop.api.patch(at, json={"note": "changed"})) == first | {
-        "note": "changed",
-        "updatedAt": data(shop.api.get(at))["updatedAt"],
-    }
+    changed = data(shop.api.patch(at, json={"note": "changed"}))
+    assert changed == data(shop.api.get(at))
+    moved = {name for name in first if changed[name] != first[name]}
+    assert moved == {"note", "updatedAt"} & {*first, "note"}
 
     given = LARGE_ID[entity]
     made = shop.make(entity, "crud 3", id=given)
@@ -321,6 +332,69 @@ def test_keys_of_other_types_are_made_read_listed_and_changed(shop: Shop, entity
     shop.make(entity, "crud 6")
     if entity == "films":
         assert [row[0] for row in shop.rows("films")][-2:] == [5001, 5002]
+
+
+def test_records_without_times_are_listed_by_their_key_and_not_filtered_by_them(shop: Shop) -> None:
+    made = [shop.make("codes", f"timeless {n}", id=str(10**6 - n)) for n in range(3)]
+    listed = [each["id"] for each in data(shop.api.get("/api/v1/codes?search=timeless"))]
+    assert listed == [each["id"] for each in reversed(made)]
+    assert not {"createdAt", "updatedAt"} & {*made[0]}
+    for name in ("createdAfter", "createdBefore", "startDate", "endDate"):
+        answer = refused(shop.api.get(f"/api/v1/codes?{name}=2026-01-01"), 400, "invalid_query")
+        assert answer["details"][0]["message"].startswith("expected one of ")
+        body = {"format": "csv", "mode": "all", "dataType": "codes", "filters": {name: "2026-01-01"}}
+        refused(shop.dashboard("POST", "exports", json=body), 400, "invalid_filter")
+    refused(shop.api.get("/api/v1/codes?sort=-createdAt"), 400, "invalid_query")
+    refused(shop.api.get("/api/v1/films?createdAfter=2026-01-01"), 400, "invalid_query")
+    assert data(shop.api.get("/api/v1/offices?createdAfter=2999-01-01")) == []
+
+
+def test_a_state_is_known_by_the_row_where_it_has_no_times(shop: Shop) -> None:
+    made = shop.make("codes", "etag")
+    at = f"/api/v1/codes/{made['id']}"
+    tag = shop.api.get(at).headers["ETag"]
+    assert shop.api.get(at, headers={"If-None-Match": tag}).status_code == 304
+    shop.execute(f"UPDATE codes SET note = 'theirs' WHERE id = {made['id']}".encode())
+    refused(shop.api.patch(at, json={"note": "ours"}, headers={"If-Match": tag}), 412, "precondition_failed")
+    refused(shop.api.delete(at, headers={"If-Match": tag}), 412, "precondition_failed")
+    tag = shop.api.get(at).headers["ETag"]
+    assert data(shop.api.patch(at, json={"note": "ours"}, headers={"If-Match": tag}))["note"] == "ours"
+
+    updates = {"updates": [{"id": made["id"], "note": "bulk"}]}
+    operation = data(shop.api.patch("/api/v1/bulk/codes", json=updates))["operationId"]
+    shop.execute(f"UPDATE codes SET note = 'later' WHERE id = {made['id']}".encode())
+    [result] = shop.undo(operation).json()["results"]
+    assert result["code"] == "changed_since"
+
+
+def test_what_is_hidden_is_told_nowhere_and_kept_by_every_edit(shop: Shop) -> None:
+    made = shop.make("codes", "hidden")
+    at = f"/api/v1/codes/{made['id']}"
+    assert made["size"] == 6
+    shop.execute(f"UPDATE codes SET secret = 's3cr3t' WHERE id = {made['id']}".encode())
+    for field in ("secret", "size"):
+        for body in ({"title": "x", "id": "1", field: "1"}, {"title": "x", "id": "1", field: 1}):
+            assert refused(shop.api.post("/api/v1/codes", json=body), 400, "invalid_request")["details"]
+        assert refused(shop.api.patch(at, json={field: 1}), 400, "invalid_request")["details"][0]["field"] == field
+    for query in ("secret=s3cr3t", "sort=secret", "search=s3cr3t"):
+        answer = shop.api.get(f"/api/v1/codes?{query}")
+        assert answer.status_code == 400 or data(answer) == []
+
+    updates = {"updates": [{"id": made["id"], "note": "n"}]}
+    operation = data(shop.api.patch("/api/v1/bulk/codes", json=updates))["operationId"]
+    assert shop.undo(operation).json()["succeeded"] == 1
+    data(shop.api.delete(at))
+    assert shop.dashboard("POST", f"trash/{made['id']}", json={"dataType": "codes"}).status_code == 200
+    file = shop.export("codes", "ndjson", filters={"ids": made["id"]})
+    assert counts(imported(shop.api, "codes", "ndjson", file, TENANT, onConflict="update")) == {"updated": 1}
+    told = [file, shop.export("audit"), shop.export("gdpr", "json"), shop.api.get("/api/v1/entities").content]
+    told += [shop.api.get(at).content, shop.api.get("/api/v1/codes").content]
+    assert not [each for each in told if b"s3cr3t" in each]
+    with psycopg.connect(shop.stack.database_url) as connection:
+        kept = connection.execute("SELECT secret FROM tenant_globex.codes WHERE id = %s", (made["id"],)).fetchone()
+        assert kept == ("s3cr3t",)
+        query = "SELECT count(*) FROM stowage.changes WHERE concat(before, after) LIKE '%s3cr3t%'"
+        assert connection.execute(query).fetchone() == (0,)
 
 
 @pytest.mark.parametrize("entity", KEYED)

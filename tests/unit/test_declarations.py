@@ -180,6 +180,8 @@ def test_an_exact_number_has_its_digits() -> None:
         (', references = "makers"', "", 11, "things.fields.madeBy: say which entity it refers to"),
         ("[makers]", '[makers]\ntable = "things"', 14, "makers.table: things is of the table 'things' already"),
         ('[makers]\nkey = "id text stowage"', '[makers]\nkey = ["a int client", "b int client"]', 11, "several"),
+        ('trash = "deleted_at"', 'trash = "deleted_at"\nreadOnly = true', 6, "they are only read, so"),
+        ('key = "id text stowage"\nlabel', 'key = ["a int client", "b int client"]\nlabel', 6, "so they have no trash"),
     ],
 )  # fmt: skip
 def test_a_mistake_is_told_with_its_line(old: str, new: str, line: int, sentence: str) -> None:
@@ -219,12 +221,8 @@ def test_two_files_are_one_declaration() -> None:
 @pytest.mark.parametrize(
     ("lines", "lacking"),
     [
-        ('key = ["a int client", "b int client"]', "a key of several columns"),
-        ('key = "film_id text client"', "a key in a column that is not called id (film_id)"),
-        ('created = "inserted_at"', "a time `created` in a column that is not called created_at (inserted_at)"),
-        ("", "records without a time `created`"),
+        ('key = "id numeric client"', "a key of type numeric"),
         ('schema = "public"\nwhere = { tenant_id = "tenant" }', "a table in another schema than the tenant's (public)"),
-        ("readOnly = true", "records that are only read"),
     ],
 )
 def test_what_stowage_cannot_do_yet_is_said_and_such_an_entity_serves_nobody(lines: str, lacking: str) -> None:
@@ -236,9 +234,40 @@ def test_what_stowage_cannot_do_yet_is_said_and_such_an_entity_serves_nobody(lin
 
 
 def test_nothing_refers_to_an_entity_that_serves_nobody() -> None:
-    entities = declared(changed('[makers]\nkey = "id text stowage"', '[makers]\nkey = "name_of text client"'))
+    numeric = changed('[makers]\nkey = "id text stowage"', '[makers]\nkey = "id numeric client"')
+    entities = declared(numeric.replace('madeBy = { type = "text"', 'madeBy = { type = "numeric"'))
     assert list(entities.unable) == ["makers"]
     assert entities["things"].references == ()
+
+
+def test_what_is_only_read_says_why() -> None:
+    entities = declared("""
+[links]
+key = ["a int client", "b text client"]
+[links.fields]
+a = "int not null"
+[shown]
+key = "day date client"
+readOnly = true
+""")
+    assert entities["links"].why_only_read == "their key has several columns"
+    assert [field.name for field in entities["links"].fields] == ["id", "a"]
+    assert entities["shown"].why_only_read == "their declaration says readOnly"
+    assert declared(THINGS)["things"].why_only_read == ""
+
+
+@pytest.mark.parametrize(
+    ("raw", "read"),
+    [
+        ('["1", "x"]', '["1", "x"]'), ('["1","x"]', '["1", "x"]'), ('["-2", "\\u00e4\\n\\""]', '["-2", "ä\\n\\""]'),
+        ('["01", "x"]', None), ('["1", "x", "y"]', None), ('["1"]', None), ('[1, "x"]', None), ("1,x", None),
+        ('["1", "\\u0000"]', None), ('["1", "\\ud800"]', None), ('{"a": "1"}', None), ("", None), ("null", None),
+        ("[" * 100_000, None), ('["1", ""]', '["1", ""]'),
+    ],
+)  # fmt: skip
+def test_an_id_of_several_columns_is_one_text(raw: str, read: str | None) -> None:
+    links = declared('[links]\nkey = ["a int client", "b text client"]\n')["links"]
+    assert links.key.read(raw) == read
 
 
 @pytest.mark.parametrize(

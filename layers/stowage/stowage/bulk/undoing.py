@@ -6,7 +6,7 @@ from stowage.basics.ids import decode_id, encode_id
 from stowage.bulk.requests import UndoRequest
 from stowage.bulk.results import answer
 from stowage.entities.declaration import Entity
-from stowage.entities.declared import ENTITIES, must_have_trash
+from stowage.entities.declared import ENTITIES, must_be_writable, must_have_trash
 from stowage.postgres.edits import undo
 from stowage.postgres.edits.deletes import delete_locked
 from stowage.postgres.edits.locks import Outcome, lock_records
@@ -62,6 +62,7 @@ def _undoable(operation: Operation | None) -> Operation:
         raise NotFoundError("There is no such operation.", "operation_not_found")
     if operation.kind not in UNDOABLE or operation.entity not in ENTITIES:
         raise ConflictError("An operation of this kind cannot be undone.", "not_undoable")
+    must_be_writable(ENTITIES[operation.entity])
     if operation.undone_at is not None:
         raise ConflictError("This operation has been undone already.", "already_undone")
     return operation

@@ -3,7 +3,7 @@
 Exports, bulk edits, the trash, the record routes and imports all read the declarations of `stowage_entities`
 (layers/entities): each `Entity` names a table, its key, its fields (a model of them as the API names them, or each with
 its column and type), what its filters take, and which field names a record to a person. Columns of a model's fields are
-their snake_case; `created_at` and `updated_at` are on every table; `deleted_at`, `deleted_by`, `purge_at`,
+their snake_case. `deleted_at`, `deleted_by`, `purge_at`,
 `deleted_operation` and `deleted_with` (the parent that took a record along to the trash; empty once its purge has
 begun) are on those with `soft_delete`: `python -m stowage.postgres soft-delete TABLE` prints the migration that adds
 them.
@@ -18,7 +18,7 @@ from typing import Any, Final, Literal, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from stowage.entities.keys import KeyType, canonical
+from stowage.entities.keys import KeyType, canonical, composite
 
 FieldType = Literal[
     "text",
@@ -48,6 +48,9 @@ KeyMaker = Literal["stowage", "database", "client"]
 
 DATABASE: Final = object()
 """A field's default where the column's own default is left to the database."""
+
+COMPOSED: Final = "stw_id"
+"""The column that reads add to tables with a key of several columns."""
 
 _UNFILTERED = ("timestamp", "local_timestamp", "json", "bytes")
 _TYPES: dict[type, FieldType] = {
@@ -90,8 +93,8 @@ class Field:
 class Key:
     """What identifies a record: one column and its type, or several together (`columns`: each with its type).
 
-    Several are a composite key, none is a view without one: such records are read and not written. A composite id is
-    the JSON array of the columns' texts.
+    Several are a composite key: such records are read and not written. Their id is the JSON array of the columns'
+    texts, as Postgres writes it of jsonb.
     """
 
     columns: tuple[tuple[str, KeyType], ...] = (("id", "text"),)
@@ -100,11 +103,40 @@ class Key:
     @property
     def type(self) -> KeyType:
         """The type of a key of one column; of others that of their ids, which are texts."""
-        return self.columns[0][1] if len(self.columns) == 1 else "text"
+        return "text" if self.is_composite else self.columns[0][1]
+
+    @property
+    def column(self) -> str:
+        """The column of the id: the key's own, or `COMPOSED`, which reads add where there are several."""
+        return self.columns[0][0] if len(self.columns) == 1 else COMPOSED
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The key's columns."""
+        return tuple(column for column, _ in self.columns)
+
+    @property
+    def is_composite(self) -> bool:
+        """Whether several columns are the key."""
+        return len(self.columns) > 1
 
     def read(self, raw: str) -> str | None:
         """The one text of an id, None for a text that no record's id is."""
+        if self.is_composite:
+            return composite([kind for _, kind in self.columns], raw)
         return canonical(self.type, raw)
+
+
+@dataclass(frozen=True)
+class Time:
+    """A column in which Stowage keeps when a record was made or last changed, in UTC where it has no zone."""
+
+    column: str
+    type: Literal["timestamp", "local_timestamp"] = "timestamp"
+
+    def field(self, name: str) -> Field:
+        """The field that shows it."""
+        return Field(name, self.column, self.type, is_nullable=True, is_read_only=True)
 
 
 @dataclass(frozen=True)
@@ -159,7 +191,7 @@ class Entity:
     share, `references` the fields that name records of other entities. `key` says what identifies a record and who
     makes it; `id_prefix` begins the ids that Stowage makes of texts. `dashboard`: the dashboard's trash and its
     `bulk/delete` have it; `gdpr`: an export of everything holds it; `reassign`: the targets of `bulk/reassign`, of
-    which the first must be given.
+    which the first must be given. `created` and `updated`: where the table keeps its records' times, if it does.
     """
 
     name: str
@@ -181,6 +213,8 @@ class Entity:
     gdpr: bool = True
     reassign: tuple[Reassignment, ...] = ()
     description: str = ""
+    created: Time | None = Time("created_at")
+    updated: Time | None = Time("updated_at")
     fields: tuple[Field, ...] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -192,8 +226,7 @@ class Entity:
         refer = {reference.field for reference in self.references}
         own = tuple(replace(each, type="text") if each.name in refer else each for each in self.own)
         object.__setattr__(self, "own", own)
-        times = [Field(name, _column(name), "timestamp", is_read_only=True) for name in ("createdAt", "updatedAt")]
-        object.__setattr__(self, "fields", (Field("id", "id", "text"), *self.own, *times))
+        object.__setattr__(self, "fields", (Field("id", self.key.column, "text"), *self.own, *self.times))
         if not self.filters:
             object.__setattr__(
                 self, "filters", tuple(f.name for f in self.fields if f.type not in _UNFILTERED and not f.is_array)
@@ -218,6 +251,17 @@ class Entity:
         found = next((reference for reference in self.references if reference.field == name), None)
         return None if found is None else ENTITIES[found.entity].key if found.entity in ENTITIES else Key()
 
+    @property
+    def times(self) -> tuple[Field, ...]:
+        """The fields that show when a record was made and last changed, as far as its table keeps it."""
+        named = (("createdAt", self.created), ("updatedAt", self.updated))
+        return tuple(time.field(name) for name, time in named if time)
+
+    @property
+    def stamps(self) -> tuple[str, ...]:
+        """The column that every change of a record sets, where the table has one."""
+        return (self.updated.column,) if self.updated else ()
+
     def column(self, name: str) -> str:
         """The column of the field of that API name; KeyError where there is none."""
         found = self.field(name)
@@ -228,6 +272,13 @@ class Entity:
     def is_optional(self, name: str) -> bool:
         """Whether the field of that API name may be null."""
         return any(own.name == name and own.is_nullable for own in self.own)
+
+    @property
+    def why_only_read(self) -> str:
+        """Why records are not written, to complete a sentence; empty where they are."""
+        if self.key.is_composite:
+            return "their key has several columns"
+        return "their declaration says readOnly" if self.is_read_only else ""
 
     def children(self, on_delete: str) -> "list[tuple[Entity, Reference]]":
         """The entities that refer to this one in that way, each with the reference."""

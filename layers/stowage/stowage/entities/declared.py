@@ -8,7 +8,7 @@ from pydantic import Field as Constraint
 
 from stowage.basics.errors import BadRequestError, NotFoundError
 from stowage.entities.absence import absent
-from stowage.entities.declaration import DATABASE, Entity, Field, Key, Reassignment, Reference, Trash
+from stowage.entities.declaration import DATABASE, Entity, Field, Key, Reassignment, Reference, Time, Trash
 from stowage.entities.keys import KeyType
 from stowage.entities.types import read_type
 from stowage_entities import DECLARED
@@ -80,10 +80,13 @@ def make_entity(name: str, literal: Mapping[str, Any], others: Mapping[str, Any]
             if not given.get("hidden")
         ),
         key=Key(tuple((column, _key_type(given)) for column, given in literal["key"]), literal["maker"]),
+        is_read_only=literal["read_only"],
         dashboard=literal["dashboard"],
         gdpr=literal["gdpr"],
         reassign=tuple(Reassignment(*given) for given in literal["reassign"]),
         description=literal["description"],
+        created=_time(literal["created"]),
+        updated=_time(literal["updated"]),
     )
 
 
@@ -94,6 +97,13 @@ def _trash(given: tuple[str, str] | None) -> Trash:
     return Trash(column, is_flag="flag" in kind, may_be_null=kind == "nullable flag", in_row=kind == "row")
 
 
+def _time(given: tuple[str, str] | None) -> Time | None:
+    if given is None:
+        return None
+    column = read_type(given[1])
+    return Time(given[0], "local_timestamp" if column and column.kind == "local_timestamp" else "timestamp")
+
+
 def _key_type(sql_type: str) -> KeyType:
     column = read_type(sql_type)
     match column and column.kind:
@@ -101,7 +111,9 @@ def _key_type(sql_type: str) -> KeyType:
             return "bigint" if column and column.base == "bigint" else "integer"
         case "uuid":
             return "uuid"
-    return "text"
+        case "text":
+            return "text"
+    return "other"
 
 
 def _field(name: str, given: Mapping[str, Any], refers: bool) -> Field:
@@ -173,6 +185,22 @@ def must_have_trash(declared: Entity) -> None:
     """BadRequestError `not_supported` for an entity whose table has no columns for the trash."""
     if not declared.soft_delete:
         raise BadRequestError(f"There is no trash for {declared.name}.", "not_supported")
+
+
+def writable_entity_at(name: str, code: str = "not_found") -> Entity:
+    """The entity whose plural name stands in the path of a request that changes records.
+
+    NotFoundError as `entity_at`, BadRequestError as `must_be_writable`.
+    """
+    found = entity_at(name, code)
+    must_be_writable(found)
+    return found
+
+
+def must_be_writable(declared: Entity) -> None:
+    """BadRequestError `not_supported` for an entity whose records are only read."""
+    if declared.why_only_read:
+        raise BadRequestError(f"{declared.name} are only read: {declared.why_only_read}.", "not_supported")
 
 
 def must_hold_everything() -> None:

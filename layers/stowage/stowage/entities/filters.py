@@ -21,7 +21,9 @@ JOURNAL_FILTERS = ("actor", "operation", "entity", "type")
 """The fields of a journal entry that a filter may name; its `id` is that of the record it is about."""
 LARGEST_NUMBER = 10**38
 """The table keeps 38 digits (DynamoDB developer guide, "Data types"); no column holds more than 19."""
-GENERAL_FILTERS = ("search", "createdAfter", "createdBefore", "ids", "startDate", "endDate")
+OF_CREATION = ("createdAfter", "createdBefore", "startDate", "endDate")
+"""Filters of what has a time of its creation."""
+GENERAL_FILTERS = ("search", "ids")
 OTHER_NAMES = {"accountGroupId": "groupId"}
 """What the dashboards call a filter, and what it is."""
 
@@ -48,7 +50,8 @@ def filter_names(entity: Entity) -> list[str]:
     """What the records of an entity may be filtered by: its own fields, those of records it refers to, and the rest."""
     fields = [*entity.filters, *(name for reference in entity.references for name in reference.filters)]
     others = [other for other, name in OTHER_NAMES.items() if name in fields]
-    return list(dict.fromkeys((*fields, *others, *GENERAL_FILTERS)))
+    of_creation = OF_CREATION if entity.created else ()
+    return list(dict.fromkeys((*fields, *others, *GENERAL_FILTERS, *of_creation)))
 
 
 def parse_filters(data_type: str, raw: Mapping[str, object] | None) -> Filters:
@@ -92,7 +95,7 @@ class _Reading:
         self.entity: Entity | None = None
         if data_type == JOURNAL:
             self.allowed: tuple[str, ...] = JOURNAL_FILTERS
-            self.known = [*JOURNAL_FILTERS, *GENERAL_FILTERS]
+            self.known = [*JOURNAL_FILTERS, *GENERAL_FILTERS, *OF_CREATION]
         elif data_type in ENTITIES:
             self.entity = ENTITIES[data_type]
             self.allowed = self.entity.filters
@@ -113,6 +116,8 @@ class _Reading:
         """Read one filter. ValueError, whose message completes a sentence, for one that cannot be meant."""
         if not all(map(_is_scalar, value if isinstance(value, list) else [value])):
             raise ValueError("expected a text, a number of at most 38 digits, true, false or a list of them")
+        if key not in self.known:
+            raise ValueError(f"expected one of {', '.join(self.known)}")
         match key:
             case "search":
                 self.search = _text(value)
@@ -124,10 +129,8 @@ class _Reading:
                 self.before.append(_behind(value))
             case "ids":
                 self.ids = _ids(self.entity.key if self.entity else Key(), value) or None
-            case _ if key in self.known:
-                self._take_field(OTHER_NAMES.get(key, key), value)
             case _:
-                raise ValueError(f"expected one of {', '.join(self.known)}")
+                self._take_field(OTHER_NAMES.get(key, key), value)
 
     def _take_field(self, name: str, value: object) -> None:
         if name in self.allowed:
@@ -196,7 +199,9 @@ def _texts(value: object) -> tuple[str, ...]:
 
 def _ids(key: Key, value: object) -> tuple[str, ...]:
     """Ids, in either form. Of a text with commas the whole may be one too, where ids are texts."""
-    if key.type == "text":
+    if key.is_composite and isinstance(value, str) and (whole := key.read(decode_id(value))):
+        return (whole,)  # it holds commas
+    if not key.is_composite and key.type in ("text", "other"):
         return _both_forms(_texts(value))
     ids = [key.read(decode_id(_text(piece))) for piece in _pieces(value)]
     if None in ids:

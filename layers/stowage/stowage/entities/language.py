@@ -230,6 +230,11 @@ def _entity(table: _Table) -> dict[str, Any]:
     }
     if literal["singular"] in NAMES:
         table.complain(f"{literal['singular']!r} is a word of Stowage's own; give another `singular`", "singular")
+    if literal["read_only"] or len(literal["key"]) > 1:
+        why = "records with a key of several columns are only read" if len(literal["key"]) > 1 else "they are only read"
+        for name in ("trash", "reassign"):
+            if name in given:
+                table.complain(f"{why}, so they have no {name}", name)
     if literal["dashboard"] and trash is None:
         table.complain("the dashboard shows what has a trash", "dashboard")
     for name in literal["filters"]:
@@ -242,21 +247,11 @@ def _entity(table: _Table) -> dict[str, Any]:
 def _lacking(literal: dict[str, Any]) -> tuple[str, ...]:
     """What Stowage cannot do yet for such an entity: then its routes refuse, by these words."""
     found = []
-    if len(literal["key"]) != 1:
-        found.append("a key of several columns")
-    elif literal["key"][0][0] != "id":
-        found.append(f"a key in a column that is not called id ({literal['key'][0][0]})")
-    elif family_of(literal["key"][0][1]) not in ("text", "integer", "uuid"):
+    is_read = literal["read_only"] or len(literal["key"]) > 1
+    if not is_read and family_of(literal["key"][0][1]) not in ("text", "integer", "uuid"):
         found.append(f"a key of type {literal['key'][0][1]}")
-    for name, (_, usual) in TIMES.items():
-        if literal[name] is None:
-            found.append(f"records without a time `{name}`")
-        elif literal[name][0] != usual:
-            found.append(f"a time `{name}` in a column that is not called {usual} ({literal[name][0]})")
     if literal["schema"] is not None:
         found.append(f"a table in another schema than the tenant's ({literal['schema']})")
-    if literal["read_only"]:
-        found.append("records that are only read")
     return tuple(found)
 
 
@@ -377,7 +372,7 @@ def _key(table: _Table, columns: dict[str, str]) -> tuple[tuple[tuple[str, str],
     if value is None:
         table.complain('say what the key is, such as key = "id bigint database"')
         return (("id", "text"),), "stowage"
-    makers, found = set[str](), list[tuple[str, str]]()
+    makers, found = set[str](), dict[str, str]()
     for each in value if isinstance(value, list) and value else [value]:
         read = _column_and_type(table, each, None, 3, "key")
         if read is None:
@@ -387,12 +382,13 @@ def _key(table: _Table, columns: dict[str, str]) -> tuple[tuple[tuple[str, str],
             table.complain(f"say who makes it: {', '.join(MAKERS)}", "key")
         elif maker == "stowage" and kind.base not in ("text", "character varying", "uuid"):
             table.complain(f"Stowage makes no keys of type {kind.text}; the database or the client may", "key")
-        if column in columns:
+        if column in found:
             table.complain(f"the column {column!r} stands there twice", "key")
-        columns[column] = "id"
         makers.add(maker or "client")
-        found.append((column, kind.text))
-    table.key = tuple(found)
+        found[column] = kind.text
+    table.key = tuple(found.items())
+    if len(found) == 1:  # the columns of a longer key may be fields too
+        columns |= dict.fromkeys(found, "id")
     return table.key or (("id", "text"),), makers.pop() if len(makers) == 1 else "client"
 
 

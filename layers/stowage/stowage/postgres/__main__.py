@@ -24,6 +24,7 @@ from stowage.postgres.schema.migrations import (
 )
 from stowage.postgres.schema.soft_delete import read_unique_rules, soft_delete_migration
 from stowage.postgres.session.command_line import URL_HELP
+from stowage_entities import DECLARED
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -145,8 +146,9 @@ def _status(connection: psycopg.Connection) -> int:
 
 def _soft_delete(given: str, url: str | None) -> int:
     schema, _, table = given.rpartition(".")
+    key = next((literal["key"][0][0] for literal in DECLARED.values() if literal["table"] == table), "id")
     if url is None:
-        print(soft_delete_migration(table, schema or None), end="")
+        print(soft_delete_migration(table, schema or None, key=key), end="")
         return 0
     if not schema:
         raise StowageError("With --url the table needs its schema: SCHEMA.TABLE.")
@@ -154,7 +156,7 @@ def _soft_delete(given: str, url: str | None) -> int:
         rules = read_unique_rules(connection, schema, table)
     if rules is None:
         raise StowageError(f"There is no table {given}.")
-    print(soft_delete_migration(table, schema, rules), end="")
+    print(soft_delete_migration(table, schema, rules, key=key), end="")
     return 0
 
 

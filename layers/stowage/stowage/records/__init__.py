@@ -102,7 +102,7 @@ def change_record(edit: Edit, entity: Entity, record_id: str, body: bytes, if_ma
     another state; ConflictError, BadRequestError or TooLargeError where the record cannot be so.
     """
     item = read_body(changed_record(entity), body)
-    updates = [{"id": record_id, **item}]
+    updates = [{entity.column("id"): record_id, **item}]
 
     def work(connection: Connection) -> str:
         refuse_cut_id(connection, edit.schema, [entity], record_id)
@@ -132,10 +132,11 @@ def change_records(edit: Edit, entity: Entity, body: bytes) -> KeptAnswer:
     BadRequestError for a body that is none, an item without an id, an id that is there twice.
     """
     items = read_items(changed_records(entity), body, "updates", required=("id",))
-    _refuse_duplicates(items)
-    updates = [(index, item) for index, item in items.valid if item["id"] is not None]
+    key = entity.column("id")
+    _refuse_duplicates(items, key)
+    updates = [(index, item) for index, item in items.valid if item[key] is not None]
     failures = {index: invalid(complaints) for index, complaints in items.invalid.items()}
-    failures |= {index: NOT_FOUND for index, item in items.valid if item["id"] is None}
+    failures |= {index: NOT_FOUND for index, item in items.valid if item[key] is None}
 
     def work(connection: Connection) -> KeptAnswer:
         lock_followed(connection, edit.schema, entity, [update for _, update in updates])
@@ -177,8 +178,8 @@ class _Changing(Writing[Update]):
         return None if problems is None and not lost else found
 
 
-def _refuse_duplicates(items: Items) -> None:
-    ids = {index: str(item["id"]) for index, item in items.valid if item["id"] is not None}
+def _refuse_duplicates(items: Items, key: str) -> None:
+    ids = {index: str(item[key]) for index, item in items.valid if item[key] is not None}
     if len(ids) < items.total:
         sent = items.sent()
         ids |= {index: decode_id(str(sent[index]["id"])) for index in range(items.total) if index not in ids}

@@ -97,7 +97,7 @@ def new_records(entity: Entity) -> TypeAdapter[Any]:
 @cache
 def changed_records(entity: Entity) -> TypeAdapter[Any]:
     """A bulk update's body."""
-    one = _shape(entity, f"Update{_title(entity)}", _optional, id=_asked_id(entity.key))
+    one = _shape(entity, f"Update{_title(entity)}", _optional, _asked_id(entity.key))
     return TypeAdapter(_closed(f"Update{_title(entity)}s", {"updates": _many(one)}))
 
 
@@ -119,22 +119,32 @@ def _many(item: Any) -> Any:
 
 
 def _new(entity: Entity) -> Any:
-    given = _id_type(entity.key)
-    identity = given if entity.key.made_by == "client" else NotRequired[given]
-    return _shape(entity, f"New{_title(entity)}", _as_declared, id=identity)
+    return _shape(
+        entity,
+        f"New{_title(entity)}",
+        _as_declared,
+        _id_type(entity.key),
+        is_optional=entity.key.made_by != "client",
+    )
 
 
 def _title(entity: Entity) -> str:
     return entity.singular.title()
 
 
-def _shape(entity: Entity, name: str, presence: Callable[[Field, Any], Any], **more: Any) -> Any:
-    fields = {
+def _shape(
+    entity: Entity, name: str, presence: Callable[[Field, Any], Any], id: Any = None, *, is_optional: bool = False
+) -> Any:
+    fields: dict[str, Any] = {}
+    if id is not None:
+        given = Annotated[id, Constraint(alias="id")]
+        fields[entity.column("id")] = NotRequired[given] if is_optional else given
+    fields |= {
         field.column: presence(field, Annotated[_value(field, entity.key_of(field.name)), Constraint(alias=field.name)])
         for field in entity.own
         if not field.is_read_only
     }
-    return _closed(name, more | fields)
+    return _closed(name, fields)
 
 
 def _closed(name: str, fields: dict[str, Any]) -> Any:

@@ -14,7 +14,9 @@ NEWEST_FIRST = "-createdAt"
 
 @dataclass(frozen=True)
 class ListQuery:
-    """A list's query, read: `order` has a key for each field that was named, newest first where none was."""
+    """A list's query, read: `order` has a key for each field that was named, newest first where none was, by id where
+    records do not say when they were made.
+    """
 
     page: int
     limit: int
@@ -36,7 +38,7 @@ def parse_query(entity: Entity, given: Mapping[str, str]) -> ListQuery:
     details: list[Detail] = []
     page = _number(given, "page", 1, MOST_PAGE, details)
     limit = _number(given, "limit", DEFAULT_LIMIT, MOST_LIMIT, details)
-    order = _sorting(entity, given.get("sort") or NEWEST_FIRST, details)
+    order = _sorting(entity, given.get("sort") or (NEWEST_FIRST if entity.created else "id"), details)
     filters = Filters()
     try:
         filters = parse_filters(entity.name, {k: v for k, v in given.items() if k not in ("page", "limit", "sort")})

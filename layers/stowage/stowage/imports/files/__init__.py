@@ -15,7 +15,7 @@ from stowage.aws.table import ABSENT, ConditionFailedError, Put, Update, Write
 from stowage.basics.errors import BadRequestError, ConflictError, Detail
 from stowage.basics.ids import is_run_id, new_run_id, rfc3339
 from stowage.entities.declaration import Entity
-from stowage.entities.declared import entity_at
+from stowage.entities.declared import writable_entity_at
 from stowage.imports.files.records import FileImportCreated, FileImportRequest, FileImportSpec, UploadForm
 from stowage.runs.kinds import IMPORT
 from stowage.runs.record import Run
@@ -38,7 +38,7 @@ def create_file_import(
 
     NotFoundError for no such entity, BadRequestError for a mapping that does not fit it.
     """
-    entity = entity_at(entity_name, "unknown_entity")
+    entity = writable_entity_at(entity_name, "unknown_entity")
     check_mapping(entity, request.mapping or {})
     import_id = new_run_id(now)
     body = {"entity": entity.name, **request.model_dump(mode="json")}

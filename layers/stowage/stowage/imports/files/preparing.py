@@ -81,7 +81,7 @@ class Preparer:
         self._columns = columns
         self._is_csv = file_type == "csv"
         given = columns.given - {DELETED_AT} if columns else {field.name for field in entity.fields}
-        times = ("createdAt", "updatedAt")
+        times = {time.name for time in entity.times}
         fields = [
             field
             for field in entity.fields

@@ -46,9 +46,9 @@ def row_types(entity_name: str, file_type: str) -> RowTypes:
     is_json = file_type == "ndjson"
     types: dict[str, Any] = {
         "id": _id_type(entity.key) if entity.key.made_by == "client" else NotRequired[_id_type(entity.key) | None],
-        "createdAt": NotRequired[Moment | None],
-        "updatedAt": NotRequired[Moment | None],
     }
+    for time in entity.times:
+        types[time.name] = NotRequired[_type(time, is_json=is_json)]
     keeps, defaults = set(), {}
     for declared in entity.own:
         if declared.is_read_only:

@@ -15,7 +15,6 @@ from stowage.records.failures import IN_THE_WAY, Failure, explain, explain_refus
 
 _TRIES = 6
 _WAIT_SECONDS = 0.1
-_NOT_WRITABLE = ("id", "createdAt", "updatedAt")
 
 
 def write_batch(session: ImportSession, entity: Entity, on_conflict: OnConflict, prepared: Prepared) -> BatchOutcome:
@@ -167,11 +166,11 @@ class _BatchWriting:
         return [number for place, number in enumerate(rows, 1) if place not in found]
 
     def _changes(self, record_id: str, number: int) -> dict[str, Any]:
-        return {"id": record_id, **self._columns_of(number)}
+        return {self._entity.column("id"): record_id, **self._columns_of(number)}
 
     def _columns_of(self, number: int) -> dict[str, Any]:
         record = self._prepared.records[number]
-        return {self._entity.column(name): value for name, value in record.items() if name not in _NOT_WRITABLE}
+        return {field.column: record[field.name] for field in self._entity.own if field.name in record}
 
     # Both
 

@@ -12,19 +12,19 @@ from stowage.postgres.journal.changes import Lines, Summary, journalled
 from stowage.postgres.journal.images import changed_image, whole_image
 from stowage.postgres.session.edit import Edit
 from stowage.postgres.session.violations import refuse_kept
-from stowage.postgres.tables.relations import key_type, key_types, table_of, text_array
+from stowage.postgres.tables.relations import id_of, key_type, key_types, stamped, table_of, text_array
 
 _ASSIGN = sql.SQL("""
 WITH old AS MATERIALIZED (
-    SELECT asked.n AS stw_n, record.id, record.updated_at, {columns}
+    SELECT asked.n AS stw_n, record.{id} AS stw_id, {old}
     FROM unnest(%(ids)s::{key}[]) WITH ORDINALITY AS asked (id, n)
-    JOIN {table} AS record ON record.id = asked.id
+    JOIN {table} AS record ON record.{id} = asked.id
     WHERE ({columns}) IS DISTINCT FROM ({values})
 ),
 changed AS (
-    UPDATE {table} AS record SET updated_at = %(at)s, {assignments}
-    FROM old WHERE record.id = old.id
-    RETURNING old.stw_n AS n, record.id, {before} AS before, {after} AS after
+    UPDATE {table} AS record SET {assignments}
+    FROM old WHERE record.{id} = old.stw_id
+    RETURNING old.stw_n AS n, record.{id} AS id, {before} AS before, {after} AS after
 ),
 {journal}
 SELECT (SELECT count(*) FROM old) - (SELECT count(*) FROM changed) FROM stw_base
@@ -47,20 +47,27 @@ def assign_records(
     """
     outcome = lock_records(connection, edit.schema, declared, ids)
     columns = {declared.column(name): value for name, value in values.items()}
-    names = [sql.Identifier(column) for column in columns]
     given = [
         sql.SQL("{}::{}").format(sql.Placeholder(f"value_{n}"), key_types(declared, name))
         for n, name in enumerate(values)
     ]
     statement = _ASSIGN.format(
         table=table_of(edit.schema, declared),
+        id=id_of(declared),
         key=key_type(declared),
-        columns=sql.SQL(", ").join(sql.SQL("record.{}").format(name) for name in names),
+        old=sql.SQL(", ").join(sql.Identifier("record", name) for name in (*columns, *declared.stamps)),
+        columns=sql.SQL(", ").join(sql.Identifier("record", name) for name in columns),
         values=sql.SQL(", ").join(given),
         assignments=sql.SQL(", ").join(
-            sql.SQL("{} = {}").format(name, value) for name, value in zip(names, given, strict=True)
+            [
+                *(
+                    sql.SQL("{} = {}").format(sql.Identifier(name), value)
+                    for name, value in zip(columns, given, strict=True)
+                ),
+                *stamped(declared, "record"),
+            ]
         ),
-        before=changed_image(declared, [*columns, "updated_at"], "old", "record"),
+        before=changed_image(declared, [*columns, *declared.stamps], "old", "record"),
         after=whole_image(declared, "record"),
         journal=journalled(
             Lines("changed", declared.name, "updated"), summary=Summary(declared.name, sql.SQL("%(told)s"))

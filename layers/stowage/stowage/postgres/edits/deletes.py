@@ -14,7 +14,7 @@ from stowage.postgres.journal.changes import Lines, Summary, journalled
 from stowage.postgres.journal.images import whole_image
 from stowage.postgres.session.edit import Edit
 from stowage.postgres.session.violations import refuse_kept
-from stowage.postgres.tables.relations import has_children, key_type, table_of, text_array
+from stowage.postgres.tables.relations import has_children, id_of, key_type, table_of, text_array
 from stowage.postgres.tables.trashed import (
     NO_PARENT,
     enter,
@@ -29,7 +29,7 @@ _JUDGE = sql.SQL("""
 WITH found AS (
     SELECT asked.n, {restricted} AS has_children, {children} AS children
     FROM unnest(%(ids)s::{key}[]) WITH ORDINALITY AS asked (id, n)
-    JOIN {table} AS record ON record.id = asked.id
+    JOIN {table} AS record ON record.{id} = asked.id
 ),
 summed AS (
     SELECT *, sum(children) FILTER (WHERE NOT has_children AND children <= %(most)s) OVER (ORDER BY n) AS running
@@ -42,7 +42,7 @@ WHERE has_children OR children > %(most)s OR (children > 0 AND running > %(most)
 
 _CHILDREN = sql.SQL("""
 (SELECT count(*) FROM (
-    SELECT FROM {table} AS child WHERE child.{column} = record.id AND {outside} LIMIT %(most)s + 1
+    SELECT FROM {table} AS child WHERE child.{column} = record.{id} AND {outside} LIMIT %(most)s + 1
 ) AS few)
 """)
 
@@ -63,6 +63,7 @@ def _judge(
     """
     cascades = [
         {
+            "id": id_of(declared),
             "key": key_type(declared),
             "table": table_of(schema, child),
             "column": sql.Identifier(child.column(reference.field)),
@@ -80,6 +81,7 @@ def _judge(
         return {}
     counts = [_CHILDREN.format(**cascade) for cascade in cascades] if counted else [sql.SQL("0")]
     statement = _JUDGE.format(
+        id=id_of(declared),
         key=key_type(declared),
         table=table_of(schema, declared),
         restricted=has_children(schema, declared, "record"),
@@ -91,8 +93,8 @@ def _judge(
 _DELETE = sql.SQL("""
 WITH changed AS (
     UPDATE {table} AS record SET {put_in}
-    WHERE record.id = ANY(%(ids)s::{key}[]) AND {outside}
-    RETURNING record.id, {mark} AS stw_mark, {image} AS after
+    WHERE record.{id} = ANY(%(ids)s::{key}[]) AND {outside}
+    RETURNING record.{id} AS id, {mark} AS stw_mark, {image} AS after
 ),
 {enter}{cascades}{journal},
 counted AS (
@@ -107,7 +109,7 @@ _CASCADE = sql.SQL("""
 {name} AS (
     UPDATE {table} AS record SET {put_in}
     WHERE record.{column} = ANY(%(ids)s::{key}[]) AND {outside}
-    RETURNING record.id, {mark} AS stw_mark, record.{column}::text AS stw_parent, {image} AS after
+    RETURNING record.{id} AS id, {mark} AS stw_mark, record.{column}::text AS stw_parent, {image} AS after
 ),
 {enter}""")
 
@@ -168,6 +170,7 @@ def delete_locked(
     )
     summary = Summary(declared.name, sql.SQL("%(told)s") + (cascaded if cascades else sql.SQL("")))
     statement = _DELETE.format(
+        id=id_of(declared),
         key=key_type(declared),
         table=table_of(edit.schema, declared),
         **_putting(declared, NO_PARENT),
@@ -175,6 +178,7 @@ def delete_locked(
         cascades=sql.SQL("").join(
             _CASCADE.format(
                 name=sql.Identifier(name),
+                id=id_of(child),
                 key=key_type(declared),
                 table=table_of(edit.schema, child),
                 column=sql.Identifier(child.column(reference.field)),

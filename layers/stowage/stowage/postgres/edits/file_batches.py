@@ -28,7 +28,7 @@ from stowage.postgres.session.marks import mark_dirty
 from stowage.postgres.session.row_security import is_row_security, told_of
 from stowage.postgres.session.savepoints import Refused, refusal, tried
 from stowage.postgres.session.search_path import follow_search_path
-from stowage.postgres.tables.relations import table_of
+from stowage.postgres.tables.relations import id_of, table_of
 from stowage.postgres.tables.trashed import outside_trash
 
 _BUSY = (errors.DeadlockDetected, errors.SerializationFailure, errors.LockNotAvailable)
@@ -169,6 +169,7 @@ class ImportSession:
         self._import_id, self._attempt = import_id, attempt
         self._table = table_of(edit.schema, entity)
         self._columns = [field.column for field in entity.fields]
+        self._id = id_of(entity)
         self._database_defaults: dict[str, sql.SQL] = {}
 
     def prepare(self, defaults: dict[str, Any]) -> None:
@@ -216,7 +217,7 @@ class ImportSession:
 
         `n` counts from 1, and is negative where the row came without an id and got one from us.
         """
-        names = sql.SQL(", ").join(map(sql.Identifier, ("stw_n", "id", *columns)))
+        names = sql.SQL(", ").join(map(sql.Identifier, ("stw_n", self._entity.column("id"), *columns)))
         try:
             with self._connection.transaction(), self._connection.cursor().copy(_COPY.format(names)) as copy:
                 copy.write(text)
@@ -244,7 +245,9 @@ class ImportSession:
             sql.SQL("found.{0} = import_rows.{0}").format(sql.Identifier(self._entity.column(field))) for field in rule
         ]
         self._connection.execute(
-            _FIND_IDS.format(table=self._table, equal=_all(equal), live=outside_trash(self._entity, "found"))
+            _FIND_IDS.format(
+                table=self._table, id=self._id, equal=_all(equal), live=outside_trash(self._entity, "found")
+            )
         )
 
     def make_ids(self) -> dict[int, str]:
@@ -253,14 +256,14 @@ class ImportSession:
         MisconfiguredError as `stowage.postgres.edits.new_ids.make_ids`.
         """
         if self._entity.key.type != "uuid":
-            given = [record_id for (record_id,) in self._connection.execute(_LARGEST_ID)]
+            given = [record_id for (record_id,) in self._connection.execute(_LARGEST_ID.format(self._id))]
             pass_over(self._connection, self.edit.schema, self._entity, filter(None, given))
         maker = id_maker(self._connection, self.edit.schema, self._entity)
-        return dict(self._connection.execute(_MAKE_IDS.format(maker=maker)).fetchall())
+        return dict(self._connection.execute(_MAKE_IDS.format(maker=maker, id=self._id)).fetchall())
 
     def existing(self, rows: Sequence[int]) -> dict[int, str]:
         """Those of the rows whose record is there and live: the record's id."""
-        statement = _EXISTING.format(table=self._table, live=outside_trash(self._entity, "found"))
+        statement = _EXISTING.format(table=self._table, id=self._id, live=outside_trash(self._entity, "found"))
         return dict(self._connection.execute(statement, {"rows": list(rows)}).fetchall())
 
     def insert(self, rows: Sequence[int]) -> list[int] | Refused:
@@ -269,21 +272,23 @@ class ImportSession:
         """
         entity, part = self._entity, sql.Identifier("part")
         own = [field.column for field in entity.fields if not field.is_read_only]
+        times = _times(entity)
         parents = parents_of(entity)
         wanted = sql.SQL("SELECT {} FROM part")
-        key = [entity.column(field) for field in entity.unique[0]] if entity.unique else ["id"]
+        key = [entity.column(field) for field in (entity.unique[0] if entity.unique else ("id",))]
         statement, strictly = (
             _INSERT.format(
                 skipping=skipping,
                 table=self._table,
+                id=self._id,
                 parents=sql.SQL("").join(
                     sql.SQL("{},\n").format(
                         parent_cte(self.edit.schema, parent, wanted.format(sql.Identifier(parent.column)))
                     )
                     for parent in parents
                 ),
-                columns=sql.SQL(", ").join(map(sql.Identifier, own)),
-                given=sql.SQL(", ").join(column_of(part, column) for column in own),
+                columns=sql.SQL(", ").join(map(sql.Identifier, (*own, *times))),
+                given=sql.SQL(", ").join([*(column_of(part, column) for column in own), *times.values()]),
                 sound=_all([has_parent(parent, part) for parent in parents]),
                 order=sql.SQL(", ").join(
                     sql.SQL('{}::text COLLATE "C"').format(column_of(part, column)) for column in key
@@ -347,26 +352,26 @@ SELECT id FROM stowage.file_imports WHERE id = %(id)s AND attempt = %(attempt)s 
 _COPY = sql.SQL("COPY pg_temp.import_rows ({}) FROM STDIN (FORMAT csv)")
 
 _FIND_IDS = sql.SQL("""
-UPDATE pg_temp.import_rows SET id = found.id FROM {table} AS found
+UPDATE pg_temp.import_rows SET {id} = found.{id} FROM {table} AS found
 WHERE import_rows.stw_n < 0 AND {equal} AND {live}
 """)
 
 _FILL_IN = sql.SQL("UPDATE pg_temp.import_rows SET {column} = {maker} WHERE {column} IS NULL")
 
-_LARGEST_ID: LiteralString = "SELECT max(id)::text FROM pg_temp.import_rows WHERE stw_n > 0"
+_LARGEST_ID = sql.SQL("SELECT max({})::text FROM pg_temp.import_rows WHERE stw_n > 0")
 
 _MAKE_IDS = sql.SQL("""
-UPDATE pg_temp.import_rows SET id = made.id
+UPDATE pg_temp.import_rows SET {id} = made.id
 FROM (
     SELECT stw_n, {maker} AS id
-    FROM (SELECT stw_n FROM pg_temp.import_rows WHERE id IS NULL ORDER BY abs(stw_n) OFFSET 0) AS lacking
+    FROM (SELECT stw_n FROM pg_temp.import_rows WHERE {id} IS NULL ORDER BY abs(stw_n) OFFSET 0) AS lacking
 ) AS made
 WHERE import_rows.stw_n = made.stw_n
-RETURNING abs(import_rows.stw_n), import_rows.id::text
+RETURNING abs(import_rows.stw_n), import_rows.{id}::text
 """)
 
 _EXISTING = sql.SQL("""
-SELECT abs(stw_n), found.id::text FROM pg_temp.import_rows JOIN {table} AS found USING (id)
+SELECT abs(stw_n), found.{id}::text FROM pg_temp.import_rows JOIN {table} AS found USING ({id})
 WHERE abs(stw_n) = ANY(%(rows)s) AND {live}
 """)
 
@@ -375,16 +380,29 @@ WITH part AS MATERIALIZED (
     SELECT * FROM pg_temp.import_rows WHERE abs(stw_n) = ANY(%(rows)s)
 ),
 {parents}inserted AS (
-    INSERT INTO {table} AS made ({columns}, created_at, updated_at) OVERRIDING SYSTEM VALUE
-    SELECT {given}, coalesce(part.created_at, %(at)s), coalesce(part.updated_at, part.created_at, %(at)s)
-    FROM part WHERE {sound} ORDER BY {order}
+    INSERT INTO {table} AS made ({columns}) OVERRIDING SYSTEM VALUE
+    SELECT {given} FROM part WHERE {sound} ORDER BY {order}
     {skipping}
-    RETURNING made.id, {image} AS after
+    RETURNING made.{id} AS id, {image} AS after
 ),
 {journal}
 SELECT array_agg(abs(stw_n) ORDER BY abs(stw_n)) FILTER (WHERE inserted.id IS NULL)
-FROM part LEFT JOIN inserted ON inserted.id = part.id
+FROM part LEFT JOIN inserted ON inserted.id = part.{id}
 """)
+
+
+_WHEN = sql.SQL("coalesce({}, %(at)s)")
+
+
+def _times(entity: Entity) -> dict[str, sql.Composed]:
+    """When new records were made and changed, by column: as their file says, else now."""
+    given = [sql.Identifier("part", time.column) for time in (entity.updated, entity.created) if time]
+    times = {time.column: sql.SQL(", ").join(given[-1:]) for time in (entity.created,) if time}
+    times |= {time.column: sql.SQL(", ").join(given) for time in (entity.updated,) if time}
+    return {column: _WHEN.format(value) for column, value in times.items()}
+
+
+_INSERTED = sql.SQL("inserted JOIN (SELECT {} AS id, abs(stw_n) AS n FROM part) AS stw_part USING (id)")
 
 
 def _lines(entity: Entity) -> Lines:
@@ -392,7 +410,7 @@ def _lines(entity: Entity) -> Lines:
         "inserted",
         entity.name,
         "created",
-        source=sql.SQL("inserted JOIN (SELECT id, abs(stw_n) AS n FROM part) AS stw_part USING (id)"),
+        source=_INSERTED.format(id_of(entity)),
         before=sql.SQL("NULL::jsonb"),
     )
 

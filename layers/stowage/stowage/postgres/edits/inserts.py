@@ -30,11 +30,11 @@ from stowage.postgres.session.edit import Edit
 from stowage.postgres.session.savepoints import Refused, tried
 from stowage.postgres.session.violations import Violation
 from stowage.postgres.session.violations import taken as violated
-from stowage.postgres.tables.relations import table_of
+from stowage.postgres.tables.relations import id_of, table_of
 from stowage.postgres.tables.unique_rules import as_literal, is_in_the_way, undeclared_rules, with_generated
 
 type Row = dict[str, Any]
-"""A new record: values by column name, `id` and every own column among them but those left to the database."""
+"""A new record: values by column name, the key and every own column among them but those left to the database."""
 
 _INSERT = sql.SQL("""
 WITH given AS MATERIALIZED (
@@ -42,23 +42,26 @@ WITH given AS MATERIALIZED (
     FROM json_populate_recordset(NULL::{table}, %(rows)s::json) AS stw_item
 ),
 {parents}written AS (
-    INSERT INTO {table} AS made ({columns}, created_at, updated_at) OVERRIDING SYSTEM VALUE
-    SELECT {given_columns}, %(at)s, %(at)s FROM given WHERE {sound} ORDER BY {order} {skipping}
-    RETURNING made.id, {record} AS record, {image} AS after
+    INSERT INTO {table} AS made ({columns}) OVERRIDING SYSTEM VALUE
+    SELECT {given_columns} FROM given WHERE {sound} ORDER BY {order} {skipping}
+    RETURNING made.{id} AS id, {record} AS record, {image} AS after
 ),
 counted AS MATERIALIZED (SELECT count(*) AS stw_rows FROM written),
 {journal}
 SELECT stw_rows, (
-           SELECT string_agg(written.record, ',' ORDER BY given.stw_n) FROM written JOIN given ON given.id = written.id
+           SELECT string_agg(written.record, ',' ORDER BY given.stw_n)
+           FROM written JOIN given ON given.{id} = written.id
            WHERE stw_rows = %(total)s
        ),
        CASE WHEN stw_rows <> %(total)s THEN ARRAY(
-           SELECT stw_n FROM given WHERE NOT EXISTS (SELECT FROM written WHERE written.id = given.id) ORDER BY stw_n
+           SELECT stw_n FROM given WHERE NOT EXISTS (SELECT FROM written WHERE written.id = given.{id}) ORDER BY stw_n
        ) END
 FROM counted
 """)
+_WRITTEN = sql.SQL("written JOIN (SELECT {} AS id, stw_n FROM given) AS stw_given USING (id)")
 _WHOLE = sql.SQL("FROM counted WHERE stw_rows = %(total)s")
 _BY_BYTES = sql.SQL('{}::text COLLATE "C"')
+_AT = sql.SQL("%(at)s")
 _TRUE: LiteralString = "true"
 SKIPPING = sql.SQL("ON CONFLICT DO NOTHING")
 """Rows that the table refuses are left out; "" where it has a rule that does not allow this (`tried`)."""
@@ -77,11 +80,12 @@ def with_ids(connection: psycopg.Connection, edit: Edit, entity: Entity, rows: S
         if 0 < named < len(rows):
             made = iter(make_defaults(connection, edit.schema, entity, field, len(rows) - named))
             rows = [row if field.column in row else {**row, field.column: next(made)} for row in rows]
-    lacking = sum("id" not in row for row in rows)
+    key = entity.column("id")
+    lacking = sum(key not in row for row in rows)
     if lacking < len(rows):
-        pass_over(connection, edit.schema, entity, (row["id"] for row in rows if "id" in row))
+        pass_over(connection, edit.schema, entity, (row[key] for row in rows if key in row))
     ids = iter(make_ids(connection, edit, entity, lacking) if lacking else ())
-    return [row if "id" in row else {"id": next(ids), **row} for row in rows]
+    return [row if key in row else {key: next(ids), **row} for row in rows]
 
 
 def insert_records(
@@ -101,15 +105,16 @@ def insert_records(
     """
     given_columns = set[str]().union(*rows)
     own = [field.column for field in entity.fields if not field.is_read_only and field.column in given_columns]
+    times = [time.column for time in (entity.created, entity.updated) if time]
     parents = parents_of(entity)
     given = sql.Identifier("given")
     wanted = sql.SQL("SELECT {} FROM given")
-    key = [entity.column(field) for field in entity.unique[0]] if entity.unique else ["id"]
+    key = [entity.column(field) for field in (entity.unique[0] if entity.unique else ("id",))]
     lines = Lines(
         "written",
         entity.name,
         "created",
-        source=sql.SQL("written JOIN (SELECT id, stw_n FROM given) AS stw_given USING (id)"),
+        source=_WRITTEN.format(id_of(entity)),
         n="stw_n" if places is None else "(%(places)s::bigint[])[stw_n]",
         before=sql.SQL("NULL::jsonb"),
     )
@@ -118,12 +123,13 @@ def insert_records(
         _INSERT.format(
             skipping=skipping,
             table=table_of(edit.schema, entity),
+            id=id_of(entity),
             parents=sql.SQL("").join(
                 sql.SQL("{},\n").format(parent_cte(edit.schema, parent, wanted.format(sql.Identifier(parent.column))))
                 for parent in parents
             ),
-            columns=sql.SQL(", ").join(map(sql.Identifier, own)),
-            given_columns=sql.SQL(", ").join(column_of(given, column) for column in own),
+            columns=sql.SQL(", ").join(map(sql.Identifier, (*own, *times))),
+            given_columns=sql.SQL(", ").join([*(column_of(given, column) for column in own), *[_AT] * len(times)]),
             sound=sql.SQL(" AND ").join([sql.SQL(_TRUE), *(has_parent(parent, given) for parent in parents)]),
             order=sql.SQL(", ").join(
                 [*(_BY_BYTES.format(column_of(given, column)) for column in key), sql.SQL("stw_n")]
@@ -177,7 +183,7 @@ def taken(
         _ALIKE.format(
             name=as_literal(rule.name),
             in_the_way=is_in_the_way(
-                with_generated(rule, sql.Identifier("candidates")), rule, _CANDIDATE, sql.SQL("candidates.id")
+                with_generated(rule, sql.Identifier("candidates")), entity, rule, _CANDIDATE, "candidates"
             ),
         )
         for rule in undeclared_rules(connection, schema, [entity])[entity.name]

@@ -13,7 +13,7 @@ import psycopg
 from psycopg import sql
 
 from stowage.entities.declaration import Entity
-from stowage.postgres.tables.relations import key_type, parents, table_of, text_array
+from stowage.postgres.tables.relations import id_of, key_type, parents, shared_lock, table_of, text_array
 from stowage.postgres.tables.trashed import in_trash, outside_trash
 
 
@@ -41,7 +41,8 @@ class Outcome:
 
 _LOCK = sql.SQL("""
 WITH locked AS MATERIALIZED (
-    SELECT id, {trashed} AS trashed FROM {table} AS record WHERE id = ANY(%(ids)s::{key}[]) ORDER BY id FOR UPDATE
+    SELECT {id} AS id, {trashed} AS trashed FROM {table} AS record
+    WHERE {id} = ANY(%(ids)s::{key}[]) ORDER BY {id} FOR UPDATE
 )
 SELECT asked.n, CASE WHEN locked.id IS NULL THEN 'not_found' ELSE 'already_deleted' END
 FROM unnest(%(ids)s::{key}[]) WITH ORDINALITY AS asked (id, n)
@@ -56,7 +57,9 @@ def lock_records(connection: psycopg.Connection, schema: str, declared: Entity, 
     None among the ids is one that no record can have.
     """
     trashed = in_trash(declared, "record") if declared.soft_delete else sql.SQL("false")
-    statement = _LOCK.format(table=table_of(schema, declared), key=key_type(declared), trashed=trashed)
+    statement = _LOCK.format(
+        table=table_of(schema, declared), id=id_of(declared), key=key_type(declared), trashed=trashed
+    )
     codes: list[str | None] = [None] * len(ids)
     for n, code in connection.execute(statement, {"ids": text_array(ids)}):
         codes[n - 1] = code
@@ -71,7 +74,7 @@ def _lockable(declared: Entity, name: str) -> sql.Composable:
     return _ID.format(column) if declared.holds_id(name) else column
 
 
-_LOCK_TARGET = sql.SQL("SELECT {columns} FROM {table} WHERE id = %s::{key} AND {outside} FOR SHARE")
+_LOCK_TARGET = sql.SQL("SELECT {columns} FROM {table} WHERE {id} = %s::{key} AND {outside} {lock}")
 
 
 def lock_target(
@@ -80,9 +83,11 @@ def lock_target(
     """These fields of a record outside the trash, which nobody may delete until the transaction ends; None: no such."""
     statement = _LOCK_TARGET.format(
         columns=sql.SQL(", ").join(_lockable(declared, name) for name in ("id", *fields)),
+        id=id_of(declared),
         key=key_type(declared),
         table=table_of(schema, declared),
         outside=outside_trash(declared, declared.table),
+        lock=shared_lock(declared, "SHARE"),
     )
     row = connection.execute(statement, (record_id,)).fetchone()
     return None if row is None else row[1:]
@@ -90,8 +95,9 @@ def lock_target(
 
 _LOCK_PARENTS = sql.SQL("""
 WITH locked AS MATERIALIZED (
-    SELECT id FROM {parent} WHERE id IN (SELECT {column} FROM {table} WHERE id = ANY(%(ids)s::{key}[]))
-    ORDER BY id FOR SHARE
+    SELECT {parent_id} FROM {parent}
+    WHERE {parent_id} IN (SELECT {column} FROM {table} WHERE {id} = ANY(%(ids)s::{key}[]))
+    ORDER BY {parent_id} {lock}
 )
 SELECT count(*) FROM locked
 """)
@@ -102,7 +108,10 @@ def lock_parents(connection: psycopg.Connection, schema: str, declared: Entity, 
     for parent, reference in parents(declared):
         statement = _LOCK_PARENTS.format(
             parent=table_of(schema, parent),
+            parent_id=id_of(parent),
+            lock=shared_lock(parent, "SHARE"),
             table=table_of(schema, declared),
+            id=id_of(declared),
             column=sql.Identifier(declared.column(reference.field)),
             key=key_type(declared),
         )
@@ -111,8 +120,8 @@ def lock_parents(connection: psycopg.Connection, schema: str, declared: Entity, 
 
 _LOCK_CHILDREN = sql.SQL("""
 WITH locked AS MATERIALIZED (
-    SELECT id FROM {child} AS record WHERE {column} = ANY(%(ids)s::{key}[]) AND {which}
-    ORDER BY id FOR UPDATE
+    SELECT {id} FROM {child} AS record WHERE {column} = ANY(%(ids)s::{key}[]) AND {which}
+    ORDER BY {id} FOR UPDATE
 )
 SELECT count(*) FROM locked
 """)
@@ -125,6 +134,7 @@ def lock_children(
     for child, reference in declared.children("cascade"):
         statement = _LOCK_CHILDREN.format(
             child=table_of(schema, child),
+            id=id_of(child),
             column=sql.Identifier(child.column(reference.field)),
             key=key_type(declared),
             which=(in_trash if trashed else outside_trash)(child, "record"),

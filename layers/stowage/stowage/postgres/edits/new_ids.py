@@ -32,7 +32,7 @@ JOIN pg_sequence ON seqrelid = used.refobjid
 WHERE adrelid = attrelid AND adnum = attnum
   AND used.classid = 'pg_attrdef'::regclass AND used.refclassid = 'pg_class'::regclass
 """
-_COLUMN: LiteralString = "attrelid = to_regclass(%(table)s) AND attname = 'id' AND NOT attisdropped"
+_COLUMN: LiteralString = "attrelid = to_regclass(%(table)s) AND attname = %(key)s AND NOT attisdropped"
 _MAKER = f"""
 SELECT CASE WHEN attidentity <> '' THEN format('nextval(%%L::regclass)', ({_SEQUENCE})::regclass)
        ELSE (SELECT pg_get_expr(adbin, adrelid) FROM pg_attrdef WHERE adrelid = attrelid AND adnum = attnum) END
@@ -56,7 +56,9 @@ def make_ids(connection: psycopg.Connection, edit: Edit, entity: Entity, count: 
 
 def id_maker(connection: psycopg.Connection, schema: str, entity: Entity) -> sql.SQL:
     """The expression that makes an id in the database, where the search path is the tenant's."""
-    row = connection.execute(_MAKER, {"table": table_of(schema, entity).as_string(connection)}).fetchone()
+    row = connection.execute(
+        _MAKER, {"table": table_of(schema, entity).as_string(connection), "key": entity.column("id")}
+    ).fetchone()
     if row is None or row[0] is None:
         raise MisconfiguredError(
             f"The database should make the ids of {entity.name}, but their column has neither default nor identity.",
@@ -124,4 +126,5 @@ def pass_over(connection: psycopg.Connection, schema: str, entity: Entity, ids: 
         largest = max(map(int, ids), default=0)
         table = table_of(schema, entity).as_string(connection)
         if largest > 0:
-            connection.execute(_PASS_OVER, {"id": largest, "table": table, "most": NUMBERS_PASSED_OVER})
+            given = {"id": largest, "table": table, "key": entity.column("id"), "most": NUMBERS_PASSED_OVER}
+            connection.execute(_PASS_OVER, given)

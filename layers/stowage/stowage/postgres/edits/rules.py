@@ -15,19 +15,19 @@ from psycopg.rows import class_row
 from stowage.entities.declaration import Entity, Reference
 from stowage.entities.declared import ENTITIES
 from stowage.postgres.edits.misfits import find_misfits
-from stowage.postgres.tables.relations import references_of, table_of
+from stowage.postgres.tables.relations import id_of, references_of, shared_lock, table_of
 from stowage.postgres.tables.trashed import outside_trash
 from stowage.postgres.tables.unique_rules import as_literal, as_written, is_in_the_way, undeclared_rules
 
 
 @dataclass(frozen=True)
 class Parent:
-    """A reference as SQL needs it: `shared` are columns that must be equal here and there."""
+    """A reference as SQL needs it: `shared` are columns that must be equal here and there, as (ours, theirs)."""
 
     field: str
     column: str
     entity: Entity
-    shared: tuple[str, ...]
+    shared: tuple[tuple[str, str], ...]
 
     @property
     def cte(self) -> sql.Identifier:
@@ -37,7 +37,12 @@ class Parent:
     @property
     def columns(self) -> tuple[str, ...]:
         """The columns of this record that say which parent it has and whose."""
-        return (self.column, *self.shared)
+        return (self.column, *(ours for ours, _ in self.shared))
+
+    @property
+    def their_columns(self) -> tuple[str, ...]:
+        """The columns of the parent that must be equal to `columns`."""
+        return (self.entity.column("id"), *(theirs for _, theirs in self.shared))
 
 
 def parents_of(entity: Entity) -> list[Parent]:
@@ -48,26 +53,32 @@ def parents_of(entity: Entity) -> list[Parent]:
     ]
 
 
-def _shared(entity: Entity, reference: Reference) -> tuple[str, ...]:
+def _shared(entity: Entity, reference: Reference) -> tuple[tuple[str, str], ...]:
     own = {(other.field, other.entity) for other in entity.references if other is not reference}
     parent = ENTITIES[reference.entity]
-    return tuple(entity.column(other.field) for other in parent.references if (other.field, other.entity) in own)
+    return tuple(
+        (entity.column(other.field), parent.column(other.field))
+        for other in parent.references
+        if (other.field, other.entity) in own
+    )
 
 
 def followers_of(entity: Entity) -> list[tuple[Entity, Parent]]:
-    """The entities whose records must agree with records of this one, each with its reference here."""
+    """The entities whose records must agree with records of this one, each with its reference here. What is only read
+    follows by itself.
+    """
     return [
         (child, parent)
         for child in ENTITIES.values()
         for parent in parents_of(child)
-        if parent.entity is entity and parent.shared
+        if parent.entity is entity and parent.shared and not child.why_only_read
     ]
 
 
 # Against FOR UPDATE, which whoever moves or deletes the parent takes first; not against each other.
 _PARENT = sql.SQL("""
 {cte} AS MATERIALIZED (
-    SELECT {columns} FROM {table} AS parent WHERE {live} AND id IN ({wanted}) ORDER BY id FOR KEY SHARE
+    SELECT {columns} FROM {table} AS parent WHERE {live} AND {id} IN ({wanted}) ORDER BY {id} {lock}
 )""")
 
 
@@ -75,7 +86,9 @@ def parent_cte(schema: str, parent: Parent, wanted: sql.Composable) -> sql.Compo
     """The live parents among the ids that `wanted` selects, kept alive until the transaction ends."""
     return _PARENT.format(
         cte=parent.cte,
-        columns=sql.SQL(", ").join(sql.Identifier(column) for column in ("id", *parent.shared)),
+        columns=sql.SQL(", ").join(map(sql.Identifier, parent.their_columns)),
+        id=id_of(parent.entity),
+        lock=shared_lock(parent.entity, "KEY SHARE"),
         table=table_of(schema, parent.entity),
         live=outside_trash(parent.entity, "parent"),
         wanted=wanted,
@@ -90,7 +103,7 @@ def has_parent(parent: Parent, row: sql.Composable) -> sql.Composed:
     return _HAS_PARENT.format(
         column=column_of(row, parent.column),
         columns=sql.SQL(", ").join(column_of(row, column) for column in parent.columns),
-        parent_columns=sql.SQL(", ").join(sql.Identifier(column) for column in ("id", *parent.shared)),
+        parent_columns=sql.SQL(", ").join(map(sql.Identifier, parent.their_columns)),
         cte=parent.cte,
     )
 
@@ -131,11 +144,11 @@ ORDER BY conname
 """
 
 _TAKEN = sql.SQL("""
-SELECT stw_n, 'id' AS kind, 'id' AS about, found.id::text AS other
-FROM candidates JOIN {table} AS found ON found.id = candidates.id
+SELECT stw_n, 'id' AS kind, 'id' AS about, found.{id}::text AS other
+FROM candidates JOIN {table} AS found ON found.{id} = candidates.{id}
 """)
 _DUPLICATED = sql.SQL("""
-SELECT stw_n, 'unique', {rule}, found.id::text
+SELECT stw_n, 'unique', {rule}, found.{id}::text
 FROM candidates JOIN {table} AS found ON {equal}
 WHERE {live} AND {distinct}
 """)
@@ -153,22 +166,22 @@ _DANGLING = sql.SQL("""
 SELECT stw_n, 'reference', {field}, NULL
 FROM candidates
 WHERE {given} AND candidates.{column} IS NOT NULL
-  AND NOT EXISTS (SELECT FROM {table} AS parent WHERE parent.id = candidates.{column} AND {live})
+  AND NOT EXISTS (SELECT FROM {table} AS parent WHERE parent.{id} = candidates.{column} AND {live})
 """)
 _ASTRAY = sql.SQL("""
-SELECT stw_n, 'shared', {field}, parent.{shared}::text
-FROM candidates JOIN {table} AS parent ON parent.id = candidates.{column} AND {live}
-WHERE {given} AND parent.{shared} IS DISTINCT FROM candidates.{shared}
+SELECT stw_n, 'shared', {field}, parent.{theirs}::text
+FROM candidates JOIN {table} AS parent ON parent.{id} = candidates.{column} AND {live}
+WHERE {given} AND parent.{theirs} IS DISTINCT FROM candidates.{ours}
 """)
 _LEFT_BEHIND = sql.SQL("""
 SELECT stw_n, 'followed', {name}, NULL
 FROM candidates
-WHERE {given} AND EXISTS (SELECT FROM {table} AS child WHERE child.{column} = candidates.id)
+WHERE {given} AND EXISTS (SELECT FROM {table} AS child WHERE child.{column} = candidates.{id})
 """)
 _UNCHECKED = sql.SQL("SELECT stw_n, 'check', {columns}, {name} FROM candidates WHERE NOT coalesce(({condition}), true)")
 _UNION = sql.SQL(" UNION ALL ")
 _JUDGED = sql.SQL("WITH {candidates} SELECT * FROM ({problems}) AS found (n, kind, about, other) ORDER BY n")
-_ALWAYS, _OTHERS = sql.SQL("true"), sql.SQL("found.id <> candidates.id")
+_ALWAYS, _OTHERS = sql.SQL("true"), sql.SQL("found.{id} <> candidates.{id}")
 
 
 def find_problems(
@@ -191,15 +204,16 @@ def find_problems(
     table = table_of(schema, entity)
     name = table.as_string(connection)
     checks = connection.execute(_CHECKS, (name,)).fetchall()
-    problems: list[sql.Composable] = [] if existing else [_TAKEN.format(table=table)]
+    problems: list[sql.Composable] = [] if existing else [_TAKEN.format(table=table, id=id_of(entity))]
     for n, rule in enumerate(entity.unique):
         problems.append(
             _DUPLICATED.format(
                 rule=sql.Literal(str(n)),
                 table=table,
+                id=id_of(entity),
                 equal=sql.SQL(" AND ").join(_equal(entity.column(field)) for field in rule),
                 live=outside_trash(entity, "found"),
-                distinct=_OTHERS if existing else _ALWAYS,
+                distinct=_OTHERS.format(id=id_of(entity)) if existing else _ALWAYS,
             )
         )
         if existing:
@@ -210,7 +224,7 @@ def find_problems(
         _RULED_OUT.format(
             name=as_literal(undeclared.name),
             given=_changes(undeclared.columns) if existing and undeclared.columns else _ALWAYS,
-            in_the_way=is_in_the_way(table, undeclared, _CANDIDATE, sql.SQL("candidates.id")),
+            in_the_way=is_in_the_way(table, entity, undeclared, _CANDIDATE, "candidates"),
         )
         for undeclared in undeclared_rules(connection, schema, [entity])[entity.name]
     ]
@@ -221,7 +235,8 @@ def find_problems(
             problems.append(
                 _LEFT_BEHIND.format(
                     name=sql.Literal(child.name),
-                    given=_changes(parent.shared),
+                    id=id_of(entity),
+                    given=_changes(theirs for _, theirs in parent.shared),
                     table=table_of(schema, child),
                     column=sql.Identifier(parent.column),
                 )
@@ -254,12 +269,13 @@ def _parent_problems(schema: str, parent: Parent, *, existing: bool) -> Iterable
         "field": sql.Literal(parent.field),
         "column": sql.Identifier(parent.column),
         "table": table_of(schema, parent.entity),
+        "id": id_of(parent.entity),
         "live": outside_trash(parent.entity, "parent"),
     }
     yield _DANGLING.format(given=_changes((parent.column,)) if existing else _ALWAYS, **common)
-    for shared in parent.shared:
-        given = _changes((parent.column, shared)) if existing else _ALWAYS
-        yield _ASTRAY.format(given=given, shared=sql.Identifier(shared), **common)
+    for ours, theirs in parent.shared:
+        given = _changes((parent.column, ours)) if existing else _ALWAYS
+        yield _ASTRAY.format(given=given, ours=sql.Identifier(ours), theirs=sql.Identifier(theirs), **common)
 
 
 _EQUAL = sql.SQL("found.{0} = candidates.{0}")

@@ -24,10 +24,12 @@ from stowage.postgres.tables.relations import (
     any_of,
     breaks_a_rule,
     has_children,
+    id_of,
     key_type,
     lacks_parent,
     parents,
     references_of,
+    shared_lock,
     table_of,
 )
 from stowage.postgres.tables.sameness import is_same
@@ -143,12 +145,12 @@ def _wanted(declared: Entity, type: Type) -> sql.Composed:
 _JUDGE_DELETED = sql.SQL("""
 WITH {wanted}, judged AS (
     SELECT wanted.n, CASE
-        WHEN record.id IS NULL OR wanted.blanked OR {with} = '' THEN 'purged'
+        WHEN record.{id} IS NULL OR wanted.blanked OR {with} = '' THEN 'purged'
         WHEN {outside} OR {deleted_anew} THEN 'changed_since'
         WHEN {lacks_parent} THEN 'parent_in_trash'
         WHEN {clashes} THEN 'conflict'
     END AS code
-    FROM wanted LEFT JOIN {table} AS record ON record.id = wanted.id
+    FROM wanted LEFT JOIN {table} AS record ON record.{id} = wanted.id
 )
 SELECT n, code FROM judged WHERE code IS NOT NULL
 """)
@@ -156,7 +158,7 @@ SELECT n, code FROM judged WHERE code IS NOT NULL
 _CHILD_CLASHES = sql.SQL("""
 EXISTS (
     SELECT FROM {table} AS child
-    WHERE child.{column} = record.id AND {with} = record.id::text AND {operation} IS NOT DISTINCT FROM {theirs}
+    WHERE child.{column} = record.{id} AND {with} = record.{id}::text AND {operation} IS NOT DISTINCT FROM {theirs}
       AND {clashes}
 )
 """)
@@ -182,6 +184,7 @@ def judge_deleted(
         _CHILD_CLASHES.format(
             table=table_of(schema, child),
             column=sql.Identifier(child.column(reference.field)),
+            id=id_of(declared),
             clashes=_breaks_a_rule(schema, child, rules[child.name], "child"),
             operation=of_trash(child, "child", "deleted_operation"),
             theirs=of_trash(declared, "record", "deleted_operation"),
@@ -192,6 +195,7 @@ def judge_deleted(
     statement = _JUDGE_DELETED.format(
         wanted=_wanted(declared, "deleted"),
         table=table_of(schema, declared),
+        id=id_of(declared),
         lacks_parent=any_of(
             lacks_parent(schema, parent, declared, reference, "record") for parent, reference in parents(declared)
         ),
@@ -210,7 +214,7 @@ def _breaks_a_rule(schema: str, declared: Entity, rules: Sequence[UniqueRule], r
     return any_of(
         [breaks_a_rule(schema, declared, row)]
         + [
-            is_in_the_way(table_of(schema, declared), rule, out_of_trash(declared, row), sql.Identifier(row, "id"))
+            is_in_the_way(table_of(schema, declared), declared, rule, out_of_trash(declared, row), row)
             for rule in rules
         ]
     )
@@ -218,9 +222,9 @@ def _breaks_a_rule(schema: str, declared: Entity, rules: Sequence[UniqueRule], r
 
 _LOCK_FORMER_PARENTS = sql.SQL("""
 WITH locked AS MATERIALIZED (
-    SELECT id FROM {parent}
-    WHERE id IN (SELECT (before ->> {column})::{key} FROM pg_temp.undoing WHERE type = 'updated')
-    ORDER BY id FOR SHARE
+    SELECT {id} FROM {parent}
+    WHERE {id} IN (SELECT (before ->> {column})::{key} FROM pg_temp.undoing WHERE type = 'updated')
+    ORDER BY {id} {lock}
 )
 SELECT count(*) FROM locked
 """)
@@ -231,6 +235,8 @@ def lock_updated(connection: psycopg.Connection, schema: str, declared: Entity, 
     for reference in references_of(declared):
         statement = _LOCK_FORMER_PARENTS.format(
             parent=table_of(schema, ENTITIES[reference.entity]),
+            id=id_of(ENTITIES[reference.entity]),
+            lock=shared_lock(ENTITIES[reference.entity], "SHARE"),
             key=key_type(ENTITIES[reference.entity]),
             column=sql.Literal(declared.column(reference.field)),
         )
@@ -242,12 +248,12 @@ def lock_updated(connection: psycopg.Connection, schema: str, declared: Entity, 
 _JUDGE_UPDATED = sql.SQL("""
 WITH {wanted}, judged AS MATERIALIZED (
     SELECT wanted.n, wanted.id, stw_record AS stw_now, stw_former, CASE
-        WHEN stw_record.id IS NULL OR wanted.blanked THEN 'purged'
+        WHEN stw_record.{id} IS NULL OR wanted.blanked THEN 'purged'
         WHEN NOT ({outside}) OR {edited} THEN 'changed_since'
         WHEN {unfit} THEN 'conflict'
     END AS code
     FROM wanted
-    LEFT JOIN {table} AS stw_record ON stw_record.id = wanted.id
+    LEFT JOIN {table} AS stw_record ON stw_record.{id} = wanted.id
     LEFT JOIN LATERAL jsonb_populate_record(stw_record, wanted.before) AS stw_former ON true
     LEFT JOIN LATERAL jsonb_populate_record(stw_record, wanted.after) AS stw_latter ON true
 )
@@ -263,8 +269,8 @@ UNION ALL
 SELECT judged.n, NULL, holder.n
 FROM judged
 CROSS JOIN LATERAL (
-    SELECT stw_other.id, stw_other FROM {table} AS stw_other
-    WHERE {same} AND stw_other.id <> judged.id AND {outside} OFFSET 0
+    SELECT stw_other.{id} AS id, stw_other FROM {table} AS stw_other
+    WHERE {same} AND stw_other.{id} <> judged.id AND {outside} OFFSET 0
 ) AS other
 LEFT JOIN LATERAL (
     SELECT wanted.n FROM pg_temp.undoing AS wanted,
@@ -283,17 +289,17 @@ SELECT n, NULL, NULL FROM (
 
 _GONE = sql.SQL("""
 (stw_former.{column} IS DISTINCT FROM stw_record.{column} AND stw_former.{column} IS NOT NULL
- AND NOT EXISTS (SELECT FROM {table} AS parent WHERE parent.id = stw_former.{column} {outside}))
+ AND NOT EXISTS (SELECT FROM {table} AS parent WHERE parent.{id} = stw_former.{column} {outside}))
 """)
 _ASTRAY = sql.SQL("""
 (({former}) IS DISTINCT FROM ({now})
- AND EXISTS (SELECT FROM {table} AS parent WHERE parent.id = stw_former.{column}
-             AND parent.{shared} IS DISTINCT FROM stw_former.{shared}))
+ AND EXISTS (SELECT FROM {table} AS parent WHERE parent.{id} = stw_former.{column}
+             AND parent.{theirs} IS DISTINCT FROM stw_former.{ours}))
 """)
 _LEFT_BEHIND = sql.SQL("""
-(stw_former.{shared} IS DISTINCT FROM stw_record.{shared}
- AND EXISTS (SELECT FROM {table} AS child WHERE child.{column} = stw_record.id
-             AND child.{shared} IS DISTINCT FROM stw_former.{shared}))
+(stw_former.{theirs} IS DISTINCT FROM stw_record.{theirs}
+ AND EXISTS (SELECT FROM {table} AS child WHERE child.{column} = stw_record.{id}
+             AND child.{ours} IS DISTINCT FROM stw_former.{theirs}))
 """)
 
 
@@ -318,6 +324,7 @@ def judge_updated(connection: psycopg.Connection, schema: str, declared: Entity,
     statement = _JUDGE_UPDATED.format(
         wanted=_wanted(declared, "updated"),
         table=table_of(schema, declared),
+        id=id_of(declared),
         outside=outside_trash(declared, "stw_record"),
         edited=any_of(
             _EDITED.format(name=sql.Literal(field.column), same=_same(field, "stw_record", "stw_latter"))
@@ -328,7 +335,9 @@ def judge_updated(connection: psycopg.Connection, schema: str, declared: Entity,
                 *_gone(schema, declared),
                 *_disagreeing(schema, declared),
                 *(
-                    is_in_the_way(table_of(schema, declared), rule, _FORMER, sql.SQL("stw_record.id"), _stays(rule))
+                    is_in_the_way(
+                        table_of(schema, declared), declared, rule, _FORMER, "stw_record", _stays(declared, rule)
+                    )
                     for rule in undeclared_rules(connection, schema, [declared])[declared.name]
                 ),
             ]
@@ -355,13 +364,13 @@ def judge_updated(connection: psycopg.Connection, schema: str, declared: Entity,
 _FORMER = sql.SQL("(SELECT stw_former.*)")
 _STAYS = sql.SQL("""
 {condition}
-AND NOT EXISTS (SELECT FROM pg_temp.undoing AS going WHERE going.id = stw_other.id::text AND going.type = 'updated')
+AND NOT EXISTS (SELECT FROM pg_temp.undoing AS going WHERE going.id = stw_other.{id}::text AND going.type = 'updated')
 """)
 
 
-def _stays(rule: UniqueRule) -> sql.Composed:
+def _stays(declared: Entity, rule: UniqueRule) -> sql.Composed:
     """Whether a rule counts `stw_other`, and it does not go back too."""
-    return _STAYS.format(condition=as_written(rule.condition))
+    return _STAYS.format(condition=as_written(rule.condition), id=id_of(declared))
 
 
 def _gone(schema: str, declared: Entity) -> Iterator[sql.Composable]:
@@ -372,6 +381,7 @@ def _gone(schema: str, declared: Entity) -> Iterator[sql.Composable]:
         yield _GONE.format(
             column=sql.Identifier(declared.column(reference.field)),
             table=table_of(schema, parent),
+            id=id_of(parent),
             outside=sql.SQL("") if reference.on_delete == "keep" else outside,
         )
 
@@ -379,18 +389,24 @@ def _gone(schema: str, declared: Entity) -> Iterator[sql.Composable]:
 def _disagreeing(schema: str, declared: Entity) -> Iterator[sql.Composable]:
     """Where a record and its parent, or its children, would not have the same third one."""
     for parent in parents_of(declared):
-        for shared in parent.shared:
+        for ours, theirs in parent.shared:
             yield _ASTRAY.format(
                 former=_row("stw_former", parent.columns),
                 now=_row("stw_record", parent.columns),
                 table=table_of(schema, parent.entity),
+                id=id_of(parent.entity),
                 column=sql.Identifier(parent.column),
-                shared=sql.Identifier(shared),
+                ours=sql.Identifier(ours),
+                theirs=sql.Identifier(theirs),
             )
     for child, parent in followers_of(declared):
-        for shared in parent.shared:
+        for ours, theirs in parent.shared:
             yield _LEFT_BEHIND.format(
-                table=table_of(schema, child), column=sql.Identifier(parent.column), shared=sql.Identifier(shared)
+                table=table_of(schema, child),
+                column=sql.Identifier(parent.column),
+                id=id_of(declared),
+                ours=sql.Identifier(ours),
+                theirs=sql.Identifier(theirs),
             )
 
 
@@ -403,6 +419,7 @@ def _held(schema: str, declared: Entity, rule: Sequence[str]) -> sql.Composed:
     wanted, now = of("judged", "stw_former"), of("judged", "stw_now")
     return _HELD.format(
         table=table_of(schema, declared),
+        id=id_of(declared),
         same=sql.SQL(" AND ").join(
             sql.SQL("stw_other.{0} = (judged.stw_former).{0}").format(column) for column in columns
         ),
@@ -433,30 +450,32 @@ def _row(row: str, columns: Sequence[str]) -> sql.Composed:
 _STEP_ASIDE = sql.SQL("""
 UPDATE {table} AS record SET {aside}
 FROM pg_temp.undoing AS wanted
-WHERE record.id = wanted.id::{key} AND wanted.type = 'updated' AND wanted.n = ANY(%(awaited)s)
+WHERE record.{id} = wanted.id::{key} AND wanted.type = 'updated' AND wanted.n = ANY(%(awaited)s)
 """)
 _PUT_BACK = sql.SQL("""
 WITH {wanted}, old AS MATERIALIZED (
-    SELECT wanted.n AS stw_n, wanted.before AS stw_before, wanted.after AS stw_after, record.id, record.updated_at,
-           {old_columns}
-    FROM wanted JOIN {table} AS record ON record.id = wanted.id
+    SELECT wanted.n AS stw_n, wanted.before AS stw_before, wanted.after AS stw_after,
+           record.{id} AS stw_id, {old_columns}
+    FROM wanted JOIN {table} AS record ON record.{id} = wanted.id
     WHERE wanted.n <> ALL (%(left_alone)s::bigint[])
 ),
 changed AS (
     UPDATE {table} AS stw_record
-    SET {outside} ({columns}, updated_at) = (
-        SELECT {former}, CASE
-            WHEN old.stw_before ? 'updated_at' AND stw_record.updated_at = stw_latter.updated_at
-            THEN stw_former.updated_at ELSE %(at)s
-        END
+    SET {outside} ({columns}) = (
+        SELECT {former}
         FROM jsonb_populate_record(stw_record, old.stw_before) AS stw_former,
              jsonb_populate_record(stw_record, old.stw_after) AS stw_latter
     )
-    FROM old WHERE stw_record.id = old.id
-    RETURNING old.stw_n AS n, stw_record.id, {before} AS before, {after} AS after
+    FROM old WHERE stw_record.{id} = old.stw_id
+    RETURNING old.stw_n AS n, stw_record.{id} AS id, {before} AS before, {after} AS after
 ),
 {journal}
 SELECT FROM stw_base
+""")
+
+
+_FORMER_STAMP = sql.SQL("""
+CASE WHEN old.stw_before ? {name} AND stw_record.{stamp} = stw_latter.{stamp} THEN stw_former.{stamp} ELSE %(at)s END
 """)
 
 
@@ -469,18 +488,28 @@ def put_back(connection: psycopg.Connection, edit: Edit, declared: Entity, judge
     table = table_of(edit.schema, declared)
     if judged.awaited:
         connection.execute(
-            _STEP_ASIDE.format(table=table, key=key_type(declared), aside=step_aside(declared)),
+            _STEP_ASIDE.format(table=table, id=id_of(declared), key=key_type(declared), aside=step_aside(declared)),
             {"at": edit.at, "awaited": list(judged.awaited)},
         )
     columns = [field.column for field in _content(declared)]
+    all_columns = [*columns, *declared.stamps]
     statement = _PUT_BACK.format(
         wanted=_wanted(declared, "updated"),
         table=table,
-        old_columns=sql.SQL(", ").join(sql.Identifier("record", column) for column in columns),
+        id=id_of(declared),
+        old_columns=sql.SQL(", ").join(sql.Identifier("record", column) for column in all_columns),
         outside=step_back(declared) + sql.SQL(",") if declared.soft_delete else sql.SQL(""),
-        columns=sql.SQL(", ").join(map(sql.Identifier, columns)),
-        former=sql.SQL(", ").join(sql.Identifier("stw_former", column) for column in columns),
-        before=changed_image(declared, [*columns, "updated_at"], "old", "stw_record"),
+        columns=sql.SQL(", ").join(map(sql.Identifier, all_columns)),
+        former=sql.SQL(", ").join(
+            [
+                *(sql.Identifier("stw_former", column) for column in columns),
+                *(
+                    _FORMER_STAMP.format(name=sql.Literal(stamp), stamp=sql.Identifier(stamp))
+                    for stamp in declared.stamps
+                ),
+            ]
+        ),
+        before=changed_image(declared, all_columns, "old", "stw_record"),
         after=whole_image(declared, "stw_record"),
         journal=journalled(Lines("changed", declared.name, "updated")),
     )
@@ -491,12 +520,12 @@ def put_back(connection: psycopg.Connection, edit: Edit, declared: Entity, judge
 _JUDGE_CREATED = sql.SQL("""
 WITH {wanted}, judged AS (
     SELECT wanted.n, CASE
-        WHEN record.id IS NULL OR wanted.blanked THEN 'purged'
+        WHEN record.{id} IS NULL OR wanted.blanked THEN 'purged'
         WHEN NOT ({outside}) OR NOT ({same}) THEN 'changed_since'
         WHEN {has_children} THEN 'has_children'
     END AS code
     FROM wanted
-    LEFT JOIN {table} AS record ON record.id = wanted.id
+    LEFT JOIN {table} AS record ON record.{id} = wanted.id
     LEFT JOIN LATERAL jsonb_populate_record(record.*, wanted.after) AS latter ON true
 )
 SELECT n, code FROM judged WHERE code IS NOT NULL
@@ -510,8 +539,11 @@ def judge_created(connection: psycopg.Connection, schema: str, declared: Entity,
     statement = _JUDGE_CREATED.format(
         wanted=_wanted(declared, "created"),
         table=table_of(schema, declared),
+        id=id_of(declared),
         outside=outside_trash(declared, "record"),
-        same=sql.SQL(" AND ").join(_same(field, "record", "latter") for field in _content(declared)),
+        same=sql.SQL(" AND ").join(
+            [sql.SQL("true"), *(_same(field, "record", "latter") for field in _content(declared))]
+        ),
         has_children=has_children(schema, declared, "record", ("restrict", "cascade")),
     )
     return _codes(connection, statement, count)

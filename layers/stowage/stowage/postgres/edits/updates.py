@@ -29,12 +29,12 @@ from stowage.postgres.journal.images import changed_image, whole_image
 from stowage.postgres.reads.records import record_json
 from stowage.postgres.session.edit import Edit
 from stowage.postgres.session.savepoints import Refused, tried
-from stowage.postgres.tables.relations import key_type, table_of, text_array
+from stowage.postgres.tables.relations import id_of, key_type, stamped, table_of, text_array
 from stowage.postgres.tables.sameness import field_at, is_same
 from stowage.postgres.tables.trashed import outside_trash
 
 type Update = dict[str, Any]
-"""`id` and the columns that are to have other values."""
+"""The key and the columns that are to have other values, by column name."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Updated:
     missing: tuple[int, ...]
 
 
-_LOCK = sql.SQL("SELECT FROM {table} AS found WHERE id = ANY(%(ids)s::{key}[]) AND {live} ORDER BY id FOR UPDATE")
+_LOCK = sql.SQL("SELECT FROM {table} AS found WHERE {id} = ANY(%(ids)s::{key}[]) AND {live} ORDER BY {id} FOR UPDATE")
 
 
 def lock_followed(connection: psycopg.Connection, schema: str, entity: Entity, updates: Sequence[Update]) -> None:
@@ -56,25 +56,32 @@ def lock_followed(connection: psycopg.Connection, schema: str, entity: Entity, u
     Only a statement that begins afterwards sees the followers that came while we waited.
     """
     touched = _touched(entity, updates)
-    if any(column in touched for _, parent in followers_of(entity) for column in parent.shared):
+    if any(column in touched for _, parent in followers_of(entity) for _, column in parent.shared):
         lock_records(connection, schema, entity, updates)
 
 
 def lock_records(connection: psycopg.Connection, schema: str, entity: Entity, updates: Sequence[Update]) -> None:
     """Lock the live records of updates, in the order in which everybody does."""
-    statement = _LOCK.format(table=table_of(schema, entity), key=key_type(entity), live=outside_trash(entity, "found"))
-    connection.execute(statement, {"ids": text_array([update["id"] for update in updates])})
+    statement = _LOCK.format(
+        table=table_of(schema, entity), id=id_of(entity), key=key_type(entity), live=outside_trash(entity, "found")
+    )
+    connection.execute(statement, {"ids": text_array(_ids(entity, updates))})
+
+
+def _ids(entity: Entity, updates: Sequence[Update]) -> list[str]:
+    column = entity.column("id")
+    return [update[column] for update in updates]
 
 
 # Sorted by id once more, because a join does not keep the order, and indexes are written fastest in theirs.
 _UPDATE = sql.SQL("""
 WITH given AS MATERIALIZED (
-    SELECT item, (item ->> 'id')::{key} AS id, n
+    SELECT item, (item ->> {id_column})::{key} AS id, n
     FROM jsonb_array_elements(%(items)s::jsonb) WITH ORDINALITY AS given (item, n)
 ),
 {parents}locked AS MATERIALIZED (
-    SELECT stw_old.id, stw_old FROM {table} AS stw_old
-    WHERE {parents_first} AND stw_old.id IN (SELECT given.id FROM given) AND {live} ORDER BY stw_old.id FOR UPDATE
+    SELECT stw_old.{id} AS id, stw_old FROM {table} AS stw_old
+    WHERE {parents_first} AND stw_old.{id} IN (SELECT given.id FROM given) AND {live} ORDER BY stw_old.{id} FOR UPDATE
 ),
 candidates AS MATERIALIZED (
     SELECT given.n AS stw_n, given.id, stw_old, {old_new}, {unchanged} AS stw_unchanged
@@ -83,9 +90,9 @@ candidates AS MATERIALIZED (
     ORDER BY {by_id}
 ),
 changed AS (
-    UPDATE {table} AS made SET {assignments}, updated_at = greatest(%(at)s, made.updated_at)
-    FROM candidates WHERE made.id = candidates.id AND cardinality(stw_unchanged) < {touched_count}
-    RETURNING stw_n AS n, made.id, {record} AS record, {before} AS before, {after} AS after
+    UPDATE {table} AS made SET {assignments}
+    FROM candidates WHERE made.{id} = candidates.id AND cardinality(stw_unchanged) < {touched_count}
+    RETURNING stw_n AS n, made.{id} AS id, {record} AS record, {before} AS before, {after} AS after
 ),
 found AS MATERIALIZED (
     SELECT n, record FROM changed
@@ -134,6 +141,8 @@ def update_records(
     lines = Lines("changed", entity.name, "updated", n=n)
     statement = _UPDATE.format(
         table=table_of(edit.schema, entity),
+        id=id_of(entity),
+        id_column=sql.Literal(entity.column("id")),
         key=key_type(entity),
         by_id=sql.SQL('given.id COLLATE "C"' if entity.key.type == "text" else "given.id"),
         parents=sql.SQL("").join(
@@ -144,13 +153,18 @@ def update_records(
         live=outside_trash(entity, "stw_old"),
         unchanged=_NAMES.format(sql.SQL(", ").join(_unchanged(entity, column) for column in touched)),
         sound=_all([*(_agrees(parent) for parent in parents), *_keeps_followers(edit.schema, entity, touched)]),
-        old_new=sql.SQL(", ").join(_OLD_NEW.format(*_as_old_and_new(column)) for column in (*touched, "updated_at")),
+        old_new=sql.SQL(", ").join(_OLD_NEW.format(*_as_old_and_new(column)) for column in (*touched, *entity.stamps)),
         assignments=sql.SQL(", ").join(
-            sql.SQL("{} = {}").format(sql.Identifier(column), sql.Identifier("candidates", f"new_{column}"))
-            for column in touched
+            [
+                *(
+                    sql.SQL("{} = {}").format(sql.Identifier(column), sql.Identifier("candidates", f"new_{column}"))
+                    for column in touched
+                ),
+                *stamped(entity, "made"),
+            ]
         ),
         touched_count=sql.Literal(len(touched)),
-        before=changed_image(entity, [*touched, "updated_at"], "candidates", "made", "old_"),
+        before=changed_image(entity, [*touched, *entity.stamps], "candidates", "made", "old_"),
         after=whole_image(entity, "made"),
         record=record_json(entity, "made"),
         journal=journalled(lines, summary=Summary(entity.name, _SUMMARY) if told is not None else None)
@@ -174,12 +188,13 @@ def update_records(
 
 _CANDIDATES = sql.SQL("""
 given AS MATERIALIZED (
-    SELECT item, (item ->> 'id')::{key} AS id, n
+    SELECT item, (item ->> {id_column})::{key} AS id, n
     FROM jsonb_array_elements(%(items)s::jsonb) WITH ORDINALITY AS given (item, n)
 ),
 candidates AS MATERIALIZED (
     SELECT stw_new.*, given.n AS stw_n, {changes} AS stw_changes
-    FROM given JOIN {table} AS stw_old ON stw_old.id = given.id, jsonb_populate_record(stw_old.*, given.item) AS stw_new
+    FROM given JOIN {table} AS stw_old ON stw_old.{id} = given.id,
+         jsonb_populate_record(stw_old.*, given.item) AS stw_new
     WHERE {live}
 )""")
 _CHANGED = sql.SQL("CASE WHEN {same} THEN NULL ELSE {column} END")
@@ -203,6 +218,8 @@ def update_problems(
     ]
     candidates = _CANDIDATES.format(
         table=table,
+        id=id_of(entity),
+        id_column=sql.Literal(entity.column("id")),
         key=key_type(entity),
         changes=_NAMES.format(sql.SQL(", ").join(changes)),
         live=outside_trash(entity, "stw_old"),
@@ -214,21 +231,22 @@ def update_problems(
     there = {
         row[0]
         for row in connection.execute(
-            _THERE.format(table=table, key=key_type(entity), live=outside_trash(entity, "stw_old")),
-            {"ids": text_array([update["id"] for update in updates])},
+            _THERE.format(table=table, id=id_of(entity), key=key_type(entity), live=outside_trash(entity, "stw_old")),
+            {"ids": text_array(_ids(entity, updates))},
         )
     }
-    return problems, {n for n, update in enumerate(updates, 1) if update["id"] not in there}
+    return problems, {n for n, each in enumerate(_ids(entity, updates), 1) if each not in there}
 
 
-_THERE = sql.SQL("SELECT id::text FROM {table} AS stw_old WHERE id = ANY(%(ids)s::{key}[]) AND {live}")
+_THERE = sql.SQL("SELECT {id}::text FROM {table} AS stw_old WHERE {id} = ANY(%(ids)s::{key}[]) AND {live}")
 
 
 def _touched(entity: Entity, updates: Collection[Update]) -> list[str]:
-    """The columns that any of the updates names, in the entity's order; one at least."""
+    """The columns that any of the updates names, in the entity's order; one at least that the statement may set."""
     named = set().union(*updates)
     own = [field.column for field in entity.own if not field.is_read_only]
-    return [column for column in own if column in named] or own[:1]
+    anything = own[:1] or ([] if entity.stamps else [entity.fields[-1].column])
+    return [column for column in own if column in named] or anything
 
 
 def _touched_parents(entity: Entity, touched: Collection[str]) -> list[Parent]:
@@ -236,7 +254,9 @@ def _touched_parents(entity: Entity, touched: Collection[str]) -> list[Parent]:
 
 
 _GIVEN_PARENTS = sql.SQL("SELECT (item ->> {name})::{key} FROM given")
-_PRESENT_PARENTS = sql.SQL("SELECT present.{column} FROM {table} AS present WHERE present.id IN (SELECT id FROM given)")
+_PRESENT_PARENTS = sql.SQL(
+    "SELECT present.{column} FROM {table} AS present WHERE present.{id} IN (SELECT id FROM given)"
+)
 
 
 def _wanted(schema: str, entity: Entity, parent: Parent, touched: Collection[str]) -> sql.Composable:
@@ -244,9 +264,9 @@ def _wanted(schema: str, entity: Entity, parent: Parent, touched: Collection[str
     wanted: list[sql.Composable] = []
     if parent.column in touched:
         wanted.append(_GIVEN_PARENTS.format(name=sql.Literal(parent.column), key=key_type(parent.entity)))
-    if not set(parent.shared).isdisjoint(touched):
+    if any(ours in touched for ours, _ in parent.shared):
         table = table_of(schema, entity)
-        wanted.append(_PRESENT_PARENTS.format(column=sql.Identifier(parent.column), table=table))
+        wanted.append(_PRESENT_PARENTS.format(column=sql.Identifier(parent.column), table=table, id=id_of(entity)))
     return sql.SQL(" UNION ").join(wanted)
 
 
@@ -273,7 +293,7 @@ def _keeps_followers(schema: str, entity: Entity, touched: Collection[str]) -> l
             column=sql.Identifier(parent.column),
         )
         for child, parent in followers_of(entity)
-        for shared in parent.shared
+        for _, shared in parent.shared
         if shared in touched
     ]
 

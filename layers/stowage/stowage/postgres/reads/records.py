@@ -17,7 +17,7 @@ from stowage.entities.declaration import Entity, Field
 from stowage.entities.filters import Filters
 from stowage.postgres.reads.moments import base64_text, json_list, local_text, moment_text
 from stowage.postgres.reads.selection import select
-from stowage.postgres.tables.relations import key_type, table_of
+from stowage.postgres.tables.relations import id_of, is_record, rows_of
 from stowage.postgres.tables.trashed import outside_trash
 
 
@@ -75,7 +75,7 @@ def _value(field: Field, column: sql.Identifier, *, is_id: bool) -> sql.Composab
             return _TEXT.format(column)
 
 
-_ONE = sql.SQL("SELECT {record} FROM {table} AS found WHERE found.id = %(id)s::{key} AND {live}")
+_ONE = sql.SQL("SELECT {record} FROM {rows} AS found WHERE {is_it} AND {live}")
 _FOR_UPDATE = sql.SQL(" FOR UPDATE")
 
 
@@ -85,8 +85,8 @@ def read_record(
     """The JSON of a record outside the trash, or None; `lock` keeps it as it is until the transaction ends."""
     statement = _ONE.format(
         record=record_json(entity, "found"),
-        table=table_of(schema, entity),
-        key=key_type(entity),
+        rows=rows_of(schema, entity),
+        is_it=is_record(entity, "found", sql.Placeholder("id")),
         live=outside_trash(entity, "found"),
     )
     with connection.cursor(row_factory=scalar_row) as cursor:
@@ -129,15 +129,16 @@ def read_page(
     offset: int,
 ) -> Page:
     """A page of the records that the filters let through."""
-    matched = select(schema, "", entity.name, filters).select(sql.Identifier(f.column) for f in entity.fields)
+    columns = dict.fromkeys([*(field.column for field in entity.fields), *entity.key.names])
+    matched = select(schema, "", entity.name, filters).select(map(sql.Identifier, columns))
     keys = [*order]
     statement = _PAGE.format(
         matched=matched,
-        order=_order(keys, "matched"),
+        order=_order(entity, keys, "matched"),
         record=record_json(entity, "page"),
-        id=_ID.format(sql.Identifier("page", "id")),
+        id=_ID.format(id_of(entity, "page")),
         most=sql.Literal(MOST_ANSWER_BYTES),
-        page_order=_order(keys, "page"),
+        page_order=_order(entity, keys, "page"),
         limit=sql.Literal(limit),
         offset=sql.Literal(offset),
     )
@@ -161,11 +162,15 @@ _ASCENDING: LiteralString = "{}"
 _DESCENDING: LiteralString = "{} DESC"
 
 
-def _order(keys: list[Sorting], row: str) -> sql.Composed:
+def _order(entity: Entity, keys: list[Sorting], row: str) -> sql.Composed:
     """The keys and then the id, which makes every order total and runs as the last key does: one index serves both."""
-    columns = [(key.field.column, key.descending) for key in keys]
-    if not any(column == "id" for column, _ in columns):
-        columns.append(("id", columns[-1][1] if columns else False))
+    columns = list[tuple[str, bool]]()
+    for key in keys:
+        names = entity.key.names if key.field.name == "id" else (key.field.column,)
+        columns += [(name, key.descending) for name in names]
+    ordered = {column for column, _ in columns}
+    last = columns[-1][1] if columns else False
+    columns += [(name, last) for name in entity.key.names if name not in ordered]
     return sql.SQL(", ").join(
         sql.SQL(_DESCENDING if descending else _ASCENDING).format(sql.Identifier(row, column))
         for column, descending in columns

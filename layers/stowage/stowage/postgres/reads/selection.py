@@ -16,7 +16,7 @@ from stowage.entities.declared import ENTITIES, entity_named, must_hold_everythi
 from stowage.entities.filters import JOURNAL, Filters
 from stowage.postgres.reads.copy import failed
 from stowage.postgres.session.row_security import is_row_security
-from stowage.postgres.tables.relations import table_of
+from stowage.postgres.tables.relations import has_any_id, id_of, rows_of, table_of
 from stowage.postgres.tables.trashed import Kept, of_trash, outside_trash
 
 type ColumnType = FieldType
@@ -48,6 +48,11 @@ class Column:
 _AS_TEXT = sql.SQL("{}::text")
 
 
+ROW = "stw_rows"
+"""The alias of a record in a selection's statement."""
+_SELECT = sql.SQL("SELECT {} FROM {} AS {}")
+
+
 @dataclass(frozen=True)
 class Selection:
     """One file's rows: what they are called, where they lie, which columns, which rows, and in which order (or any)."""
@@ -60,7 +65,7 @@ class Selection:
 
     def select(self, values: Iterable[sql.Composable]) -> sql.Composed:
         """`SELECT values FROM …` of exactly these rows."""
-        statement = sql.SQL("SELECT {} FROM {}").format(sql.SQL(", ").join(values), self.table)
+        statement = _SELECT.format(sql.SQL(", ").join(values), self.table, sql.Identifier(ROW))
         if self.where:
             statement += sql.SQL(" WHERE ") + sql.SQL(" AND ").join(self.where)
         if self.order:
@@ -96,14 +101,15 @@ def select(schema: str, tenant: str, data_type: str, filters: Filters | None = N
     if data_type == JOURNAL:
         return _journal(tenant, filters)
     declared = entity_named(data_type)
-    where = [outside_trash(declared, declared.table)] if declared.soft_delete else []
+    where = [outside_trash(declared, ROW)] if declared.soft_delete else []
     return Selection(
         declared.name,
-        table_of(schema, declared),
+        rows_of(schema, declared),
         _columns(declared),
         (
             *where,
-            *_conditions(filters or Filters(), _columns(declared), _searched(declared), "created_at"),
+            *([has_any_id(declared, filters.ids)] if filters and filters.ids is not None else []),
+            *_conditions(filters or Filters(), _columns(declared), _searched(declared), "createdAt"),
             *_conditions_on_others(filters or Filters(), schema, declared),
         ),
     )
@@ -118,7 +124,7 @@ def select_everything(schema: str, tenant: str) -> list[Selection]:
     entities = [
         Selection(
             declared.name,
-            table_of(schema, declared),
+            rows_of(schema, declared),
             _columns(declared) + (_trash_columns(declared, tenant) if declared.soft_delete else ()),
         )
         for declared in ENTITIES.values()
@@ -130,7 +136,7 @@ def select_everything(schema: str, tenant: str) -> list[Selection]:
 def _trash_columns(declared: Entity, tenant: str) -> tuple[Column, ...]:
     """When, by whom and until when a record is in the trash; of a live one nothing."""
     return tuple(
-        Column(name, kept, kind, computed=of_trash(declared, declared.table, kept, sql.Literal(tenant)))
+        Column(name, kept, kind, computed=of_trash(declared, ROW, kept, sql.Literal(tenant)))
         for name, kept, kind in _TRASH
     )
 
@@ -150,21 +156,21 @@ def _searched(declared: Entity) -> list[str]:
 def _journal(tenant: str, filters: Filters | None) -> Selection:
     mine = sql.SQL("tenant = {}").format(sql.Literal(tenant))
     conditions = _conditions(filters or Filters(), _JOURNAL_COLUMNS, _JOURNAL_SEARCH, "at")
+    if filters and filters.ids is not None:
+        conditions.append(_is_any_of(sql.Identifier("id"), filters.ids))
     return Selection(JOURNAL, sql.Identifier("stowage", "changes"), _JOURNAL_COLUMNS, (mine, *conditions), "seq")
 
 
 def _conditions(
-    filters: Filters, columns: Iterable[Column], searched: Iterable[str], created: LiteralString
+    filters: Filters, columns: Iterable[Column], searched: Iterable[str], created: str
 ) -> list[sql.Composable]:
     """One condition for each filter; literals stay untyped, so that a column of any type takes them."""
     named = {column.name: column for column in columns}
     conditions: list[sql.Composable] = [_is_any_of(named[name].comparable, values) for name, values in filters.any_of]
-    if filters.ids is not None:
-        conditions.append(_is_any_of(sql.Identifier("id"), filters.ids))
     if filters.created_after:
-        conditions.append(sql.SQL("{} >= {}").format(sql.Identifier(created), sql.Literal(filters.created_after)))
+        conditions.append(sql.SQL("{} >= {}").format(named[created].value, sql.Literal(filters.created_after)))
     if filters.created_before:
-        conditions.append(sql.SQL("{} < {}").format(sql.Identifier(created), sql.Literal(filters.created_before)))
+        conditions.append(sql.SQL("{} < {}").format(named[created].value, sql.Literal(filters.created_before)))
     if filters.search:
         pattern = sql.Literal("%" + _escape_like(filters.search) + "%")
         hits = [sql.SQL("{}::text ILIKE {}").format(sql.Identifier(column), pattern) for column in searched]
@@ -172,7 +178,7 @@ def _conditions(
     return conditions
 
 
-_REFERS_TO_SUCH = sql.SQL("{column} IN (SELECT id FROM {table} WHERE {is_such})")
+_REFERS_TO_SUCH = sql.SQL("{column} IN (SELECT {id} FROM {table} WHERE {is_such})")
 
 
 def _conditions_on_others(filters: Filters, schema: str, declared: Entity) -> list[sql.Composable]:
@@ -183,6 +189,7 @@ def _conditions_on_others(filters: Filters, schema: str, declared: Entity) -> li
         conditions.append(
             _REFERS_TO_SUCH.format(
                 column=sql.Identifier(declared.column(reference.field)),
+                id=id_of(other),
                 table=table_of(schema, other),
                 is_such=_is_any_of(sql.Identifier(other.column(name)), values),
             )

@@ -49,8 +49,8 @@ def read_unique_rules(connection: psycopg.Connection, schema: str, table: str) -
 
 _COLUMNS = """\
 ALTER TABLE {table} ADD COLUMN deleted_at timestamptz;
-CREATE INDEX {by_deletion} ON {table} (deleted_at, id) WHERE deleted_at IS NOT NULL;
-CREATE INDEX {cut_ids} ON {table} ((id::text) COLLATE "C") WHERE strpos(id::text, '?') > 0;
+CREATE INDEX {by_deletion} ON {table} (deleted_at, {key}) WHERE deleted_at IS NOT NULL;
+CREATE INDEX {cut_ids} ON {table} (({key}::text) COLLATE "C") WHERE strpos({key}::text, '?') > 0;
 """
 
 _NO_RULES_READ = """
@@ -71,7 +71,9 @@ _REFERENCED_RULE = """
 """
 
 
-def soft_delete_migration(table: str, schema: str | None = None, rules: list[UniqueRule] | None = None) -> str:
+def soft_delete_migration(
+    table: str, schema: str | None = None, rules: list[UniqueRule] | None = None, *, key: str = "id"
+) -> str:
     """SQL that adds the trash's column and indexes to a table, and makes its unique rules count live rows only.
 
     Without a schema the table is named alone, for a migration that runs once per tenant with a search path. `rules`
@@ -80,6 +82,7 @@ def soft_delete_migration(table: str, schema: str | None = None, rules: list[Uni
     name = _quoted(schema, table) if schema else _quoted(table)
     text = _COLUMNS.format(
         table=name,
+        key=_quoted(key),
         by_deletion=_quoted(f"{table}_deleted_at"),
         cut_ids=_quoted(f"{table}_cut_ids"),
     )

@@ -10,7 +10,9 @@ The conditions of the trash themselves are in `stowage.postgres.tables.trashed`.
 surrounding statement. Every condition is composed from declarations, never from a request.
 """
 
+import json
 from collections.abc import Iterable, Sequence
+from typing import LiteralString
 
 from psycopg import sql
 
@@ -18,6 +20,7 @@ from stowage.basics.errors import NotFoundError
 from stowage.entities.absence import absent
 from stowage.entities.declaration import Entity, Reference
 from stowage.entities.declared import ENTITIES
+from stowage.entities.keys import KeyType
 from stowage.postgres.tables.trashed import outside_trash
 
 _FALSE = sql.SQL("false")
@@ -47,11 +50,83 @@ def key_types(declared: Entity, name: str) -> sql.SQL:
     return sql.SQL(key.type)
 
 
+def id_of(declared: Entity, *row: str) -> sql.Identifier:
+    """The column that holds an entity's ids, of `row` where an alias is given."""
+    return sql.Identifier(*row, declared.column("id"))
+
+
 def table_of(schema: str, declared: Entity) -> sql.Identifier:
     """An entity's table in a tenant's schema; NotFoundError `table_absent` where that is known not to have it."""
     if declared.name in absent():
         raise NotFoundError(f"This tenant has no table {declared.table}, so it has no {declared.name}.", "table_absent")
     return sql.Identifier(schema, declared.table)
+
+
+_STAMP = sql.SQL("{column} = greatest(%(at)s, {row}.{column})")
+
+
+def stamped(declared: Entity, row: str) -> list[sql.Composed]:
+    """The assignment that says when a record was last changed; none where its table does not keep it."""
+    return [_STAMP.format(column=sql.Identifier(column), row=sql.Identifier(row)) for column in declared.stamps]
+
+
+_ROWS = sql.SQL("(SELECT stw_row.*{id} FROM {table} AS stw_row)")
+_ID = sql.SQL(", jsonb_build_array({})::text AS {}")
+_AS_TEXT = sql.SQL("{}::text")
+
+
+def rows_of(schema: str, declared: Entity) -> sql.Composable:
+    """An entity's records as a FROM clause reads them, to stand before an alias; each has the column of `id_of`."""
+    if not declared.key.is_composite:
+        return table_of(schema, declared)
+    parts = [_AS_TEXT.format(sql.Identifier("stw_row", column)) for column in declared.key.names]
+    composed = _ID.format(sql.SQL(", ").join(parts), sql.Identifier(declared.key.column))
+    return _ROWS.format(id=composed, table=table_of(schema, declared))
+
+
+_IS_PART = sql.SQL("{column} = ({value}::jsonb ->> {place}){cast}")
+
+
+def is_record(declared: Entity, row: str, value: sql.Composable) -> sql.Composable:
+    """Whether a record has an id, a text that `Key.read` gave; compared so that the key's index serves."""
+    if not declared.key.is_composite:
+        [(column, kind)] = declared.key.columns
+        return sql.SQL("{} = {}{}").format(_comparable(row, column, kind), value, _cast(kind))
+    return sql.SQL(" AND ").join(
+        _IS_PART.format(column=_comparable(row, column, kind), value=value, place=sql.Literal(place), cast=_cast(kind))
+        for place, (column, kind) in enumerate(declared.key.columns)
+    )
+
+
+def _comparable(row: str, column: str, kind: KeyType) -> sql.Composable:
+    name = sql.Identifier(row, column)
+    return _AS_TEXT.format(name) if kind == "other" else name
+
+
+def _cast(kind: KeyType) -> sql.SQL:
+    return sql.SQL("" if kind == "other" else f"::{kind}")
+
+
+_ANY_OF = sql.SQL("({}) IN ({})")
+
+
+def has_any_id(declared: Entity, ids: Iterable[str]) -> sql.Composable:
+    """Whether a record has one of these ids, in a statement without parameters and aliases of the columns."""
+    names = [
+        _AS_TEXT.format(sql.Identifier(column)) if kind == "other" else sql.Identifier(column)
+        for column, kind in declared.key.columns
+    ]
+    wanted = [json.loads(each) if declared.key.is_composite else [each] for each in ids]
+    rows = [sql.SQL("({})").format(sql.SQL(", ").join(map(sql.Literal, parts))) for parts in wanted]
+    return _ANY_OF.format(sql.SQL(", ").join(names), sql.SQL(", ").join(rows)) if rows else _FALSE
+
+
+_SHARED = sql.SQL("FOR {}")
+
+
+def shared_lock(declared: Entity, kind: LiteralString) -> sql.Composable:
+    """The clause that keeps records for others who read them; nobody of ours changes those that are only read."""
+    return sql.SQL("") if declared.why_only_read else _SHARED.format(sql.SQL(kind))
 
 
 def any_of(conditions: Iterable[sql.Composable]) -> sql.Composable:
@@ -74,7 +149,7 @@ def parents(declared: Entity) -> list[tuple[Entity, Reference]]:
     ]
 
 
-_HAS_CHILDREN = sql.SQL("EXISTS (SELECT FROM {table} AS child WHERE child.{column} = {row}.id AND {outside})")
+_HAS_CHILDREN = sql.SQL("EXISTS (SELECT FROM {table} AS child WHERE child.{column} = {id} AND {outside})")
 
 
 def has_children(schema: str, declared: Entity, row: str, kinds: Sequence[str] = ("restrict",)) -> sql.Composable:
@@ -83,7 +158,7 @@ def has_children(schema: str, declared: Entity, row: str, kinds: Sequence[str] =
         _HAS_CHILDREN.format(
             table=table_of(schema, child),
             column=sql.Identifier(child.column(reference.field)),
-            row=sql.Identifier(row),
+            id=id_of(declared, row),
             outside=outside_trash(child, "child"),
         )
         for kind in kinds
@@ -93,7 +168,7 @@ def has_children(schema: str, declared: Entity, row: str, kinds: Sequence[str] =
 
 _LACKS_PARENT = sql.SQL("""
     {row}.{column} IS NOT NULL
-    AND NOT EXISTS (SELECT FROM {table} AS parent WHERE parent.id = {row}.{column} AND {outside})
+    AND NOT EXISTS (SELECT FROM {table} AS parent WHERE parent.{id} = {row}.{column} AND {outside})
 """)
 
 
@@ -103,12 +178,13 @@ def lacks_parent(schema: str, parent: Entity, declared: Entity, reference: Refer
         row=sql.Identifier(row),
         column=sql.Identifier(declared.column(reference.field)),
         table=table_of(schema, parent),
+        id=id_of(parent),
         outside=outside_trash(parent, "parent"),
     )
 
 
 _IS_TAKEN = sql.SQL("""
-EXISTS (SELECT FROM {table} AS other WHERE {outside} AND other.id <> {row}.id AND {same})
+EXISTS (SELECT FROM {table} AS other WHERE {outside} AND other.{id} <> {row}.{id} AND {same})
 """)
 
 
@@ -123,6 +199,7 @@ def is_taken(schema: str, declared: Entity, rule: Sequence[str], row: str) -> sq
     return _IS_TAKEN.format(
         table=table_of(schema, declared),
         outside=outside_trash(declared, "other"),
+        id=id_of(declared),
         row=sql.Identifier(row),
         same=sql.SQL(" AND ").join(same),
     )

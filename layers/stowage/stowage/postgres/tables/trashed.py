@@ -81,7 +81,7 @@ def live_values(declared: Entity) -> dict[str, bool | None]:
 _MARK = sql.SQL("{}::timestamptz")
 _ENTRY = sql.SQL("""
 (SELECT stw_entry.{name} FROM stowage.trash_entries AS stw_entry
- WHERE stw_entry.tenant = {tenant} AND stw_entry.entity = {entity} AND stw_entry.id = {row}.id::text AND {counts})
+ WHERE stw_entry.tenant = {tenant} AND stw_entry.entity = {entity} AND stw_entry.id = {id}::text AND {counts})
 """)
 _SAME_MARK = sql.SQL("{entry}.mark = {mark}")
 _SAME_CHANGE = sql.SQL("({in_trash} AND {entry}.mark IS NOT DISTINCT FROM {mark})")
@@ -115,7 +115,7 @@ def of_trash(declared: Entity, row: str, name: Kept, tenant: sql.Composable = _T
         name=sql.Identifier(name),
         tenant=tenant,
         entity=sql.Literal(declared.name),
-        row=sql.Identifier(row),
+        id=sql.Identifier(row, declared.column("id")),
         counts=counts(declared, row, "stw_entry"),
     )
 

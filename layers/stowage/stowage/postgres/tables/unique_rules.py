@@ -15,7 +15,7 @@ import psycopg
 from psycopg import sql
 
 from stowage.entities.declaration import Entity
-from stowage.postgres.tables.relations import table_of
+from stowage.postgres.tables.relations import id_of, table_of
 from stowage.postgres.tables.trashed import live_values
 
 
@@ -148,7 +148,7 @@ def _live(declared: Entity) -> Sequence[str]:
 _IS_IN_THE_WAY = sql.SQL("""
 EXISTS (
     SELECT FROM (SELECT {keys}, {condition} AS stw_counts FROM {row} AS stw_row) AS stw_wanted, {table} AS stw_other
-    WHERE stw_counts AND stw_other.id <> {id} AND {alike} AND {others}
+    WHERE stw_counts AND stw_other.{id} <> {row_id} AND {alike} AND {others}
 )
 """)
 _ALIKE = {
@@ -159,15 +159,17 @@ _ALIKE = {
 
 def is_in_the_way(
     table: sql.Composable,
+    declared: Entity,
     rule: UniqueRule,
     row: sql.Composable,
-    id: sql.Composable,
+    alias: str,
     others: sql.Composable | None = None,
 ) -> sql.Composed:
     """Whether another record of a table, or of rows like its, keeps `row` out by that rule.
 
-    `row` is an item of a FROM clause: the record as it is to be, with the table's columns; `id` is its id. `others`, a
-    condition of `stw_other`, says which records count: those of which the rule's own condition holds, unless given.
+    `row` is an item of a FROM clause: the record as it is to be, with the table's columns. The surrounding statement
+    calls it `alias`. `others`, a condition of `stw_other`, says which records count: those of which the rule's own
+    condition holds, unless given.
     """
     names = [sql.Identifier(f"stw_key_{n}") for n in range(len(rule.keys))]
     keys = [as_written(key) for key in rule.keys]
@@ -177,7 +179,8 @@ def is_in_the_way(
         condition=condition,
         row=with_generated(rule, row),
         table=table,
-        id=id,
+        id=id_of(declared),
+        row_id=id_of(declared, alias),
         alike=sql.SQL(" AND ").join(
             _ALIKE[rule.nulls_alike].format(key=key, operator=as_written(operator), wanted=name)
             for key, operator, name in zip(keys, rule.operators, names, strict=True)

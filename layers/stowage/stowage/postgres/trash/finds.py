@@ -10,7 +10,7 @@ from psycopg.rows import class_row
 
 from stowage.entities.declaration import Entity
 from stowage.entities.declared import ENTITIES
-from stowage.postgres.tables.relations import is_taken, key_type, lacks_parent, parents, table_of
+from stowage.postgres.tables.relations import id_of, is_taken, key_type, lacks_parent, parents, table_of
 from stowage.postgres.tables.trashed import in_trash, of_trash, outside_trash
 from stowage.postgres.tables.unique_rules import UniqueRule, is_in_the_way, out_of_trash, undeclared_rules
 from stowage.postgres.trash.lists import TrashRow, name_of, shown_rows
@@ -31,7 +31,7 @@ _FIND = sql.SQL("""
 SELECT {entity}::text AS entity,
        coalesce(
            (SELECT CASE WHEN {outside} THEN 'outside' WHEN {with} = '' THEN 'purging' ELSE 'trash' END
-            FROM {table} AS record WHERE id = {id}::text::{key}),
+            FROM {table} AS record WHERE {id_column} = {id}::text::{key}),
            CASE WHEN EXISTS (
                SELECT FROM stowage.changes
                WHERE tenant = %(tenant)s AND entity = {entity} AND id = {id}::text AND type = 'purged'
@@ -54,6 +54,7 @@ def find_in_trash(connection: psycopg.Connection, tenant: Tenant, entities: Sequ
                 _FIND.format(
                     entity=sql.Literal(declared.name),
                     table=table_of(tenant.schema, declared),
+                    id_column=id_of(declared),
                     id=sql.Placeholder(f"id_{n}"),
                     outside=outside_trash(declared, "record"),
                     **{"with": of_trash(declared, "record", "deleted_with")},
@@ -83,18 +84,20 @@ def read_trashed(connection: psycopg.Connection, tenant: Tenant, declared: Entit
         return cursor.execute(statement, {"id": id, "tenant": tenant.id}).fetchone()
 
 
-_NAME_OF = sql.SQL("SELECT {name} FROM {table} AS record WHERE id = %s::{key}")
+_NAME_OF = sql.SQL("SELECT {name} FROM {table} AS record WHERE {id} = %s::{key}")
 
 
 def read_name(connection: psycopg.Connection, schema: str, declared: Entity, id: str) -> str:
     """What names a record to a person, as the trash shows it."""
-    statement = _NAME_OF.format(name=name_of(declared), table=table_of(schema, declared), key=key_type(declared))
+    statement = _NAME_OF.format(
+        name=name_of(declared), table=table_of(schema, declared), id=id_of(declared), key=key_type(declared)
+    )
     row = connection.execute(statement, (id,)).fetchone()
     assert row is not None, "the record is locked"
     return str(row[0])
 
 
-_PARENTS_OF = sql.SQL("SELECT {conditions} FROM {table} AS record WHERE id = %(id)s::{key}")
+_PARENTS_OF = sql.SQL("SELECT {conditions} FROM {table} AS record WHERE {id} = %(id)s::{key}")
 
 
 def parents_in_trash(connection: psycopg.Connection, schema: str, declared: Entity, id: str) -> list[str]:
@@ -104,7 +107,10 @@ def parents_in_trash(connection: psycopg.Connection, schema: str, declared: Enti
         return []
     conditions = [lacks_parent(schema, parent, declared, reference, "record") for parent, reference in needed]
     statement = _PARENTS_OF.format(
-        conditions=sql.SQL(", ").join(conditions), table=table_of(schema, declared), key=key_type(declared)
+        conditions=sql.SQL(", ").join(conditions),
+        table=table_of(schema, declared),
+        id=id_of(declared),
+        key=key_type(declared),
     )
     row = connection.execute(statement, {"id": id}).fetchone()
     assert row is not None, "the record is locked"
@@ -126,7 +132,7 @@ class Clash:
 
 
 _CLASHES = sql.SQL("""
-SELECT {entity}::text, record.id::text, {rule}::int, jsonb_build_object({values})
+SELECT {entity}::text, record.{id}::text, {rule}::int, jsonb_build_object({values})
 FROM {table} AS record
 WHERE {which} AND {taken}
 """)
@@ -135,24 +141,26 @@ _MOST_CLASHES = 100
 
 
 _RULED_OUT = sql.SQL("""
-SELECT {entity}::text, record.id::text, {rule}::int, NULL::jsonb FROM {table} AS record WHERE {which} AND {in_the_way}
+SELECT {entity}::text, record.{id}::text, {rule}::int, NULL::jsonb
+FROM {table} AS record WHERE {which} AND {in_the_way}
 """)
 
 
 def find_clashes(connection: psycopg.Connection, tenant: Tenant, declared: Entity, id: str) -> list[Clash]:
     """What stands in the way of a record of the trash and of what would come with it; the first hundred."""
     schema = tenant.schema
-    coming = [(declared, sql.SQL("record.id = %(id)s::{key}").format(key=key_type(declared)))]
+    coming = [(declared, sql.SQL("record.{id} = %(id)s::{key}").format(id=id_of(declared), key=key_type(declared)))]
     for child, reference in declared.children("cascade"):
         with_it = sql.SQL(
             "record.{column} = %(id)s::{key} AND {with} = %(id)s::text AND {operation} "
-            "IS NOT DISTINCT FROM (SELECT {theirs} FROM {table} AS parent WHERE id = %(id)s::{key})"
+            "IS NOT DISTINCT FROM (SELECT {theirs} FROM {table} AS parent WHERE {id} = %(id)s::{key})"
         ).format(
             operation=of_trash(child, "record", "deleted_operation"),
             theirs=of_trash(declared, "parent", "deleted_operation"),
             **{"with": of_trash(child, "record", "deleted_with")},
             column=sql.Identifier(child.column(reference.field)),
             table=table_of(schema, declared),
+            id=id_of(declared),
             key=key_type(declared),
         )
         coming.append((child, with_it))
@@ -164,10 +172,11 @@ def find_clashes(connection: psycopg.Connection, tenant: Tenant, declared: Entit
             _RULED_OUT.format(
                 entity=sql.Literal(entity.name),
                 rule=sql.Literal(-1 - place),
+                id=id_of(entity),
                 table=table_of(schema, entity),
                 which=which,
                 in_the_way=is_in_the_way(
-                    table_of(schema, entity), rule, out_of_trash(entity, "record"), sql.SQL("record.id")
+                    table_of(schema, entity), entity, rule, out_of_trash(entity, "record"), "record"
                 ),
             )
             for place, rule in enumerate(undeclared[entity.name])
@@ -196,6 +205,7 @@ def _clashes(schema: str, declared: Entity, rule: int, which: sql.Composable) ->
     return _CLASHES.format(
         entity=sql.Literal(declared.name),
         rule=sql.Literal(rule),
+        id=id_of(declared),
         values=sql.SQL(", ").join(values),
         table=table_of(schema, declared),
         which=which,

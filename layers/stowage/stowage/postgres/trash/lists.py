@@ -11,7 +11,7 @@ from psycopg.rows import class_row
 
 from stowage.entities.declaration import Entity
 from stowage.entities.declared import ENTITIES
-from stowage.postgres.tables.relations import key_type, parents, table_of
+from stowage.postgres.tables.relations import id_of, key_type, parents, table_of
 from stowage.postgres.tables.trashed import (
     counts,
     deleted_order,
@@ -64,25 +64,25 @@ SELECT shown.* FROM ({shown}) AS shown JOIN page USING (entity, id) ORDER BY pla
 
 # Ordered and bounded by itself, so that each table gives its part from its index, and the whole is a merge.
 _ALL = sql.SQL("""
-(SELECT {entity}::text AS entity, {deleted_at} AS deleted_at, id::text AS id, {by} AS stw_by
+(SELECT {entity}::text AS entity, {deleted_at} AS deleted_at, {id}::text AS id, {by} AS stw_by
  FROM {table} AS record WHERE {listed}
- ORDER BY {deleted_at} DESC, record.id DESC LIMIT %(limit)s + %(offset)s)
+ ORDER BY {deleted_at} DESC, record.{id} DESC LIMIT %(limit)s + %(offset)s)
 """)
 # Ids of several types have no order together: each entity's have their own, whatever the page.
-_BY_ID, _THEN_BY_ID = sql.SQL("record.id"), sql.SQL("stw_by DESC")
-_BY_PLACE = sql.SQL("row_number() OVER (ORDER BY {} DESC, record.id DESC)")
+_BY_ID, _THEN_BY_ID = sql.SQL("record.{id}"), sql.SQL("stw_by DESC")
+_BY_PLACE = sql.SQL("row_number() OVER (ORDER BY {deleted_at} DESC, record.{id} DESC)")
 _THEN_BY_PLACE = sql.SQL("stw_by, entity")
 
 _SHOWN = sql.SQL("""
-SELECT {entity}::text AS entity, record.id::text AS id, {name} AS name, {platform} AS platform,
+SELECT {entity}::text AS entity, record.{id}::text AS id, {name} AS name, {platform} AS platform,
        {deleted_at} AS deleted_at, {deleted_by} AS deleted_by, {purge_at} AS purge_at, {cascaded} AS cascaded
 FROM {source} JOIN {table} AS record
-  ON record.id = CASE WHEN {source}.entity = {entity} THEN {source}.id::{key} END
+  ON record.{id} = CASE WHEN {source}.entity = {entity} THEN {source}.id::{key} END
 """)
 
 _CAME_ALONG = sql.SQL("""
 {entity}, (SELECT count(*) FROM {table} AS child
-           WHERE child.{column} = record.id AND {in_trash} AND {with} = record.id::text
+           WHERE child.{column} = record.{id} AND {in_trash} AND {with} = record.{id}::text
              AND {operation} IS NOT DISTINCT FROM {theirs})
 """)
 
@@ -100,7 +100,10 @@ def list_trash(
                 table=table_of(schema, declared),
                 deleted_at=deleted_order(declared, "record"),
                 listed=_listed(declared),
-                by=_BY_ID if alike else _BY_PLACE.format(deleted_order(declared, "record")),
+                id=id_of(declared),
+                by=(_BY_ID if alike else _BY_PLACE).format(
+                    id=id_of(declared), deleted_at=deleted_order(declared, "record")
+                ),
             )
             for declared in shown
         ),
@@ -121,6 +124,7 @@ def shown_rows(schema: str, declared: Entity, source: str) -> sql.Composed:
             operation=of_trash(child, "child", "deleted_operation"),
             theirs=of_trash(declared, "record", "deleted_operation"),
             **{"with": of_trash(child, "child", "deleted_with")},
+            id=id_of(declared),
         )
         for child, reference in declared.children("cascade")
     ]
@@ -133,6 +137,7 @@ def shown_rows(schema: str, declared: Entity, source: str) -> sql.Composed:
         purge_at=of_trash(declared, "record", "purge_at"),
         cascaded=sql.SQL("jsonb_build_object({})").format(sql.SQL(", ").join(came)),
         source=sql.Identifier(source),
+        id=id_of(declared),
         key=key_type(declared),
         table=table_of(schema, declared),
     )
@@ -150,7 +155,9 @@ def name_of(declared: Entity) -> sql.Composed:
     return _NAME.format(label=sql.Identifier(declared.column(declared.label)), longest=sql.Literal(LONGEST_NAME))
 
 
-_PARENTS_PLATFORM = sql.SQL("(SELECT parent.{platform}::text FROM {table} AS parent WHERE parent.id = record.{column})")
+_PARENTS_PLATFORM = sql.SQL(
+    "(SELECT parent.{platform}::text FROM {table} AS parent WHERE parent.{id} = record.{column})"
+)
 
 
 def _platform(schema: str, declared: Entity) -> sql.Composable:
@@ -162,6 +169,7 @@ def _platform(schema: str, declared: Entity) -> sql.Composable:
             return _PARENTS_PLATFORM.format(
                 platform=sql.Identifier(parent.column("platform")),
                 table=table_of(schema, parent),
+                id=id_of(parent),
                 column=sql.Identifier(declared.column(reference.field)),
             )
     return sql.SQL("NULL::text")
@@ -226,12 +234,12 @@ _ORPHANS_BESIDE = sql.SQL("""
 UPDATE stowage.trash_entries AS kept SET deleted_with = NULL
 FROM {child} AS child
 WHERE kept.tenant = %(tenant)s AND kept.entity = {entity} AND kept.deleted_with <> ''
-  AND child.id = kept.id::{key} AND {counts}
+  AND child.{child_id} = kept.id::{key} AND {counts}
 """)
 _LACKS_PARENT = sql.SQL("""
 AND NOT EXISTS (
     SELECT FROM {parent} AS parent
-    WHERE parent.id = child.{column} AND {in_trash} AND {theirs} = {operation}
+    WHERE parent.{id} = child.{column} AND {in_trash} AND {theirs} = {operation}
 )
 """)
 
@@ -245,10 +253,12 @@ def list_orphans(connection: psycopg.Connection, tenant: Tenant) -> int:
             statement = orphans.format(
                 child=table_of(tenant.schema, child),
                 entity=sql.Literal(child.name),
+                child_id=id_of(child),
                 key=key_type(child),
                 counts=counts(child, "child", "kept"),
             ) + _LACKS_PARENT.format(
                 parent=table_of(tenant.schema, parent),
+                id=id_of(parent),
                 column=sql.Identifier(child.column(reference.field)),
                 in_trash=in_trash(parent, "parent"),
                 theirs=of_trash(parent, "parent", "deleted_operation"),
@@ -261,7 +271,7 @@ def list_orphans(connection: psycopg.Connection, tenant: Tenant) -> int:
 _SWEEP = sql.SQL("""
 DELETE FROM stowage.trash_entries AS kept
 WHERE kept.tenant = %(tenant)s AND kept.entity = {entity}
-  AND NOT EXISTS (SELECT FROM {table} AS record WHERE record.id = kept.id::{key} AND {counts})
+  AND NOT EXISTS (SELECT FROM {table} AS record WHERE record.{id} = kept.id::{key} AND {counts})
 """)
 
 
@@ -273,6 +283,7 @@ def sweep_entries(connection: psycopg.Connection, tenant: Tenant) -> int:
             statement = _SWEEP.format(
                 entity=sql.Literal(declared.name),
                 table=table_of(tenant.schema, declared),
+                id=id_of(declared),
                 key=key_type(declared),
                 counts=counts(declared, "record", "kept"),
             )

@@ -18,7 +18,7 @@ from stowage.entities.declaration import Entity
 from stowage.postgres.edits.locks import lock_children
 from stowage.postgres.journal.changes import Change, Lines, Summary, append_changes, journalled
 from stowage.postgres.session.edit import Edit
-from stowage.postgres.tables.relations import key_type, table_of, text_array
+from stowage.postgres.tables.relations import id_of, key_type, table_of, text_array
 from stowage.postgres.tables.trashed import in_trash_unindexed, leave, of_trash
 from stowage.postgres.trash.purge_due import is_due, is_kept
 from stowage.postgres.trash.purge_references import empty_references, referrers
@@ -40,8 +40,8 @@ _PURGE = sql.SQL("""
 WITH gone AS (
     DELETE FROM {table} AS record
     USING unnest(%(ids)s::{key}[]) WITH ORDINALITY AS asked (id, n)
-    WHERE record.id = asked.id AND {in_trash} AND {due} AND NOT {kept}
-    RETURNING asked.n, record.id, {with} IS NULL AS was_listed, {hash} AS before
+    WHERE record.{id} = asked.id AND {in_trash} AND {due} AND NOT {kept}
+    RETURNING asked.n, record.{id} AS id, {with} IS NULL AS was_listed, {hash} AS before
 ),
 {leave}{cascades}
 lines AS (
@@ -69,7 +69,7 @@ _PURGED_CHILDREN = sql.SQL("""
 {name} AS (
     DELETE FROM {table} AS record USING gone
     WHERE record.{column} = gone.id AND {in_trash}
-    RETURNING record.id, {with} IS NULL AS was_listed, {hash} AS before
+    RETURNING record.{id} AS id, {with} IS NULL AS was_listed, {hash} AS before
 ),
 {leave}""")
 
@@ -120,6 +120,7 @@ def purge_records(
     )
     told = _SUMMARY.format(total=_GONE_COUNT, cascaded=cascaded if cascades else sql.SQL(""))
     statement = _PURGE.format(
+        id=id_of(declared),
         key=key_type(declared),
         table=table_of(schema, declared),
         due=is_due(declared, only_due=only_due),
@@ -131,6 +132,7 @@ def purge_records(
         cascades=sql.SQL("").join(
             _PURGED_CHILDREN.format(
                 name=sql.Identifier(name),
+                id=id_of(child),
                 table=table_of(schema, child),
                 column=sql.Identifier(child.column(reference.field)),
                 **_going(child),
@@ -173,13 +175,13 @@ def _going(declared: Entity) -> dict[str, sql.Composable]:
 
 
 _LOCK_GOING = sql.SQL("""
-WITH locked AS MATERIALIZED (SELECT id FROM {table} WHERE id = ANY(%(ids)s::{key}[]) ORDER BY id FOR UPDATE)
+WITH locked AS MATERIALIZED (SELECT {id} FROM {table} WHERE {id} = ANY(%(ids)s::{key}[]) ORDER BY {id} FOR UPDATE)
 SELECT count(*) FROM locked
 """)
 
 _GOING = sql.SQL("""
-SELECT record.id::text FROM {table} AS record
-WHERE record.id = ANY(%(ids)s::{key}[]) AND {in_trash} AND {due} AND NOT {kept}
+SELECT record.{id}::text FROM {table} AS record
+WHERE record.{id} = ANY(%(ids)s::{key}[]) AND {in_trash} AND {due} AND NOT {kept}
 """)
 
 
@@ -188,10 +190,10 @@ def _lock_going(
 ) -> list[str]:
     """Lock records and what goes with them; the ids of those that will go."""
     schema, given = edit.schema, {"ids": text_array(ids), "at": edit.at, "tenant": edit.tenant.id}
-    connection.execute(_LOCK_GOING.format(table=table_of(schema, declared), key=key_type(declared)), given)
+    place = {"table": table_of(schema, declared), "id": id_of(declared), "key": key_type(declared)}
+    connection.execute(_LOCK_GOING.format(**place), given)
     statement = _GOING.format(
-        table=table_of(schema, declared),
-        key=key_type(declared),
+        **place,
         in_trash=in_trash_unindexed(declared, "record"),
         due=is_due(declared, only_due=only_due),
         kept=is_kept(schema, declared),

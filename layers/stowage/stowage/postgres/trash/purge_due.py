@@ -13,7 +13,7 @@ from psycopg import sql
 
 from stowage.entities.declaration import Entity, Reference
 from stowage.entities.declared import ENTITIES
-from stowage.postgres.tables.relations import any_of, has_children, key_type, table_of, text_array
+from stowage.postgres.tables.relations import any_of, has_children, id_of, key_type, table_of, text_array
 from stowage.postgres.tables.trashed import counts, in_trash, in_trash_unindexed, mark, of_trash
 from stowage.postgres.trash.purge_references import referrers
 from stowage.tenants import Tenant
@@ -42,13 +42,15 @@ def in_order() -> list[Entity]:
     return placed
 
 
-_HAS_ANY = sql.SQL("EXISTS (SELECT FROM {table} AS child WHERE child.{column} = record.id)")
+_HAS_ANY = sql.SQL("EXISTS (SELECT FROM {table} AS child WHERE child.{column} = record.{id})")
 
 
 def is_kept(schema: str, declared: Entity) -> sql.Composable:
     """Whether something still needs a record: even in the trash, or outside it though it should go along."""
     needed = [
-        _HAS_ANY.format(table=table_of(schema, child), column=sql.Identifier(child.column(reference.field)))
+        _HAS_ANY.format(
+            table=table_of(schema, child), column=sql.Identifier(child.column(reference.field)), id=id_of(declared)
+        )
         for child, reference in declared.children("restrict")
     ]
     return any_of([*needed, has_children(schema, declared, "record", ("cascade",))])
@@ -74,9 +76,9 @@ _NEXT = sql.SQL("""
 SELECT id::text, running <= %(batch)s FROM (
     SELECT id, row_number() OVER due AS place, sum(1 + more) OVER due AS running
     FROM (
-        SELECT record.id, {purge_at} AS purge_at, {more} AS more
+        SELECT record.{id} AS id, {purge_at} AS purge_at, {more} AS more
         FROM {source}
-        WHERE {which} AND {in_trash} AND record.id <> ALL(%(left)s::{key}[]) AND NOT {kept}
+        WHERE {which} AND {in_trash} AND record.{id} <> ALL(%(left)s::{key}[]) AND NOT {kept}
         {order}
         LIMIT %(batch)s
     ) AS first
@@ -87,18 +89,18 @@ ORDER BY place
 """)
 
 _MORE = sql.SQL("""
-(SELECT count(*) FROM (SELECT FROM {table} AS child WHERE child.{column} = record.id LIMIT %(batch)s) AS few)
+(SELECT count(*) FROM (SELECT FROM {table} AS child WHERE child.{column} = record.{id} LIMIT %(batch)s) AS few)
 """)
 
 _ALL = sql.SQL("{table} AS record")
-_FROM_ENTRIES = sql.SQL("stowage.trash_entries AS kept JOIN {table} AS record ON record.id = kept.id::{key}")
+_FROM_ENTRIES = sql.SQL("stowage.trash_entries AS kept JOIN {table} AS record ON record.{id} = kept.id::{key}")
 _PAST_ITS_TIME = sql.SQL("{0}.purge_at <= %(at)s AND ({0}.deleted_with IS NULL OR {0}.deleted_with = '')")
 _OF_ENTRY = sql.SQL("kept.tenant = %(tenant)s AND kept.entity = {entity} AND {counts} AND ")
 _OF_PARENT = sql.SQL("""
 record.{column} = %(parent)s::{key}
-AND EXISTS (SELECT FROM {table} AS begun WHERE begun.id = %(parent)s::{key} AND {with} = '' AND {in_trash})
+AND EXISTS (SELECT FROM {table} AS begun WHERE begun.{id} = %(parent)s::{key} AND {with} = '' AND {in_trash})
 """)
-_ONE = sql.SQL("record.id = %(id)s::{key}")
+_ONE = sql.SQL("record.{id} = %(id)s::{key}")
 
 
 def due_for_purge(
@@ -111,7 +113,7 @@ def due_for_purge(
         source = _FROM_ENTRIES
         mine = _OF_ENTRY.format(entity=sql.Literal(declared.name), counts=counts(declared, "record", "kept"))
         which = mine + which
-    order = sql.SQL("ORDER BY {}, record.id").format(purge_at)
+    order = sql.SQL("ORDER BY {}, {}").format(purge_at, id_of(declared, "record"))
     given = {"at": at, "left": text_array(left)}
     return _next(connection, tenant, declared, which, given, source=source, purge_at=purge_at, order=order)
 
@@ -129,6 +131,7 @@ def next_children(
     which = _OF_PARENT.format(
         column=sql.Identifier(entity.column(reference.field)),
         table=table_of(tenant.schema, declared),
+        id=id_of(declared),
         key=key_type(declared),
         in_trash=in_trash(declared, "begun"),
         **{"with": of_trash(declared, "begun", "deleted_with")},
@@ -138,9 +141,8 @@ def next_children(
 
 def fits_one_batch(connection: psycopg.Connection, tenant: Tenant, declared: Entity, id: str) -> bool:
     """Whether a record of the trash goes with all that belongs to it in one transaction."""
-    return _next(
-        connection, tenant, declared, _ONE.format(key=key_type(declared)), {"id": id, "left": text_array([])}
-    ).fits
+    which = _ONE.format(id=id_of(declared), key=key_type(declared))
+    return _next(connection, tenant, declared, which, {"id": id, "left": text_array([])}).fits
 
 
 def _next(
@@ -157,11 +159,14 @@ def _next(
     schema = tenant.schema
     outlive = [(entity, reference) for entity, reference, with_them in referrers(declared) if with_them is None]
     more = [
-        _MORE.format(table=table_of(schema, child), column=sql.Identifier(child.column(reference.field)))
+        _MORE.format(
+            table=table_of(schema, child), column=sql.Identifier(child.column(reference.field)), id=id_of(declared)
+        )
         for child, reference in declared.children("cascade") + outlive
     ]
     statement = _NEXT.format(
-        source=source.format(table=table_of(schema, declared), key=key_type(declared)),
+        source=source.format(table=table_of(schema, declared), id=id_of(declared), key=key_type(declared)),
+        id=id_of(declared),
         purge_at=purge_at or of_trash(declared, "record", "purge_at"),
         in_trash=in_trash_unindexed(declared, "record"),
         key=key_type(declared),
@@ -176,10 +181,10 @@ def _next(
 
 _BEGIN = sql.SQL("""
 WITH old AS MATERIALIZED (
-    SELECT record.id, {with} IS NULL AS was_listed, {mark} AS stw_mark, {deleted_at} AS deleted_at,
+    SELECT record.{id} AS id, {with} IS NULL AS was_listed, {mark} AS stw_mark, {deleted_at} AS deleted_at,
            {deleted_by} AS deleted_by, {purge_at} AS purge_at, {operation} AS deleted_operation
     FROM {table} AS record
-    WHERE record.id = %(id)s::{key} AND {in_trash} AND {due} AND NOT {kept}
+    WHERE record.{id} = %(id)s::{key} AND {in_trash} AND {due} AND NOT {kept}
     FOR UPDATE
 ),
 {marked}
@@ -196,7 +201,7 @@ SELECT count(*) FROM marked
 _MARKED_IN_ROW = sql.SQL("""
 marked AS (
     UPDATE {table} AS record SET deleted_with = '', purge_at = least(record.purge_at, %(at)s)
-    FROM old WHERE record.id = old.id
+    FROM old WHERE record.{id} = old.id
     RETURNING old.was_listed
 ),
 """)
@@ -228,6 +233,7 @@ def begin_purge(
     marked = _MARKED_IN_ROW if declared.trash.in_row else _MARKED_BESIDE
     statement = _BEGIN.format(
         table=table_of(tenant.schema, declared),
+        id=id_of(declared),
         key=key_type(declared),
         mark=mark(declared, "record"),
         deleted_at=of_trash(declared, "record", "deleted_at"),
@@ -236,7 +242,7 @@ def begin_purge(
         operation=of_trash(declared, "record", "deleted_operation"),
         **{"with": of_trash(declared, "record", "deleted_with")},
         in_trash=in_trash_unindexed(declared, "record"),
-        marked=marked.format(table=table_of(tenant.schema, declared)),
+        marked=marked.format(table=table_of(tenant.schema, declared), id=id_of(declared)),
         due=is_due(declared, only_due=only_due),
         kept=is_kept(tenant.schema, declared),
     )

@@ -9,7 +9,7 @@ from stowage.entities.declaration import Entity, Reference
 from stowage.postgres.journal.changes import Lines, journalled
 from stowage.postgres.journal.images import changed_image, whole_image
 from stowage.postgres.session.edit import Edit
-from stowage.postgres.tables.relations import key_type, table_of, text_array
+from stowage.postgres.tables.relations import id_of, key_type, stamped, table_of, text_array
 
 _NOTHING = sql.SQL("")
 
@@ -25,25 +25,27 @@ def referrers(declared: Entity) -> list[tuple[Entity, Reference, tuple[Entity, R
 
 def _emptied(declared: Entity) -> list[tuple[Entity, Reference]]:
     return [
-        (entity, reference) for entity, reference in declared.children("keep") if entity.is_optional(reference.field)
+        (entity, reference)
+        for entity, reference in declared.children("keep")
+        if entity.is_optional(reference.field) and not entity.why_only_read
     ]
 
 
-_WITH_THEM = sql.SQL("(SELECT child.id FROM {table} AS child WHERE child.{column} = ANY(%(ids)s::{key}[]))")
+_WITH_THEM = sql.SQL("(SELECT child.{id} FROM {table} AS child WHERE child.{column} = ANY(%(ids)s::{key}[]))")
 
 _NAMED = sql.SQL("record.{column} = ANY(%(ids)s::{key}[])")
-_OTHERS = sql.SQL("AND record.id <> ALL(%(ids)s::{key}[])")
+_OTHERS = sql.SQL("AND record.{id} <> ALL(%(ids)s::{key}[])")
 
 _EMPTY = sql.SQL("""
 WITH old AS MATERIALIZED (
-    SELECT record.id, record.{column}, record.updated_at FROM {table} AS record
+    SELECT record.{id} AS stw_id, {old} FROM {table} AS record
     WHERE {named} {others}
-    ORDER BY record.id LIMIT %(most)s FOR UPDATE
+    ORDER BY record.{id} LIMIT %(most)s FOR UPDATE
 ),
 changed AS (
-    UPDATE {table} AS record SET {column} = NULL, updated_at = %(at)s
-    FROM old WHERE record.id = old.id
-    RETURNING record.id, {before} AS before, {after} AS after
+    UPDATE {table} AS record SET {assignments}
+    FROM old WHERE record.{id} = old.stw_id
+    RETURNING record.{id} AS id, {before} AS before, {after} AS after
 ),
 {journal}
 SELECT count(*) FROM changed
@@ -73,15 +75,20 @@ def empty_references(
                 _WITH_THEM.format(
                     key=key_type(declared),
                     table=table_of(edit.schema, child),
+                    id=id_of(child),
                     column=sql.Identifier(child.column(of_parent.field)),
                 ),
             )
         statement = _EMPTY.format(
             table=table_of(edit.schema, entity),
-            column=sql.Identifier(column),
+            id=id_of(entity),
+            old=sql.SQL(", ").join(sql.Identifier("record", name) for name in (column, *entity.stamps)),
+            assignments=sql.SQL(", ").join(
+                [sql.SQL("{} = NULL").format(sql.Identifier(column)), *stamped(entity, "record")]
+            ),
             named=named,
-            others=_OTHERS.format(key=key_type(declared)) if entity is declared else _NOTHING,
-            before=changed_image(entity, [column, "updated_at"], "old", "record"),
+            others=_OTHERS.format(id=id_of(declared), key=key_type(declared)) if entity is declared else _NOTHING,
+            before=changed_image(entity, [column, *entity.stamps], "old", "record"),
             after=whole_image(entity, "record"),
             journal=journalled(Lines("changed", entity.name, "updated", n="id")),
         )

@@ -14,6 +14,7 @@ from stowage.postgres.session.edit import Edit
 from stowage.postgres.session.violations import refuse_kept
 from stowage.postgres.tables.relations import (
     any_of,
+    id_of,
     is_taken,
     key_type,
     table_of,
@@ -31,7 +32,7 @@ from stowage.postgres.tables.trashed import (
 from stowage.postgres.tables.unique_rules import UniqueRule, as_written, is_in_the_way, out_of_trash, undeclared_rules
 
 _LOCK = sql.SQL("""
-WITH locked AS MATERIALIZED (SELECT id FROM {table} WHERE id = ANY(%(ids)s::{key}[]) ORDER BY id FOR UPDATE)
+WITH locked AS MATERIALIZED (SELECT {id} FROM {table} WHERE {id} = ANY(%(ids)s::{key}[]) ORDER BY {id} FOR UPDATE)
 SELECT count(*) FROM locked
 """)
 
@@ -39,7 +40,8 @@ SELECT count(*) FROM locked
 def lock_for_restoring(connection: psycopg.Connection, schema: str, declared: Entity, ids: Sequence[str]) -> None:
     """Lock what these records belong to, them, and what went with them, in this order."""
     lock_parents(connection, schema, declared, ids)
-    connection.execute(_LOCK.format(table=table_of(schema, declared), key=key_type(declared)), {"ids": text_array(ids)})
+    statement = _LOCK.format(table=table_of(schema, declared), id=id_of(declared), key=key_type(declared))
+    connection.execute(statement, {"ids": text_array(ids)})
     lock_children(connection, schema, declared, ids, trashed=True)
 
 
@@ -49,13 +51,14 @@ WITH asked AS MATERIALIZED (
 ),
 old AS MATERIALIZED (
     SELECT asked.n AS stw_n, {columns}, {with} AS stw_with, {operation} AS stw_operation, {renamed} AS stw_renamed
-    FROM asked JOIN {table} AS record ON record.id = asked.id
+    FROM asked JOIN {table} AS record ON record.{id} = asked.id
     WHERE {in_trash}
 ),
 changed AS (
     UPDATE {table} AS record SET {take_out} {rename}
-    FROM old WHERE record.id = old.id
-    RETURNING old.stw_n AS n, record.id, {before} AS before, {after} AS after, old.stw_with IS NULL AS was_listed
+    FROM old WHERE record.{id} = old.stw_id
+    RETURNING old.stw_n AS n, record.{id} AS id, {before} AS before, {after} AS after,
+              old.stw_with IS NULL AS was_listed
 ),
 {leave}{cascades}{journal},
 counted AS (
@@ -70,21 +73,21 @@ _RESTORED_CHILDREN = sql.SQL("""
 {old} AS MATERIALIZED (
     SELECT {columns}, {renamed} AS stw_renamed
     FROM old AS parent JOIN {table} AS record
-      ON record.{column} = parent.id AND {with} IS NOT DISTINCT FROM parent.id::text
+      ON record.{column} = parent.stw_id AND {with} IS NOT DISTINCT FROM parent.stw_id::text
      AND {operation} IS NOT DISTINCT FROM parent.stw_operation
     WHERE {in_trash}
 ),
 {name} AS (
     UPDATE {table} AS record SET {take_out} {rename}
-    FROM {old} AS old WHERE record.id = old.id
-    RETURNING record.id, {before} AS before, {after} AS after
+    FROM {old} AS old WHERE record.{id} = old.stw_id
+    RETURNING record.{id} AS id, {before} AS before, {after} AS after
 ),
 {leave}""")
 
 _RENAME = sql.SQL("""
 , {label} = coalesce(old.stw_renamed, record.{label})
-, updated_at = CASE WHEN old.stw_renamed IS NULL THEN record.updated_at ELSE %(at)s END
 """)
+_RENAMED_AT = sql.SQL(", {0} = CASE WHEN old.stw_renamed IS NULL THEN record.{0} ELSE %(at)s END ")
 
 # The first name that neither a record outside the trash has nor one that comes along: those are looked up in an index,
 # these in one hash for the whole statement.
@@ -110,7 +113,7 @@ _NAME_IS_TAKEN = sql.SQL("""
 """)
 
 
-_ASKED = sql.SQL("other.id = ANY(%(ids)s::{key}[])")
+_ASKED = sql.SQL("other.{id} = ANY(%(ids)s::{key}[])")
 _THEIRS = sql.SQL("other.{column} = ANY(%(ids)s::{key}[]) AND {in_trash}")
 
 # What comes along is a hash only where the planner thinks that it fits; else it is read anew for each record.
@@ -133,15 +136,23 @@ def restore_records(
     ]
     counts = [sql.SQL("(SELECT count(*) FROM {})").format(sql.Identifier(name)) for name, _, _ in cascades]
     statement = _RESTORE.format(
+        id=id_of(declared),
         key=key_type(declared),
         table=table_of(schema, declared),
         **_taking(declared),
         leave=leave(declared, "changed"),
-        **_renaming(schema, declared, _ASKED.format(key=key_type(declared)), rules[declared.name], rename=rename),
+        **_renaming(
+            schema,
+            declared,
+            _ASKED.format(id=id_of(declared), key=key_type(declared)),
+            rules[declared.name],
+            rename=rename,
+        ),
         cascades=sql.SQL("").join(
             _RESTORED_CHILDREN.format(
                 old=sql.Identifier(f"old_{name}"),
                 name=sql.Identifier(name),
+                id=id_of(child),
                 table=table_of(schema, child),
                 column=sql.Identifier(child.column(reference.field)),
                 **_taking(child),
@@ -199,7 +210,7 @@ def _renaming(
     table, trash = table_of(schema, declared), trash_columns(declared)
     if not rename or not (rules or own):
         return {
-            "columns": _columns(trash),
+            "columns": _columns(declared, trash),
             "renamed": sql.SQL("NULL::text"),
             "rename": sql.SQL(""),
             "before": changed_image(declared, trash, "old", "record"),
@@ -208,7 +219,12 @@ def _renaming(
     def is_ruled_out(name: sql.Composable | None) -> list[sql.Composed]:
         return [
             is_in_the_way(
-                table, rule, out_of_trash(declared, "record", column, name), sql.SQL("record.id"), _counts(rule, along)
+                table,
+                declared,
+                rule,
+                out_of_trash(declared, "record", column, name),
+                "record",
+                _counts(rule, along),
             )
             for rule in own
         ]
@@ -218,7 +234,7 @@ def _renaming(
 
     first, following = (name.format(label=sql.Identifier(column)) for name in (_FIRST_NAME, _NEXT_NAME))
     return {
-        "columns": _columns([column, "updated_at", *trash]),
+        "columns": _columns(declared, [column, *declared.stamps, *trash]),
         "renamed": _FREE_NAME.format(
             clashes=any_of([*(is_taken(schema, declared, rule, "record") for rule in rules), *is_ruled_out(None)]),
             first=first,
@@ -226,8 +242,9 @@ def _renaming(
             next=following,
             next_is_taken=is_name_taken(following),
         ),
-        "rename": _RENAME.format(label=sql.Identifier(column)),
-        "before": changed_image(declared, [column, "updated_at", *trash], "old", "record"),
+        "rename": _RENAME.format(label=sql.Identifier(column))
+        + sql.SQL("").join(_RENAMED_AT.format(sql.Identifier(stamp)) for stamp in declared.stamps),
+        "before": changed_image(declared, [column, *declared.stamps, *trash], "old", "record"),
     }
 
 
@@ -260,5 +277,6 @@ def _name_is_taken(
     )
 
 
-def _columns(columns: Sequence[str]) -> sql.Composed:
-    return sql.SQL(", ").join(sql.Identifier("record", column) for column in ("id", *columns))
+def _columns(declared: Entity, columns: Sequence[str]) -> sql.Composed:
+    given = sql.SQL("{} AS stw_id").format(id_of(declared, "record"))
+    return sql.SQL(", ").join([given, *(sql.Identifier("record", column) for column in columns)])
