@@ -3,7 +3,8 @@
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import psycopg
@@ -17,10 +18,12 @@ from stowage.imports.items import import_items
 from stowage.records import change_record, change_records, create_record
 from stowage.records.deleting import RecordIds, delete_record
 from stowage.records.deleting import bulk_delete as delete_records
+from stowage.trash.deleting import delete_item
 from stowage.trash.items import RestoreRequest
+from stowage.trash.purging import purge_tenant
 from stowage.trash.restoring import restore_item
 from tests.conftest import RunningStack
-from tests.stack.file_import_surface import fetched, imported
+from tests.stack.file_import_surface import ended, fetched, imported, started
 from tests.stack.office import Office, in_process, open_office
 
 type Json = Any
@@ -316,20 +319,176 @@ def test_an_edit_that_is_refused_as_a_whole_tells_the_rule(office: Office, edit:
     assert office.is_gapless()
 
 
-@pytest.mark.parametrize("edit", WHOLE_EDITS)
-def test_an_edit_that_a_trigger_skips_without_a_word_is_no_success(office: Office, edit: str) -> None:
+def purging(office: Office) -> None:
+    delete_item(replace(office.edit(NOW), role="admin"), "a", "accounts")
+
+
+def undoing(office: Office) -> None:
+    last = "SELECT operation FROM stowage.changes WHERE tenant = %s ORDER BY seq DESC LIMIT 1"
+    with psycopg.connect(office.app_url, autocommit=True) as connection:
+        operation = connection.execute(last, (office.id,)).fetchone()
+    assert operation
+    bulk_undo(office.edit(NOW), UndoRequest(operationId=operation[0]))
+
+
+SKIP = """
+CREATE FUNCTION skip_it() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
+CREATE TRIGGER "skips: 100%% of %%s" BEFORE {event} ON {table} FOR EACH ROW EXECUTE FUNCTION skip_it()
+"""
+SKIPPED = 'A trigger of {table}, "skips: 100% of %s", '
+KEEPS: dict[str, tuple[Callable[[Office], None], str]] = {
+    **{name: (edit, "UPDATE") for name, edit in WHOLE_EDITS.items()},
+    "purge": (purging, "DELETE"),
+    "undo of an update": (undoing, "UPDATE"),
+    "undo of a deletion": (undoing, "UPDATE"),
+}
+
+
+def prepared(office: Office, edit: str) -> None:
+    """The account `a` with the post `p`, as the edit needs them."""
     office.accounts("a")
-    if edit == "restore":
+    office.run("INSERT INTO posts (id, account_id, url) VALUES ('p', 'a', 'https://example.com/p')")
+    if edit in ("restore", "purge", "undo of a deletion"):
         delete(office, "accounts", "a")
-    office.run(
-        "CREATE FUNCTION skip_it() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';"
-        "CREATE TRIGGER skip BEFORE UPDATE ON accounts FOR EACH ROW EXECUTE FUNCTION skip_it()"
-    )
-    before = office.rows("accounts")
-    with told("accounts", code="not_allowed"):
-        WHOLE_EDITS[edit](office)
-    assert office.rows("accounts") == before
+    if edit == "undo of an update":
+        updates = json.dumps({"updates": [{"id": "a", "displayName": "New"}]})
+        change_records(office.edit(NOW), ACCOUNTS, updates.encode())
+
+
+@pytest.mark.parametrize("edit", KEEPS)
+def test_an_edit_that_a_trigger_skips_without_a_word_is_no_success(office: Office, edit: str) -> None:
+    run, event = KEEPS[edit]
+    prepared(office, edit)
+    office.run(SKIP.format(event=event, table="accounts"))
+    before = office.rows("accounts"), office.rows("posts")
+    with told(SKIPPED.format(table="accounts"), code="not_allowed"):
+        run(office)
+    assert (office.rows("accounts"), office.rows("posts")) == before
     assert office.is_gapless()
+
+
+@pytest.mark.parametrize("edit", ["bulk delete", "delete", "restore", "purge", "undo of a deletion"])
+def test_what_a_trigger_keeps_from_going_along_is_no_success(office: Office, edit: str) -> None:
+    run, event = KEEPS[edit]
+    prepared(office, edit)
+    office.run(SKIP.format(event=event, table="posts"))
+    before = office.rows("accounts"), office.rows("posts")
+    with told(SKIPPED.format(table="posts"), code="not_allowed"):
+        run(office)
+    assert (office.rows("accounts"), office.rows("posts")) == before
+    assert office.is_gapless()
+
+
+def test_the_purge_leaves_what_a_trigger_keeps_and_takes_the_rest(office: Office) -> None:
+    office.accounts("a", "b", "c")
+    delete(office, "accounts", "a", "b", "c")
+    office.run(
+        SKIP.format(event="DELETE", table="accounts").replace(
+            "BEGIN", "BEGIN IF old.id <> ''b'' THEN RETURN old; END IF;"
+        )
+    )
+    later = NOW + timedelta(days=99)
+    assert purge_tenant(office.tenant, later, lambda: True) == (2, True)
+    assert list(office.rows("accounts")) == ["b"]
+    assert purge_tenant(office.tenant, later, lambda: True) == (0, True)
+    assert office.is_gapless()
+
+
+def test_a_record_that_a_trigger_leaves_out_is_told_so_whichever_way_it_comes(office: Office) -> None:
+    one, two = brand(office, "First"), brand(office, "Second")
+    skip = "BEGIN IF new.label <> ''kept'' THEN RETURN new; END IF;"
+    office.run(SKIP.format(event="INSERT OR UPDATE", table="brands").replace("BEGIN", skip))
+    name, before = SKIPPED.format(table="brands"), office.rows("brands")
+    with told(name, "keeps this record out", code="invalid_request", status=400):
+        create_record(office.edit(NOW), BRANDS, b'{"label": "kept"}')
+    with told(name, "leaves this record as it is", code="invalid_request", status=400):
+        change_record(office.edit(NOW), BRANDS, one, b'{"label": "kept"}', None)
+    assert office.rows("brands") == before
+
+    updates = json.dumps({"updates": [{"id": one, "label": "kept"}, {"id": two, "label": "New"}]})
+    done = body_of(change_records(office.edit(NOW), BRANDS, updates.encode()))
+    assert [(each["index"], each["code"], name in each["error"]) for each in done["failures"]] == [(0, "invalid", True)]
+    options = {"skipInvalid": True, "returnFailures": True}
+    items = json.dumps({"items": [{"label": "kept"}, {"label": "Third"}], "options": options})
+    done = body_of(import_items(office.edit(NOW), BRANDS, items.encode()))
+    assert [(each["index"], each["code"], name in each["error"]) for each in done["failures"]] == [(0, "invalid", True)]
+    labels = {row["label"] for row in office.rows("brands").values()}
+    assert labels - {row["label"] for row in before.values()} == {"New", "Third"}
+    assert office.is_gapless()
+
+
+@pytest.mark.parametrize("on_conflict", ["fail", "skip", "update"])
+def test_rows_of_a_file_that_a_trigger_leaves_out_fail(office: Office, on_conflict: str) -> None:
+    one = brand(office, "First")
+    skip = "BEGIN IF new.label <> ''kept'' THEN RETURN new; END IF;"
+    office.run(SKIP.format(event="INSERT OR UPDATE", table="brands").replace("BEGIN", skip))
+    rows = f"id,label\n,kept\n,Fine\n{f'{one},kept\n' if on_conflict == 'update' else ''}".encode()
+    result = imported(office.caller(), "brands", "csv", rows, office.id, onConflict=on_conflict)
+    assert (result["created"], result["skipped"], result["updated"]) == (1, 0, 0)
+    failed = fetched(result, "failed").decode()
+    assert failed.count("skips: 100% of %s") == result["failed"] == rows.count(b"kept")
+    assert "conflict" not in failed
+
+
+RULES_INSTEAD = {
+    "nothing": "CREATE RULE own_rule AS ON {event} TO {table} DO INSTEAD NOTHING",
+    "sometimes nothing": "CREATE RULE own_rule AS ON {event} TO {table} WHERE {row}.id = 'x' DO INSTEAD NOTHING",
+    "also": "CREATE TABLE log (id text); "
+    "CREATE RULE own_rule AS ON {event} TO {table} DO ALSO INSERT INTO log VALUES ({row}.id)",
+    "another table": "CREATE TABLE log (id text); "
+    "CREATE RULE own_rule AS ON {event} TO {table} DO INSTEAD INSERT INTO log VALUES ({row}.id)",
+}
+
+
+RULED_OUT = [("nothing", edit) for edit in KEEPS] + [
+    (rule, edit) for rule in list(RULES_INSTEAD)[1:] for edit in ("delete", "purge")
+]
+
+
+@pytest.mark.parametrize(("rule", "edit"), RULED_OUT)
+def test_an_edit_that_a_rule_stands_in_the_way_of_names_it(office: Office, edit: str, rule: str) -> None:
+    run, event = KEEPS[edit]
+    prepared(office, edit)
+    office.run(RULES_INSTEAD[rule].format(event=event, table="accounts", row="OLD"))
+    before = office.rows("accounts"), office.rows("posts")
+    with told('accounts ("own_rule")', "CREATE RULE", code="not_allowed"):
+        run(office)
+    assert (office.rows("accounts"), office.rows("posts")) == before
+    assert office.is_gapless()
+
+
+@pytest.mark.parametrize("rule", RULES_INSTEAD)
+def test_a_record_that_a_rule_stands_in_the_way_of_names_it(office: Office, rule: str) -> None:
+    one = brand(office, "First")
+    office.run(RULES_INSTEAD[rule].format(event="UPDATE", table="brands", row="OLD"))
+    writes = {
+        "PATCH": lambda: change_record(office.edit(NOW), BRANDS, one, b'{"label": "New"}', None),
+        "bulk": lambda: change_records(
+            office.edit(NOW), BRANDS, json.dumps({"updates": [{"id": one, "label": "New"}]}).encode()
+        ),
+    }
+    creates = {
+        "POST": lambda: create_record(office.edit(NOW), BRANDS, b'{"label": "Another"}'),
+        "import": lambda: import_items(office.edit(NOW), BRANDS, b'{"items": [{"label": "Another"}]}'),
+    }
+    before = office.rows("brands")
+    for write in (*writes.values(), *creates.values()):  # ON CONFLICT goes with no rule at all
+        with told('brands ("own_rule")', "CREATE RULE", code="not_allowed"):
+            write()
+    office.run("DROP RULE own_rule ON brands; DROP TABLE IF EXISTS log")
+    office.run(RULES_INSTEAD[rule].format(event="INSERT", table="brands", row="NEW"))
+    for write in creates.values():
+        with told('brands ("own_rule")', "CREATE RULE", code="not_allowed"):
+            write()
+    assert office.rows("brands") == before
+    assert office.is_gapless()
+
+
+def test_a_file_for_a_table_with_a_rule_is_told_so(office: Office) -> None:
+    office.run("CREATE RULE own_rule AS ON INSERT TO brands DO INSTEAD NOTHING")
+    job = ended(office.caller(), started(office.caller(), "brands", "csv", b"label\nOne\n", tenant=office.id), 60)
+    assert (job["status"], job["attempts"]) == ("failed", 1)
+    assert "Rules of the table brands (CREATE RULE) stand in the way" in job["last_error"]
 
 
 @pytest.mark.parametrize("rule", ["unique", "exclusion", "check", "foreign key"])

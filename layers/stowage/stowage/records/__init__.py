@@ -19,11 +19,12 @@ from stowage.postgres.reads.records import read_record as read_row
 from stowage.postgres.session.connection import Connection
 from stowage.postgres.session.edit import Edit
 from stowage.postgres.session.idempotency import KeptAnswer
+from stowage.postgres.session.own_rules import skipped
 from stowage.postgres.session.savepoints import Refused
 from stowage.postgres.session.transactions import look
 from stowage.records.answers import envelope, etag, fits, names, whole
 from stowage.records.bodies import Items, read_body, read_items
-from stowage.records.failures import IN_THE_WAY, NOT_FOUND, Failure, explain, explain_refusal, invalid, single
+from stowage.records.failures import NOT_FOUND, Failure, explain, explain_left, explain_refusal, invalid, single
 from stowage.records.models import changed_record, changed_records, defaults_of, new_record
 from stowage.records.queries import parse_query
 from stowage.records.splitting import Found, Numbered, Told, Writing
@@ -119,8 +120,10 @@ def change_record(edit: Edit, entity: Entity, record_id: str, body: bytes, if_ma
         problems, lost = update_problems(connection, edit.schema, entity, updates)
         if lost:
             raise _not_found(entity)
-        unknown = explain_refusal(updated) if isinstance(updated, Refused) else IN_THE_WAY
-        raise single([explain(entity, problem) for problem in problems or []] or [unknown])
+        found = [explain(entity, problem) for problem in problems or []]
+        if not found and isinstance(updated, Refused):
+            found = [explain_refusal(updated)]
+        raise single(found or [explain_left(skipped(connection, edit.schema, entity.table, "UPDATE"))])
 
     return edit.run(work)
 
@@ -161,7 +164,8 @@ class _Changing(Writing[Update]):
             return updated
         self.changed.append(updated.records)
         if left := [records[n - 1] for n in updated.missing]:
-            self.left |= {index: [IN_THE_WAY] for index, _ in left} | (self._why(left) or {})
+            kept = explain_left(skipped(self.connection, self.edit.schema, self.entity.table, "UPDATE"))
+            self.left |= {index: [kept] for index, _ in left} | (self._why(left) or {})
         return None
 
     def judge(self, records: Numbered[Update]) -> Found | None:

@@ -9,7 +9,7 @@ from stowage.entities.declaration import Entity
 from stowage.entities.declared import ENTITIES
 from stowage.postgres.edits.rules import Problem
 from stowage.postgres.session.savepoints import Refused
-from stowage.postgres.session.violations import taken
+from stowage.postgres.session.violations import Violation, taken
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,11 @@ def explain(entity: Entity, problem: Problem) -> Failure:
             are = "is" if len(named) == 1 else "are"
             told = f'This {" and ".join(named)} {are} not allowed by the check "{problem.other}" of {entity.table}.'
             return Failure("invalid", named[-1], told)
+
+
+def explain_left(violation: Violation | None) -> Failure:
+    """What can be told of a record that was left out although nothing is found against it."""
+    return Failure(violation.code, "", violation.sentence) if violation else IN_THE_WAY
 
 
 def explain_refusal(refused: Refused) -> Failure:

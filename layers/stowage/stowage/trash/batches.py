@@ -32,8 +32,8 @@ def purge_next(
     `find(skip, connection)` gives the next batch without the ids in `skip`; an empty batch ends the loop. The edit's
     login is the purge's.
 
-    A batch that the database refuses, because a table of the product's own still refers to one of its records, is
-    halved until that record is by itself.
+    A batch that the database refuses, because a table of the product's own still refers to one of its records or a
+    trigger keeps it, is halved until that record is by itself.
     """
     total, at_once = 0, BATCH
     left: list[str] = []
@@ -51,9 +51,9 @@ def purge_next(
             continue
         try:
             purged = _purge_batch(edit, declared, ids, only_due=only_due)
-        except ConflictError:
+        except ConflictError as error:
             if len(ids) == 1:
-                _tell(edit, declared, ids[0])
+                _tell(edit, declared, ids[0], error)
                 left += ids
             at_once = max(1, len(ids) // 2)
             continue
@@ -88,8 +88,8 @@ def purge_large(edit: Edit, declared: Entity, record_id: str, has_time: HasTime,
         return total, False
     try:
         purged = _purge_batch(edit, declared, [record_id], only_due=only_due)
-    except ConflictError:
-        _tell(edit, declared, record_id)
+    except ConflictError as error:
+        _tell(edit, declared, record_id, error)
         return total, True
     return total + purged.count + sum(purged.cascaded.values()), True
 
@@ -119,5 +119,5 @@ def _purge_batch(edit: Edit, declared: Entity, ids: Sequence[str], *, only_due: 
     return batch.run(lambda connection: purge_records(connection, batch, declared, ids, only_due=only_due))
 
 
-def _tell(edit: Edit, declared: Entity, record_id: str) -> None:
-    logger.warning("still referred to", tenant=edit.tenant.id, entity=declared.name, id=record_id)
+def _tell(edit: Edit, declared: Entity, record_id: str, error: ConflictError) -> None:
+    logger.warning("cannot go", tenant=edit.tenant.id, entity=declared.name, id=record_id, why=error.message)

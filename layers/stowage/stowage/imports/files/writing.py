@@ -11,7 +11,7 @@ from stowage.imports.files.records import OnConflict
 from stowage.postgres.edits.file_batches import BatchOutcome, ImportSession
 from stowage.postgres.edits.rules import Problem
 from stowage.postgres.session.savepoints import Refused
-from stowage.records.failures import IN_THE_WAY, Failure, explain, explain_refusal
+from stowage.records.failures import Failure, explain, explain_left, explain_refusal
 
 _TRIES = 6
 _WAIT_SECONDS = 0.1
@@ -108,7 +108,7 @@ class _BatchWriting:
         if left := self._judge(missing):
             why = explain_refusal(self._session.taken(rows, left))
             for number in left:
-                self._stand_back(number, why)
+                (self._stand_back if why.code == "conflict" else self._fail)(number, why)
 
     def _judge(self, rows: Sequence[int]) -> list[int]:
         """Ask why rows cannot be inserted and note it. Returns the rows for which no reason was found."""
@@ -153,7 +153,7 @@ class _BatchWriting:
         missing = [rows[n - 1] for n in updated.missing]
         ids = {number: record_id for record_id, number in numbers.items()}
         for number in self._judge_updates({ids[number]: number for number in missing}):
-            self._fail(number, IN_THE_WAY)
+            self._fail(number, explain_left(self._session.skipped()))
 
     def _judge_updates(self, numbers: dict[str, int]) -> list[int]:
         if not numbers:

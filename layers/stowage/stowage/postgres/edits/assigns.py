@@ -11,7 +11,7 @@ from stowage.postgres.edits.locks import Outcome, lock_records
 from stowage.postgres.journal.changes import Lines, Summary, journalled
 from stowage.postgres.journal.images import changed_image, whole_image
 from stowage.postgres.session.edit import Edit
-from stowage.postgres.session.violations import refuse_kept
+from stowage.postgres.session.own_rules import refuse_kept
 from stowage.postgres.tables.relations import id_of, key_type, key_types, stamped, table_of, text_array
 
 _ASSIGN = sql.SQL("""
@@ -83,5 +83,5 @@ def assign_records(
         },
     ).fetchone()
     assert row is not None
-    refuse_kept(row[0], declared.table)
+    refuse_kept(connection, edit.schema, declared.table, row[0])
     return outcome

@@ -9,11 +9,11 @@ from psycopg import sql
 from psycopg.types.json import Jsonb
 
 from stowage.entities.declaration import Entity
-from stowage.postgres.edits.locks import Outcome, lock_children, lock_records
+from stowage.postgres.edits.locks import Outcome, by_one_reference, lock_children, lock_records
 from stowage.postgres.journal.changes import Lines, Summary, journalled
 from stowage.postgres.journal.images import whole_image
 from stowage.postgres.session.edit import Edit
-from stowage.postgres.session.violations import refuse_kept
+from stowage.postgres.session.own_rules import refuse_kept
 from stowage.postgres.tables.relations import has_children, id_of, key_type, table_of, text_array
 from stowage.postgres.tables.trashed import (
     NO_PARENT,
@@ -157,7 +157,7 @@ def delete_locked(
 ) -> Outcome:
     """Move those of the locked records to the trash that have no code yet; `outcome` with what came along."""
     good = [each for each, code in zip(ids, outcome.codes, strict=True) if code is None and each is not None]
-    lock_children(connection, edit.schema, declared, good, trashed=False)
+    locked = lock_children(connection, edit.schema, declared, good, trashed=False)
     cascades = [
         (f"cascaded_{n}", child, reference) for n, (child, reference) in enumerate(declared.children("cascade"))
     ]
@@ -215,7 +215,10 @@ def delete_locked(
     ).fetchone()
     assert row is not None
     kept, *came_along = row
-    refuse_kept(kept, declared.table)
+    refuse_kept(connection, edit.schema, declared.table, kept)
+    along = zip(cascades, locked, came_along, by_one_reference(declared), strict=False)
+    for (_, child, _), wanted, count, is_alone in along:
+        refuse_kept(connection, edit.schema, child.table, wanted - count if is_alone else 0)
     came = {child.name: int(n) for (_, child, _), n in zip(cascades, came_along, strict=False) if n}
     return Outcome(outcome.codes, came)
 

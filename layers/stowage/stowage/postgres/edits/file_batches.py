@@ -25,9 +25,11 @@ from stowage.postgres.journal.images import whole_image
 from stowage.postgres.journal.operations import summary
 from stowage.postgres.session.edit import Edit
 from stowage.postgres.session.marks import mark_dirty
+from stowage.postgres.session.own_rules import skipped
 from stowage.postgres.session.row_security import is_row_security, told_of
 from stowage.postgres.session.savepoints import Refused, refusal, tried
 from stowage.postgres.session.search_path import follow_search_path
+from stowage.postgres.session.violations import Violation
 from stowage.postgres.tables.relations import id_of, table_of
 from stowage.postgres.tables.trashed import outside_trash
 
@@ -322,6 +324,10 @@ class ImportSession:
         """Why updates cannot be made, each by itself, counted from 1."""
         return update_problems(self._connection, self.edit.schema, self._entity, updates)[0] or []
 
+    def skipped(self) -> Violation | None:
+        """Why updates were left out of which nothing is found: the table's triggers, if it has any."""
+        return skipped(self._connection, self.edit.schema, self._entity.table, "UPDATE")
+
     def finish_batch(self, outcome: BatchOutcome, position: int, line: int) -> None:
         """Write down how far the import is, then what was staged for the journal; the last statements."""
         self._connection.execute(
@@ -448,6 +454,12 @@ def _failed(error: psycopg.Error, entity: Entity) -> RunError:
             return RunError(
                 f"The database has no table for {entity.name}, or it lacks a column; are the migrations applied?",
                 "table_missing",
+            )
+        case "0A000":
+            return RunError(
+                f"Rules of the table {entity.table} (CREATE RULE) stand in the way of an import; "
+                "a trigger in place of such a rule does not.",
+                "import_refused",
             )
         case "25006":
             return TransientRunError("The database is read-only; nothing can be imported.", "database_read_only")

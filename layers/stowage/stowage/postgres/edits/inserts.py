@@ -27,6 +27,7 @@ from stowage.postgres.journal.changes import Lines, Summary, journalled, staged
 from stowage.postgres.journal.images import whole_image
 from stowage.postgres.reads.records import record_json
 from stowage.postgres.session.edit import Edit
+from stowage.postgres.session.own_rules import skipped
 from stowage.postgres.session.savepoints import Refused, tried
 from stowage.postgres.session.violations import Violation
 from stowage.postgres.session.violations import taken as violated
@@ -175,9 +176,10 @@ def taken(
     parameters: Mapping[str, Any],
     missing: Sequence[int],
 ) -> Refused:
-    """Why ON CONFLICT skipped the `missing` ones of the candidates (as in `find_problems`).
+    """Why the `missing` ones of the candidates (as in `find_problems`) were not inserted, though nothing is wrong with
+    them by themselves.
 
-    Another candidate may be in the way, by a unique rule that only the table has.
+    Another candidate may be in the way, by a unique rule that only the table has; else a trigger left them out.
     """
     rules = [
         _ALIKE.format(
@@ -193,7 +195,7 @@ def taken(
         statement = sql.SQL("WITH {} {}").format(candidates, sql.SQL(" UNION ALL ").join(rules))
         found = connection.execute(statement, {**parameters, "missing": list(missing)}).fetchall()
         violation = violated([name for (name,) in found], entity.table) if found else None
-    return Refused(_TAKEN, tuple(missing), violation)
+    return Refused(_TAKEN, tuple(missing), violation or skipped(connection, schema, entity.table, "INSERT"))
 
 
 def insert_problems(

@@ -129,8 +129,12 @@ SELECT count(*) FROM locked
 
 def lock_children(
     connection: psycopg.Connection, schema: str, declared: Entity, ids: Sequence[str], *, trashed: bool
-) -> None:
-    """Lock the records that go with these, in the trash or outside it; after their parents, ids in order."""
+) -> list[int]:
+    """Lock the records that go with these, in the trash or outside it; after their parents, ids in order.
+
+    How many by each reference, in the order of `declared.children("cascade")`.
+    """
+    counts: list[int] = []
     for child, reference in declared.children("cascade"):
         statement = _LOCK_CHILDREN.format(
             child=table_of(schema, child),
@@ -139,4 +143,14 @@ def lock_children(
             key=key_type(declared),
             which=(in_trash if trashed else outside_trash)(child, "record"),
         )
-        connection.execute(statement, {"ids": text_array(ids)})
+        counts += connection.execute(statement, {"ids": text_array(ids)}).fetchone() or ()
+    return counts
+
+
+def by_one_reference(declared: Entity) -> list[bool]:
+    """Of each of `declared.children("cascade")`: whether it is the only reference from that entity.
+
+    A record with two of them goes along by one, and is missing in the count of the other.
+    """
+    children = [child.name for child, _ in declared.children("cascade")]
+    return [children.count(name) == 1 for name in children]

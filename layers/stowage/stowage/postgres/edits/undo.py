@@ -20,6 +20,7 @@ from stowage.postgres.journal.changes import Lines, Type, journalled
 from stowage.postgres.journal.images import changed_image, whole_image
 from stowage.postgres.journal.operations import Operation
 from stowage.postgres.session.edit import Edit
+from stowage.postgres.session.own_rules import refuse_kept
 from stowage.postgres.tables.relations import (
     any_of,
     breaks_a_rule,
@@ -470,7 +471,7 @@ changed AS (
     RETURNING old.stw_n AS n, stw_record.{id} AS id, {before} AS before, {after} AS after
 ),
 {journal}
-SELECT FROM stw_base
+SELECT (SELECT count(*) FROM old) - (SELECT count(*) FROM changed) FROM stw_base
 """)
 
 
@@ -514,7 +515,9 @@ def put_back(connection: psycopg.Connection, edit: Edit, declared: Entity, judge
         journal=journalled(Lines("changed", declared.name, "updated")),
     )
     refused = [place for place, code in enumerate(judged.codes, 1) if code is not None]
-    connection.execute(statement, {**edit.given, "left_alone": refused})
+    row = connection.execute(statement, {**edit.given, "left_alone": refused}).fetchone()
+    assert row is not None
+    refuse_kept(connection, edit.schema, declared.table, row[0])
 
 
 _JUDGE_CREATED = sql.SQL("""

@@ -12,6 +12,7 @@ from psycopg import errors
 from stowage.basics.errors import BadRequestError, ConflictError, MisconfiguredError, StowageError, UnavailableError
 from stowage.postgres.session.connection import APP, borrowed
 from stowage.postgres.session.disagreements import as_tables_are
+from stowage.postgres.session.own_rules import rules_in_the_way
 from stowage.postgres.session.row_security import is_row_security, told_of
 from stowage.postgres.session.violations import violation_of
 
@@ -45,7 +46,8 @@ def transact[T](
     """What `work` returns, done in one transaction on this process's kept connection: all of it is there, or nothing.
 
     `schema`: the tenant's, where `work` needs declared tables; those that are absent or differ are told as
-    `as_tables_are` says.
+    `as_tables_are` says, and rules of theirs (CREATE RULE) by which Postgres cannot do the work as
+    `rules_in_the_way`.
     It is called again after a deadlock, a serialization failure or an error of `again_on` (a unique violation, where
     a second look would tell whose); the last one is raised. A StowageError rolls back and is raised as it is.
     ConflictError that names the rule where one of the table's refuses. UnavailableError where locks or the time
@@ -53,9 +55,13 @@ def transact[T](
     `outcome_unknown`: the connection was lost during the commit.
     """
     if schema is not None:
-        return as_tables_are(
-            database, role, schema, lambda: transact(database, work, role=role, again_on=again_on, seconds=seconds)
-        )
+        try:
+            return as_tables_are(
+                database, role, schema, lambda: transact(database, work, role=role, again_on=again_on, seconds=seconds)
+            )
+        except errors.FeatureNotSupported as error:
+            with borrowed(database, role) as connection:
+                raise rules_in_the_way(connection, schema) or error from error
     again: tuple[type[psycopg.Error], ...] = _AGAIN + again_on
     deadline = time.monotonic() + seconds
     for attempt in range(1, _ATTEMPTS + 1):

@@ -12,8 +12,6 @@ from typing import Literal
 import psycopg
 from psycopg import errors
 
-from stowage.basics.errors import ConflictError
-
 type Code = Literal["conflict", "invalid_reference", "invalid"]
 
 # "PL/pgSQL function tenant_acme.refuse() line 3 at RAISE", whatever the language of the server's messages.
@@ -60,15 +58,6 @@ def violation_of(error: psycopg.Error) -> Violation | None:
     if isinstance(error, errors.RaiseException | psycopg.IntegrityError) or type(error) is psycopg.DatabaseError:
         return Violation("invalid", f"{_named('rule', constraint)} of {table} does not allow this.")
     return None
-
-
-def refuse_kept(count: int, table: str) -> None:
-    """ConflictError `not_allowed` where a trigger of the table skipped the change of so many records; 0: nothing.
-
-    Such a trigger raises nothing, its function returns NULL (PostgreSQL documentation, "Overview of Trigger Behavior").
-    """
-    if count:
-        raise ConflictError(f"A trigger of {table} leaves records as they are. Nothing was changed.", "not_allowed")
 
 
 _IN_THE_WAY = "another record is in the way"

@@ -12,12 +12,13 @@ from datetime import datetime
 from typing import LiteralString
 
 import psycopg
-from psycopg import sql
+from psycopg import errors, sql
 
 from stowage.entities.declaration import Entity
-from stowage.postgres.edits.locks import lock_children
+from stowage.postgres.edits.locks import by_one_reference, lock_children
 from stowage.postgres.journal.changes import Change, Lines, Summary, append_changes, journalled
 from stowage.postgres.session.edit import Edit
+from stowage.postgres.session.own_rules import refuse_kept, skipped
 from stowage.postgres.tables.relations import id_of, key_type, table_of, text_array
 from stowage.postgres.tables.trashed import in_trash_unindexed, leave, of_trash
 from stowage.postgres.trash.purge_due import is_due, is_kept
@@ -62,7 +63,7 @@ counted AS (
     SET listed = greatest(0, listed - (SELECT count(*) FROM lines WHERE was_listed AND lines.entity = kept.entity))
     FROM stw_base WHERE tenant = %(tenant)s AND entity = ANY(%(entities)s) AND stw_base.base >= 0
 )
-SELECT (SELECT count(*) FROM gone), {counts}
+SELECT (SELECT count(*) FROM gone), {stayed}, {counts}
 """)
 
 _PURGED_CHILDREN = sql.SQL("""
@@ -72,6 +73,10 @@ _PURGED_CHILDREN = sql.SQL("""
     RETURNING record.{id} AS id, {with} IS NULL AS was_listed, {hash} AS before
 ),
 {leave}""")
+
+_STAYED = sql.SQL("""
+(SELECT count(*) FROM {table} AS record JOIN gone ON record.{column} = gone.id WHERE {in_trash}) - {count}
+""")
 
 _PURGED_LINES = sql.SQL(" UNION ALL SELECT %(tenant)s, {entity}, id::text, was_listed FROM {name} ")
 
@@ -102,7 +107,8 @@ def purge_records(
     """Delete these records of the trash for good, with all that belongs to them there, and blank their images.
 
     What has left the trash meanwhile, or is still needed, stays. `only_due`: nor what is not past its time. What
-    merely names them (`keep`) does so no more. Audited with a summary where anything went.
+    merely names them (`keep`) does so no more. Audited with a summary where anything went. ConflictError where a
+    trigger keeps any of it.
     """
     schema = edit.schema
     if referrers(declared):
@@ -118,6 +124,15 @@ def purge_records(
             for (_, child, _), count in zip(cascades, counts, strict=True)
         )
     )
+    stayed = [
+        _STAYED.format(
+            table=table_of(schema, child),
+            column=sql.Identifier(child.column(reference.field)),
+            in_trash=in_trash_unindexed(child, "record"),
+            count=count,
+        )
+        for (_, child, reference), count in zip(cascades, counts, strict=True)
+    ]
     told = _SUMMARY.format(total=_GONE_COUNT, cascaded=cascaded if cascades else sql.SQL(""))
     statement = _PURGE.format(
         id=id_of(declared),
@@ -149,19 +164,29 @@ def purge_records(
             *(Lines(name, child.name, "purged", n="id", after=_NO_IMAGE) for name, child, _ in cascades),
             summary=Summary(declared.name, told, when=_ANY_GONE),
         ),
+        stayed=sql.SQL("ARRAY[{}]::bigint[]").format(sql.SQL(", ").join(stayed)),
         counts=sql.SQL(", ").join(counts) if counts else sql.SQL("NULL"),
     )
-    row = connection.execute(
-        statement,
-        {
-            **edit.given,
-            "ids": text_array(ids),
-            "entity": declared.name,
-            "entities": [declared.name, *(child.name for _, child, _ in cascades)],
-        },
-    ).fetchone()
+    given = {
+        **edit.given,
+        "ids": text_array(ids),
+        "entity": declared.name,
+        "entities": [declared.name, *(child.name for _, child, _ in cascades)],
+    }
+    try:
+        with connection.transaction():
+            row = connection.execute(statement, given).fetchone()
+    except errors.ForeignKeyViolation as error:
+        # A trigger may have kept what was to go along.
+        table = error.diag.table_name or ""
+        refuse_kept(connection, schema, table, 1 if skipped(connection, schema, table, "DELETE") else 0, "DELETE")
+        raise
     assert row is not None
-    count, *came = row
+    count, along, *came = row
+    left = _going_of(connection, edit, declared, ids, only_due=only_due)
+    refuse_kept(connection, schema, declared.table, len(left), "DELETE")
+    for (_, child, _), kept, is_alone in zip(cascades, along, by_one_reference(declared), strict=True):
+        refuse_kept(connection, schema, child.table, kept if is_alone else 0, "DELETE")
     return Purged(int(count), {child.name: int(n) for (_, child, _), n in zip(cascades, came, strict=False) if n})
 
 
@@ -189,18 +214,27 @@ def _lock_going(
     connection: psycopg.Connection, edit: Edit, declared: Entity, ids: Sequence[str], *, only_due: bool
 ) -> list[str]:
     """Lock records and what goes with them; the ids of those that will go."""
-    schema, given = edit.schema, {"ids": text_array(ids), "at": edit.at, "tenant": edit.tenant.id}
-    place = {"table": table_of(schema, declared), "id": id_of(declared), "key": key_type(declared)}
-    connection.execute(_LOCK_GOING.format(**place), given)
+    place = {"table": table_of(edit.schema, declared), "id": id_of(declared), "key": key_type(declared)}
+    connection.execute(_LOCK_GOING.format(**place), {"ids": text_array(ids)})
+    going = _going_of(connection, edit, declared, ids, only_due=only_due)
+    lock_children(connection, edit.schema, declared, going, trashed=True)
+    return going
+
+
+def _going_of(
+    connection: psycopg.Connection, edit: Edit, declared: Entity, ids: Sequence[str], *, only_due: bool
+) -> list[str]:
+    """Those of the ids whose record is there, in the trash, and may go."""
     statement = _GOING.format(
-        **place,
+        table=table_of(edit.schema, declared),
+        id=id_of(declared),
+        key=key_type(declared),
         in_trash=in_trash_unindexed(declared, "record"),
         due=is_due(declared, only_due=only_due),
-        kept=is_kept(schema, declared),
+        kept=is_kept(edit.schema, declared),
     )
-    going = [row[0] for row in connection.execute(statement, given)]
-    lock_children(connection, schema, declared, going, trashed=True)
-    return going
+    given = {"ids": text_array(ids), "at": edit.at, "tenant": edit.tenant.id}
+    return [record_id for (record_id,) in connection.execute(statement, given)]
 
 
 _SWEEP: LiteralString = "DELETE FROM stowage.idempotency_answers WHERE expires_at <= now()"

@@ -9,6 +9,7 @@ from stowage.entities.declaration import Entity, Reference
 from stowage.postgres.journal.changes import Lines, journalled
 from stowage.postgres.journal.images import changed_image, whole_image
 from stowage.postgres.session.edit import Edit
+from stowage.postgres.session.own_rules import refuse_kept
 from stowage.postgres.tables.relations import id_of, key_type, stamped, table_of, text_array
 
 _NOTHING = sql.SQL("")
@@ -48,7 +49,7 @@ changed AS (
     RETURNING record.{id} AS id, {before} AS before, {after} AS after
 ),
 {journal}
-SELECT count(*) FROM changed
+SELECT (SELECT count(*) FROM changed), (SELECT count(*) FROM old)
 """)
 
 
@@ -97,5 +98,6 @@ def empty_references(
             {**edit.given, "ids": text_array(ids), "most": None if most is None else most - count},
         ).fetchone()
         assert row is not None
+        refuse_kept(connection, edit.schema, entity.table, row[1] - row[0])
         count += row[0]
     return count

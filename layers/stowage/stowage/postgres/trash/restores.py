@@ -7,11 +7,11 @@ import psycopg
 from psycopg import sql
 
 from stowage.entities.declaration import Entity
-from stowage.postgres.edits.locks import lock_children, lock_parents
+from stowage.postgres.edits.locks import by_one_reference, lock_children, lock_parents
 from stowage.postgres.journal.changes import Lines, journalled
 from stowage.postgres.journal.images import changed_image, whole_image
 from stowage.postgres.session.edit import Edit
-from stowage.postgres.session.violations import refuse_kept
+from stowage.postgres.session.own_rules import refuse_kept
 from stowage.postgres.tables.relations import (
     any_of,
     id_of,
@@ -66,7 +66,7 @@ counted AS (
     SET listed = greatest(0, listed - (SELECT count(*) FROM changed WHERE was_listed))
     FROM stw_base WHERE tenant = %(tenant)s AND entity = %(entity)s AND stw_base.base >= 0
 )
-SELECT (SELECT count(*) FROM old) - (SELECT count(*) FROM changed), {counts}
+SELECT (SELECT count(*) FROM old) - (SELECT count(*) FROM changed), {kept}, {counts}
 """)
 
 _RESTORED_CHILDREN = sql.SQL("""
@@ -83,6 +83,8 @@ _RESTORED_CHILDREN = sql.SQL("""
     RETURNING record.{id} AS id, {before} AS before, {after} AS after
 ),
 {leave}""")
+
+_KEPT = sql.SQL("(SELECT count(*) FROM {1}) - {0}")
 
 _RENAME = sql.SQL("""
 , {label} = coalesce(old.stw_renamed, record.{label})
@@ -135,6 +137,9 @@ def restore_records(
         (f"cascaded_{n}", child, reference) for n, (child, reference) in enumerate(declared.children("cascade"))
     ]
     counts = [sql.SQL("(SELECT count(*) FROM {})").format(sql.Identifier(name)) for name, _, _ in cascades]
+    kept_along = [
+        _KEPT.format(count, sql.Identifier(f"old_{name}")) for count, (name, _, _) in zip(counts, cascades, strict=True)
+    ]
     statement = _RESTORE.format(
         id=id_of(declared),
         key=key_type(declared),
@@ -175,14 +180,17 @@ def restore_records(
             Lines("changed", declared.name, "restored"),
             *(Lines(name, child.name, "restored", n=None) for name, child, _ in cascades),
         ),
+        kept=sql.SQL("ARRAY[{}]::bigint[]").format(sql.SQL(", ").join(kept_along)),
         counts=sql.SQL(", ").join(counts) if counts else sql.SQL("NULL"),
     )
     if rename:
         connection.execute(_ROOM_FOR_NAMES)
     row = connection.execute(statement, {**edit.given, "ids": text_array(ids), "entity": declared.name}).fetchone()
     assert row is not None
-    kept, *came = row
-    refuse_kept(kept, declared.table)
+    kept, along, *came = row
+    refuse_kept(connection, schema, declared.table, kept)
+    for (_, child, _), count, is_alone in zip(cascades, along, by_one_reference(declared), strict=True):
+        refuse_kept(connection, schema, child.table, count if is_alone else 0)
     return {child.name: int(n) for (_, child, _), n in zip(cascades, came, strict=False) if n}
 
 
