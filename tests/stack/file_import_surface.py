@@ -16,12 +16,12 @@ from psycopg.rows import dict_row
 
 from stowage.entities.declared import ENTITIES
 from tests.conftest import Api, RunningStack
+from tests.faults.run_surface import FINAL, eventually
 
 type Json = Any
 type Rows = list[dict[str, Any]]
 
 TENANT = "acme_x"
-FINAL = ("completed", "failed", "cancelled")
 
 
 def csv_file(*lines: str) -> bytes:
@@ -86,13 +86,12 @@ def started(api: Api, entity: str, type: str, data: bytes, tenant: str = TENANT,
 
 def ended(api: Api, import_id: str, seconds: float = 60) -> Json:
     """The job once it has ended."""
-    deadline = time.monotonic() + seconds
-    while True:
+
+    def look() -> Json | None:
         job = api.get(f"/api/jobs/{import_id}").json()["data"]
-        if job["status"] in FINAL:
-            return job
-        assert time.monotonic() < deadline, job
-        time.sleep(0.05)
+        return job if job["status"] in FINAL else None
+
+    return eventually(look, f"the end of import {import_id}", seconds)
 
 
 def imported(api: Api, entity: str, type: str, data: bytes, tenant: str = TENANT, **given: Json) -> Json:
