@@ -140,6 +140,7 @@ def sign_in(told: Recorder) -> None:
     told.call("GET", "/api/v1/health", role="nobody")
     told.call("GET", "/api/v1/entities")
     told.call("GET", "/api/v1/attention")
+    told.call("GET", "/api/v1/audit?limit=2")
 
 
 def records(told: Recorder) -> None:
@@ -151,6 +152,7 @@ def records(told: Recorder) -> None:
         told.call("GET", f"{route}/{first[entity]}")
         told.call("PATCH", f"{route}/{first[entity]}", change)
         told.call("GET", f"{route}?limit=2")
+        told.call("GET", f"{route}/{first[entity]}/history")
         others = [_numbered(given, n) for n in range(2, 6)]
         options = {"skipInvalid": True, "returnFailures": True}
         items = told.call(

@@ -6,6 +6,7 @@ from aws_lambda_powertools.event_handler.openapi.params import Query
 from pydantic import BaseModel
 
 from stowage import jobs
+from stowage.basics.moments import Bound
 from stowage.entry.http import Caller, WholeNumber, http_app
 
 app = http_app(reads=("X-Tenant-Id",))
@@ -25,7 +26,7 @@ def list_jobs(
     project_id: str | None = None,
     type: jobs.JobType | None = None,
     status: Literal["pending", "running", "completed", "failed", "cancelled"] | None = None,
-    since: jobs.Since | None = None,
+    since: Bound | None = None,
     cursor: str | None = None,
     limit: Annotated[WholeNumber, Query(ge=1, le=100)] = 20,
 ) -> JobPage:

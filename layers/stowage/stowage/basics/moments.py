@@ -4,7 +4,7 @@ import re
 from datetime import UTC, datetime
 from typing import Annotated
 
-from pydantic import BeforeValidator
+from pydantic import AfterValidator, BeforeValidator
 
 # What Postgres reads alike: it takes offsets below 16 hours.
 _PLAIN = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d{1,6})?)?(Z|[+-](0\d|1[0-5]):\d\d)", re.ASCII)
@@ -42,6 +42,16 @@ def read_moment(given: object) -> str:
         raise ValueError("the time lies outside the years 1 to 9999") from None
     return text if _PLAIN.fullmatch(text) else given.isoformat()
 
+
+def _in_utc(moment: datetime) -> datetime:
+    try:
+        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except OverflowError:
+        raise ValueError("not a time between the years 1 and 9999 in UTC") from None
+
+
+Bound = Annotated[datetime, AfterValidator(_in_utc)]
+"""A moment that bounds a list, in UTC where it names no zone."""
 
 Moment = Annotated[str, BeforeValidator(read_moment)]
 """A time as a text that Postgres reads, from a text or a datetime."""

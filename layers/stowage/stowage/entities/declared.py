@@ -146,6 +146,13 @@ def _rules(limits: tuple[tuple[str, Any], ...]) -> tuple[Any, ...]:
 
 ENTITIES = Entities(DECLARED)
 
+HIDDEN: dict[str, tuple[str, ...]] = {
+    name: columns
+    for name, literal in DECLARED.items()
+    if (columns := tuple(given["column"] for given in literal["fields"].values() if given.get("hidden")))
+}
+"""The columns of hidden fields, by entity: in no answer, no file and no journal."""
+
 
 def entity_at(name: str, code: str = "not_found") -> Entity:
     """The entity whose plural name stands in a path; NotFoundError, for reserved names too."""

@@ -2,11 +2,11 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from itertools import accumulate, chain, islice
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import AfterValidator, BaseModel
+from pydantic import BaseModel
 
 from stowage.access.links import Link, link_url
 from stowage.aws.table import Item
@@ -26,18 +26,8 @@ LAMBDA_SECOND = 1.769 * 0.0000166667
 """Of `RunInlineFunction`, by its memory in the template."""
 
 
-def _in_utc(moment: datetime) -> datetime:
-    try:
-        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
-    except OverflowError:
-        raise ValueError("not a time between the years 1 and 9999 in UTC") from None
-
-
 MOST_COUNTED_TENANTS = 20
 """A list over more tenants does not tell its total: each has counts of its own."""
-
-Since = Annotated[datetime, AfterValidator(_in_utc)]
-"""The first moment of a list, in UTC where it names no zone."""
 
 
 type JobType = Literal[

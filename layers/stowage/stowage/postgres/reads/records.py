@@ -93,6 +93,16 @@ def read_record(
         return cursor.execute(statement + _FOR_UPDATE if lock else statement, {"id": record_id}).fetchone()
 
 
+_ANY = sql.SQL("SELECT EXISTS (SELECT FROM {table} AS found WHERE found.id = %(id)s::{key})")
+
+
+def has_record(connection: psycopg.Connection, schema: str, entity: Entity, record_id: str) -> bool:
+    """Whether there is such a record, in the trash or outside it."""
+    statement = _ANY.format(table=table_of(schema, entity), key=key_type(entity))
+    with connection.cursor(row_factory=scalar_row) as cursor:
+        return bool(cursor.execute(statement, {"id": record_id}).fetchone())
+
+
 # The page is found by ids first, so that only its own rows are written as JSON.
 _PAGE = sql.SQL("""
 WITH matched AS NOT MATERIALIZED ({matched}),

@@ -12,7 +12,7 @@ from psycopg import errors, sql
 from psycopg.rows import tuple_row
 
 from stowage.entities.declaration import Entity, FieldType
-from stowage.entities.declared import ENTITIES, entity_named, must_hold_everything
+from stowage.entities.declared import ENTITIES, HIDDEN, entity_named, must_hold_everything
 from stowage.entities.filters import JOURNAL, Filters
 from stowage.postgres.reads.copy import failed
 from stowage.postgres.session.row_security import is_row_security
@@ -158,7 +158,32 @@ def _journal(tenant: str, filters: Filters | None) -> Selection:
     conditions = _conditions(filters or Filters(), _JOURNAL_COLUMNS, _JOURNAL_SEARCH, "at")
     if filters and filters.ids is not None:
         conditions.append(_is_any_of(sql.Identifier("id"), filters.ids))
-    return Selection(JOURNAL, sql.Identifier("stowage", "changes"), _JOURNAL_COLUMNS, (mine, *conditions), "seq")
+    return Selection(JOURNAL, _journal_table(), _JOURNAL_COLUMNS, (mine, *conditions), "seq")
+
+
+_SHOWN_JOURNAL = sql.SQL("""
+(SELECT tenant, seq, operation, entity, id, type, {before} AS before, {after} AS after, actor, at FROM stowage.changes)
+AS stw_changes
+""")
+_SHOWN_IMAGE = sql.SQL("CASE entity {} ELSE {} END")
+_SHOWN_WHEN = sql.SQL("WHEN {} THEN {} - {}::text[]")
+
+
+def _journal_table() -> sql.Composable:
+    """The journal without what entries from before a field was hidden hold of it."""
+    if not HIDDEN:
+        return sql.Identifier("stowage", "changes")
+    images = {
+        name: _SHOWN_IMAGE.format(
+            sql.SQL(" ").join(
+                _SHOWN_WHEN.format(sql.Literal(entity), sql.Identifier(name), sql.Literal(list(columns)))
+                for entity, columns in HIDDEN.items()
+            ),
+            sql.Identifier(name),
+        )
+        for name in ("before", "after")
+    }
+    return _SHOWN_JOURNAL.format(**images)
 
 
 def _conditions(
