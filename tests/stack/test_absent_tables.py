@@ -150,7 +150,7 @@ DIFFERS = {
         "ALTER TABLE tasks RENAME priority TO prio", "GET", "/api/v1/tasks/t", None, "there is no column priority",
     ),
     "a column of the trash gone": (
-        "ALTER TABLE tasks DROP deleted_at", "GET", "/api/v1/tasks", None, "columns of the trash are missing",
+        "ALTER TABLE tasks DROP deleted_at", "GET", "/api/v1/tasks", None, "there is no column deleted_at",
     ),
     "a creation": (
         "ALTER TABLE tasks DROP title", "POST", "/api/v1/tasks", {"title": "x"}, "there is no column title",
