@@ -93,12 +93,13 @@ def read_record(
         return cursor.execute(statement + _FOR_UPDATE if lock else statement, {"id": record_id}).fetchone()
 
 
-_ANY = sql.SQL("SELECT EXISTS (SELECT FROM {table} AS found WHERE found.id = %(id)s::{key})")
+_ANY = sql.SQL("SELECT EXISTS (SELECT FROM {rows} AS found WHERE {is_it})")
 
 
 def has_record(connection: psycopg.Connection, schema: str, entity: Entity, record_id: str) -> bool:
     """Whether there is such a record, in the trash or outside it."""
-    statement = _ANY.format(table=table_of(schema, entity), key=key_type(entity))
+    is_it = is_record(entity, "found", sql.Placeholder("id"))
+    statement = _ANY.format(rows=rows_of(schema, entity), is_it=is_it)
     with connection.cursor(row_factory=scalar_row) as cursor:
         return bool(cursor.execute(statement, {"id": record_id}).fetchone())
 

@@ -163,7 +163,6 @@ def _journal(tenant: str, filters: Filters | None) -> Selection:
 
 _SHOWN_JOURNAL = sql.SQL("""
 (SELECT tenant, seq, operation, entity, id, type, {before} AS before, {after} AS after, actor, at FROM stowage.changes)
-AS stw_changes
 """)
 _SHOWN_IMAGE = sql.SQL("CASE entity {} ELSE {} END")
 _SHOWN_WHEN = sql.SQL("WHEN {} THEN {} - {}::text[]")
