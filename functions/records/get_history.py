@@ -25,5 +25,5 @@ def get_history(
     """Show a page of a record's life, newest first, wherever the record is now."""
     declared = entity_at(entity)
     tenant = caller.tenant_named(None)
-    body = read_history(tenant, declared, clean_id(declared, id), cursor, limit)
+    body = read_history(tenant, caller.identity, declared, clean_id(declared, id), cursor, limit)
     return Response(200, "application/json", body)

@@ -29,4 +29,4 @@ def list_audit(
     """Show a page of a tenant's audit log, newest first."""
     tenant = caller.tenant_named(project_id)
     filters = wanted(actor, type, entity, id, since, until)
-    return Response(200, "application/json", read_audit(tenant, filters, cursor, limit))
+    return Response(200, "application/json", read_audit(tenant, caller.identity, filters, cursor, limit))

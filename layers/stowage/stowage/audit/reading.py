@@ -6,6 +6,7 @@ from typing import Any, Literal, NotRequired, TypedDict
 
 from pydantic_core import to_json
 
+from stowage.access.identity import Identity, for_role
 from stowage.audit.images import show_image
 from stowage.basics.errors import BadRequestError, NotFoundError
 from stowage.basics.ids import decode_id, encode_id, rfc3339
@@ -59,7 +60,15 @@ class AuditPage(TypedDict):
     truncated: NotRequired[Literal[True]]
 
 
-def read_history(tenant: Tenant, entity: Entity, record_id: str, cursor: str | None, limit: int) -> str:
+@for_role("admin")
+def read_history(
+    tenant: Tenant,
+    identity: Identity,  # noqa: ARG001
+    entity: Entity,
+    record_id: str,
+    cursor: str | None,
+    limit: int,
+) -> str:
     """The body of a page of a record's history; NotFoundError for one that neither is there nor ever was changed."""
     before = _seq(cursor) if cursor is not None else None
 
@@ -75,7 +84,8 @@ def read_history(tenant: Tenant, entity: Entity, record_id: str, cursor: str | N
     return _body([_shown(entry) for entry in page], str(page[-1].seq) if page and (more or cut) else None, page)
 
 
-def read_audit(tenant: Tenant, wanted: Wanted, cursor: str | None, limit: int) -> str:
+@for_role("admin")
+def read_audit(tenant: Tenant, identity: Identity, wanted: Wanted, cursor: str | None, limit: int) -> str:  # noqa: ARG001
     """The body of a page of a tenant's audit log."""
     before = _position(cursor) if cursor is not None else None
     found, stopped = look(
