@@ -12,6 +12,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from stowage.access.identity import Identity
 from stowage.audit.reading import read_audit, read_history, wanted
 from stowage.entities.declared import ENTITIES
 from stowage.postgres.journal import entries
@@ -24,6 +25,8 @@ from tests.stack.servers import NEWEST, OLDER, Servers
 pytest_plugins = ("tests.stack.server_fixtures",)
 
 type Json = Any
+
+ME = Identity("me", "admin", frozenset({"*"}), datetime(2100, 1, 1, tzinfo=UTC))
 
 
 @pytest.fixture
@@ -251,7 +254,7 @@ def test_a_search_that_finds_little_goes_on_from_page_to_page(office: Office, mo
     found, cursor, pages = [], None, 0
     with in_process(office.stack):
         while True:
-            page = json.loads(read_audit(office.tenant, filters, cursor, 20))
+            page = json.loads(read_audit(office.tenant, ME, filters, cursor, 20))
             found += [entry["id"] for entry in page["data"]]
             pages += 1
             if not (cursor := page["next_cursor"]):
@@ -269,8 +272,8 @@ def test_a_field_that_is_hidden_by_now_is_in_no_history_no_audit_log_and_no_expo
     monkeypatch.setattr(selection, "HIDDEN", {"tasks": ("description",)})
     with in_process(office.stack):
         pages = (
-            read_history(office.tenant, shown, made["id"], None, 20),
-            read_audit(office.tenant, wanted(None, None, None, None, None, None), None, 20),
+            read_history(office.tenant, ME, shown, made["id"], None, 20),
+            read_audit(office.tenant, ME, wanted(None, None, None, None, None, None), None, 20),
         )
     assert all("One" in page and "secret" not in page and "description" not in page for page in pages)
     exported = selection.select(office.schema, office.id, "audit")
