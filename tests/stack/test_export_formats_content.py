@@ -190,22 +190,30 @@ def test_values_that_have_no_type_in_a_file_are_told_as_text(
 
 
 def test_parquet_holds_moments_of_every_year_and_no_infinity(database: str) -> None:
-    moments = {"a": "0044-03-15Z BC", "b": "10000-01-01Z", "c": "infinity", "d": "-infinity"}
+    last = "294247-01-10 04:00:54.775807Z"
+    moments = {"a": "0044-03-15Z BC", "b": "10000-01-01Z", "c": "4713-01-01Z BC", "d": last}
+    beyond = {
+        "e": "infinity",
+        "f": "-infinity",
+        "g": "294247-01-10 04:00:54.775808Z",
+        "h": "294276-12-31 23:59:59.999999Z",
+    }
     with connect(database) as connection:
         connection.execute(
             "CREATE TABLE IF NOT EXISTS tenant_initech.specimens (LIKE tenant_zoo.specimens INCLUDING ALL)"
         )
         connection.execute("TRUNCATE tenant_initech.specimens")
-        for name, moment in moments.items():
+        for name, moment in (moments | beyond).items():
             connection.execute("INSERT INTO tenant_initech.specimens (id, happened_at) VALUES (%s, %s)", (name, moment))
         connection.execute("SELECT stowage.grant_tenant('tenant_initech')")
         epochs = connection.execute(
             "SELECT (extract(epoch FROM happened_at) * 1000000)::bigint FROM tenant_initech.specimens"
-            " WHERE isfinite(happened_at) ORDER BY id"
+            " WHERE id = ANY(%s) ORDER BY id",
+            ([*moments],),
         ).fetchall()
     data = export(database, "initech", "specimens", "parquet").data
     table = pyarrow.parquet.read_table(pyarrow.BufferReader(data)).sort_by("id")
-    assert table["happenedAt"].cast("int64").to_pylist() == [*(epoch for (epoch,) in epochs), None, None]
+    assert table["happenedAt"].cast("int64").to_pylist() == [*(epoch for (epoch,) in epochs), *[None] * len(beyond)]
 
 
 def test_texts_of_a_csv_are_quoted_and_line_feeds_inside_them_kept() -> None:

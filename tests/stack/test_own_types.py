@@ -372,6 +372,20 @@ def test_a_cell_that_does_not_fit_fails_its_row_by_its_field(office: Office, fie
     assert rows(office) == before
 
 
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        (rb'{"short": "\ud800"}', "short: the text holds half a surrogate pair"),
+        (rb'{"short": "a\udc00"}', "short: the text holds half a surrogate pair"),
+        (b'{"short": "\xff"}', 'short: the text is no UTF-8; if the whole file has another encoding, send "encoding"'),
+    ],
+)
+def test_half_a_character_is_no_sign_of_another_encoding(office: Office, line: bytes, told: str) -> None:
+    outcomes, [(_, code, sentence)] = import_file(office, "ndjson", line + b"\n", "fail")
+    assert (outcomes, code) == ("f", "invalid")
+    assert sentence.startswith(told)
+
+
 def test_a_number_that_no_double_holds_is_taken_where_the_column_holds_it(office: Office) -> None:
     assert import_file(office, "csv", b"exact,sums,short\n1E400,[1.5E400],1E400\n", "fail") == ("c", [])
     [(exact, sums, short)] = office.run("SELECT exact, sums, short FROM kitchens ORDER BY id DESC LIMIT 1")

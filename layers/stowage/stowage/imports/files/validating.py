@@ -1,5 +1,6 @@
 """Validates rows of a file against the types of their entity."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache, partial
@@ -122,11 +123,16 @@ def validate(types: RowTypes, given: Sequence[Record]) -> tuple[list[Record | No
     return records, {n: "; ".join(told)[:LONGEST_ERROR] for n, told in errors.items()}
 
 
+_HALVES = re.compile("[\ud800-\udc7f\udd00-\udfff]")
+"""Halves of surrogate pairs, but those that stand for single bytes (Python documentation, "surrogateescape")."""
+_HALF = "holds half a surrogate pair, which is no character"
 NO_UTF_8 = 'no UTF-8; if the whole file has another encoding, send "encoding": "windows-1252", or what it has'
 
 
 def _told(error: Any, path: list[Any]) -> str:
     if error["input"] is None:
         error = error | {"type": "missing"}
-    text = f"the text is {NO_UTF_8}" if error["type"] == "string_unicode" else message(error)
+    text = message(error)
+    if error["type"] == "string_unicode":
+        text = f"the text {_HALF}" if _HALVES.search(error["input"]) else f"the text is {NO_UTF_8}"
     return f"{path[0]}: {text}" if path else text

@@ -159,8 +159,10 @@ def _sheet_cell(column: Column) -> sql.Composable:
             return _SHEET_TEXT.format(column.value)
 
 
+# A bigint of microseconds since 1970 ends there; Postgres' own moments go on to the end of the year 294276.
 _MICROSECONDS = sql.SQL("""
-CASE WHEN isfinite({0}) THEN (extract(epoch FROM {0}::timestamptz) * 1000000)::bigint END
+CASE WHEN isfinite({0}) AND {0} <= '294247-01-10 04:00:54.775807+00'
+     THEN (extract(epoch FROM {0}::timestamptz) * 1000000)::bigint END
 """)
 _DECIMAL = sql.SQL("nullif({}, 'NaN')")
 _DAYS = sql.SQL("CASE WHEN isfinite({0}) THEN {0} - '1970-01-01'::date END")
@@ -175,7 +177,8 @@ def is_decimal(column: Column) -> bool:
 
 
 def copy_values(selection: Selection) -> sql.Composed:
-    """Rows of CSV for a reader that knows the types: moments in microseconds since 1970 (null for infinity), dates in
+    """Rows of CSV for a reader that knows the types: moments in microseconds since 1970 (null for infinity, and past
+    the year 294247), dates in
     days since then, decimals without NaN (null), booleans
     `t` and `f`, a null empty and an empty text `""`.
     """
