@@ -164,7 +164,7 @@ def test_what_cannot_be_served_is_refused_by_name(
     assert [each.severity for each in found if each.sentence.startswith(sentence)] == ["error"], found
 
 
-@pytest.mark.parametrize("product", ["rails", "django", "prisma"])
+@pytest.mark.parametrize("product", ["rails", "django", "prisma", "rental"])
 def test_what_inspect_writes_fits_the_schema_that_it_is_of(database: psycopg.Connection, product: str) -> None:
     """What is left are the things that a person decides and that Stowage cannot do yet, rights and indexes."""
     text = (ROOT / "tests/stack/products" / f"{product}.sql").read_text()

@@ -20,6 +20,7 @@ import pytest
 import requests
 
 from local.configuration import layers
+from stowage.basics.ids import encode_id
 from stowage.postgres.schema.soft_delete import soft_delete_migration
 from tests.conftest import ROOT, Api, LocalStack, RunningStack, make_home
 from tests.faults.run_surface import eventually
@@ -88,6 +89,9 @@ CREATE TABLE codes (
     id bigint PRIMARY KEY, title text NOT NULL, note text, secret text NOT NULL DEFAULT 'kept',
     size integer GENERATED ALWAYS AS (length(title)) STORED
 );
+CREATE TABLE film_codes (film_id integer REFERENCES films, code text, PRIMARY KEY (film_id, code));
+CREATE VIEW titles AS SELECT film_id AS titled, upper(title) AS title FROM films;
+CREATE MATERIALIZED VIEW counts AS SELECT count(*) AS films, current_date AS day;
 """
 KEYED = {
     "films": "integer database",
@@ -129,6 +133,24 @@ note = "text"
 {REFERENCES if entity == "visits" else ""}{MORE.get(entity, "")}"""
     for entity, key in KEYED.items()
 )
+DECLARATIONS += """
+[film_codes]
+key = ["film_id integer client", "code text client"]
+[film_codes.fields]
+filmId = { type = "integer not null", references = "films", onDelete = "restrict" }
+[titles]
+key = "titled integer client"
+label = "title"
+search = ["title"]
+readOnly = true
+[titles.fields]
+title = "text"
+[counts]
+key = "day date client"
+readOnly = true
+[counts.fields]
+films = "bigint"
+"""
 NO_ID = {"films": "2147483648", "offices": "0", "visitors": "nobody", "visits": "007", "codes": "9" * 19}
 """A text that is no id of each."""
 LARGE_ID = {
@@ -537,6 +559,47 @@ def test_nothing_deletes_what_has_no_trash(shop: Shop) -> None:
         assert "no trash for products" in refused(answer, 400, "not_supported")["error"]
     assert shop.dashboard("POST", f"trash/{made['id']}").status_code == 404
     assert shop.rows("products") == before
+
+
+def test_views_and_keys_of_several_columns_are_read_and_no_route_writes_them(shop: Shop) -> None:
+    film = shop.make("films", "seen")["id"]
+    shop.execute(b"INSERT INTO film_codes SELECT film_id, 'a/b \xc3\xa4' FROM films; REFRESH MATERIALIZED VIEW counts")
+    [code] = data(shop.api.get(f"/api/v1/film_codes?filmId={film}"))
+    assert code == {"id": encode_id(f'["{film}", "a/b ä"]'), "filmId": film}
+    assert data(shop.api.get(f"/api/v1/film_codes/{code['id']}")) == code
+    assert data(shop.api.get(f"/api/v1/film_codes?ids={code['id']}")) == [code]
+    [title] = data(shop.api.get("/api/v1/titles?search=SEEN"))
+    assert (title, data(shop.api.get(f"/api/v1/titles/{film}"))) == ({"id": film, "title": "SEEN"}, title)
+    [counted] = data(shop.api.get("/api/v1/counts"))
+    assert data(shop.api.get(f"/api/v1/counts/{counted['id']}")) == counted
+    for nobody in ("counts/yesterday", "titles/x", "film_codes/x", f"film_codes/{encode_id('["1"]')}"):
+        refused(shop.api.get(f"/api/v1/{nobody}"), 404, "record_not_found")
+    refused(shop.api.delete(f"/api/v1/films/{film}"), 409, "has_children")
+
+    why = {"film_codes": "their key has several columns", "titles": "their declaration says readOnly"}
+    for entity, record in (("film_codes", code), ("titles", title)):
+        at, named = f"/api/v1/{entity}/{record['id']}", {"json": {"dataType": entity}}
+        file = {"filename": "x.csv", "size": 9, "type": "csv"}
+        for answer in (
+            shop.api.post(f"/api/v1/{entity}", json={}),
+            shop.api.patch(at, json={}),
+            shop.api.delete(at),
+            shop.api.patch(f"/api/v1/bulk/{entity}", json={"updates": [{"id": record["id"]}]}),
+            shop.api.post(f"/api/v1/bulk/{entity}/delete", json={"ids": [record["id"]]}),
+            shop.api.post(f"/api/v1/import/{entity}", json={"items": [{}]}),
+            shop.api.post(f"/api/v1/import/{entity}/file", json=file),
+        ):
+            assert why[entity] in refused(answer, 400, "not_supported")["error"]
+        for answer in (
+            shop.dashboard("GET", f"trash?type={entity}"),
+            shop.dashboard("POST", f"trash/{record['id']}", **named),
+            shop.dashboard("DELETE", f"trash/{record['id']}?dataType={entity}"),
+        ):
+            refused(answer, 400, "not_supported")
+        body = {"ids": [record["id"]], "dataType": entity}
+        assert shop.dashboard("POST", "bulk/delete", json=body).status_code == 400
+        assert shop.dashboard("POST", "bulk/reassign", json=body | {"targetBrandId": shop.brand}).status_code == 400
+    shop.execute(b"DELETE FROM film_codes")
 
 
 def test_its_updates_are_undone_and_its_creations_are_not(shop: Shop) -> None:

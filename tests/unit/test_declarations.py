@@ -180,6 +180,7 @@ def test_an_exact_number_has_its_digits() -> None:
         (', references = "makers"', "", 11, "things.fields.madeBy: say which entity it refers to"),
         ("[makers]", '[makers]\ntable = "things"', 14, "makers.table: things is of the table 'things' already"),
         ('[makers]\nkey = "id text stowage"', '[makers]\nkey = ["a int client", "b int client"]', 11, "several"),
+        ('onDelete = "restrict" }', 'onDelete = "restrict", agrees = ["size"] }', 11, "both have a field 'size'"),
         ('trash = "deleted_at"', 'trash = "deleted_at"\nreadOnly = true', 6, "they are only read, so"),
         ('key = "id text stowage"\nlabel', 'key = ["a int client", "b int client"]\nlabel', 6, "so they have no trash"),
     ],

@@ -52,7 +52,7 @@ DECLARED: dict[str, dict[str, Any]] = {
         'dashboard': False,
         'gdpr': True,
         'read_only': False,
-        'references': (('brandId', 'brands', 'restrict', ()),),
+        'references': (('brandId', 'brands', 'restrict', (), ()),),
         'reassign': (),
         'fields': {
             'brandId': {'column': 'brand_id', 'sql': 'text', 'kind': 'text', 'nullable': False},
@@ -80,7 +80,7 @@ DECLARED: dict[str, dict[str, Any]] = {
         'dashboard': True,
         'gdpr': True,
         'read_only': False,
-        'references': (('brandId', 'brands', 'restrict', ()), ('groupId', 'groups', 'restrict', ())),
+        'references': (('brandId', 'brands', 'restrict', (), ()), ('groupId', 'groups', 'restrict', (), ('brandId',))),
         'reassign': (('targetBrandId', 'brandId', None), ('targetGroupId', 'groupId', 'brandId')),
         'fields': {
             'username': {'column': 'username', 'sql': 'text', 'kind': 'text', 'nullable': False, 'limits': {'min_length': 1, 'max_length': 500}},
@@ -113,7 +113,7 @@ DECLARED: dict[str, dict[str, Any]] = {
         'dashboard': True,
         'gdpr': True,
         'read_only': False,
-        'references': (('accountId', 'accounts', 'cascade', ('platform', 'brandId', 'groupId')),),
+        'references': (('accountId', 'accounts', 'cascade', ('platform', 'brandId', 'groupId'), ()),),
         'reassign': (),
         'fields': {
             'accountId': {'column': 'account_id', 'sql': 'text', 'kind': 'text', 'nullable': False},
@@ -144,7 +144,7 @@ DECLARED: dict[str, dict[str, Any]] = {
         'dashboard': False,
         'gdpr': True,
         'read_only': False,
-        'references': (('assignee', 'users', 'keep', ()),),
+        'references': (('assignee', 'users', 'keep', (), ()),),
         'reassign': (),
         'fields': {
             'title': {'column': 'title', 'sql': 'text', 'kind': 'text', 'nullable': False, 'limits': {'min_length': 1}},

@@ -91,6 +91,8 @@ def _compare(name: str, literal: Mapping[str, Any], shape: Shape) -> Iterator[Fi
     yield from _compare_columns(literal, shape, finding)
     if shape.hides:
         yield finding("error", "row-level security hides rows from stowage_app (docs/operations.md)")
+    if shape.is_view and not literal["read_only"]:
+        yield finding("error", "it is a view; say readOnly")
     needed = ("USAGE", "SELECT") if literal["read_only"] or shape.is_view else ("USAGE", "SELECT", *_WRITES)
     if lacking := [right for right in needed if right in shape.lacking]:
         yield finding("error", f"stowage_app lacks {', '.join(lacking)}; run `grant` for the schema")
@@ -114,16 +116,26 @@ def _compare_columns(
         there = shape.columns[column]
         if not _is_same(written, there.type):
             yield finding("error", f"{column} is {there.type}, not {written}")
-        if there.is_generated and column not in unwritten:
+        if there.is_generated and column not in unwritten and not literal["read_only"]:
             yield finding("error", f"{column} is generated; say readOnly")
         if may_be_null is not None and may_be_null != there.is_nullable and not shape.is_view:
             yield finding("warning", _told_of_null(column, there))
         if column in filled and not there.is_filled:
             yield finding("error", f"{column} has no default, but says databaseDefault")
+    if not literal["read_only"]:
+        yield from _compare_new_records(literal, shape, finding)
+
+
+def _compare_new_records(
+    literal: Mapping[str, Any], shape: Shape, finding: Callable[[Severity, str], Finding]
+) -> Iterator[Finding]:
+    """What keeps a new record from being made."""
+    declared = _columns(literal)
     for column, _ in literal["key"] if literal["maker"] == "database" else ():
         if column in shape.columns and not shape.columns[column].is_filled:
             yield finding("error", f"{column} has no default and is no identity, so the database makes no keys")
-    given_by_us = (set(declared) - unwritten) | filled | set(_trash_columns(literal))
+    unwritten = _columns_that(literal, "hidden") | _columns_that(literal, "read_only")
+    given_by_us = (set(declared) - unwritten) | _columns_that(literal, "filled") | set(_trash_columns(literal))
     for column, there in shape.columns.items():
         if not (there.is_nullable or there.is_filled or column in given_by_us) and not shape.is_view:
             yield finding("warning", f"{column} must be given and is no field, so records cannot be created")
@@ -187,7 +199,7 @@ def _compare_indexes(
         yield finding("warning", f"no index begins with {literal['created'][0]}: lists are slow")
     if literal["trash"] and literal["trash"][0] in shape.columns and literal["trash"][0] not in any_index:
         yield finding("warning", f"no index begins with {literal['trash'][0]}: the trash is slow")
-    for field, target, _, _ in literal["references"]:
+    for field, target, *_ in literal["references"]:
         column = literal["fields"][field]["column"]
         if column in shape.columns and column not in any_index:
             yield finding("warning", f"no index begins with {column}: deleting {target} is slow")

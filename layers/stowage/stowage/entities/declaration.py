@@ -146,13 +146,15 @@ class Reference:
     `on_delete` says what deleting that one means here: `cascade` takes these records along to the trash (one level
     deep, so they need one), `restrict` refuses while there are any outside it, `keep` leaves them as they are until
     that one goes for good: then the field is emptied, if its model lets it be. `filters` are fields of the record
-    referred to by which these records may be filtered too: posts by the `platform` of their account.
+    referred to by which these records may be filtered too: posts by the `platform` of their account. `agrees` are
+    fields that both have, with the same value: an account and its group have one `brandId`.
     """
 
     field: str
     entity: str
     on_delete: Literal["cascade", "restrict", "keep"]
     filters: tuple[str, ...] = ()
+    agrees: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from stowage.entities.catalogue import Column, ForeignKey, Table
 from stowage.entities.language import TRASH_IN_ROW, column_of, family_of, singular_of
@@ -62,7 +62,9 @@ class _Entity:
     @property
     def fields(self) -> list[Column]:
         """The columns that are fields: all but the key, the times and the trash."""
-        used = {*self.table.key, *(column.name for column in self.times.values()), self.trash}
+        used = {*(column.name for column in self.times.values()), self.trash}
+        if len(self.table.key) == 1:
+            used |= set(self.table.key)
         if self.is_trash_in_row:
             used |= set(TRASH_IN_ROW)
         return [column for column in self.table.columns if column.name not in used]
@@ -70,7 +72,12 @@ class _Entity:
     @property
     def is_trash_in_row(self) -> bool:
         """Whether an earlier version's trash lies in the table."""
-        return {column.name for column in self.table.columns} >= set(TRASH_IN_ROW)
+        return not self.is_only_read and {column.name for column in self.table.columns} >= set(TRASH_IN_ROW)
+
+    @property
+    def is_only_read(self) -> bool:
+        """Whether Stowage does not write its records."""
+        return self.table.is_view or len(self.table.key) > 1
 
     def say(self, key: str, value: str, comment: str = "") -> None:
         """One line of the file."""
@@ -78,34 +85,41 @@ class _Entity:
 
 
 def write_declarations(schema: str, tables: Sequence[Table]) -> str:
-    """The TOML that declares these tables, the same for the same tables; it has no mistakes."""
-    entities = dict[str, _Entity]()
+    """The TOML that declares these tables, the same for the same tables; it has no mistakes.
+
+    What is only guessed of views is commented out.
+    """
+    entities, views = dict[str, _Entity](), dict[str, _Entity]()
     left: list[str] = []
     taken = set[str]()
     for table in tables:
         if table.name.lower() in _MIGRATIONS:
             left.append(f"# {_comment(table.name)}: keeps which migrations have run; left out")
-        elif table.is_view:
-            left.append(f"# {_comment(table.name)}: a view, which Stowage cannot read yet; left out")
-        elif not table.key:
+        elif not (table.key or table.is_view):
             left.append(f"# {_comment(table.name)}: no primary key, so no record of it can be named; left out")
+        elif not table.columns:
+            left.append(f"# {_comment(table.name)}: no columns; left out")
         elif any(len(name.encode()) > 63 for name in (table.name, *(column.name for column in table.columns))):
             left.append(f"# {_comment(table.name)}: a name of more than 63 bytes; left out")
+        elif table.is_view:
+            left.append(f"# {_comment(table.name)}: a view; below, as a comment, because its key is a guess")
+            views[table.name] = _Entity(_entity_name(table.name, taken), replace(table, key=(_key_of_view(table),)))
         else:
             entities[table.name] = _Entity(_entity_name(table.name, taken), table)
-    for each in entities.values():
-        each.trash = _trash_of(each.table)
+    for each in (*entities.values(), *views.values()):
+        each.trash = None if each.is_only_read else _trash_of(each.table)
         times = {"created": _time(each.table, _CREATED), "updated": _time(each.table, _UPDATED)}
         each.times = {key: column for key, column in times.items() if column}
         _name_fields(each)
     by_singular = {singular_of(each.name): each.name for each in entities.values()}
-    for each in entities.values():
+    for each in (*entities.values(), *views.values()):
         _write(each, schema, entities, by_singular)
     head = (
         f"# Declared from the schema {_comment(schema)} by `python -m stowage.entities inspect`. Read it over: what is",
         "# guessed says so, and docs/entities.md says what each line means.",
     )
     parts = ["\n".join((*head, *left)), *("\n".join((*each.notes, *each.lines)) for each in entities.values())]
+    parts += ["\n".join((*each.notes, *(f"# {line}" for line in each.lines))) for each in views.values()]
     return "\n\n".join(parts) + "\n"
 
 
@@ -121,6 +135,8 @@ def _write(entity: _Entity, schema: str, entities: Mapping[str, _Entity], by_sin
     if singular_of(entity.name) == entity.name:
         entity.notes.append(f"# {entity.name}: no singular is known; give one with `singular`")
     _write_key(entity)
+    if table.is_view:
+        entity.say("readOnly", "true")
     _write_label(entity)
     _write_uniques(entity)
     for key, column in entity.times.items():
@@ -133,6 +149,14 @@ def _write(entity: _Entity, schema: str, entities: Mapping[str, _Entity], by_sin
     for column in entity.fields:
         _write_field(entity, column, references.get(column.name, ({}, "")))
     _write_suspicions(entity, references, by_singular)
+
+
+def _key_of_view(table: Table) -> str:
+    """What may be the key of a view: the column of a unique index (of a materialized one), one that is called so."""
+    unique = [index.columns[0] for index in table.uniques if len(index.columns) == 1 and index.predicate is None]
+    names = [column.name for column in table.columns]
+    likely = [name for name in names if name == "id" or re.search(r"(_id|Id)$", name)]
+    return next(iter([*filter(None, unique), *(["id"] if "id" in names else []), *likely, *names]))
 
 
 def _name_fields(entity: _Entity) -> None:
@@ -265,6 +289,8 @@ def _write_trash(entity: _Entity) -> None:
         entity.say("trash", f"{{ flag = {_text(flag.name)}{nullable} }}", comment)
     elif entity.trash:
         entity.say("trash", _text(entity.trash), comment)
+    elif entity.is_only_read and (column := _trash_of(table)):
+        entity.notes.append(f"# {column}: such records are only read, so that it is a plain column")
     for name in _NO_TRASH:
         if table.column(name):
             entity.notes.append(f"# {name}: taken for a plain column and not for the trash")

@@ -29,7 +29,7 @@ _ENTITY_KEYS = (
 )  # fmt: skip
 _FIELD_KEYS = (
     "column", "type", "values", "default", "databaseDefault", "hidden", "readOnly", "references", "onDelete",
-    "filters", "minLength", "maxLength", "minimum", "maximum",
+    "filters", "agrees", "minLength", "maxLength", "minimum", "maximum",
 )  # fmt: skip
 _LIMITS = {"minLength": "min_length", "maxLength": "max_length", "minimum": "ge", "maximum": "le"}
 _PYTHON: dict[str, tuple[type, ...]] = {"integer": (int,), "number": (int, float), "boolean": (bool,)}
@@ -150,7 +150,7 @@ class _Reading:
 
     def _compare_references(self, table: _Table) -> None:
         literal = self.literals[table.name]
-        for name, target, on_delete, filters in literal["references"]:
+        for name, target, on_delete, filters, agrees in literal["references"]:
             path = ("fields", name)
             if target not in self.literals:
                 table.complain(f"there is no entity {target!r} that it could refer to", *path, "references")
@@ -167,6 +167,13 @@ class _Reading:
                     table.complain(f"{target} have no field {wanted!r}", *path, "filters")
                 elif wanted in table.fields:
                     table.complain(f"{table.name} have a field {wanted!r} of their own", *path, "filters")
+            for wanted in agrees:
+                of_both = [each.fields.get(wanted) for each in (table, theirs)]
+                if None in of_both or wanted == name:
+                    told = f"{table.name} and {target} do not both have a field {wanted!r} beside it"
+                    table.complain(told, *path, "agrees")
+                elif len({family_of(each["sql"]) for each in of_both if each}) > 1:
+                    table.complain(f"the types of {wanted!r} differ here and there", *path, "agrees")
 
     def _compare_targets(self, table: _Table) -> None:
         """Find of which field a further target of `bulk/reassign` must hold the first one's id."""
@@ -223,14 +230,14 @@ def _entity(table: _Table) -> dict[str, Any]:
         "soft_delete": trash is not None,
         "dashboard": flag("dashboard", trash is not None),
         "gdpr": flag("gdpr", True),
-        "read_only": flag("readOnly", False),
+        "read_only": flag("readOnly", False) or len(key) > 1,
         "references": tuple(_references(table)),
         "reassign": _reassign(table, shown),
         "fields": table.fields,
     }
     if literal["singular"] in NAMES:
         table.complain(f"{literal['singular']!r} is a word of Stowage's own; give another `singular`", "singular")
-    if literal["read_only"] or len(literal["key"]) > 1:
+    if literal["read_only"]:
         why = "records with a key of several columns are only read" if len(literal["key"]) > 1 else "they are only read"
         for name in ("trash", "reassign"):
             if name in given:
@@ -247,8 +254,7 @@ def _entity(table: _Table) -> dict[str, Any]:
 def _lacking(literal: dict[str, Any]) -> tuple[str, ...]:
     """What Stowage cannot do yet for such an entity: then its routes refuse, by these words."""
     found = []
-    is_read = literal["read_only"] or len(literal["key"]) > 1
-    if not is_read and family_of(literal["key"][0][1]) not in ("text", "integer", "uuid"):
+    if not literal["read_only"] and family_of(literal["key"][0][1]) not in ("text", "integer", "uuid"):
         found.append(f"a key of type {literal['key'][0][1]}")
     if literal["schema"] is not None:
         found.append(f"a table in another schema than the tenant's ({literal['schema']})")
@@ -465,7 +471,7 @@ def _field(table: _Table, name: str, declared: Any) -> dict[str, Any] | None:
         found["default"] = given["default"]
     if limits := dict(_limits(given, kind, complain)):
         found["limits"] = limits
-    if ("onDelete" in given or "filters" in given) and "references" not in given:
+    if given.keys() & {"onDelete", "filters", "agrees"} and "references" not in given:
         complain("say which entity it refers to with `references`")
     return found
 
@@ -511,7 +517,7 @@ def _limits(given: Mapping[str, Any], kind: ColumnType, complain: Callable[..., 
         yield "max_length", kind.sizes[0]
 
 
-def _references(table: _Table) -> Iterator[tuple[str, str, str, tuple[str, ...]]]:
+def _references(table: _Table) -> Iterator[tuple[str, str, str, tuple[str, ...], tuple[str, ...]]]:
     for name, read in table.fields.items():
         given = table.given["fields"][name]
         if not isinstance(given, dict) or "references" not in given:
@@ -525,11 +531,11 @@ def _references(table: _Table) -> Iterator[tuple[str, str, str, tuple[str, ...]]
         elif read.get("hidden"):
             table.complain("a hidden field refers to nothing", "fields", name, "references")
         else:
-            filters = given.get("filters")
-            yield (
-                name, target, on_delete,
-                _list_of_texts(table, filters, "fields", name, "filters") if filters is not None else (),
-            )  # fmt: skip
+            lists = (
+                _list_of_texts(table, given[key], "fields", name, key) if key in given else ()
+                for key in ("filters", "agrees")
+            )
+            yield (name, target, on_delete, *lists)
 
 
 def _reassign(table: _Table, shown: set[str]) -> tuple[tuple[str, str], ...]:

@@ -39,9 +39,10 @@ def explain(entity: Entity, problem: Problem) -> Failure:
             parent = _parent(entity, problem.about).singular
             return Failure("invalid_reference", problem.about, f"There is no {parent} with this id.")
         case "shared":
-            other = _parent(entity, problem.about)
-            owner = _whose(entity, other)
-            return Failure("invalid_reference", problem.about, f"This {other.singular} belongs to another {owner}.")
+            other = _parent(entity, problem.about).singular
+            agreed = next(each.agrees[0] for each in entity.references if each.field == problem.about)
+            owner = next((ENTITIES[each.entity].singular for each in entity.references if each.field == agreed), agreed)
+            return Failure("invalid_reference", problem.about, f"This {other} belongs to another {owner}.")
         case "followed":
             return Failure("has_children", "", f"It still has {problem.about}; move them first.")
         case "rule":
@@ -124,9 +125,3 @@ def find_duplicates(
 
 def _parent(entity: Entity, field: str) -> Entity:
     return next(ENTITIES[reference.entity] for reference in entity.references if reference.field == field)
-
-
-def _whose(entity: Entity, parent: Entity) -> str:
-    """What this entity and its parent both belong to."""
-    mine = {reference.entity for reference in entity.references}
-    return next(ENTITIES[other.entity].singular for other in parent.references if other.entity in mine)

@@ -1,7 +1,7 @@
 """What a record must satisfy beside its types, as SQL: its references inside the tenant, its unique fields, the checks.
 
-A reference names a live record. Where both that record and this one belong to a third (an account and its group both
-have a brand), it must be the same one.
+A reference names a live record. Where its declaration says that the two agree in a field (an account and its group in
+their brand), they have the same value there.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -54,13 +54,8 @@ def parents_of(entity: Entity) -> list[Parent]:
 
 
 def _shared(entity: Entity, reference: Reference) -> tuple[tuple[str, str], ...]:
-    own = {(other.field, other.entity) for other in entity.references if other is not reference}
     parent = ENTITIES[reference.entity]
-    return tuple(
-        (entity.column(other.field), parent.column(other.field))
-        for other in parent.references
-        if (other.field, other.entity) in own
-    )
+    return tuple((entity.column(name), parent.column(name)) for name in reference.agrees)
 
 
 def followers_of(entity: Entity) -> list[tuple[Entity, Parent]]:
