@@ -38,17 +38,22 @@ POSTS_EACH = 4
 
 DELETE_FLOOR: LiteralString = """
 WITH changed AS (
-    UPDATE {table} SET deleted_at = now(), deleted_by = 'bench', purge_at = now() + interval '30 days',
-        deleted_operation = %(operation)s
+    UPDATE {table} SET deleted_at = now()
     WHERE id = ANY(%(ids)s) AND deleted_at IS NULL RETURNING id, {image} AS image
 ),
 {cascade}
+kept AS (
+    INSERT INTO stowage.trash_entries
+        (tenant, entity, id, mark, deleted_at, deleted_by, purge_at, deleted_operation, deleted_with)
+    SELECT %(tenant)s, entity, id, now(), now(), 'bench', now() + interval '30 days', %(operation)s, parent
+    FROM (SELECT {entity} AS entity, id, NULL AS parent FROM changed {kept}) AS gone
+),
 taken AS MATERIALIZED (
     SELECT stowage.take_seqs(%(tenant)s, (SELECT count(*) FROM changed) + {cascaded} + 1) AS base
 )
 INSERT INTO stowage.changes (tenant, seq, operation, entity, id, type, before, after, actor, at)
 SELECT %(tenant)s, base + row_number() OVER (), %(operation)s, entity, id, 'deleted',
-       '{{"deleted_at": null, "deleted_by": null, "purge_at": null, "deleted_operation": null}}'::jsonb,
+       '{{"deleted_at": null}}'::jsonb,
        image, 'bench', now()
 FROM taken, (SELECT {entity} AS entity, id, image FROM changed {union}) AS lines
 UNION ALL
@@ -58,14 +63,13 @@ SELECT %(tenant)s, base + (SELECT count(*) FROM changed) + {cascaded} + 1, %(ope
 
 CASCADE: LiteralString = """
 along AS (
-    UPDATE {posts} SET deleted_at = now(), deleted_by = 'bench', purge_at = now() + interval '30 days',
-        deleted_operation = %(operation)s, deleted_with = account_id
-    WHERE account_id = ANY(%(ids)s) AND deleted_at IS NULL RETURNING id, {image} AS image
+    UPDATE {posts} SET deleted_at = now()
+    WHERE account_id = ANY(%(ids)s) AND deleted_at IS NULL RETURNING id, account_id, {image} AS image
 ),
 """
 
 IMAGE: LiteralString = "(SELECT to_jsonb(image) FROM (SELECT {columns}) AS image)"
-TRASH = ("deleted_at", "deleted_by", "purge_at", "deleted_operation", "deleted_with")
+TRASH = ("deleted_at",)
 COLUMNS = {
     "accounts": [
         "id",
@@ -227,10 +231,9 @@ class Bench:
 
     def loop(self, table: str, ids: list[str]) -> float:
         """Seconds of the same row by row, in one transaction."""
-        update = sql.SQL(
-            "UPDATE {} SET deleted_at = now(), deleted_by = 'bench', purge_at = now() + interval '30 days', "
-            "deleted_operation = 'op_loop' WHERE id = %s AND deleted_at IS NULL"
-        ).format(sql.Identifier(self.schema, table))
+        update = sql.SQL("UPDATE {} SET deleted_at = now() WHERE id = %s AND deleted_at IS NULL").format(
+            sql.Identifier(self.schema, table)
+        )
         began = time.perf_counter()
         with self.app.transaction():
             for record_id in ids:

@@ -11,6 +11,7 @@ from local.sample.rows import Sizes, fill
 from local.sample.trash import fill_trash
 from stowage.postgres.schema.migrations import create_tenant
 from stowage.postgres.schema.registry import read_tenant
+from stowage.tenants import Tenant
 
 
 @dataclass(frozen=True)
@@ -66,10 +67,11 @@ def make(connection: psycopg.Connection, tenant: SampleTenant, sizes: Sizes) -> 
         fill(connection, tenant.slug, sizes, tenant.mark)
         if tenant.extra:
             connection.execute((Path(__file__).parent / tenant.extra).read_bytes())
-        if tenant.trash:
-            fill_trash(connection, tenant.slug)
 
-    create_tenant(connection, tenant.slug, tenant.slug, tenant.name, fill=fill_tables)
+    with connection.transaction():
+        create_tenant(connection, tenant.slug, tenant.slug, tenant.name, fill=fill_tables)
+        if tenant.trash:
+            fill_trash(connection, Tenant(tenant.slug, tenant.slug, tenant.name))
     analyze(connection, tenant.slug)
 
 

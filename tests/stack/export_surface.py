@@ -202,13 +202,23 @@ def export(url: str, slug: str, data_type: str, format: str, filters: Filters | 
 def stored(url: str, slug: str, data_type: str, *, everything: bool = False) -> list[Row]:
     """What the database holds, by the fields' names, in the order of ids."""
     entity = ENTITIES[data_type]
-    fields = [(field.name, field.column) for field in entity.fields]
+    fields = [(field.name, sql.Identifier("record", field.column)) for field in entity.fields]
     if everything and entity.soft_delete:
-        fields += [("deletedAt", "deleted_at"), ("deletedBy", "deleted_by"), ("purgeAt", "purge_at")]
-    condition = sql.SQL("WHERE deleted_at IS NULL" if entity.soft_delete and not everything else "")
-    statement = sql.SQL('SELECT {} FROM {} {} ORDER BY id COLLATE "C"').format(
-        sql.SQL(", ").join(sql.Identifier(column) for _, column in fields),
+        fields += [("deletedAt", sql.Identifier("record", "deleted_at"))]
+        fields += [
+            ("deletedBy", sql.Identifier("entry", "deleted_by")),
+            ("purgeAt", sql.Identifier("entry", "purge_at")),
+        ]
+    condition = sql.SQL("WHERE record.deleted_at IS NULL" if entity.soft_delete and not everything else "")
+    statement = sql.SQL(
+        "SELECT {} FROM {} AS record LEFT JOIN stowage.trash_entries AS entry "
+        "ON entry.tenant = {} AND entry.entity = {} AND entry.id = record.id::text {} "
+        'ORDER BY record.id COLLATE "C"'
+    ).format(
+        sql.SQL(", ").join(column for _, column in fields),
         sql.Identifier(f"tenant_{slug}", entity.table),
+        sql.Literal(slug),
+        sql.Literal(entity.name),
         condition,
     )
     return _rows(url, statement, [name for name, _ in fields])

@@ -25,7 +25,7 @@ from tests.conftest import Api, RunningStack
 
 type Json = Any
 
-TRASH = ("deleted_at", "deleted_by", "purge_at", "deleted_operation", "deleted_with")
+TRASH = "deleted_at"
 
 
 @dataclass
@@ -87,6 +87,32 @@ class Office:
     def rows(self, table: str) -> dict[str, Json]:
         """Every row of a table, whole, by id."""
         return {row["id"]: row for (row,) in self.run(f"SELECT to_jsonb(t) FROM {table} t")}
+
+    def bin(self, table: str, which: str = "true", until: str = "now()") -> None:
+        """Put rows into the trash, until that moment, as Stowage leaves them there."""
+        self.run(f"UPDATE {table} SET deleted_at = now() WHERE deleted_at IS NULL AND {which}")
+        self.run(
+            "INSERT INTO stowage.trash_entries (tenant, entity, id, mark, deleted_at, purge_at) "
+            f"SELECT %s, %s, id, deleted_at, deleted_at, {until} FROM {table} WHERE {which} "
+            "ON CONFLICT (tenant, entity, id) DO UPDATE SET mark = excluded.mark, purge_at = excluded.purge_at",
+            self.id,
+            table,
+        )
+
+    def keep(self, table: str, until: str, which: str = "true") -> None:
+        """Let the trash keep rows until another moment."""
+        self.run(
+            f"UPDATE stowage.trash_entries SET purge_at = {until} WHERE tenant = %s AND entity = %s AND {which}",
+            self.id,
+            table,
+        )
+
+    def kept(self, table: str) -> dict[str, Json]:
+        """What the trash knows of a table's rows, by id."""
+        rows = self.run(
+            "SELECT to_jsonb(t) FROM stowage.trash_entries t WHERE tenant = %s AND entity = %s", self.id, table
+        )
+        return {row["id"]: row for (row,) in rows}
 
     def live(self, table: str) -> set[str]:
         return {row_id for row_id, row in self.rows(table).items() if row["deleted_at"] is None}

@@ -93,7 +93,7 @@ def test_a_reference_to_records_of_an_absent_table_is_any_text(office: Office) -
 def test_the_purge_goes_on_without_the_absent_table(without_posts: Office) -> None:
     office = without_posts
     office.delete("a")
-    office.run("UPDATE accounts SET purge_at = now() - interval '1 day' WHERE id = 'a'")
+    office.keep("accounts", "now() - interval '1 day'", "id = 'a'")
     with in_process(office.stack):
         from datetime import UTC, datetime
 

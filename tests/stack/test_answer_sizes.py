@@ -145,8 +145,8 @@ def test_a_record_does_not_grow_beyond_what_can_be_shown(office: Office, large: 
 
 def test_the_trash_shows_long_names_cut(office: Office) -> None:
     office.run(
-        "INSERT INTO tasks (id, title, deleted_at, purge_at) "
-        "SELECT 't' || n, repeat('n', 100000), now(), now() FROM generate_series(1, 100) n"
+        "INSERT INTO tasks (id, title, deleted_at) "
+        "SELECT 't' || n, repeat('n', 100000), now() FROM generate_series(1, 100) n"
     )
     response = office.caller("viewer").get(office.path("trash?type=tasks&limit=100"))
     assert {item["name"] for item in told(response, 200)["items"]} == {"n" * 2_000 + "…"}

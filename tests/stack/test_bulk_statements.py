@@ -128,7 +128,7 @@ def test_nor_on_how_many_of_them_fail(office: Office, statements: list[str]) -> 
         accounts = office.accounts(*(f"{mark}{n}" for n in range(size)))
         absent, gone, taken, edited, rest = (accounts[n * fifth : (n + 1) * fifth] for n in range(5))
         office.run("DELETE FROM accounts WHERE id = ANY(%s)", absent)
-        trash = "UPDATE accounts SET deleted_at = now(), purge_at = now() WHERE id = ANY(%s)"
+        trash = "UPDATE accounts SET deleted_at = now() WHERE id = ANY(%s)"
         office.run(trash, gone)
         failed = dict.fromkeys(absent, "not_found") | dict.fromkeys(gone, "already_deleted")
         blocked = dict.fromkeys(taken, "conflict") | dict.fromkeys(edited, "changed_since") | dict.fromkeys(rest)
@@ -158,7 +158,7 @@ def test_nor_on_how_many_of_them_fail(office: Office, statements: list[str]) -> 
             "brand_id FROM accounts WHERE id = ANY(%s)",
             taken,
         )
-        office.run("UPDATE accounts SET deleted_at = NULL, purge_at = NULL WHERE id = ANY(%s)", edited)
+        office.run("UPDATE accounts SET deleted_at = NULL WHERE id = ANY(%s)", edited)
         assert codes(counting.undo("delete", deleted, 207)) == blocked
 
         office.run(

@@ -37,7 +37,7 @@ def test_accounts_are_given_the_brand_and_the_group(office: Office) -> None:
         "group_id": "grp_1",
         "updated_at": "2024-05-06T07:08:09.123456+00:00",
     }
-    whole = {name: value for name, value in office.rows("accounts")["b"].items() if name not in TRASH}
+    whole = {name: value for name, value in office.rows("accounts")["b"].items() if name != TRASH}
     assert first["after"] == whole, "of the first that the request names"
 
 
@@ -79,7 +79,7 @@ def test_a_target_that_is_none_changes_nothing(office: Office, target: Any, code
 
 def test_a_brand_in_the_trash_is_no_target(office: Office) -> None:
     office.accounts("a")
-    office.run("INSERT INTO brands (id, label, deleted_at, purge_at) VALUES ('brd_3', 'x', now(), now())")
+    office.run("INSERT INTO brands (id, label, deleted_at) VALUES ('brd_3', 'x', now())")
     refusal_of(office, "bulk/reassign", {"ids": ["a"], "targetBrandId": "brd_3"}, 400, "unknown_brand")
 
 
@@ -127,7 +127,7 @@ def test_what_was_edited_since_by_whoever_is_left_alone(office: Office) -> None:
 def test_what_left_the_trash_since_is_left_alone(office: Office) -> None:
     office.accounts("a", "b", "c", "d")
     result = office.delete("a", "b", "c", "d")
-    office.run("UPDATE accounts SET deleted_at = NULL, purge_at = NULL WHERE id = 'a'")
+    office.run("UPDATE accounts SET deleted_at = NULL WHERE id = 'a'")
     assert office.caller().post(office.path("trash/b")).status_code == 200
     office.delete("b")
     assert office.caller("admin").delete(office.path("trash/c?dataType=accounts")).status_code == 200

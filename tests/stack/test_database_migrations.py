@@ -167,13 +167,7 @@ def test_the_columns_of_a_tenant_are_those_of_the_declared_entities(database: st
         "boolean": "boolean",
         "timestamp": "timestamp with time zone",
     }
-    trash = {
-        ("deleted_at", "timestamp with time zone"),
-        ("deleted_by", "text"),
-        ("purge_at", "timestamp with time zone"),
-        ("deleted_operation", "text"),
-        ("deleted_with", "text"),
-    }
+    trash = {("deleted_at", "timestamp with time zone")}
     found = {table: {(column, kind) for of, column, kind in rows if of == table} for table, _, _ in rows}
     declared = {
         entity.table: {(field.column, kinds[field.type]) for field in entity.fields} | trash

@@ -54,8 +54,7 @@ THING = Entity(
 TABLE = f"""
 CREATE TABLE things (
     id text PRIMARY KEY, label text NOT NULL, {", ".join(f'"{name}" text' for name in NAMES)},
-    created_at timestamptz NOT NULL, updated_at timestamptz NOT NULL, deleted_at timestamptz, deleted_by text,
-    purge_at timestamptz, deleted_operation text, deleted_with text
+    created_at timestamptz NOT NULL, updated_at timestamptz NOT NULL, deleted_at timestamptz
 );
 CREATE UNIQUE INDEX ON things (label) WHERE deleted_at IS NULL;
 CREATE UNIQUE INDEX ON things (record, n) WHERE deleted_at IS NULL;

@@ -373,7 +373,7 @@ def test_an_update_that_would_take_anothers_unique_fields_fails_alone(
 def test_a_record_in_the_trash_keeps_its_id(operator: Api, database: psycopg.Connection, mark: str) -> None:
     imported(operator, "tasks", "csv", csv_file("id,title", f"tsk_{mark},{mark}"))
     database.execute(
-        f"UPDATE tenant_{TENANT}.tasks SET deleted_at = now(), purge_at = now() + interval '1 day' WHERE id = %s",
+        f"UPDATE tenant_{TENANT}.tasks SET deleted_at = now() WHERE id = %s",
         (f"tsk_{mark}",),
     )
     result = imported(operator, "tasks", "csv", csv_file("id,title", f"tsk_{mark},{mark}"), onConflict="update")

@@ -257,7 +257,7 @@ def test_a_tenant_of_which_nothing_can_go_holds_up_no_others(office: Office, nei
     )
     neighbour.delete(*neighbour.accounts("a", "b"))
     for each in (office, neighbour):
-        each.run("UPDATE accounts SET purge_at = now() - interval '1 day'")
+        each.keep("accounts", "now() - interval '1 day'")
     told: dict[str, int] = {}
     for _ in range(30):
         told = purge_trash(datetime.now(UTC), clock=count().__next__, budget_seconds=60)
@@ -270,7 +270,7 @@ def test_a_tenant_of_which_nothing_can_go_holds_up_no_others(office: Office, nei
 def test_the_daily_purge_does_it_for_every_tenant(office: Office, neighbour: Office) -> None:
     office.accounts("a")
     office.delete("a")
-    office.run("UPDATE accounts SET deleted_at = now() - interval '2 days', purge_at = now() - interval '1 day'")
+    office.keep("accounts", "now() - interval '1 day'")
     append(neighbour, "op_1", LONG_AGO, 3)
     append(neighbour, "op_2", timedelta(days=100))
     office.stack.invoke("PurgeTrashFunction")

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, LiteralString
 from unittest import mock
@@ -16,10 +17,12 @@ from psycopg import sql
 
 from stowage.bulk import bulk_undo
 from stowage.bulk.requests import UndoRequest
+from stowage.entities.declared import ENTITIES
 from stowage.exports.formats import open_export
 from stowage.postgres.schema import migrations
-from stowage.postgres.schema.migrations import apply_roles, create_tenant, migrate
+from stowage.postgres.schema.migrations import apply_roles, create_tenant, migrate, migrate_tenants
 from stowage.postgres.session.edit import Edit
+from stowage.postgres.trash.lists import list_trash
 from stowage.settings import settings
 from stowage.tenants import Tenant
 from tests.conftest import RunningStack
@@ -29,8 +32,10 @@ from tests.stack.scratch_databases import bare_database, connect
 
 type Json = Any
 
-SLUG, BEFORE = "older", 17
+SLUG, BEFORE, BEFORE_OF_TENANTS = "older", 17, 5
 NOW = datetime.now(UTC)
+MOVED = ["deleted_by", "purge_at", "deleted_operation", "deleted_with"]
+"""Columns that lie beside the table by now."""
 
 ROWS = """
 INSERT INTO brands (id, label) VALUES ('brd_1', 'One'), ('brd_2', 'Two');
@@ -140,7 +145,7 @@ class Older:
 
     def accounts(self) -> dict[str, Json]:
         """Every account, whole, by id."""
-        rows = self.owner.execute(f"SELECT to_jsonb(t) FROM tenant_{SLUG}.accounts t").fetchall()
+        rows = self.owner.execute(f"SELECT to_jsonb(t) - %s::text[] FROM tenant_{SLUG}.accounts t", (MOVED,)).fetchall()
         return {row["id"]: row for (row,) in rows}
 
     def undo(self, operation: str) -> dict[str, str | None]:
@@ -164,14 +169,16 @@ def read_journal(url: str) -> list[Json]:
 def older(stack: RunningStack, tmp_path: Path) -> Iterator[Older]:
     folder = tmp_path / "migrations"
     shutil.copytree(Path(migrations.__file__).parent, folder, ignore=shutil.ignore_patterns("*.py", "__pycache__"))
-    for path in (folder / "product").glob("*.sql"):
-        if int(path.name[:4]) > BEFORE:
-            path.unlink()
+    for family, last in (("product", BEFORE), ("tenant", BEFORE_OF_TENANTS)):
+        for path in (folder / family).glob("*.sql"):
+            if int(path.name[:4]) > last:
+                path.unlink()
+    older = partial(migrations.read_migrations, folder=folder)
     with bare_database(stack.database_url) as url, in_process(stack):
         with connect(url) as owner:
             apply_roles(owner)
             migrate(owner, folder)
-            with mock.patch.object(migrations, "grant_tenant"):
+            with mock.patch.multiple(migrations, grant_tenant=mock.DEFAULT, read_migrations=older):
                 create_tenant(owner, SLUG, SLUG, "Older")
             owner.execute("SELECT stowage.grant_tenant(%s)", (f"tenant_{SLUG}",))
             owner.execute(sql.SQL("SET search_path = {}").format(sql.Identifier(f"tenant_{SLUG}")))
@@ -184,6 +191,7 @@ def older(stack: RunningStack, tmp_path: Path) -> Iterator[Older]:
                     app.execute(statement, {"at": NOW - timedelta(hours=1), "purge_at": NOW + timedelta(days=30)})
             written = read_journal(url)
             assert "product/0018_whole_images" in migrate(owner)
+            assert f"tenant_{SLUG}: tenant/0006_trash_beside" in migrate_tenants(owner)
             with mock.patch.dict(os.environ, STOWAGE_DATABASE_URL=url):
                 settings.cache_clear()
                 yield Older(url, owner, tenant, before, written)
@@ -194,6 +202,13 @@ def test_older_entries_stay_as_they_were_written(older: Older) -> None:
     assert older.journal() == older.entries
     whole = {entry["id"] for entry in older.entries if "id" in (entry["after"] or {})}
     assert whole == {"made"}
+
+
+def test_what_lay_in_the_trash_of_an_older_version_lies_there_still(older: Older) -> None:
+    with connect(older.url, "stowage_app") as app:
+        [row] = list_trash(app, older.tenant, [ENTITIES["accounts"], ENTITIES["posts"]], 10, 0)
+    assert (row.id, row.deleted_by, row.cascaded) == ("deleted", "me", {"posts": 1})
+    assert (row.deleted_at, row.purge_at) == (NOW - timedelta(hours=1), NOW + timedelta(days=30))
 
 
 @pytest.mark.parametrize(

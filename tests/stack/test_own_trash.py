@@ -106,6 +106,7 @@ updated = "updated_at"
 [papers.fields]
 title = "text not null"
 folderId = {{ type = "bigint not null", references = "folders", onDelete = "cascade" }}
+coverId = {{ type = "bigint", references = "folders", onDelete = "keep" }}
 """
 TABLES = """
 CREATE TABLE folders (
@@ -115,6 +116,7 @@ CREATE TABLE folders (
 CREATE UNIQUE INDEX ON folders (title) WHERE {outside};
 CREATE TABLE papers (
     id uuid PRIMARY KEY DEFAULT gen_random_uuid(), title text NOT NULL, folder_id bigint NOT NULL REFERENCES folders,
+    cover_id bigint REFERENCES folders,
     {column}, created_at timestamptz NOT NULL DEFAULT '2026-01-01', updated_at timestamp NOT NULL DEFAULT '2026-01-01'
 );
 CREATE UNIQUE INDEX ON papers (folder_id, title) WHERE {outside};
@@ -307,6 +309,17 @@ def test_what_is_past_its_time_goes_with_what_came_along(product: Product) -> No
     assert {*product.rows("folders")} == {"3"}
     assert product.run("SELECT count(*) FROM stowage.trash_entries") == [(1,)]
     assert [product.state(product.folders, each) for each in "13"] == ["purged", "outside"]
+
+
+def test_what_named_a_record_that_goes_for_good_stays_in_the_trash_as_it_was(product: Product) -> None:
+    [paper, other] = product.papers_of("2")
+    product.run("UPDATE papers SET cover_id = 1 WHERE folder_id = 2")
+    product.delete(product.papers, paper)
+    product.delete(product.folders, "1")
+    product.purge(product.folders, "1")
+    assert product.rows("papers")[paper]["cover_id"] is product.rows("papers")[other]["cover_id"] is None
+    assert [(row.id, row.deleted_by) for row in product.trash()] == [(paper, "ada")]
+    product.restore(product.papers, paper)
 
 
 @pytest.mark.parametrize("by_product", [False, True])

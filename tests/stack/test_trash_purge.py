@@ -47,7 +47,7 @@ def test_only_what_is_past_its_time_goes(office: Office) -> None:
     now = datetime.now(UTC)
     office.delete("p", data_type="posts")
     office.delete("a", "c")
-    office.run("UPDATE accounts SET purge_at = purge_at + interval '1 day' WHERE id = 'c'")
+    office.keep("accounts", "purge_at + interval '1 day'", "id = 'c'")
     assert purge(office, now + timedelta(days=29, hours=23)) == (0, True)
     assert purge(office, now + LATER) == (3, True)
     assert set(office.rows("accounts")) == {"b", "c"}
@@ -130,9 +130,7 @@ def test_an_account_is_either_restored_or_purged_by_two_at_once(office: Office) 
         restoring.execute(locked.encode())
         purging = pool.submit(purge, office, datetime.now(UTC) + LATER)
         wait_until(lambda: blocks(office, restoring.info.backend_pid))
-        restoring.execute(
-            f'UPDATE "{office.schema}".accounts SET deleted_at = NULL, purge_at = NULL, deleted_with = NULL'.encode()
-        )
+        restoring.execute(f'UPDATE "{office.schema}".accounts SET deleted_at = NULL'.encode())
         restoring.commit()
         assert purging.result(20) == (0, True)
     assert office.live("accounts") == {"a"}
@@ -148,7 +146,7 @@ def test_what_the_products_own_sql_takes_back_amid_its_purge_loses_no_more(offic
     clock = iter([0.0, 1.0, 2.0, *(99.0 for _ in range(9))])
     with pytest.raises(UnavailableError):
         delete_item(office.edit(now), "a", "accounts", partial(next, clock))
-    office.run("UPDATE accounts SET deleted_at = NULL, purge_at = NULL")
+    office.run("UPDATE accounts SET deleted_at = NULL")
     assert purge(office, now + LATER) == (0, True)
     assert office.live("accounts") == {"a"}
     assert len(office.rows("posts")) == 1_500
@@ -251,8 +249,8 @@ def make_tasks(office: Office, count: int) -> None:
 @pytest.mark.parametrize("count", [3, 2_300])
 def test_a_task_whose_user_goes_for_good_is_changed_as_any_other_and_says_so(office: Office, count: int) -> None:
     make_tasks(office, count)
-    office.run("UPDATE users SET deleted_at = now(), purge_at = now()")
-    office.run("UPDATE tasks SET deleted_at = now(), purge_at = now() + interval '1 day' WHERE id = 'tsk_2'")
+    office.bin("users")
+    office.bin("tasks", "id = 'tsk_2'", "now() + interval '1 day'")
     now = datetime.now(UTC) + timedelta(seconds=1)
     assert purge(office, now) == (2, True)
     tasks = office.rows("tasks")
@@ -273,7 +271,7 @@ def test_a_task_whose_user_goes_for_good_is_changed_as_any_other_and_says_so(off
 
 def test_an_admin_who_deletes_a_user_for_good_is_named_in_its_tasks_history(office: Office) -> None:
     make_tasks(office, 2)
-    office.run("UPDATE users SET deleted_at = now(), purge_at = now() + interval '1 day' WHERE id = 'u'")
+    office.run("UPDATE users SET deleted_at = now() WHERE id = 'u'")
     admin = office.caller("admin")
     assert admin.delete(office.path("trash/u?dataType=users")).status_code == 200
     rows = entries(office)
@@ -290,7 +288,7 @@ def test_an_admin_who_deletes_a_user_for_good_is_named_in_its_tasks_history(offi
 def test_a_user_who_stays_keeps_the_tasks(office: Office) -> None:
     make_tasks(office, 2)
     office.run("CREATE TABLE bills (payer text NOT NULL REFERENCES users); INSERT INTO bills VALUES ('u')")
-    office.run("UPDATE users SET deleted_at = now(), purge_at = now() WHERE id = 'u'")
+    office.bin("users", "id = 'u'")
     response = office.caller("admin").delete(office.path("trash/u?dataType=users"))
     refusal(response, 409, "conflict")
     assert office.rows("tasks")["tsk_1"]["assignee"] == "u"
@@ -330,11 +328,8 @@ def purges(office: Office) -> list[dict[str, int]]:
 @pytest.mark.usefixtures("here")
 def test_what_belongs_to_another_goes_before_it(office: Office) -> None:
     office.accounts("a")
-    office.run(
-        "UPDATE accounts SET deleted_at = now(), purge_at = now();"
-        "UPDATE groups SET deleted_at = now(), purge_at = now();"
-        "UPDATE brands SET deleted_at = now(), purge_at = now()"
-    )
+    for table in ("accounts", "groups", "brands"):
+        office.bin(table)
     assert purge(office, datetime.now(UTC) + timedelta(seconds=1)) == (5, True)
     assert office.rows("brands") == office.rows("groups") == office.rows("accounts") == {}
 
@@ -343,7 +338,7 @@ def test_what_belongs_to_another_goes_before_it(office: Office) -> None:
 def test_what_is_still_needed_stays_and_holds_nothing_up(office: Office) -> None:
     office.accounts("a", "b")
     office.posts("a", "live")
-    office.run("UPDATE accounts SET deleted_at = now(), purge_at = now()")
+    office.bin("accounts")
     assert purge(office, datetime.now(UTC) + timedelta(seconds=1)) == (1, True)
     assert set(office.rows("accounts")) == {"a"}
     assert office.live("posts") == {"live"}
@@ -382,7 +377,7 @@ def test_what_lost_its_parent_to_sql_of_the_product_is_listed_by_itself_afterwar
     office.accounts("a")
     office.posts("a", "p")
     office.delete("a")
-    office.run("UPDATE accounts SET deleted_at = NULL, purge_at = NULL, deleted_operation = NULL")
+    office.run("UPDATE accounts SET deleted_at = NULL")
     assert office.trash()["items"] == []
     purge(office, datetime.now(UTC))
     assert [item["id"] for item in office.trash()["items"]] == ["p"]
@@ -420,7 +415,7 @@ def test_a_purge_tells_once_what_went_however_many_calls_it_took(office: Office)
     office.posts("late", "r")
     office.run("INSERT INTO tasks (id, title) VALUES ('tsk_1', 'x')")
     office.delete(*(f"a{n:04}" for n in range(1_200)))
-    office.run("UPDATE tasks SET deleted_at = now(), purge_at = now()")
+    office.bin("tasks")
     later = datetime.now(UTC) + LATER
     first, second = purge(office, later, batches=2), purge(office, later, batches=3)
     assert not first[1]
@@ -539,7 +534,7 @@ def test_it_is_due_once_a_day(now: str, then: str) -> None:
 def test_the_clock_calls_it_when_it_is_due(office: Office, dynamodb: Any) -> None:
     office.accounts("a")
     office.delete("a")
-    office.run("UPDATE accounts SET deleted_at = now() - interval '2 days', purge_at = now() - interval '1 day'")
+    office.keep("accounts", "now() - interval '1 day'")
     key = {"pk": {"S": "CLOCK"}, "sk": {"S": "PURGE"}}
     table = office.stack.resources["Table"]
     dynamodb.delete_item(TableName=table, Key=key)

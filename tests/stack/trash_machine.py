@@ -74,12 +74,15 @@ CHANGES = st.fixed_dictionaries(
 )
 
 ROWS = """
-SELECT id, username, NULL AS parent, brand_id, group_id, display_name, deleted_operation, deleted_with, deleted_at,
-       purge_at
-FROM {schema}.accounts
-UNION ALL
-SELECT id, url, account_id, NULL, NULL, caption, deleted_operation, deleted_with, deleted_at, purge_at
-FROM {schema}.posts
+SELECT id, name, parent, brand, "group", note, deleted_operation, deleted_with, mark, purge_at
+FROM (
+    SELECT id, username AS name, NULL AS parent, brand_id AS brand, group_id AS "group", display_name AS note,
+           deleted_at AS mark
+    FROM {schema}.accounts
+    UNION ALL
+    SELECT id, url, account_id, NULL, NULL, caption, deleted_at FROM {schema}.posts
+) AS record
+LEFT JOIN (SELECT * FROM stowage.trash_entries WHERE tenant = {tenant}) AS entry USING (id, mark)
 """
 JOURNAL: LiteralString = """
 SELECT seq, entity, id, type, operation, before, after FROM stowage.changes WHERE tenant = %s AND seq > %s ORDER BY seq
@@ -215,8 +218,7 @@ class Trash(RuleBasedStateMachine):
         if record_id in self.model.records and self.model.meddle(record_id):
             self.meddled.add(record_id)
             record = self.model.records[record_id]
-            statement = f"UPDATE {kind} SET deleted_at = %s, purge_at = %s WHERE id = %s"
-            self.office.run(statement, record.deleted_at, record.purge_at, record_id)
+            self.office.run(f"UPDATE {kind} SET deleted_at = %s WHERE id = %s", record.deleted_at, record_id)
 
     def values(self, kind: str, given: dict[str, Any]) -> Values:
         """Drawn values of a change, as far as records of that kind have them."""
@@ -272,8 +274,7 @@ class Trash(RuleBasedStateMachine):
         _, code = self.attempt(delete_record, self.by_me(), ENTITIES[kind], record_id, None)
         assert code == ("record_not_found" if self.model.delete_failure(record_id) else None)
         if code is None:
-            ((operation,),) = self.office.run(f"SELECT deleted_operation FROM {kind} WHERE id = %s", record_id)
-            self.model.delete(record_id, operation)
+            self.model.delete(record_id, self.office.kept(kind)[record_id]["deleted_operation"])
 
     @rule(chosen=SEVERAL, place=PLACES)
     def reassign(self, chosen: list[int], place: str | None) -> None:
@@ -471,7 +472,7 @@ class Trash(RuleBasedStateMachine):
 
     @invariant()
     def the_tables_hold_what_the_model_holds(self) -> None:
-        statement = sql.SQL(ROWS).format(schema=sql.Identifier(self.office.schema))
+        statement = sql.SQL(ROWS).format(schema=sql.Identifier(self.office.schema), tenant=sql.Literal(self.office.id))
         assert {row[0]: Record(*row) for row in self.office.database.execute(statement)} == self.model.records
 
     @invariant()

@@ -26,7 +26,7 @@ FIELDS = {
 class Record:
     """An account (`parent` None) or a post; in the trash with `deleted_at`, by an `operation` or the adopter's own SQL.
 
-    `along` is the account with which a post came there. The adopter's SQL may leave both behind outside the trash.
+    `along` is the account with which a post came there.
     """
 
     id: str
@@ -124,9 +124,8 @@ class Model:
     def lacks_parent(self, record: Record) -> bool:
         return record.parent is not None and not self.is_live(record.parent)
 
-    def days_left(self, record: Record) -> int:
-        assert record.purge_at is not None
-        return max(0, ceil((record.purge_at - self.now) / DAY))
+    def days_left(self, record: Record) -> int | None:
+        return None if record.purge_at is None else max(0, ceil((record.purge_at - self.now) / DAY))
 
     # ── What requests must answer ────────────────────────────────────────────────────────────────────────────────────
 
@@ -250,16 +249,17 @@ class Model:
             self.records[each.id] = replace(each, operation=None, along=None, deleted_at=None, purge_at=None)
 
     def meddle(self, record_id: str) -> bool:
-        """The adopter's own SQL puts a record into the trash, or takes it out, and leaves all else; whether it may."""
+        """The adopter's own SQL puts a record into the trash, or takes it out, and nothing else; whether it may."""
         record = self.records[record_id]
         if record.is_live:
             if any(post.parent == record_id for post in self.live("posts")):
                 return False
-            self._put_in_trash(record, record.operation, record.along)
+            self.now += timedelta(microseconds=1)  # at a moment of its own
+            self.records[record_id] = replace(record, deleted_at=self.now)
         elif self.is_taken(record) or not self.is_sound(record):
             return False
         else:
-            self.records[record_id] = replace(record, deleted_at=None, purge_at=None)
+            self.records[record_id] = replace(record, operation=None, along=None, deleted_at=None, purge_at=None)
         return True
 
     def undo(self, done: Done, change: Change, operation: str) -> None:

@@ -84,10 +84,9 @@ def test_an_entity_is_made_at_its_first_use() -> None:
         ('"discarded_at"', Trash("discarded_at")),
         ('{ flag = "is_deleted" }', Trash("is_deleted", is_flag=True)),
         ('{ flag = "isDeleted", nullable = true }', Trash("isDeleted", is_flag=True, may_be_null=True)),
-        ('{ row = "deleted_at" }', Trash("deleted_at", in_row=True)),
     ],
 )
-def test_a_trash_is_a_moment_a_flag_or_what_an_earlier_version_made(said: str, trash: Trash) -> None:
+def test_a_trash_is_a_moment_or_a_flag(said: str, trash: Trash) -> None:
     assert declared(changed('trash = "deleted_at"', f"trash = {said}"))["things"].trash == trash
 
 
@@ -153,8 +152,6 @@ def test_an_exact_number_has_its_digits() -> None:
         ('trash = "deleted_at"', "trash = true", 6, "things.trash: expected a column"),
         ('trash = "deleted_at"', 'trash = { falg = "x" }', 6, "things.trash.falg: unknown; the keys here are flag"),
         ('trash = "deleted_at"', 'trash = { flag = "x", nullable = 1 }', 6, "things.trash.nullable: expected true or"),
-        ('trash = "deleted_at"', 'trash = { row = "gone_at" }', 6, "things.trash: the columns of an earlier version"),
-        ('trash = "deleted_at"', 'trash = { row = "deleted_at", flag = "x" }', 6, "things.trash.flag: unknown; the"),
         ('trash = "deleted_at"', "dashboard = true", 6, "things.dashboard: the dashboard shows what has a trash"),
         ('"varchar(40) not null"', '"varchar(40) nott null"', 8, "things.fields.name.type: 'varchar(40) nott null'"),
         ('"varchar(40) not null"', "7", 8, "things.fields.name: expected a type"),

@@ -77,11 +77,8 @@ def _columns(literal: Mapping[str, Any]) -> dict[str, tuple[str, bool | None]]:
 
 
 def _trash_columns(literal: Mapping[str, Any]) -> tuple[str, ...]:
-    """The columns in which the trash lies."""
-    if literal["trash"] is None:
-        return ()
-    column, kind = literal["trash"]
-    return TRASH_IN_ROW if kind == "row" else (column,)
+    """The column in which the trash lies, where there is one."""
+    return literal["trash"][:1] if literal["trash"] else ()
 
 
 def _compare(name: str, literal: Mapping[str, Any], shape: Shape) -> Iterator[Finding]:
@@ -148,8 +145,8 @@ def _compare_trash(
     if literal["trash"] is None:
         return
     column, kind = literal["trash"]
-    if missing := [each for each in _trash_columns(literal) if each not in shape.columns]:
-        yield finding("error", f"there is no column {', '.join(missing)}, so nothing says what is in the trash")
+    if column not in shape.columns:
+        yield finding("error", f"there is no column {column}, so nothing says what is in the trash")
         return
     there = shape.columns[column]
     is_flag = "flag" in kind
@@ -163,8 +160,8 @@ def _compare_trash(
         yield finding("error", f"{column} is NOT NULL, so every record is in the trash")
     elif is_flag and there.is_nullable and kind == "flag":
         yield finding("error", f"{column} may be null; say nullable = true, else such records are nowhere")
-    if kind != "row" and set(TRASH_IN_ROW) <= shape.columns.keys():
-        yield finding("error", 'an earlier version keeps its trash in these rows; say trash = { row = "deleted_at" }')
+    if set(TRASH_IN_ROW) <= shape.columns.keys():
+        yield finding("error", "an earlier version's trash lies in these rows; `soft-delete` prints how it moves")
 
 
 def _columns_that(literal: Mapping[str, Any], flag: str) -> set[str]:

@@ -3,10 +3,7 @@
 Exports, bulk edits, the trash, the record routes and imports all read the declarations of `stowage_entities`
 (layers/entities): each `Entity` names a table, its key, its fields (a model of them as the API names them, or each with
 its column and type), what its filters take, and which field names a record to a person. Columns of a model's fields are
-their snake_case. `deleted_at`, `deleted_by`, `purge_at`,
-`deleted_operation` and `deleted_with` (the parent that took a record along to the trash; empty once its purge has
-begun) are on those with `soft_delete`: `python -m stowage.postgres soft-delete TABLE` prints the migration that adds
-them.
+their snake_case. Those with `soft_delete` have a column of the product's own that says so (`Trash`).
 """
 
 import re
@@ -173,14 +170,13 @@ class Reassignment:
 class Trash:
     """How a row says that it is in the trash: `column` holds since when, or (`is_flag`) that it is.
 
-    `may_be_null`: a flag that is null outside the trash in some rows. `in_row`: whatever else the trash needs lies in
-    further columns of the row (`stowage.postgres.tables.trashed`), not beside it.
+    `may_be_null`: a flag that is null outside the trash in some rows. Whatever else the trash needs lies beside the row
+    (`stowage.postgres.tables.trashed`).
     """
 
     column: str = "deleted_at"
     is_flag: bool = False
     may_be_null: bool = False
-    in_row: bool = False
 
 
 @dataclass(frozen=True)
@@ -205,7 +201,7 @@ class Entity:
     search: tuple[str, ...] = ()
     filters: tuple[str, ...] = ()
     soft_delete: bool = True
-    trash: Trash = Trash(in_row=True)
+    trash: Trash = Trash()
     unique: tuple[tuple[str, ...], ...] = ()
     references: tuple[Reference, ...] = ()
     own: tuple[Field, ...] = ()

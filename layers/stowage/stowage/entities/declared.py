@@ -94,7 +94,7 @@ def _trash(given: tuple[str, str] | None) -> Trash:
     if given is None:
         return Trash()
     column, kind = given
-    return Trash(column, is_flag="flag" in kind, may_be_null=kind == "nullable flag", in_row=kind == "row")
+    return Trash(column, is_flag="flag" in kind, may_be_null=kind == "nullable flag")
 
 
 def _time(given: tuple[str, str] | None) -> Time | None:

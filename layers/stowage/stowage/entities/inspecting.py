@@ -65,14 +65,9 @@ class _Entity:
         used = {*(column.name for column in self.times.values()), self.trash}
         if len(self.table.key) == 1:
             used |= set(self.table.key)
-        if self.is_trash_in_row:
+        if not self.is_only_read and {column.name for column in self.table.columns} >= set(TRASH_IN_ROW):
             used |= set(TRASH_IN_ROW)
         return [column for column in self.table.columns if column.name not in used]
-
-    @property
-    def is_trash_in_row(self) -> bool:
-        """Whether an earlier version's trash lies in the table."""
-        return not self.is_only_read and {column.name for column in self.table.columns} >= set(TRASH_IN_ROW)
 
     @property
     def is_only_read(self) -> bool:
@@ -282,9 +277,7 @@ def _write_trash(entity: _Entity) -> None:
     agreeing = [each for each in table.predicates if _excludes_trash(each, entity.trash)]
     comment = f"guessed; a partial index agrees: {_comment(agreeing[0])}" if agreeing else "guessed: confirm"
     flag = table.column(entity.trash) if entity.trash in _FLAGS else None
-    if entity.is_trash_in_row:
-        entity.say("trash", '{ row = "deleted_at" }', "the columns of an earlier version")
-    elif flag:
+    if flag:
         nullable = ", nullable = true" if flag.is_nullable else ""
         entity.say("trash", f"{{ flag = {_text(flag.name)}{nullable} }}", comment)
     elif entity.trash:

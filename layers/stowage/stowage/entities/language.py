@@ -34,7 +34,7 @@ _FIELD_KEYS = (
 _LIMITS = {"minLength": "min_length", "maxLength": "max_length", "minimum": "ge", "maximum": "le"}
 _PYTHON: dict[str, tuple[type, ...]] = {"integer": (int,), "number": (int, float), "boolean": (bool,)}
 TRASH_IN_ROW = ("deleted_at", "deleted_by", "purge_at", "deleted_operation", "deleted_with")
-"""The columns of a trash that lies whole in the row, as earlier versions made it."""
+"""The columns of a trash that lies whole in the row, as earlier versions made it (`stowage.move_trash`)."""
 TIMES = {"created": ("createdAt", "created_at"), "updated": ("updatedAt", "updated_at")}
 
 
@@ -420,22 +420,17 @@ def _trash(table: _Table, columns: dict[str, str]) -> tuple[str, str] | None:
         return None
     kind = "moment"
     if isinstance(value, dict):
-        kind = "row" if "row" in value else "flag"
-        _only(value, ("row",) if kind == "row" else ("flag", "nullable"), table.complain, "trash")
+        _only(value, ("flag", "nullable"), table.complain, "trash")
         if type(value.get("nullable", False)) is not bool:
             table.complain("expected true or false", "trash", "nullable")
-        if value.get("nullable") is True:
-            kind = "nullable flag"
-        value = value.get("row", value.get("flag"))
+        kind = "nullable flag" if value.get("nullable") is True else "flag"
+        value = value.get("flag")
     if not isinstance(value, str) or not _is_name(value):
         table.complain('expected a column, such as "deleted_at", or { flag = "is_deleted" }', "trash")
         return None
-    if kind == "row" and value != "deleted_at":
-        table.complain("the columns of an earlier version are deleted_at and those beside it", "trash")
-    for column in TRASH_IN_ROW if kind == "row" else (value,):
-        if column in columns:
-            table.complain(f"{columns[column]} is in the column {column!r} already", "trash")
-        columns.setdefault(column, "the trash")
+    if value in columns:
+        table.complain(f"{columns[value]} is in the column {value!r} already", "trash")
+    columns.setdefault(value, "the trash")
     return value, kind
 
 

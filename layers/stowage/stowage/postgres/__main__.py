@@ -22,7 +22,12 @@ from stowage.postgres.schema.migrations import (
     read_status,
     register_tenant,
 )
-from stowage.postgres.schema.soft_delete import read_unique_rules, soft_delete_migration
+from stowage.postgres.schema.soft_delete import (
+    has_earlier_trash,
+    moving_migration,
+    read_unique_rules,
+    soft_delete_migration,
+)
 from stowage.postgres.session.command_line import URL_HELP
 from stowage_entities import DECLARED
 
@@ -153,6 +158,9 @@ def _soft_delete(given: str, url: str | None) -> int:
     if not schema:
         raise StowageError("With --url the table needs its schema: SCHEMA.TABLE.")
     with psycopg.connect(url, autocommit=True, prepare_threshold=None) as connection:
+        if has_earlier_trash(connection, schema, table):
+            print(moving_migration(schema, table), end="")
+            return 0
         rules = read_unique_rules(connection, schema, table)
     if rules is None:
         raise StowageError(f"There is no table {given}.")

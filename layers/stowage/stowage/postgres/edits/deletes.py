@@ -15,15 +15,7 @@ from stowage.postgres.journal.images import whole_image
 from stowage.postgres.session.edit import Edit
 from stowage.postgres.session.own_rules import refuse_kept
 from stowage.postgres.tables.relations import has_children, id_of, key_type, table_of, text_array
-from stowage.postgres.tables.trashed import (
-    NO_PARENT,
-    enter,
-    live_values,
-    mark,
-    outside_trash,
-    put_in,
-    trash_columns,
-)
+from stowage.postgres.tables.trashed import enter, live_value, mark, outside_trash, put_in
 
 _JUDGE = sql.SQL("""
 WITH found AS (
@@ -173,7 +165,7 @@ def delete_locked(
         id=id_of(declared),
         key=key_type(declared),
         table=table_of(edit.schema, declared),
-        **_putting(declared, NO_PARENT),
+        **_putting(declared),
         enter=enter(declared, "changed"),
         cascades=sql.SQL("").join(
             _CASCADE.format(
@@ -182,7 +174,7 @@ def delete_locked(
                 key=key_type(declared),
                 table=table_of(edit.schema, child),
                 column=sql.Identifier(child.column(reference.field)),
-                **_putting(child, sql.SQL("record.{}::text").format(sql.Identifier(child.column(reference.field)))),
+                **_putting(child),
                 enter=enter(child, name, sql.Identifier("stw_parent")),
             )
             for name, child, reference in cascades
@@ -193,12 +185,9 @@ def delete_locked(
                 declared.name,
                 "deleted",
                 source=_ASKED.format(key=key_type(declared)),
-                before=_before(declared, along=False),
+                before=_before(declared),
             ),
-            *(
-                Lines(name, child.name, "deleted", n=None, before=_before(child, along=True))
-                for name, child, _ in cascades
-            ),
+            *(Lines(name, child.name, "deleted", n=None, before=_before(child)) for name, child, _ in cascades),
             summary=summary if kind else None,
         ),
         counts=sql.SQL(", ").join(counts) if counts else sql.SQL("NULL"),
@@ -223,20 +212,19 @@ def delete_locked(
     return Outcome(outcome.codes, came)
 
 
-def _putting(declared: Entity, parent: sql.Composable) -> dict[str, sql.Composable]:
-    """The parts of the statement that put a `record` into the trash, with its parent or by itself."""
+def _putting(declared: Entity) -> dict[str, sql.Composable]:
+    """The parts of the statement that put a `record` into the trash."""
     return {
-        "put_in": put_in(declared, parent),
+        "put_in": put_in(declared),
         "outside": outside_trash(declared, "record"),
         "mark": mark(declared, "record"),
-        "image": whole_image(declared, "record", trash_columns(declared)),
+        "image": whole_image(declared, "record", [*live_value(declared)]),
     }
 
 
 _BEFORE = sql.SQL("{}::jsonb")
 
 
-def _before(declared: Entity, *, along: bool) -> sql.Composed:
-    """What changed of a record that went by itself, or of one that went along."""
-    live = {column: value for column, value in live_values(declared).items() if along or column != "deleted_with"}
-    return _BEFORE.format(sql.Literal(json.dumps(live).replace("%", "%%")))
+def _before(declared: Entity) -> sql.Composed:
+    """What a deletion changes of a record."""
+    return _BEFORE.format(sql.Literal(json.dumps(live_value(declared)).replace("%", "%%")))

@@ -34,7 +34,7 @@ from stowage.postgres.tables.relations import (
     table_of,
 )
 from stowage.postgres.tables.sameness import is_same
-from stowage.postgres.tables.trashed import of_trash, outside_trash, step_aside, step_back
+from stowage.postgres.tables.trashed import of_trash, outside_trash, put_in, take_out
 from stowage.postgres.tables.unique_rules import UniqueRule, as_written, is_in_the_way, out_of_trash, undeclared_rules
 from stowage.tenants import Tenant
 
@@ -147,7 +147,7 @@ _JUDGE_DELETED = sql.SQL("""
 WITH {wanted}, judged AS (
     SELECT wanted.n, CASE
         WHEN record.{id} IS NULL OR wanted.blanked OR {with} = '' THEN 'purged'
-        WHEN {outside} OR {deleted_anew} THEN 'changed_since'
+        WHEN {outside} OR {by} IS DISTINCT FROM %(undone)s THEN 'changed_since'
         WHEN {lacks_parent} THEN 'parent_in_trash'
         WHEN {clashes} THEN 'conflict'
     END AS code
@@ -163,12 +163,6 @@ EXISTS (
       AND {clashes}
 )
 """)
-_DELETED_ANEW_IN_ROW = sql.SQL("""
-(SELECT (image.deleted_at, image.deleted_by, image.purge_at, image.deleted_operation)
-        IS DISTINCT FROM (record.deleted_at, record.deleted_by, record.purge_at, record.deleted_operation)
- FROM jsonb_populate_record(record.*, wanted.after) AS image)
-""")
-_DELETED_ANEW = sql.SQL("{} IS DISTINCT FROM %(undone)s")
 
 
 def judge_deleted(
@@ -202,9 +196,7 @@ def judge_deleted(
         ),
         clashes=any_of(clashes),
         outside=outside_trash(declared, "record"),
-        deleted_anew=_DELETED_ANEW_IN_ROW
-        if declared.trash.in_row
-        else _DELETED_ANEW.format(of_trash(declared, "record", "deleted_operation")),
+        by=of_trash(declared, "record", "deleted_operation"),
         **{"with": of_trash(declared, "record", "deleted_with")},
     )
     return _codes(connection, statement, count, {"tenant": tenant.id, "undone": operation.id})
@@ -489,7 +481,7 @@ def put_back(connection: psycopg.Connection, edit: Edit, declared: Entity, judge
     table = table_of(edit.schema, declared)
     if judged.awaited:
         connection.execute(
-            _STEP_ASIDE.format(table=table, id=id_of(declared), key=key_type(declared), aside=step_aside(declared)),
+            _STEP_ASIDE.format(table=table, id=id_of(declared), key=key_type(declared), aside=put_in(declared)),
             {"at": edit.at, "awaited": list(judged.awaited)},
         )
     columns = [field.column for field in _content(declared)]
@@ -499,7 +491,7 @@ def put_back(connection: psycopg.Connection, edit: Edit, declared: Entity, judge
         table=table,
         id=id_of(declared),
         old_columns=sql.SQL(", ").join(sql.Identifier("record", column) for column in all_columns),
-        outside=step_back(declared) + sql.SQL(",") if declared.soft_delete else sql.SQL(""),
+        outside=take_out(declared) + sql.SQL(",") if declared.soft_delete else sql.SQL(""),
         columns=sql.SQL(", ").join(map(sql.Identifier, all_columns)),
         former=sql.SQL(", ").join(
             [

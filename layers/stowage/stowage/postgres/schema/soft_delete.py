@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import psycopg
 from psycopg import sql
 
+from stowage.entities.language import TRASH_IN_ROW
+
 
 @dataclass(frozen=True)
 class UniqueRule:
@@ -33,6 +35,30 @@ WHERE index.indrelid = to_regclass(%s)
   AND index.indisunique AND NOT index.indisprimary AND index.indpred IS NULL AND index.indexprs IS NULL
 ORDER BY class.relname
 """
+
+_HAS_EARLIER = """
+SELECT count(*) = %s FROM pg_attribute
+WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped AND attname = ANY(%s)
+"""
+
+
+def has_earlier_trash(connection: psycopg.Connection, schema: str, table: str) -> bool:
+    """Whether an earlier version's trash lies in a table's rows."""
+    name = sql.Identifier(schema, table).as_string(connection)
+    given = (len(TRASH_IN_ROW), name, list(TRASH_IN_ROW))
+    return connection.execute(_HAS_EARLIER, given).fetchone() == (True,)
+
+
+_MOVE = """\
+-- An earlier version's trash lies in these rows. It moves beside them; the third name is the entity's.
+SELECT stowage.move_trash({}, {}, {});
+"""
+
+
+def moving_migration(schema: str, table: str) -> str:
+    """SQL that moves an earlier version's trash out of a table."""
+    return _MOVE.format(*(sql.Literal(each).as_string(None) for each in (schema, table, table)))
+
 
 _EXISTS = "SELECT to_regclass(%s) IS NOT NULL"
 

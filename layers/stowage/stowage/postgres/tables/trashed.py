@@ -6,13 +6,11 @@ and when it goes for good lies beside it, in `stowage.trash_entries`. An entry c
 row's own: the moment, or of a flag the time of the row's last change. So what a product's own SQL restores, deletes
 anew or deletes itself has no entry from that moment on, and nobody has to watch for it.
 
-Entities whose trash is `in_row` keep the rest in columns of the row instead (the sample's).
-
 `row` is the alias of a record in the surrounding statement. An entry is read by its key, by a subquery for each row:
 so its cost does not hang on what the planner believes of a table that grew since the last ANALYZE.
 """
 
-from typing import Literal, LiteralString
+from typing import Literal
 
 from psycopg import sql
 
@@ -21,13 +19,8 @@ from stowage.entities.declaration import Entity, Trash
 type Kept = Literal["deleted_at", "deleted_by", "purge_at", "deleted_operation", "deleted_with"]
 """What the trash knows of a record."""
 
-IN_ROW: tuple[Kept, ...] = ("deleted_at", "deleted_by", "purge_at", "deleted_operation", "deleted_with")
-"""The columns of a row that keeps all of it itself."""
-
 _TENANT = sql.Placeholder("tenant")
-_NOTHING = sql.SQL("")
 _TRUE = sql.SQL("true")
-_COMMA = sql.SQL(", ")
 
 _IS_NULL, _IS_NOT_NULL = sql.SQL("{} IS NULL"), sql.SQL("{} IS NOT NULL")
 _NOT, _IS_NOT_TRUE = sql.SQL("NOT {}"), sql.SQL("{} IS NOT TRUE")
@@ -66,15 +59,9 @@ def in_trash_unindexed(declared: Entity, row: str) -> sql.Composed:
     return (_UNINDEXED_FLAG if declared.trash.is_flag else _UNINDEXED).format(_column(declared, row))
 
 
-def trash_columns(declared: Entity) -> tuple[str, ...]:
-    """The columns of a row that putting it into the trash sets."""
-    trash = _trash(declared)
-    return IN_ROW if trash.in_row else (trash.column,)
-
-
-def live_values(declared: Entity) -> dict[str, bool | None]:
-    """What these columns hold outside the trash."""
-    return dict.fromkeys(trash_columns(declared), False if declared.trash.is_flag else None)
+def live_value(declared: Entity) -> dict[str, bool | None]:
+    """What the column holds outside the trash, by its name."""
+    return {_trash(declared).column: False if declared.trash.is_flag else None}
 
 
 # The session's time zone is UTC, and so columns without one hold UTC.
@@ -107,8 +94,6 @@ def of_trash(declared: Entity, row: str, name: Kept, tenant: sql.Composable = _T
 
     `tenant` is an SQL value, the statement's own parameter unless given.
     """
-    if _trash(declared).in_row:
-        return sql.Identifier(row, name)
     if name == "deleted_at" and not declared.trash.is_flag:
         return _moment(declared, row)
     return _ENTRY.format(
@@ -140,41 +125,42 @@ def deleted_order(declared: Entity, row: str) -> sql.Composable:
 
 _SET = sql.SQL("{} = {}")
 _AT = sql.SQL("%(at)s::timestamptz")
-_ALL_IN_ROW = sql.SQL(
-    "deleted_at = %(at)s, deleted_by = %(actor)s, purge_at = %(purge_at)s, deleted_operation = %(operation)s, "
-    "deleted_with = {}"
-)
-_ASIDE_IN_ROW: LiteralString = "deleted_at = %(at)s, purge_at = %(at)s"
-_BACK_IN_ROW: LiteralString = "deleted_at = NULL, purge_at = NULL"
 NO_PARENT = sql.SQL("NULL::text")
 
 
-def put_in(declared: Entity, parent: sql.Composable = NO_PARENT) -> sql.Composed:
-    """What an UPDATE sets to put records into the trash, with that `parent` (a text)."""
-    trash = _trash(declared)
-    return _ALL_IN_ROW.format(parent) if trash.in_row else _own(declared, deleted=True)
+def put_in(declared: Entity) -> sql.Composed:
+    """What an UPDATE sets to put records into the trash at `%(at)s`, as the product itself would."""
+    value = sql.Literal(True) if _trash(declared).is_flag else _AT
+    return _SET.format(sql.Identifier(declared.trash.column), value)
 
 
 def take_out(declared: Entity) -> sql.Composed:
     """What an UPDATE sets to take records out of the trash, as the product itself would."""
-    if not _trash(declared).in_row:
-        return _own(declared, deleted=False)
-    return _COMMA.join(_SET.format(sql.Identifier(column), sql.NULL) for column in IN_ROW)
-
-
-def step_aside(declared: Entity) -> sql.Composable:
-    """What an UPDATE sets to take records out of the way of unique rules, within a transaction."""
-    return sql.SQL(_ASIDE_IN_ROW) if _trash(declared).in_row else _own(declared, deleted=True)
-
-
-def step_back(declared: Entity) -> sql.Composable:
-    """What an UPDATE sets to end that."""
-    return sql.SQL(_BACK_IN_ROW) if _trash(declared).in_row else _own(declared, deleted=False)
-
-
-def _own(declared: Entity, *, deleted: bool) -> sql.Composed:
-    value = sql.Literal(deleted) if declared.trash.is_flag else _AT if deleted else sql.NULL
+    value = sql.Literal(False) if _trash(declared).is_flag else sql.NULL
     return _SET.format(sql.Identifier(declared.trash.column), value)
+
+
+_IS_LISTED = sql.SQL("""
+({in_trash} AND NOT EXISTS (
+    SELECT FROM stowage.trash_entries AS stw_hidden
+    WHERE stw_hidden.tenant = {tenant} AND stw_hidden.entity = {entity} AND stw_hidden.id = {id}::text
+      AND stw_hidden.deleted_with IS NOT NULL AND {counts}
+))
+""")
+
+
+def is_listed(declared: Entity, row: str) -> sql.Composed:
+    """Whether the trash shows a record by itself: it came with no parent, and its purge has not begun.
+
+    A join to the server, which takes the hidden ones along in the order of their moments where it reads many.
+    """
+    return _IS_LISTED.format(
+        in_trash=in_trash(declared, row),
+        tenant=_TENANT,
+        entity=sql.Literal(declared.name),
+        id=sql.Identifier(row, declared.column("id")),
+        counts=counts(declared, row, "stw_hidden"),
+    )
 
 
 _ENTER = sql.SQL("""
@@ -191,19 +177,36 @@ _ENTER = sql.SQL("""
 """)
 
 
-def enter(declared: Entity, rows: str, parent: sql.Composable = NO_PARENT) -> sql.Composable:
+def enter(declared: Entity, rows: str, parent: sql.Composable = NO_PARENT) -> sql.Composed:
     """The CTE, with its comma, that writes down what the trash keeps of the rows of the CTE `rows`.
 
-    Each has `id` and `stw_mark`; `parent` is an SQL value of theirs. Nothing where the row keeps it itself.
+    Each has `id` and `stw_mark`; `parent` is an SQL value of theirs.
     """
-    if _trash(declared).in_row:
-        return _NOTHING
     return _ENTER.format(
         name=sql.Identifier(f"stw_enter_{rows}"),
         entity=sql.Literal(declared.name),
         rows=sql.Identifier(rows),
         parent=parent,
     )
+
+
+_FOLLOW = sql.SQL("""
+stw_follow AS (
+    UPDATE stowage.trash_entries AS stw_entry SET mark = stw_mark FROM {rows} AS stw_row
+    WHERE stw_entry.tenant = %(tenant)s AND stw_entry.entity = {entity} AND stw_entry.id = stw_row.id::text
+      AND stw_entry.mark IS NOT DISTINCT FROM stw_former_mark
+),
+""")
+
+
+def follow(declared: Entity, rows: str) -> sql.Composable:
+    """The CTE, with its comma, that lets entries count on after a change of ours to the rows of the CTE `rows`.
+
+    Each has `id`, `stw_mark` and `stw_former_mark`. Nothing where a change of the row does not touch its mark.
+    """
+    if not (declared.soft_delete and declared.trash.is_flag):
+        return sql.SQL("")
+    return _FOLLOW.format(rows=sql.Identifier(rows), entity=sql.Literal(declared.name))
 
 
 # An array of the ids, so that they are looked up by the key whatever the planner expects.
@@ -215,10 +218,8 @@ _LEAVE = sql.SQL("""
 """)
 
 
-def leave(declared: Entity, rows: str) -> sql.Composable:
+def leave(declared: Entity, rows: str) -> sql.Composed:
     """The CTE, with its comma, that forgets what the trash keeps of the rows of the CTE `rows`, by their `id`."""
-    if _trash(declared).in_row:
-        return _NOTHING
     return _LEAVE.format(
         name=sql.Identifier(f"stw_leave_{rows}"), entity=sql.Literal(declared.name), rows=sql.Identifier(rows)
     )

@@ -16,7 +16,7 @@ from psycopg import sql
 
 from stowage.entities.declaration import Entity
 from stowage.postgres.tables.relations import id_of, table_of
-from stowage.postgres.tables.trashed import live_values
+from stowage.postgres.tables.trashed import live_value
 
 
 @dataclass(frozen=True)
@@ -224,5 +224,5 @@ def out_of_trash(
 ) -> sql.Composed:
     """A record of the trash as it would be outside it, an item of a FROM clause; with another `name` in a column."""
     named = _NAMED.format(column=sql.Literal(column), name=name) if name else sql.Literal("{}")
-    live = json.dumps(live_values(declared)).replace("%", "%%")
+    live = json.dumps(live_value(declared)).replace("%", "%%")
     return _OUT_OF_TRASH.format(row=sql.Identifier(row), live=sql.Literal(live), named=named)

@@ -17,6 +17,7 @@ from stowage.postgres.tables.trashed import (
     deleted_order,
     in_trash,
     in_trash_unindexed,
+    is_listed,
     of_trash,
 )
 from stowage.tenants import Tenant
@@ -42,16 +43,6 @@ class TrashRow:
     deleted_by: str | None
     purge_at: datetime | None
     cascaded: dict[str, int] = field(default_factory=dict)
-
-
-_LISTED = sql.SQL("{in_trash} AND {with} IS NULL")
-
-
-def _listed(declared: Entity) -> sql.Composed:
-    """Whether the trash shows a `record` by itself."""
-    return _LISTED.format(
-        in_trash=in_trash(declared, "record"), **{"with": of_trash(declared, "record", "deleted_with")}
-    )
 
 
 _PAGE = sql.SQL("""
@@ -99,7 +90,7 @@ def list_trash(
                 entity=sql.Literal(declared.name),
                 table=table_of(schema, declared),
                 deleted_at=deleted_order(declared, "record"),
-                listed=_listed(declared),
+                listed=is_listed(declared, "record"),
                 id=id_of(declared),
                 by=(_BY_ID if alike else _BY_PLACE).format(
                     id=id_of(declared), deleted_at=deleted_order(declared, "record")
@@ -191,7 +182,7 @@ def count_trash(connection: psycopg.Connection, tenant: Tenant, shown: Sequence[
         _COUNT.format(
             entity=sql.Literal(declared.name),
             table=table_of(tenant.schema, declared),
-            listed=_listed(declared),
+            listed=is_listed(declared, "record"),
         )
         for declared in shown
     )
@@ -221,26 +212,20 @@ def recount_trash(connection: psycopg.Connection, tenant: Tenant, entities: Sequ
         statement = _RECOUNT.format(
             entity=sql.Literal(declared.name),
             table=table_of(tenant.schema, declared),
-            listed=_listed(declared),
+            listed=is_listed(declared, "record"),
         )
         connection.execute(statement, {"tenant": tenant.id})
 
 
-_ORPHANS_IN_ROW = sql.SQL("""
-UPDATE {child} AS child SET deleted_with = NULL
-WHERE child.deleted_operation IS NOT NULL AND child.deleted_with IS NOT NULL AND child.deleted_with <> ''
-""")
-_ORPHANS_BESIDE = sql.SQL("""
+_ORPHANS = sql.SQL("""
 UPDATE stowage.trash_entries AS kept SET deleted_with = NULL
 FROM {child} AS child
 WHERE kept.tenant = %(tenant)s AND kept.entity = {entity} AND kept.deleted_with <> ''
   AND child.{child_id} = kept.id::{key} AND {counts}
-""")
-_LACKS_PARENT = sql.SQL("""
-AND NOT EXISTS (
-    SELECT FROM {parent} AS parent
-    WHERE parent.{id} = child.{column} AND {in_trash} AND {theirs} = {operation}
-)
+  AND NOT EXISTS (
+      SELECT FROM {parent} AS parent
+      WHERE parent.{id} = child.{column} AND {in_trash} AND {theirs} = kept.deleted_operation
+  )
 """)
 
 
@@ -249,20 +234,17 @@ def list_orphans(connection: psycopg.Connection, tenant: Tenant) -> int:
     count = 0
     for parent in (declared for declared in ENTITIES.values() if declared.soft_delete):
         for child, reference in parent.children("cascade"):
-            orphans = _ORPHANS_IN_ROW if child.trash.in_row else _ORPHANS_BESIDE
-            statement = orphans.format(
+            statement = _ORPHANS.format(
                 child=table_of(tenant.schema, child),
                 entity=sql.Literal(child.name),
                 child_id=id_of(child),
                 key=key_type(child),
                 counts=counts(child, "child", "kept"),
-            ) + _LACKS_PARENT.format(
                 parent=table_of(tenant.schema, parent),
                 id=id_of(parent),
                 column=sql.Identifier(child.column(reference.field)),
                 in_trash=in_trash(parent, "parent"),
                 theirs=of_trash(parent, "parent", "deleted_operation"),
-                operation=sql.Identifier("child" if child.trash.in_row else "kept", "deleted_operation"),
             )
             count += connection.execute(statement, {"tenant": tenant.id}).rowcount
     return count
@@ -279,7 +261,7 @@ def sweep_entries(connection: psycopg.Connection, tenant: Tenant) -> int:
     """Forget what the trash keeps of records that a product's own SQL has restored, deleted anew or removed."""
     count = 0
     for declared in ENTITIES.values():
-        if declared.soft_delete and not declared.trash.in_row:
+        if declared.soft_delete:
             statement = _SWEEP.format(
                 entity=sql.Literal(declared.name),
                 table=table_of(tenant.schema, declared),

@@ -94,8 +94,12 @@ _MORE = sql.SQL("""
 
 _ALL = sql.SQL("{table} AS record")
 _FROM_ENTRIES = sql.SQL("stowage.trash_entries AS kept JOIN {table} AS record ON record.{id} = kept.id::{key}")
-_PAST_ITS_TIME = sql.SQL("{0}.purge_at <= %(at)s AND ({0}.deleted_with IS NULL OR {0}.deleted_with = '')")
-_OF_ENTRY = sql.SQL("kept.tenant = %(tenant)s AND kept.entity = {entity} AND {counts} AND ")
+_PAST_ITS_TIME = sql.SQL("""
+kept.tenant || '/' || kept.entity = %(tenant)s || '/' || {entity} AND kept.purge_at <= %(at)s
+AND kept.tenant = %(tenant)s AND kept.entity = {entity} AND {counts}
+AND (kept.deleted_with IS NULL OR kept.deleted_with = '')
+""")
+_KEPT_UNTIL, _OLDEST_FIRST = sql.SQL("kept.purge_at"), sql.SQL("ORDER BY kept.purge_at, kept.id")
 _OF_PARENT = sql.SQL("""
 record.{column} = %(parent)s::{key}
 AND EXISTS (SELECT FROM {table} AS begun WHERE begun.{id} = %(parent)s::{key} AND {with} = '' AND {in_trash})
@@ -107,15 +111,11 @@ def due_for_purge(
     connection: psycopg.Connection, tenant: Tenant, declared: Entity, at: datetime, left: Sequence[str] = ()
 ) -> Batch:
     """The next records past their time but for those `left`, oldest first: a thousand with what goes along."""
-    kept = sql.Identifier("record" if declared.trash.in_row else "kept")
-    source, which, purge_at = _ALL, _PAST_ITS_TIME.format(kept), sql.SQL("{}.purge_at").format(kept)
-    if not declared.trash.in_row:
-        source = _FROM_ENTRIES
-        mine = _OF_ENTRY.format(entity=sql.Literal(declared.name), counts=counts(declared, "record", "kept"))
-        which = mine + which
-    order = sql.SQL("ORDER BY {}, {}").format(purge_at, id_of(declared, "record"))
+    which = _PAST_ITS_TIME.format(entity=sql.Literal(declared.name), counts=counts(declared, "record", "kept"))
     given = {"at": at, "left": text_array(left)}
-    return _next(connection, tenant, declared, which, given, source=source, purge_at=purge_at, order=order)
+    return _next(
+        connection, tenant, declared, which, given, source=_FROM_ENTRIES, purge_at=_KEPT_UNTIL, order=_OLDEST_FIRST
+    )
 
 
 def next_children(
@@ -187,25 +187,6 @@ WITH old AS MATERIALIZED (
     WHERE record.{id} = %(id)s::{key} AND {in_trash} AND {due} AND NOT {kept}
     FOR UPDATE
 ),
-{marked}
-taken AS MATERIALIZED (
-    SELECT stowage.take_seqs(%(tenant)s, (SELECT count(*) FROM marked) * 0) AS base
-),
-counted AS (
-    UPDATE stowage.trash_counts
-    SET listed = greatest(0, listed - (SELECT count(*) FROM marked WHERE was_listed))
-    FROM taken WHERE tenant = %(tenant)s AND entity = %(entity)s AND taken.base >= 0
-)
-SELECT count(*) FROM marked
-""")
-_MARKED_IN_ROW = sql.SQL("""
-marked AS (
-    UPDATE {table} AS record SET deleted_with = '', purge_at = least(record.purge_at, %(at)s)
-    FROM old WHERE record.{id} = old.id
-    RETURNING old.was_listed
-),
-""")
-_MARKED_BESIDE = sql.SQL("""
 entered AS (
     INSERT INTO stowage.trash_entries AS kept
         (tenant, entity, id, mark, deleted_at, deleted_by, purge_at, deleted_operation, deleted_with)
@@ -219,6 +200,15 @@ entered AS (
     RETURNING kept.id
 ),
 marked AS (SELECT old.was_listed FROM old JOIN entered ON entered.id = old.id::text),
+taken AS MATERIALIZED (
+    SELECT stowage.take_seqs(%(tenant)s, (SELECT count(*) FROM marked) * 0) AS base
+),
+counted AS (
+    UPDATE stowage.trash_counts
+    SET listed = greatest(0, listed - (SELECT count(*) FROM marked WHERE was_listed))
+    FROM taken WHERE tenant = %(tenant)s AND entity = %(entity)s AND taken.base >= 0
+)
+SELECT count(*) FROM marked
 """)
 
 
@@ -230,7 +220,6 @@ def begin_purge(
 
     False where it has left the trash, is still needed, or (`only_due`) is not past its time.
     """
-    marked = _MARKED_IN_ROW if declared.trash.in_row else _MARKED_BESIDE
     statement = _BEGIN.format(
         table=table_of(tenant.schema, declared),
         id=id_of(declared),
@@ -242,7 +231,6 @@ def begin_purge(
         operation=of_trash(declared, "record", "deleted_operation"),
         **{"with": of_trash(declared, "record", "deleted_with")},
         in_trash=in_trash_unindexed(declared, "record"),
-        marked=marked.format(table=table_of(tenant.schema, declared), id=id_of(declared)),
         due=is_due(declared, only_due=only_due),
         kept=is_kept(tenant.schema, declared),
     )

@@ -11,6 +11,7 @@ from stowage.postgres.journal.images import changed_image, whole_image
 from stowage.postgres.session.edit import Edit
 from stowage.postgres.session.own_rules import refuse_kept
 from stowage.postgres.tables.relations import id_of, key_type, stamped, table_of, text_array
+from stowage.postgres.tables.trashed import follow, mark
 
 _NOTHING = sql.SQL("")
 
@@ -46,9 +47,9 @@ WITH old AS MATERIALIZED (
 changed AS (
     UPDATE {table} AS record SET {assignments}
     FROM old WHERE record.{id} = old.stw_id
-    RETURNING record.{id} AS id, {before} AS before, {after} AS after
+    RETURNING record.{id} AS id, {before} AS before, {after} AS after, {mark} AS stw_mark, {was} AS stw_former_mark
 ),
-{journal}
+{follow}{journal}
 SELECT (SELECT count(*) FROM changed), (SELECT count(*) FROM old)
 """)
 
@@ -91,6 +92,9 @@ def empty_references(
             others=_OTHERS.format(id=id_of(declared), key=key_type(declared)) if entity is declared else _NOTHING,
             before=changed_image(entity, [column, *entity.stamps], "old", "record"),
             after=whole_image(entity, "record"),
+            mark=mark(entity, "record") if entity.soft_delete else sql.NULL,
+            was=mark(entity, "old") if entity.soft_delete and entity.trash.is_flag else sql.NULL,
+            follow=follow(entity, "changed"),
             journal=journalled(Lines("changed", entity.name, "updated", n="id")),
         )
         row = connection.execute(

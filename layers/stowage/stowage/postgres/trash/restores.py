@@ -24,10 +24,10 @@ from stowage.postgres.tables.trashed import (
     in_trash,
     in_trash_unindexed,
     leave,
+    live_value,
     of_trash,
     outside_trash,
     take_out,
-    trash_columns,
 )
 from stowage.postgres.tables.unique_rules import UniqueRule, as_written, is_in_the_way, out_of_trash, undeclared_rules
 
@@ -201,7 +201,7 @@ def _taking(declared: Entity) -> dict[str, sql.Composable]:
         "operation": of_trash(declared, "record", "deleted_operation"),
         "in_trash": in_trash_unindexed(declared, "record"),
         "take_out": take_out(declared),
-        "after": whole_image(declared, "record", trash_columns(declared)),
+        "after": whole_image(declared, "record", [*live_value(declared)]),
     }
 
 
@@ -215,7 +215,7 @@ def _renaming(
     column = declared.column(declared.label)
     rules = [rule for rule in declared.unique if declared.label in rule]
     own = [rule for rule in undeclared if column in rule.columns]
-    table, trash = table_of(schema, declared), trash_columns(declared)
+    table, trash = table_of(schema, declared), [*live_value(declared)]
     if not rename or not (rules or own):
         return {
             "columns": _columns(declared, trash),

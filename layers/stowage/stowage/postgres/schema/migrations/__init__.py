@@ -123,8 +123,8 @@ def create_tenant(
         _apply(connection, schema, [tables])
         if fill:
             fill()
-        _apply(connection, schema, keys_and_indexes)
         register_tenant(connection, id, slug, name)
+        _apply(connection, schema, keys_and_indexes)
         grant_tenant(connection, schema)
 
 
