@@ -44,7 +44,7 @@ pytest_plugins = ("tests.stack.server_fixtures",)
 type Json = Any
 
 NOW = datetime(2026, 11, 28, 12, 0, 0, 123456, tzinfo=UTC)
-TENANT = Tenant("shop", "shop", "Shop")
+TENANT = Tenant("shop", "shop", "Shop", schema='The "Shop" ü')
 PRODUCTS = ("rails", "django", "prisma", "rental")
 SEED = {
     "rental": """
@@ -155,7 +155,8 @@ def shop(servers: Servers, stack: RunningStack, request: pytest.FixtureRequest) 
     database.execute(sql.SQL("CREATE SCHEMA {0}; SET search_path = {0}").format(schema))
     database.execute((ROOT / "tests/stack/products" / f"{product}.sql").read_bytes())
     for (table,) in database.execute(
-        "SELECT relname FROM pg_class WHERE relnamespace = %s::regnamespace AND relrowsecurity", (TENANT.schema,)
+        "SELECT relname FROM pg_class WHERE relnamespace = to_regnamespace(quote_ident(%s)) AND relrowsecurity",
+        (TENANT.schema,),
     ).fetchall():
         database.execute(sql.SQL("ALTER TABLE {} DISABLE ROW LEVEL SECURITY").format(sql.Identifier(table)))
     database.execute("SELECT stowage.grant_tenant(%s)", (TENANT.schema,))
@@ -181,7 +182,7 @@ def fill(shop: Shop) -> None:
         (table, column)
         for table, column in shop.database.execute(
             "SELECT relname::text, attname::text FROM pg_attribute JOIN pg_class ON attrelid = pg_class.oid "
-            "WHERE relnamespace = %s::regnamespace AND attnum > 0 AND attnotnull AND NOT atthasdef "
+            "WHERE relnamespace = to_regnamespace(quote_ident(%s)) AND attnum > 0 AND attnotnull AND NOT atthasdef "
             "AND attidentity = ''",
             (TENANT.schema,),
         )

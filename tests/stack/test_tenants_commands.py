@@ -10,6 +10,7 @@ from uuid import uuid4
 
 import psycopg
 import pytest
+from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from stowage.basics.errors import RunError
@@ -17,8 +18,8 @@ from stowage.postgres.__main__ import main
 from stowage.postgres.dumps.preflight import preflight
 from stowage.postgres.schema import known_tenants
 from stowage.postgres.schema.migrations import apply_roles, migrate
-from tests.conftest import RunningStack
-from tests.stack.dump_surface import Database
+from tests.conftest import Api, RunningStack
+from tests.stack.dump_surface import TENANT_TABLES, Database
 from tests.stack.route_surface import sign
 from tests.stack.servers import NEWEST, OLDER, Servers
 
@@ -162,6 +163,50 @@ def test_whoever_registers_is_told_that_the_api_does_not_know_at_once(
     told = capsys.readouterr().out
     assert "404 for a new tenant for up to a minute" in told
     assert "--wait" in told
+
+
+def test_a_tenant_may_have_a_schema_of_any_name(
+    stack: RunningStack, new_tenant: str, database: psycopg.Connection, capsys: pytest.CaptureFixture[str]
+) -> None:
+    schema, arguments = f'The shop\'s "{new_tenant}"', ["register", new_tenant, new_tenant, "New", "--schema"]
+    url = ["--url", stack.database_url]
+    assert main([*arguments, schema, *url]) == 1
+    database.execute(
+        sql.SQL("ALTER SCHEMA {} RENAME TO {}").format(*map(sql.Identifier, (f"tenant_{new_tenant}", schema)))
+    )
+    try:
+        for file in TENANT_TABLES:
+            database.execute(sql.SQL("SET search_path = {}").format(sql.Identifier(schema)))
+            database.execute(file.read_bytes())
+        database.execute("RESET search_path")
+        assert main([*arguments, schema, *url]) == 0
+        assert "Next: `grant 'The shop" in capsys.readouterr().out
+        assert main(["grant", schema, *url]) == 0
+        stack.invoke("CopyRegistryFunction")
+        api = Api(stack.api_url, sign(stack, tenants=[new_tenant], role="admin"))
+        made = api.post("/api/v1/brands", json={"label": "One"})
+        assert made.status_code == 201, made.text
+        listed = api.get("/api/v1/brands").json()["data"]
+        assert listed == [made.json()["data"]]
+        api.close()
+        assert database.execute(
+            sql.SQL("SELECT label FROM {}").format(sql.Identifier(schema, "brands"))
+        ).fetchall() == [("One",)]
+        assert main(["register", f"{new_tenant}x", f"{new_tenant}x", "New", "--schema", schema, *url]) == 1
+        assert "is registered already" in capsys.readouterr().err
+    finally:
+        database.execute("RESET search_path")
+        database.execute(sql.SQL("DROP SCHEMA {} CASCADE").format(sql.Identifier(schema)))
+
+
+@pytest.mark.parametrize("schema", ["stowage", "control_plane", "pg_catalog", "information_schema"])
+def test_a_schema_of_ours_or_of_postgres_is_no_tenants(
+    stack: RunningStack, new_tenant: str, database: psycopg.Connection, schema: str
+) -> None:
+    arguments = ["register", new_tenant, new_tenant, "New", "--schema", schema, "--url", stack.database_url]
+    assert main(arguments) == 1
+    assert not registered(database, new_tenant)
+    assert main(["grant", schema, "--url", stack.database_url]) == 1
 
 
 def test_a_new_tenant_is_waited_for(

@@ -29,11 +29,16 @@ class Tenant:
     database: str = "main"
     trash_days: int | None = None
     """How long its trash keeps what is deleted, where it has a rule of its own."""
+    schema: str = ""
+    """The schema that holds its tables; `schema_of` its slug unless given."""
 
-    @property
-    def schema(self) -> str:
-        """The schema that holds this tenant's tables."""
-        return f"tenant_{self.slug}"
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "schema", self.schema or schema_of(self.slug))
+
+
+def schema_of(slug: str) -> str:
+    """The schema of a tenant of which the registry does not say another."""
+    return f"tenant_{slug}"
 
 
 def find_tenant(tenant_id: str, now: datetime) -> Tenant:
@@ -68,6 +73,7 @@ def _tenant(item: dict[str, object]) -> Tenant:
         str(item["name"]),
         str(item["database"]),
         int(str(days)) if days is not None else None,
+        str(item.get("schema") or ""),
     )
 
 

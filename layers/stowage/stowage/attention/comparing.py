@@ -1,6 +1,7 @@
 """The comparison of the declarations with every tenant's tables, at deployment and hourly."""
 
 from collections import defaultdict
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -25,37 +26,36 @@ def check_declarations(now: datetime) -> dict[str, int]:
         by_database[tenant.database][tenant.schema] = tenant.id
     absent: list[Absent] = []
     shapes: list[Shape] = []
-    ids: dict[str, str] = {}
-    for database, schemas in by_database.items():
-        ids |= schemas
+    for database, ids in by_database.items():
         missing, found = look(
             database,
-            lambda connection, schemas=schemas: _read(connection, list(schemas)),  # type: ignore[misc]
+            lambda connection, schemas=ids: _read(connection, list(schemas)),  # type: ignore[misc]
         )
-        absent += missing
-        shapes += found
+        # Two servers may have a schema of the same name.
+        absent += [replace(each, schemas=tuple(ids[schema] for schema in each.schemas)) for each in missing]
+        shapes += [replace(each, schemas=tuple(ids[schema] for schema in each.schemas)) for each in found]
     findings = check(DECLARED, absent, shapes)
     errors = sum(finding.severity == "error" for finding in findings)
     before = {_name(kept): kept["since"] for kept in read_findings()}
-    kept = [_kept(finding, ids) for finding in findings[:MOST_FINDINGS]]
+    kept = [_kept(finding) for finding in findings[:MOST_FINDINGS]]
     for each in kept:
         each["since"] = before.get(_name(each), rfc3339(now))
     pk, sk = RESULT
     table.put({"pk": pk, "sk": sk, "at": rfc3339(now), "errors": errors, "findings": kept})
-    return {"tenants": len(ids), "errors": errors, "warnings": len(findings) - errors}
+    return {"tenants": sum(map(len, by_database.values())), "errors": errors, "warnings": len(findings) - errors}
 
 
 def _read(connection: Any, schemas: list[str]) -> tuple[list[Absent], list[Shape]]:
     return read_shapes(connection, schemas, wanted_columns(DECLARED), named=MOST_TENANTS)
 
 
-def _kept(finding: Finding, ids: dict[str, str]) -> dict[str, Any]:
+def _kept(finding: Finding) -> dict[str, Any]:
     return {
         "severity": finding.severity,
         "entity": finding.entity,
         "sentence": finding.sentence,
         "count": finding.tenants,
-        "tenants": [ids[schema] for schema in finding.schemas[:MOST_TENANTS] if schema in ids],
+        "tenants": list(finding.schemas[:MOST_TENANTS]),
     }
 
 

@@ -95,7 +95,7 @@ def _schemas(connection: Any, given: argparse.Namespace) -> list[str]:
     """The schemas of the tenants that the registry has on that database."""
     with nullcontext(connection) if given.registry is None else connected(given.registry) as registry:
         tenants = read_tenants(registry)
-    return [f"tenant_{tenant.slug}" for tenant in tenants if tenant.database == given.database]
+    return [tenant.schema for tenant in tenants if tenant.database == given.database]
 
 
 def _line(finding: Finding, tenants: int) -> str:

@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,6 +30,7 @@ from stowage.postgres.schema.soft_delete import (
     soft_delete_migration,
 )
 from stowage.postgres.session.command_line import URL_HELP
+from stowage.tenants import schema_of
 from stowage_entities import DECLARED
 
 
@@ -70,9 +72,10 @@ def parser() -> argparse.ArgumentParser:
     granting.add_argument(
         "--skip-others", action="store_true", help="leave out tables of other owners, instead of granting nothing"
     )
-    registering = command("register", "Register a schema tenant_SLUG as a tenant, in the main database, as its master.")
+    registering = command("register", "Register a schema as a tenant, in the main database, as its master.")
     registering.add_argument("id", metavar="ID", help="the tenant's id in the API")
-    registering.add_argument("slug", metavar="SLUG", help="its schema is tenant_SLUG")
+    registering.add_argument("slug", metavar="SLUG", help="its schema is tenant_SLUG, unless --schema says another")
+    registering.add_argument("--schema", help="the schema of its tables, under any name")
     registering.add_argument("name", metavar="NAME", help="what people call it")
     registering.add_argument(
         "--database", default="main", help="the server's name in the configuration (main); no other is looked at"
@@ -131,8 +134,11 @@ def _run(given: argparse.Namespace) -> int:
 def _register(connection: psycopg.Connection, given: argparse.Namespace) -> int:
     if given.wait and "STOWAGE_TOKEN" not in os.environ:
         raise StowageError("--wait needs a token in STOWAGE_TOKEN, of somebody who may see the tenant.")
-    register_tenant(connection, given.id, given.slug, given.name, given.database, schema_later=given.schema_later)
-    print(f"Registered {given.id}. Next: `grant tenant_{given.slug}`, as the schema's owner.")
+    schema = given.schema or schema_of(given.slug)
+    register_tenant(
+        connection, given.id, given.slug, given.name, given.database, schema, schema_later=given.schema_later
+    )
+    print(f"Registered {given.id}. Next: `grant {shlex.quote(schema)}`, as the schema's owner.")
     if not given.wait:
         print("The API answers 404 for a new tenant for up to a minute; `register … --wait API` waits for it.")
         return 0

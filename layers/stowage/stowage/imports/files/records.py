@@ -152,7 +152,7 @@ class FileImportSpec(BaseModel):
 
     def tenant(self, tenant_id: str, database: str) -> Tenant:
         """The tenant as it was when the import was asked for."""
-        return Tenant(tenant_id, self.schema_name.removeprefix("tenant_"), tenant_id, database)
+        return Tenant(tenant_id, tenant_id, tenant_id, database, schema=self.schema_name)
 
 
 def job_result(run: Run, now: datetime, link: Callable[[str], str | None]) -> dict[str, Any]:

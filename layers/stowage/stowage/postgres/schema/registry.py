@@ -9,12 +9,12 @@ from psycopg.rows import class_row
 from stowage.aws import table
 from stowage.aws.table import Image, Item
 from stowage.postgres.session.connection import APP, borrowed
-from stowage.tenants import COPY
+from stowage.tenants import COPY, schema_of
 
 
 @dataclass(frozen=True)
 class TenantRow:
-    """One tenant: its schema is `tenant_{slug}`, on the server that the configuration calls `database`.
+    """One tenant: its schema, on the server that the configuration calls `database`, is `tenant_{slug}` unless given.
 
     `trash_days` is its setting `trashDays`: how many days its trash keeps what is deleted, 1 to 3,650.
     """
@@ -24,10 +24,14 @@ class TenantRow:
     name: str
     database: str
     trash_days: int | None = None
+    schema: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "schema", self.schema or schema_of(self.slug))
 
 
 _TENANTS = """
-SELECT id, slug, name, database,
+SELECT id, slug, name, database, coalesce(schema, '') AS schema,
        CASE WHEN settings ->> 'trashDays' ~ '^[1-9][0-9]{0,3}$' THEN least((settings ->> 'trashDays')::int, 3650) END
            AS trash_days
 FROM control_plane.projects
@@ -43,7 +47,7 @@ def read_tenants(connection: psycopg.Connection) -> list[TenantRow]:
 
 
 _TENANT = """
-SELECT id, slug, name, database,
+SELECT id, slug, name, database, coalesce(schema, '') AS schema,
        CASE WHEN settings ->> 'trashDays' ~ '^[1-9][0-9]{0,3}$' THEN least((settings ->> 'trashDays')::int, 3650) END
            AS trash_days
 FROM control_plane.projects
@@ -73,6 +77,7 @@ def write_copy(rows: list[TenantRow]) -> dict[str, int]:
             "name": row.name,
             "database": row.database,
             "trash_days": row.trash_days,
+            "schema": row.schema,
         }
         for row in rows
     }

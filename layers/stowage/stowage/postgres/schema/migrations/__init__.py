@@ -16,6 +16,7 @@ import psycopg
 from psycopg import sql
 
 from stowage.basics.errors import StowageError
+from stowage.tenants import schema_of
 
 Family = Literal["product", "tenant"]
 
@@ -114,7 +115,7 @@ def create_tenant(
     stowage_owner: the owner of the database who ran `roles` has both. Raises `MigrationError` for an id or slug that
     is taken or not one (docs/api.md, Tenant).
     """
-    schema = f"tenant_{slug}"
+    schema = schema_of(slug)
     with connection.transaction():
         if not _is_prepared(connection):
             raise MigrationError(_NOT_MIGRATED)
@@ -135,35 +136,44 @@ def migrate_tenants(connection: psycopg.Connection, folder: Path = _FOLDER) -> l
     return [f"{schema}: {name}" for schema in schemas for name in _apply(connection, schema, migrations)]
 
 
-_REGISTER = "INSERT INTO control_plane.projects (id, slug, name, database) VALUES (%s, %s, %s, %s)"
+_REGISTER = "INSERT INTO control_plane.projects (id, slug, name, database, schema) VALUES (%s, %s, %s, %s, %s)"
 
 _HAS_SCHEMA = "SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = %s)"
 
 
 def register_tenant(
-    connection: psycopg.Connection, id: str, slug: str, name: str, database: str = "main", *, schema_later: bool = False
+    connection: psycopg.Connection,
+    id: str,
+    slug: str,
+    name: str,
+    database: str = "main",
+    schema: str | None = None,
+    *,
+    schema_later: bool = False,
 ) -> None:
-    """Register the schema `tenant_{slug}` of that server as a tenant; `grant_tenant`, by its owner, opens it to us.
+    """Register a schema of that server as a tenant, `tenant_{slug}` unless given; `grant_tenant`, by its owner, opens
+    it to us.
 
     The role that is logged in may act as stowage_owner. Raises `MigrationError` for an id or slug that is taken or not
     one, and where the main database has no such schema, unless `schema_later`. Another server is not looked at.
     """
-    schema = f"tenant_{slug}"
+    its = schema or schema_of(slug)
     try:
         with _as_owner(connection):
-            connection.execute(_REGISTER, (id, slug, name, database))
+            connection.execute(_REGISTER, (id, slug, name, database, None if its == schema_of(slug) else its))
             looked_for = database == "main" and not schema_later
-            if looked_for and connection.execute(_HAS_SCHEMA, (schema,)).fetchone() != (True,):
+            if looked_for and connection.execute(_HAS_SCHEMA, (its,)).fetchone() != (True,):
                 raise MigrationError(
-                    f"Nothing was registered: this database has no schema {schema}. Make it first, register with "
+                    f"Nothing was registered: this database has no schema {its}. Make it first, register with "
                     "--schema-later, or name its server with --database."
                 )
     except psycopg.errors.UniqueViolation as error:
-        raise MigrationError(f"A tenant {id!r} or a slug {slug!r} is registered already.") from error
+        told = f"A tenant {id!r}, a slug {slug!r} or the schema {its!r} is registered already."
+        raise MigrationError(told) from error
     except psycopg.errors.CheckViolation as error:
         raise MigrationError(
             f"{id!r} with the slug {slug!r} cannot be a tenant: ids match [A-Za-z0-9_-]{{1,100}}, "
-            "slugs [a-z][a-z0-9_]{0,48}, and the name is not empty."
+            "slugs [a-z][a-z0-9_]{0,48}, the name is not empty, and the schema is neither Postgres's own nor Stowage's."
         ) from error
 
 
@@ -174,6 +184,7 @@ SELECT EXISTS (
 )
 """
 
+_NO_TENANTS = (PRODUCT_SCHEMA, "control_plane", "information_schema")
 _GRANT = "SELECT stowage.grant_tenant(%s, %s, %s)"
 
 
@@ -191,8 +202,8 @@ def grant_tenant(
             if connection.execute(_CAN_GRANT).fetchone() != (True,):
                 raise MigrationError(_NOT_MIGRATED)
             granted = connection.execute(_GRANT, (schema, read_only, skip_others)).fetchone()
-            if not schema.startswith("tenant_"):  # the journal's own schema, for example
-                raise MigrationError(f"Nothing was granted: {schema} is no tenant's schema; those are tenant_SLUG.")
+            if schema in _NO_TENANTS or schema.startswith("pg_"):
+                raise MigrationError(f"Nothing was granted: {schema} is no tenant's schema.")
     except (psycopg.errors.InvalidSchemaName, psycopg.errors.InsufficientPrivilege) as error:
         raise MigrationError(_told(error, "Nothing was granted")) from error
     return list(granted[0]) if granted else []
