@@ -85,6 +85,10 @@ CREATE TABLE visits (
     office_id uuid NOT NULL REFERENCES offices, visitor_id uuid REFERENCES visitors,
     created_at timestamptz NOT NULL, updated_at timestamptz NOT NULL
 );
+CREATE TABLE badges (
+    id text PRIMARY KEY, word varchar(20) NOT NULL, slug text NOT NULL,
+    created_at timestamptz NOT NULL DEFAULT now(), updated_at timestamptz NOT NULL DEFAULT now()
+);
 CREATE TABLE codes (
     id bigint PRIMARY KEY, title text NOT NULL, note text, secret text NOT NULL DEFAULT 'kept',
     size integer GENERATED ALWAYS AS (length(title)) STORED
@@ -92,6 +96,26 @@ CREATE TABLE codes (
 CREATE TABLE film_codes (film_id integer REFERENCES films, code text, PRIMARY KEY (film_id, code));
 CREATE VIEW titles AS SELECT film_id AS titled, upper(title) AS title FROM films;
 CREATE MATERIALIZED VIEW counts AS SELECT count(*) AS films, current_date AS day;
+"""
+DECLARATIONS += """
+[badges]
+key = "id text stowage"
+label = "word"
+created = "created_at"
+updated = "updated_at"
+[badges.fields]
+word = { type = "varchar(20) not null", hook = "clean_word" }
+slug = { type = "text not null", hook = "slug_of" }
+"""
+HOOKS = """
+def clean_word(value, record):
+    if value is not None and "!" in value:
+        raise ValueError("no shouting, please")
+    return value.strip() if value else value
+
+
+def slug_of(value, record):
+    return record["word"].strip().lower() if "word" in record else value
 """
 KEYED = {
     "films": "integer database",
@@ -241,6 +265,7 @@ def shop() -> Iterator[Shop]:
         copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy2
         copy(ROOT / name, root / name)
     declarations_of(root).write_text(DECLARATIONS)
+    (root / "layers" / "entities" / "hooks.py").write_text(HOOKS)
     started = LocalStack(home, root, PYTHONPATH=os.pathsep.join(map(str, (root, *layers(root)))))
     try:
         stack = started.start()
@@ -279,6 +304,28 @@ def test_its_records_are_made_read_listed_and_changed(shop: Shop) -> None:
     body = {"updates": [{"id": made["id"], "price": 4}, {"id": "none", "price": 4}]}
     answer = data(shop.api.patch("/api/v1/bulk/products", json=body), 207)
     assert (answer["updated"], [failure["code"] for failure in answer["failures"]]) == (1, ["not_found"])
+
+
+def test_hooks_judge_and_make_fields_of_records_however_they_come(shop: Shop) -> None:
+    made = data(shop.api.post("/api/v1/badges", json={"word": " One "}), 201)
+    assert (made["word"], made["slug"]) == ("One", "one")
+    at = f"/api/v1/badges/{made['id']}"
+    assert data(shop.api.patch(at, json={"word": "Two"}))["slug"] == "two"
+    told = refused(shop.api.patch(at, json={"word": "No!"}), 400, "invalid_request")
+    assert told["details"] == [{"field": "word", "message": "no shouting, please"}]
+    refused(shop.api.post("/api/v1/badges", json={"slug": "alone"}), 400, "invalid_request")
+    body = {"updates": [{"id": made["id"], "word": "Ah!"}]}
+    [failure] = data(shop.api.patch("/api/v1/bulk/badges", json=body), 207)["failures"]
+    assert (failure["code"], failure["error"]) == ("invalid", "word: no shouting, please.")
+    items = [{"word": "Three"}, {"word": "Oh!"}]
+    told = refused(shop.api.post("/api/v1/import/badges", json={"items": items}), 400, "invalid_items")
+    assert told["details"] == [{"field": "items[1].word", "message": "no shouting, please"}]
+    options = {"skipInvalid": True}
+    answer = data(shop.api.post("/api/v1/import/badges", json={"items": items, "options": options}), 201)
+    assert (answer["created"], answer["failed"]) == (1, 1)
+    file = b"word\nFour\nNo!\n"
+    assert counts(imported(shop.api, "badges", "csv", file, TENANT)) == {"created": 1, "failed": 1}
+    assert {row["slug"] for row in data(shop.api.get("/api/v1/badges"))} == {"two", "three", "four"}
 
 
 def test_what_it_refers_to_is_kept_for_it(shop: Shop) -> None:

@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from stowage.basics.errors import MisconfiguredError
+from stowage.entities.hooks import hook_named
 from stowage.entities.language import TRASH_IN_ROW
 from stowage.entities.shapes import Absent, Shape, ShapeColumn
 from stowage.entities.types import read_type
@@ -52,6 +54,7 @@ def check(literals: Literals, absent: Sequence[Absent], shapes: Sequence[Shape])
         severity: Severity = "warning" if any(shape.table == each.table for shape in shapes) else "error"
         sentence = f"there is no table {each.table}: the entity is absent there"
         found.append(Finding(severity, by_table[each.table], sentence, each.tenants, each.schemas))
+    found += _hooks(literals)
     alike: dict[Finding, Finding] = {}
     for shape in shapes:
         for one in _compare(by_table[shape.table], literals[by_table[shape.table]], shape):
@@ -62,6 +65,17 @@ def check(literals: Literals, absent: Sequence[Absent], shapes: Sequence[Shape])
                 schemas=tuple(sorted(same.schemas + one.schemas)),
             )
     return sorted([*found, *alike.values()], key=lambda each: (each.severity, each.entity or "", each.sentence))
+
+
+def _hooks(literals: Literals) -> Iterator[Finding]:
+    """The hooks that cannot be used here, where their file is packed."""
+    for name, literal in literals.items():
+        for field, given in literal["fields"].items():
+            if "hook" in given:
+                try:
+                    hook_named(given["hook"])
+                except MisconfiguredError as error:
+                    yield Finding("error", name, f"{field}: {error.message}")
 
 
 def _columns(literal: Mapping[str, Any]) -> dict[str, tuple[str, bool | None]]:

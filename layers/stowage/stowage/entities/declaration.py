@@ -68,7 +68,7 @@ class Field:
     numeric has `precision` digits with `scale` of them behind the point. `values` are the only ones that the field
     takes. A field that is not `required` may be left out of a new record, which then gets
     `default`: a value, or `DATABASE`. `is_read_only`: the database alone writes it. `rules` are constraints of
-    pydantic's.
+    pydantic's. `hook` is the function of `hooks.py` that judges its value or makes it.
     """
 
     name: str
@@ -84,6 +84,12 @@ class Field:
     values: tuple[str, ...] = ()
     is_read_only: bool = False
     rules: tuple[Any, ...] = ()
+    hook: str | None = None
+
+    @property
+    def must_be_made(self) -> bool:
+        """Whether a new record without it needs its hook to give it a value."""
+        return self.hook is not None and not self.is_nullable and self.default is None
 
 
 @dataclass(frozen=True)

@@ -128,13 +128,14 @@ def _field(name: str, given: Mapping[str, Any], refers: bool) -> Field:
         column.is_array and not refers,
         sql_type=column.text,
         is_nullable=given["nullable"],
-        required=not (given["nullable"] or is_filled or "default" in given),
+        required=not (given["nullable"] or is_filled or "default" in given or "hook" in given),
         default=DATABASE if is_filled else given.get("default"),
         values=given.get("values", ()),
         precision=size if column.kind == "numeric" else None,
         scale=digits if column.kind == "numeric" else None,
         is_read_only=given.get("read_only", False),
         rules=_rules(tuple(given.get("limits", {}).items())),
+        hook=given.get("hook"),
     )
 
 

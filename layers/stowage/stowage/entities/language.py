@@ -29,7 +29,7 @@ _ENTITY_KEYS = (
 )  # fmt: skip
 _FIELD_KEYS = (
     "column", "type", "values", "default", "databaseDefault", "hidden", "readOnly", "references", "onDelete",
-    "filters", "agrees", "minLength", "maxLength", "minimum", "maximum",
+    "filters", "agrees", "hook", "minLength", "maxLength", "minimum", "maximum",
 )  # fmt: skip
 _LIMITS = {"minLength": "min_length", "maxLength": "max_length", "minimum": "ge", "maximum": "le"}
 _PYTHON: dict[str, tuple[type, ...]] = {"integer": (int,), "number": (int, float), "boolean": (bool,)}
@@ -488,6 +488,14 @@ def _field_flags(given: Mapping[str, Any], complain: Callable[..., None]) -> dic
     if "default" in given and given.get("databaseDefault"):
         complain("the default is either ours or the database's", "databaseDefault")
     return found
+
+
+def _hook(value: Any, found: Mapping[str, Any], complain: Callable[..., None]) -> str:
+    if not isinstance(value, str) or not value.isidentifier() or value.startswith("_"):
+        complain("expected the name of a function in hooks.py", "hook")
+    elif found.get("hidden") or found.get("read_only"):
+        complain("nobody writes a field that is hidden or readOnly, so it needs no hook", "hook")
+    return str(value)
 
 
 def _check_default(value: Any, kind: ColumnType, found: dict[str, Any], complain: Callable[..., None]) -> None:

@@ -25,6 +25,7 @@ from stowage.postgres.session.transactions import look
 from stowage.records.answers import envelope, etag, fits, names, whole
 from stowage.records.bodies import Items, read_body, read_items
 from stowage.records.failures import NOT_FOUND, Failure, explain, explain_left, explain_refusal, invalid, single
+from stowage.records.hooks import hooked, hooked_items
 from stowage.records.models import changed_record, changed_records, defaults_of, new_record
 from stowage.records.queries import parse_query
 from stowage.records.splitting import Found, Numbered, Told, Writing
@@ -82,7 +83,7 @@ def _not_found(entity: Entity) -> NotFoundError:
 @for_role("operator")
 def create_record(edit: Edit, entity: Entity, body: bytes) -> KeptAnswer:
     """Make one record; 201 with the record. ConflictError, BadRequestError or TooLargeError where it cannot be."""
-    item = read_body(new_record(entity), body)
+    item = hooked(entity, read_body(new_record(entity), body), is_new=True)
 
     def work(connection: Connection) -> KeptAnswer:
         (row,) = with_ids(connection, edit, entity, [defaults_of(entity) | item])
@@ -102,7 +103,7 @@ def change_record(edit: Edit, entity: Entity, record_id: str, body: bytes, if_ma
     NotFoundError; BadRequestError `encode_id` as `refuse_cut_id`; PreconditionFailedError where `if_match` names
     another state; ConflictError, BadRequestError or TooLargeError where the record cannot be so.
     """
-    item = read_body(changed_record(entity), body)
+    item = hooked(entity, read_body(changed_record(entity), body), is_new=False)
     updates = [{entity.column("id"): record_id, **item}]
 
     def work(connection: Connection) -> str:
@@ -137,6 +138,7 @@ def change_records(edit: Edit, entity: Entity, body: bytes) -> KeptAnswer:
     items = read_items(changed_records(entity), body, "updates", required=("id",))
     key = entity.column("id")
     _refuse_duplicates(items, key)
+    items = hooked_items(entity, items, is_new=False)
     updates = [(index, item) for index, item in items.valid if item[key] is not None]
     failures = {index: invalid(complaints) for index, complaints in items.invalid.items()}
     failures |= {index: NOT_FOUND for index, item in items.valid if item[key] is None}

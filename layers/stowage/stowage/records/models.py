@@ -140,7 +140,9 @@ def _shape(
         given = Annotated[id, Constraint(alias="id")]
         fields[entity.column("id")] = NotRequired[given] if is_optional else given
     fields |= {
-        field.column: presence(field, Annotated[_value(field, entity.key_of(field.name)), Constraint(alias=field.name)])
+        field.column: presence(
+            field, Annotated[type_of(field, entity.key_of(field.name)), Constraint(alias=field.name)]
+        )
         for field in entity.own
         if not field.is_read_only
     }
@@ -160,7 +162,7 @@ def _optional(_field: Field, value: Any) -> Any:
     return NotRequired[value]
 
 
-def _value(field: Field, key: Key | None) -> Any:
+def type_of(field: Field, key: Key | None) -> Any:
     """The declared type with what the database and the API ask of every value of that type.
 
     `key` is that of the records to which the field refers.

@@ -18,6 +18,7 @@ from stowage.imports.files.reading import Broken, Row
 from stowage.imports.files.reading.rows import is_blank
 from stowage.imports.files.reading.workbook.cells import as_moment, as_text
 from stowage.imports.files.validating import NO_UTF_8, Record, row_types, validate
+from stowage.records.hooks import hooked_row
 
 ID_DIGITS = 24
 BATCH_ROWS = 5_000
@@ -81,6 +82,7 @@ class Preparer:
         self._columns = columns
         self._is_csv = file_type == "csv"
         given = columns.given - {DELETED_AT} if columns else {field.name for field in entity.fields}
+        given |= {field.name for field in entity.own if field.hook}
         times = {time.name for time in entity.times}
         fields = [
             field
@@ -119,6 +121,11 @@ class Preparer:
         for place, error in errors.items():
             failures[numbers[place]] = ("invalid", error)
         records = {number: record for number, record in zip(numbers, validated, strict=True) if record is not None}
+        for number, record in [*records.items()]:
+            records[number], refused = hooked_row(self._entity, record, is_new=True)
+            if refused:
+                failures[number] = ("invalid", "; ".join(f"{each['field']}: {each['message']}" for each in refused))
+                del records[number]
         text = self._csv(batch.first_row, records)
         if not _storable(text):
             for number, texts in [(number, "".join(_texts(record))) for number, record in records.items()]:
