@@ -23,6 +23,7 @@ from stowage.postgres.schema.migrations import (
     read_status,
     register_tenant,
 )
+from stowage.postgres.schema.removal import describe, read_held, remove
 from stowage.postgres.schema.soft_delete import (
     has_earlier_trash,
     moving_migration,
@@ -86,6 +87,8 @@ def parser() -> argparse.ArgumentParser:
         metavar="API",
         help="wait until the API at this URL knows the tenant, by the token in STOWAGE_TOKEN, which may see it",
     )
+    removing = command("remove", "Show what Stowage has added to a database, and remove it with --yes; as `roles`.")
+    removing.add_argument("--yes", action="store_true", help="remove it; without it nothing is changed")
     trash = command("soft-delete", "Print the migration that gives a table of yours a trash.", needs_url=False)
     trash.add_argument(
         "table", metavar="TABLE", help="the table, or SCHEMA.TABLE; with --url its unique rules are read"
@@ -126,6 +129,8 @@ def _run(given: argparse.Namespace) -> int:
                     print(f"Left out, because they belong to others: {', '.join(left)}.")
             case "register":
                 return _register(connection, given)
+            case "remove":
+                _remove(connection, sure=given.yes)
             case "status":
                 return _status(connection)
     return 0
@@ -146,6 +151,16 @@ def _register(connection: psycopg.Connection, given: argparse.Namespace) -> int:
     seconds = wait_until_known(given.wait, given.id, os.environ["STOWAGE_TOKEN"])
     print(f"The API knows {given.id} since {seconds:.0f} s.")
     return 0
+
+
+def _remove(connection: psycopg.Connection, *, sure: bool) -> None:
+    lines = [*describe(remove(connection) if sure else read_held(connection))]
+    if not lines:
+        print("There is nothing of Stowage's in this database.")
+        return
+    print("Removed:" if sure else "Stowage has added to this database:")
+    print("\n".join(f"  {line}" for line in lines))
+    print("Your schemas, tables and rows are as they were." if sure else "Nothing was removed; --yes removes it.")
 
 
 def _status(connection: psycopg.Connection) -> int:
