@@ -399,9 +399,9 @@ def test_a_record_that_a_trigger_leaves_out_is_told_so_whichever_way_it_comes(of
     skip = "BEGIN IF new.label <> ''kept'' THEN RETURN new; END IF;"
     office.run(SKIP.format(event="INSERT OR UPDATE", table="brands").replace("BEGIN", skip))
     name, before = SKIPPED.format(table="brands"), office.rows("brands")
-    with told(name, "keeps this record out", code="invalid_request", status=400):
+    with told(name, "skipped this change", code="invalid_request", status=400):
         create_record(office.edit(NOW), BRANDS, b'{"label": "kept"}')
-    with told(name, "leaves this record as it is", code="invalid_request", status=400):
+    with told(name, "skipped this change", code="invalid_request", status=400):
         change_record(office.edit(NOW), BRANDS, one, b'{"label": "kept"}', None)
     assert office.rows("brands") == before
 

@@ -104,10 +104,13 @@ def _json_value(column: Column) -> sql.Composable:
             return _TEXT.format(column.value)
 
 
-# Excel holds 32,767 UTF-16 units in a cell; a character outside the Basic Multilingual Plane takes two of them.
+# Excel holds 32,767 UTF-16 units in a cell; a character outside the Basic Multilingual Plane takes two of them. A
+# regular expression looks at short texts only: of 600 MB it would make more than Postgres can hold.
 _SHEET_TEXT = sql.SQL(r"""
 CASE WHEN octet_length({0}::text) <= 32767 THEN to_json({0}::text)
-     WHEN char_length({0}::text) + regexp_count({0}::text, '[\U00010000-\U0010FFFF]') <= 32767 THEN to_json({0}::text)
+     WHEN char_length({0}::text) <= 32767
+      AND char_length({0}::text) + regexp_count(left({0}::text, 32767), '[\U00010000-\U0010FFFF]') <= 32767
+     THEN to_json({0}::text)
      WHEN left({0}::text, 32766) ~ '[\U00010000-\U0010FFFF]' THEN to_json(left({0}::text, 16383) || '…')
      ELSE to_json(left({0}::text, 32766) || '…') END
 """)

@@ -32,8 +32,7 @@ def skipped(connection: psycopg.Connection, schema: str, table: str, event: Even
     if not found:
         return None
     named = " or ".join(f'"{trigger}"' for (trigger,) in found)
-    left = "keeps this record out" if event == "INSERT" else "leaves this record as it is"
-    return Violation("invalid", f"A trigger of {table}, {named}, {left} and gives no reason.")
+    return Violation("invalid", f"A trigger of {table}, {named}, skipped this change and gave no reason.")
 
 
 def refuse_kept(connection: psycopg.Connection, schema: str, table: str, count: int, event: Event = "UPDATE") -> None:

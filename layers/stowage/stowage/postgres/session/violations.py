@@ -51,7 +51,10 @@ def violation_of(error: psycopg.Error) -> Violation | None:
             column = f"The column {diag.column_name}" if diag.column_name else "A column"
             return Violation("invalid", f"{column} of {table} must not be empty.")
         case errors.ProgramLimitExceeded():
-            return Violation("invalid", "A value is too long for an index of the database.")
+            # The function that says so is of PostgreSQL's source, `jsonb_util.c`: the journal holds records as jsonb.
+            is_json = (diag.source_file or "").startswith("jsonb")
+            of = "the journal: a text may have 256 MB" if is_json else "an index of the database"
+            return Violation("invalid", f"A value is too long for {of}.")
         case psycopg.DataError():
             return Violation("invalid", "A value does not fit its column in the database.")
     # A SQLSTATE that is none of Postgres's own comes from a trigger.
