@@ -466,6 +466,8 @@ def _field(table: _Table, name: str, declared: Any) -> dict[str, Any] | None:
         found["default"] = given["default"]
     if limits := dict(_limits(given, kind, complain)):
         found["limits"] = limits
+    if "hook" in given:
+        found["hook"] = _hook(given["hook"], found, complain)
     if given.keys() & {"onDelete", "filters", "agrees"} and "references" not in given:
         complain("say which entity it refers to with `references`")
     return found
