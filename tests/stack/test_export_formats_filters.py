@@ -14,6 +14,7 @@ from stowage.entities.filters import parse_filters
 from stowage.exports.formats import estimate
 from stowage.exports.formats.formulas import restore
 from stowage.postgres.reads.records import read_page
+from stowage.tenants import Tenant
 from tests.stack.export_surface import LONGEST_CELL, NASTY_WORDS, SPECIMENS, export, journal, sample_database, stored
 from tests.stack.scratch_databases import connect, server_url
 
@@ -72,7 +73,7 @@ def test_posts_are_found_by_their_accounts_fields_in_exports_lists_and_estimates
         assert ids(database, "globex", "posts", raw) == wanted
         with connect(database) as connection:
             filters = parse_filters("posts", raw)
-            page = read_page(connection, "tenant_globex", ENTITIES["posts"], filters, (), 10, 0)
+            page = read_page(connection, Tenant("globex", "globex", "Globex"), ENTITIES["posts"], filters, (), 10, 0)
             assert page.total == len(wanted)
             assert estimate(connection, "tenant_globex", "globex", "posts", filters, "csv").rows <= len(posts)
 

@@ -57,7 +57,7 @@ def test_the_index_finds_them(office: Office, name: str, what: str) -> None:
         "read one": (
             records._ONE.format(
                 record=sql.SQL("1"),
-                rows=rows_of(office.schema, entity),
+                rows=rows_of(office.schema, entity, office.id),
                 is_it=is_record(entity, "found", sql.Placeholder("id")),
                 **parts,
             ),

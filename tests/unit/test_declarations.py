@@ -220,7 +220,7 @@ def test_two_files_are_one_declaration() -> None:
     ("lines", "lacking"),
     [
         ('key = "id numeric client"', "a key of type numeric"),
-        ('schema = "public"\nwhere = { tenant_id = "tenant" }', "a table in another schema than the tenant's (public)"),
+        ('schema = "public"\nwhere = { tenant = "slug" }', "a shared table whose column does not hold the tenant's id"),
     ],
 )
 def test_what_stowage_cannot_do_yet_is_said_and_such_an_entity_serves_nobody(lines: str, lacking: str) -> None:

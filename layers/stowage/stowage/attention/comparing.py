@@ -12,6 +12,7 @@ from stowage.entities.checking import Finding, check, wanted_columns
 from stowage.entities.shapes import Absent, Shape
 from stowage.postgres.session.transactions import look
 from stowage.postgres.tables.shapes import read_shapes
+from stowage.postgres.tables.shared import check_shared
 from stowage.tenants import list_tenants
 from stowage_entities import DECLARED
 
@@ -26,15 +27,17 @@ def check_declarations(now: datetime) -> dict[str, int]:
         by_database[tenant.database][tenant.schema] = tenant.id
     absent: list[Absent] = []
     shapes: list[Shape] = []
+    shared: list[Finding] = []
     for database, ids in by_database.items():
-        missing, found = look(
+        missing, found, of_all = look(
             database,
             lambda connection, schemas=ids: _read(connection, list(schemas)),  # type: ignore[misc]
         )
+        shared += of_all
         # Two servers may have a schema of the same name.
         absent += [replace(each, schemas=tuple(ids[schema] for schema in each.schemas)) for each in missing]
         shapes += [replace(each, schemas=tuple(ids[schema] for schema in each.schemas)) for each in found]
-    findings = check(DECLARED, absent, shapes)
+    findings = [*check(DECLARED, absent, shapes), *dict.fromkeys(shared)]
     errors = sum(finding.severity == "error" for finding in findings)
     before = {_name(kept): kept["since"] for kept in read_findings()}
     kept = [_kept(finding) for finding in findings[:MOST_FINDINGS]]
@@ -45,8 +48,9 @@ def check_declarations(now: datetime) -> dict[str, int]:
     return {"tenants": sum(map(len, by_database.values())), "errors": errors, "warnings": len(findings) - errors}
 
 
-def _read(connection: Any, schemas: list[str]) -> tuple[list[Absent], list[Shape]]:
-    return read_shapes(connection, schemas, wanted_columns(DECLARED), named=MOST_TENANTS)
+def _read(connection: Any, schemas: list[str]) -> tuple[list[Absent], list[Shape], list[Finding]]:
+    absent, shapes = read_shapes(connection, schemas, wanted_columns(DECLARED), named=MOST_TENANTS)
+    return absent, shapes, check_shared(connection, DECLARED)
 
 
 def _kept(finding: Finding) -> dict[str, Any]:

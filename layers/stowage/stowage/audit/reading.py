@@ -74,7 +74,7 @@ def read_history(
 
     def work(connection: Connection) -> list[Entry]:
         found = read_entries_of(connection, tenant.id, entity.name, record_id, before, limit + 1)
-        if not found and cursor is None and not has_record(connection, tenant.schema, entity, record_id):
+        if not found and cursor is None and not has_record(connection, tenant, entity, record_id):
             raise NotFoundError(f"There is no such {entity.singular}.", "record_not_found")
         return found
 

@@ -17,6 +17,7 @@ from stowage.postgres.schema.catalogue import read_tables
 from stowage.postgres.schema.registry import read_tenants
 from stowage.postgres.session.command_line import URL_HELP, connected
 from stowage.postgres.tables.shapes import has_roles, read_shapes
+from stowage.postgres.tables.shared import check_shared
 from stowage_entities import DECLARED
 
 _NAMED = 5
@@ -79,8 +80,9 @@ def _check(given: argparse.Namespace) -> int:
     with connected(given.url) as connection:
         schemas = given.schema or _schemas(connection, given)
         absent, shapes = read_shapes(connection, schemas, wanted_columns(DECLARED))
+        shared = check_shared(connection, DECLARED)
         roles = has_roles(connection)
-    findings = check(DECLARED, absent, shapes)
+    findings = [*check(DECLARED, absent, shapes), *shared]
     for finding in findings:
         print(_line(finding, len(schemas)))
     if not roles:

@@ -202,7 +202,7 @@ def _compare_indexes(
 ) -> Iterator[Finding]:
     """Columns by which routes look rows up and no index begins with."""
     any_index = {index.column for index in shape.indexes}
-    if len(literal["key"]) == 1:
+    if len(literal["key"]) == 1 and literal["where"] is None:  # of a shared table, within a tenant
         [(key, _)] = literal["key"]
         if key in shape.columns and not any(index.is_key and index.column == key for index in shape.indexes):
             yield finding("error", f"{key} is not unique by itself, so it is no key")

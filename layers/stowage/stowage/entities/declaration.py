@@ -143,6 +143,14 @@ class Time:
 
 
 @dataclass(frozen=True)
+class Shared:
+    """Where a table lies that all tenants share, and the column that holds the tenant's id."""
+
+    schema: str
+    column: str
+
+
+@dataclass(frozen=True)
 class Reference:
     """A field that holds the id of a record of another entity (`entity` is its plural name).
 
@@ -195,7 +203,8 @@ class Entity:
     share, `references` the fields that name records of other entities. `key` says what identifies a record and who
     makes it; `id_prefix` begins the ids that Stowage makes of texts. `dashboard`: the dashboard's trash and its
     `bulk/delete` have it; `gdpr`: an export of everything holds it; `reassign`: the targets of `bulk/reassign`, of
-    which the first must be given. `created` and `updated`: where the table keeps its records' times, if it does.
+    which the first must be given. `created` and `updated`: where the table keeps its records' times, if
+    it does. `shared`: the table is not in the tenant's schema; then its records are only read.
     """
 
     name: str
@@ -219,6 +228,7 @@ class Entity:
     description: str = ""
     created: Time | None = Time("created_at")
     updated: Time | None = Time("updated_at")
+    shared: Shared | None = None
     fields: tuple[Field, ...] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -282,6 +292,8 @@ class Entity:
         """Why records are not written, to complete a sentence; empty where they are."""
         if self.key.is_composite:
             return "their key has several columns"
+        if self.shared:
+            return "all tenants share their table"
         return "their declaration says readOnly" if self.is_read_only else ""
 
     def children(self, on_delete: str) -> "list[tuple[Entity, Reference]]":

@@ -8,7 +8,7 @@ from pydantic import Field as Constraint
 
 from stowage.basics.errors import BadRequestError, NotFoundError
 from stowage.entities.absence import absent
-from stowage.entities.declaration import DATABASE, Entity, Field, Key, Reassignment, Reference, Time, Trash
+from stowage.entities.declaration import DATABASE, Entity, Field, Key, Reassignment, Reference, Shared, Time, Trash
 from stowage.entities.keys import KeyType
 from stowage.entities.types import read_type
 from stowage_entities import DECLARED
@@ -87,6 +87,7 @@ def make_entity(name: str, literal: Mapping[str, Any], others: Mapping[str, Any]
         description=literal["description"],
         created=_time(literal["created"]),
         updated=_time(literal["updated"]),
+        shared=Shared(literal["schema"], literal["where"][0]) if literal["schema"] else None,
     )
 
 

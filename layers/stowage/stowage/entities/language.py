@@ -156,7 +156,9 @@ class _Reading:
                 table.complain(f"there is no entity {target!r} that it could refer to", *path, "references")
                 continue
             theirs, own = self._tables[target], table.fields[name]["sql"]
-            if len(theirs.key) != 1:
+            if literal["schema"] or self.literals[target]["schema"]:
+                table.complain("records of shared tables refer to nothing, and nothing to them", *path, "references")
+            elif len(theirs.key) != 1:
                 table.complain(f"{target} have a key of several columns, which one field cannot hold", *path)
             elif family_of(own) != family_of(theirs.key[0][1]):
                 table.complain(f"it is {own}, and the key of {target} is {theirs.key[0][1]}", *path, "type")
@@ -230,7 +232,7 @@ def _entity(table: _Table) -> dict[str, Any]:
         "soft_delete": trash is not None,
         "dashboard": flag("dashboard", trash is not None),
         "gdpr": flag("gdpr", True),
-        "read_only": flag("readOnly", False) or len(key) > 1,
+        "read_only": flag("readOnly", False) or len(key) > 1 or "schema" in given,
         "references": tuple(_references(table)),
         "reassign": _reassign(table, shown),
         "fields": table.fields,
@@ -256,8 +258,8 @@ def _lacking(literal: dict[str, Any]) -> tuple[str, ...]:
     found = []
     if not literal["read_only"] and family_of(literal["key"][0][1]) not in ("text", "integer", "uuid"):
         found.append(f"a key of type {literal['key'][0][1]}")
-    if literal["schema"] is not None:
-        found.append(f"a table in another schema than the tenant's ({literal['schema']})")
+    if literal["where"] and literal["where"][1] != "tenant":
+        found.append("a shared table whose column does not hold the tenant's id")
     return tuple(found)
 
 

@@ -51,9 +51,7 @@ def list_records(tenant: Tenant, entity: Entity, given: Mapping[str, str]) -> st
     query = parse_query(entity, given)
     page = look(
         tenant.database,
-        lambda connection: read_page(
-            connection, tenant.schema, entity, query.filters, query.order, query.limit, query.offset
-        ),
+        lambda connection: read_page(connection, tenant, entity, query.filters, query.order, query.limit, query.offset),
         schema=tenant.schema,
     )
     pagination = paginate(query.page, query.limit, page.total).model_dump_json()
@@ -68,7 +66,7 @@ def read_record(tenant: Tenant, entity: Entity, record_id: str) -> str:
     """A record's JSON; NotFoundError, for one in the trash too; TooLargeError."""
     record = look(
         tenant.database,
-        lambda connection: read_row(connection, tenant.schema, entity, record_id),
+        lambda connection: read_row(connection, tenant, entity, record_id),
         schema=tenant.schema,
     )
     if record is None:
@@ -109,7 +107,7 @@ def change_record(edit: Edit, entity: Entity, record_id: str, body: bytes, if_ma
     def work(connection: Connection) -> str:
         refuse_cut_id(connection, edit.schema, [entity], record_id)
         if if_match is not None:
-            present = read_row(connection, edit.schema, entity, record_id, lock=True)
+            present = read_row(connection, edit.tenant, entity, record_id, lock=True)
             if present is None:
                 raise _not_found(entity)
             if not names(if_match, etag(present)):

@@ -41,7 +41,7 @@ def delete_record(edit: Edit, entity: Entity, record_id: str, if_match: str | No
     def work(connection: Connection) -> None:
         refuse_cut_id(connection, edit.schema, [entity], record_id)
         if if_match is not None:
-            present = read_record(connection, edit.schema, entity, record_id, lock=True)
+            present = read_record(connection, edit.tenant, entity, record_id, lock=True)
             if present is not None and not names(if_match, etag(present)):
                 raise PreconditionFailedError("The record has changed since; read it again.")
         (code,) = delete_records(connection, edit, entity, [record_id], kind=None).codes

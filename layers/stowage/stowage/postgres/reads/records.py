@@ -19,6 +19,7 @@ from stowage.postgres.reads.moments import base64_text, json_list, local_text, m
 from stowage.postgres.reads.selection import select
 from stowage.postgres.tables.relations import id_of, is_record, rows_of
 from stowage.postgres.tables.trashed import outside_trash
+from stowage.tenants import Tenant
 
 
 @dataclass(frozen=True)
@@ -80,12 +81,12 @@ _FOR_UPDATE = sql.SQL(" FOR UPDATE")
 
 
 def read_record(
-    connection: psycopg.Connection, schema: str, entity: Entity, record_id: str, *, lock: bool = False
+    connection: psycopg.Connection, tenant: Tenant, entity: Entity, record_id: str, *, lock: bool = False
 ) -> str | None:
     """The JSON of a record outside the trash, or None; `lock` keeps it as it is until the transaction ends."""
     statement = _ONE.format(
         record=record_json(entity, "found"),
-        rows=rows_of(schema, entity),
+        rows=rows_of(tenant.schema, entity, tenant.id),
         is_it=is_record(entity, "found", sql.Placeholder("id")),
         live=outside_trash(entity, "found"),
     )
@@ -96,10 +97,10 @@ def read_record(
 _ANY = sql.SQL("SELECT EXISTS (SELECT FROM {rows} AS found WHERE {is_it})")
 
 
-def has_record(connection: psycopg.Connection, schema: str, entity: Entity, record_id: str) -> bool:
+def has_record(connection: psycopg.Connection, tenant: Tenant, entity: Entity, record_id: str) -> bool:
     """Whether there is such a record, in the trash or outside it."""
     is_it = is_record(entity, "found", sql.Placeholder("id"))
-    statement = _ANY.format(rows=rows_of(schema, entity), is_it=is_it)
+    statement = _ANY.format(rows=rows_of(tenant.schema, entity, tenant.id), is_it=is_it)
     with connection.cursor(row_factory=scalar_row) as cursor:
         return bool(cursor.execute(statement, {"id": record_id}).fetchone())
 
@@ -132,7 +133,7 @@ class Page:
 
 def read_page(
     connection: psycopg.Connection,
-    schema: str,
+    tenant: Tenant,
     entity: Entity,
     filters: Filters,
     order: Iterable[Sorting],
@@ -141,7 +142,7 @@ def read_page(
 ) -> Page:
     """A page of the records that the filters let through."""
     columns = dict.fromkeys([*(field.column for field in entity.fields), *entity.key.names])
-    matched = select(schema, "", entity.name, filters).select(map(sql.Identifier, columns))
+    matched = select(tenant.schema, tenant.id, entity.name, filters).select(map(sql.Identifier, columns))
     keys = [*order]
     statement = _PAGE.format(
         matched=matched,

@@ -104,7 +104,7 @@ def select(schema: str, tenant: str, data_type: str, filters: Filters | None = N
     where = [outside_trash(declared, ROW)] if declared.soft_delete else []
     return Selection(
         declared.name,
-        rows_of(schema, declared),
+        rows_of(schema, declared, tenant),
         _columns(declared),
         (
             *where,
@@ -124,7 +124,7 @@ def select_everything(schema: str, tenant: str) -> list[Selection]:
     entities = [
         Selection(
             declared.name,
-            rows_of(schema, declared),
+            rows_of(schema, declared, tenant),
             _columns(declared) + (_trash_columns(declared, tenant) if declared.soft_delete else ()),
         )
         for declared in ENTITIES.values()

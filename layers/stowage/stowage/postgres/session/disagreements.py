@@ -11,6 +11,7 @@ from stowage.entities.absence import absent, without
 from stowage.entities.checking import check, wanted_columns
 from stowage.postgres.session.connection import borrowed
 from stowage.postgres.tables.shapes import read_shapes
+from stowage.postgres.tables.shared import check_shared
 from stowage_entities import DECLARED
 
 _TOLD = 3
@@ -60,8 +61,8 @@ def _disagreement(connection: psycopg.Connection, schema: str) -> MisconfiguredE
     _, shapes = read_shapes(connection, [schema], wanted_columns(DECLARED))
     found = [
         f"{each.entity}: {each.sentence}"
-        for each in check(DECLARED, [], shapes)
-        if each.severity == "error" and each.tenants
+        for each in [*(one for one in check(DECLARED, [], shapes) if one.tenants), *check_shared(connection, DECLARED)]
+        if each.severity == "error"
     ]
     if not found:
         return None

@@ -59,7 +59,7 @@ def table_of(schema: str, declared: Entity) -> sql.Identifier:
     """An entity's table in a tenant's schema; NotFoundError `table_absent` where that is known not to have it."""
     if declared.name in absent():
         raise NotFoundError(f"This tenant has no table {declared.table}, so it has no {declared.name}.", "table_absent")
-    return sql.Identifier(schema, declared.table)
+    return sql.Identifier(declared.shared.schema if declared.shared else schema, declared.table)
 
 
 _STAMP = sql.SQL("{column} = greatest(%(at)s, {row}.{column})")
@@ -70,18 +70,28 @@ def stamped(declared: Entity, row: str) -> list[sql.Composed]:
     return [_STAMP.format(column=sql.Identifier(column), row=sql.Identifier(row)) for column in declared.stamps]
 
 
-_ROWS = sql.SQL("(SELECT stw_row.*{id} FROM {table} AS stw_row)")
+_ROWS = sql.SQL("(SELECT stw_row.*{id} FROM {table} AS stw_row WHERE {mine})")
 _ID = sql.SQL(", jsonb_build_array({})::text AS {}")
 _AS_TEXT = sql.SQL("{}::text")
 
 
-def rows_of(schema: str, declared: Entity) -> sql.Composable:
-    """An entity's records as a FROM clause reads them, to stand before an alias; each has the column of `id_of`."""
-    if not declared.key.is_composite:
-        return table_of(schema, declared)
-    parts = [_AS_TEXT.format(sql.Identifier("stw_row", column)) for column in declared.key.names]
-    composed = _ID.format(sql.SQL(", ").join(parts), sql.Identifier(declared.key.column))
-    return _ROWS.format(id=composed, table=table_of(schema, declared))
+def rows_of(schema: str, declared: Entity, tenant: str) -> sql.Composable:
+    """An entity's records as a FROM clause reads them, to stand before an alias; each has the column of `id_of`.
+
+    `tenant` is the tenant's id: of a shared table no other's rows are there.
+    """
+    table = table_of(schema, declared)
+    composed: sql.Composable = sql.SQL("")
+    mine: sql.Composable = sql.SQL("true")
+    if not (declared.key.is_composite or declared.shared):
+        return table
+    if declared.key.is_composite:
+        parts = [_AS_TEXT.format(sql.Identifier("stw_row", column)) for column in declared.key.names]
+        composed = _ID.format(sql.SQL(", ").join(parts), sql.Identifier(declared.key.column))
+    if declared.shared:
+        # An untyped literal, which a column of any type takes.
+        mine = sql.SQL("{} = {}").format(sql.Identifier("stw_row", declared.shared.column), sql.Literal(tenant))
+    return _ROWS.format(id=composed, table=table, mine=mine)
 
 
 _IS_PART = sql.SQL("{column} = ({value}::jsonb ->> {place}){cast}")
