@@ -72,6 +72,8 @@ class Moto:
         """Answer a request; NotImplementedError for an operation that moto does not have."""
         from botocore.model import OperationNotFoundError
 
+        if request.header("x-amz-target").startswith("DynamoDB_"):
+            return _call_dynamodb(request)
         given: dict[str, Any] = {}
 
         def start_response(status: str, headers: list[tuple[str, str]], _: Any = None) -> None:
@@ -85,6 +87,20 @@ class Moto:
         if hasattr(chunks, "close"):
             chunks.close()
         return Response(given["status"], given["headers"], body)
+
+
+def _call_dynamodb(request: Request) -> Response:
+    """The same without the web application around moto: most calls go here, and it took a fifth of each."""
+    from botocore.model import OperationNotFoundError
+    from moto.core.request import Request as MotoRequest
+    from moto.dynamodb.responses import DynamoHandler
+
+    asked = MotoRequest(_environ(request))
+    try:
+        status, headers, body = DynamoHandler.dispatch(asked, asked.raw_url, dict(asked.headers))
+    except OperationNotFoundError as error:
+        raise NotImplementedError(str(error)) from error
+    return Response(status, list(headers.items()), body.encode() if isinstance(body, str) else body)
 
 
 def _environ(request: Request) -> dict[str, Any]:

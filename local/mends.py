@@ -7,6 +7,7 @@ import copy
 import datetime
 import functools
 import json
+import pickle
 import time
 import types
 from collections.abc import Callable
@@ -48,6 +49,7 @@ def apply(hooks: Hooks, endpoint_url: str) -> None:
     forget_old_executions()
     take_attributes_as_they_are()
     parse_a_definition_once()
+    parse_an_update_once()
 
 
 def leave_out_instance_types() -> None:
@@ -408,3 +410,42 @@ def parse_a_definition_once() -> None:
         return copy.deepcopy(program(self._evaluation_details.state_machine_details.definition))
 
     ExecutionWorker._get_evaluation_entrypoint = entrypoint
+
+
+def parse_an_update_once() -> None:
+    """Each update parses its expression twice anew, and asks every part of it ten times for what it is."""
+    from moto.dynamodb.parsing.ast_nodes import DepthFirstTraverser, Node
+    from moto.dynamodb.parsing.expressions import UpdateExpressionParser
+
+    make = UpdateExpressionParser.make
+
+    @functools.lru_cache(500)
+    def parsed(expression: str) -> bytes:
+        return pickle.dumps(make(expression))
+
+    @functools.cache
+    def known(kind: type, wanted: tuple[type, ...]) -> bool:
+        return issubclass(kind, wanted)
+
+    @functools.cache
+    def has_parts(kind: type) -> bool:
+        return issubclass(kind, Node)
+
+    def traverse(self: Any, node: Any, wanted: tuple[type, ...], child_id: int = -1) -> Any:
+        kind: Any = type(node)
+        if not has_parts(kind):
+            return node
+        parent = node.parent
+        for i, child in enumerate(node.children or ()):
+            self.pre_processing_of_child(node, i)
+            traverse(self, child, wanted, i)
+        if known(kind, wanted):
+            node = self.process(node)
+            node.parent = parent
+            if parent:
+                parent.children[child_id] = node
+        return node
+
+    # What is made of it changes under its validation: each one gets a copy.
+    UpdateExpressionParser.make = staticmethod(lambda expression: pickle.loads(parsed(expression)))  # noqa: S301
+    DepthFirstTraverser.traverse = lambda self, node: traverse(self, node, self.nodes_to_be_processed())

@@ -15,8 +15,10 @@ from moto import mock_aws
 from moto.core.config import default_user_config
 from moto.core.serialize import BaseJSONSerializer, XFormedAttributePicker
 from moto.dynamodb.models import dynamodb_backends
+from moto.dynamodb.parsing.ast_nodes import DepthFirstTraverser
+from moto.dynamodb.parsing.expressions import UpdateExpressionParser
 
-from local.mends import take_attributes_as_they_are
+from local.mends import parse_an_update_once, take_attributes_as_they_are
 
 ACCOUNT, REGION = "123456789012", "us-east-1"
 ROLE = f"arn:aws:iam::{ACCOUNT}:role/any"
@@ -166,3 +168,43 @@ def test_an_execution_parses_its_definition_anew() -> None:
     from moto.stepfunctions.parser.backend.execution_worker import ExecutionWorker
 
     assert "parse(" in inspect.getsource(ExecutionWorker._get_evaluation_entrypoint)
+
+
+def test_an_update_parses_its_expression_twice(table: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The mend is for time alone: with it, an update of every kind gives what it gives without."""
+    key = {"pk": {"S": "a"}}
+    made: list[str] = []
+    make = UpdateExpressionParser.make
+    monkeypatch.setattr(UpdateExpressionParser, "make", lambda text: made.append(text) or make(text))
+    monkeypatch.setattr(DepthFirstTraverser, "traverse", DepthFirstTraverser.traverse)
+
+    def update(number: int) -> Any:
+        table.put_item(TableName="t", Item=key | {"l": {"L": [{"N": "1"}, {"N": "2"}, {"N": "3"}]}, "m": {"M": {}}})
+        answer = table.update_item(
+            TableName="t",
+            Key=key,
+            UpdateExpression="SET #n = :n, m.x = if_not_exists(m.x, :n) REMOVE l[0], l[2] ADD s :s, c :n",
+            ExpressionAttributeNames={"#n": "n"},
+            ExpressionAttributeValues={":n": {"N": str(number)}, ":s": {"SS": ["x"]}},
+            ReturnValues="ALL_NEW",
+        )
+        with pytest.raises(ClientError, match="overlap"):
+            table.update_item(
+                TableName="t",
+                Key=key,
+                UpdateExpression="SET m = :n, m.x = :n",
+                ExpressionAttributeValues={":n": {"N": "1"}},
+            )
+        return answer["Attributes"]
+
+    without = [update(1), update(2)]
+    assert made.count(made[0]) == 4
+    parse_an_update_once()
+    assert [update(1), update(2)] == without
+    assert made.count(made[0]) == 5
+
+
+def test_instances_of_every_type_are_read_at_an_import() -> None:
+    from moto.ec2.models import instance_types
+
+    assert 'load_resource("ec2/resources/instance_types.json")' in inspect.getsource(instance_types)
