@@ -161,7 +161,7 @@ def test_what_does_not_fit_is_told(database: psycopg.Connection) -> None:
     assert told() == []
     assert told('"tenant id"', "customer") == ["there is no column customer, which says whose a row is"]
     assert told('schema = "Billing"\nwhere = { tenant_id', 'schema = "billing"\nwhere = { tenant_id') == [
-        "there is no schema of the tenant"
+        "there is no schema billing"
     ]
     assert told("[lines]", '[lines]\ntable = "rows"') == ["there is no table rows: the entity is absent there"]
     assert told("numeric(9,2)", "text") == ["total is numeric(9,2), not text"]
