@@ -76,15 +76,19 @@ def _value(field: Field, column: sql.Identifier, *, is_id: bool) -> sql.Composab
             return _TEXT.format(column)
 
 
-_ONE = sql.SQL("SELECT {record} FROM {rows} AS found WHERE {is_it} AND {live}")
+_ONE = sql.SQL("SELECT left({record}, {most}) FROM {rows} AS found WHERE {is_it} AND {live}")
 _FOR_UPDATE = sql.SQL(" FOR UPDATE")
 
 
 def read_record(
     connection: psycopg.Connection, tenant: Tenant, entity: Entity, record_id: str, *, lock: bool = False
 ) -> str | None:
-    """The JSON of a record outside the trash, or None; `lock` keeps it as it is until the transaction ends."""
+    """The JSON of a record outside the trash, or None; `lock` keeps it as it is until the transaction ends.
+
+    Of one that no answer could carry no more comes than shows so: a value may have hundreds of megabytes.
+    """
     statement = _ONE.format(
+        most=sql.Literal(MOST_ANSWER_BYTES + 1),
         record=record_json(entity, "found"),
         rows=rows_of(tenant.schema, entity, tenant.id),
         is_it=is_record(entity, "found", sql.Placeholder("id")),
