@@ -164,8 +164,11 @@ class _Changing(Writing[Update]):
             return updated
         self.changed.append(updated.records)
         if left := [records[n - 1] for n in updated.missing]:
-            kept = explain_left(skipped(self.connection, self.edit.schema, self.entity.table, "UPDATE"))
-            self.left |= {index: [kept] for index, _ in left} | (self._why(left) or {})
+            found = self._why(left) or {}
+            if len(found) < len(left):
+                kept = explain_left(skipped(self.connection, self.edit.schema, self.entity.table, "UPDATE"))
+                found = {index: [kept] for index, _ in left} | found
+            self.left |= found
         return None
 
     def judge(self, records: Numbered[Update]) -> Found | None:
