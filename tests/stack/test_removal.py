@@ -132,6 +132,33 @@ def test_what_was_installed_is_removed_and_nothing_else(server: Server, master: 
         assert catalogue(connection) == before
 
 
+@pytest.mark.parametrize("may_join", [True, False])
+def test_rights_that_another_role_gave_are_taken_back_by_who_may_act_for_it(server: Server, may_join: bool) -> None:
+    with product(server, "master") as connection, psycopg.connect(server.url(), autocommit=True) as admin:
+        connection.execute("DROP SCHEMA tenant_acme CASCADE")
+        maker = connection if may_join else admin
+        maker.execute("CREATE ROLE maker")
+        database = psycopg.connect(server.url(database=connection.info.dbname), autocommit=True)
+        database.execute("CREATE SCHEMA tenant_acme AUTHORIZATION maker; SET ROLE maker")
+        database.execute("CREATE TABLE tenant_acme.notes (id bigserial PRIMARY KEY)")
+        before = catalogue(connection)
+        apply_roles(connection)
+        migrate(connection)
+        register_tenant(connection, "acme", "acme", "Acme")
+        grant_tenant(database, "tenant_acme")
+        try:
+            if may_join or connection.info.server_version < 160000:
+                remove(connection)
+                assert catalogue(connection) == before
+            else:
+                with pytest.raises(RemovalError, match="maker gave Stowage's roles their rights, and master is not a"):
+                    remove(connection)
+        finally:
+            database.execute("RESET ROLE; DROP SCHEMA tenant_acme CASCADE")
+            database.close()
+            admin.execute("DROP ROLE maker")
+
+
 def test_without_yes_it_is_only_told(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
     with product(server, "master") as connection:
         install(connection)

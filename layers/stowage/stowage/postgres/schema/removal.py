@@ -119,8 +119,8 @@ def remove(connection: psycopg.Connection) -> Held:
             connection.execute("SET LOCAL lock_timeout = '10s'")
             held = read_held(connection)
             roles = [role for role in ROLES if role in held.roles]
-            _become_member(connection, roles)
             _refuse(connection, held)
+            joined = _become_member(connection, roles)
             for table in held.tables:
                 dropped = sql.SQL(", ").join(sql.SQL("DROP COLUMN {}").format(sql.Identifier(name)) for name in COLUMNS)
                 connection.execute(sql.SQL("ALTER TABLE {} {}").format(sql.SQL(table), dropped))
@@ -129,6 +129,8 @@ def remove(connection: psycopg.Connection) -> Held:
                 connection.execute(sql.SQL("DROP OWNED BY {}").format(named))
                 if not held.elsewhere:
                     connection.execute(sql.SQL("DROP ROLE {}").format(named))
+            for owner in joined:
+                connection.execute(sql.SQL("REVOKE {} FROM CURRENT_USER").format(sql.Identifier(owner)))
     except errors.DependentObjectsStillExist as error:
         told = (error.diag.message_detail or "").split("\n")[0]
         raise RemovalError(f"Nothing was removed: something of yours depends on Stowage's schemas. {told}") from error
@@ -140,11 +142,44 @@ def remove(connection: psycopg.Connection) -> Held:
 _IS_SUPERUSER: LiteralString = "SELECT rolsuper FROM pg_roles WHERE rolname = current_user"
 
 
-def _become_member(connection: psycopg.Connection, roles: list[str]) -> None:
-    """What a role owns and holds is dropped by its members; the membership goes with the role."""
-    if connection.execute(_IS_SUPERUSER).fetchone() != (True,):
-        for role in roles:
-            connection.execute(sql.SQL("GRANT {} TO CURRENT_USER").format(sql.Identifier(role)))
+# Who may take back the rights that Stowage's roles have been given, as far as the role that is logged in may not.
+_OWNERS: LiteralString = """
+SELECT DISTINCT pg_get_userbyid(owner) FROM (
+    SELECT relowner AS owner FROM pg_class, pg_shdepend WHERE classid = 'pg_class'::regclass AND objid = pg_class.oid
+       AND dbid = %(database)s AND deptype = 'a' AND refobjid = ANY(%(roles)s::regrole[])
+    UNION ALL
+    SELECT nspowner FROM pg_namespace, pg_shdepend WHERE classid = 'pg_namespace'::regclass
+       AND objid = pg_namespace.oid AND dbid = %(database)s AND deptype = 'a' AND refobjid = ANY(%(roles)s::regrole[])
+    UNION ALL
+    SELECT defaclrole FROM pg_default_acl, pg_shdepend WHERE classid = 'pg_default_acl'::regclass
+       AND objid = pg_default_acl.oid AND dbid = %(database)s AND deptype = 'a'
+       AND refobjid = ANY(%(roles)s::regrole[])
+) AS held WHERE NOT pg_has_role(owner, 'USAGE') AND owner <> ALL(%(roles)s::regrole[]) ORDER BY 1
+"""
+_DATABASE: LiteralString = "SELECT oid FROM pg_database WHERE datname = current_database()"
+
+
+def _become_member(connection: psycopg.Connection, roles: list[str]) -> list[str]:
+    """Join Stowage's roles, whose members drop what they own, and the owners that gave them rights; these owners.
+
+    The membership in Stowage's roles goes with them; that in the owners is given back.
+    """
+    if connection.execute(_IS_SUPERUSER).fetchone() == (True,):
+        return []
+    for role in roles:
+        connection.execute(sql.SQL("GRANT {} TO CURRENT_USER").format(sql.Identifier(role)))
+    (database,) = connection.execute(_DATABASE).fetchone() or (0,)
+    found = connection.execute(_OWNERS, {"database": database, "roles": roles}).fetchall()
+    for [owner] in found:
+        try:
+            with connection.transaction():
+                connection.execute(sql.SQL("GRANT {} TO CURRENT_USER").format(sql.Identifier(owner)))
+        except errors.InsufficientPrivilege as error:
+            raise RemovalError(
+                f"Nothing was removed: {owner} gave Stowage's roles their rights, and {connection.info.user} is not a "
+                f"member of it: GRANT {owner} TO {connection.info.user}, by a role that may, or log in as a superuser."
+            ) from error
+    return [owner for [owner] in found]
 
 
 def _refuse(connection: psycopg.Connection, held: Held) -> None:
