@@ -316,6 +316,34 @@ def test_soft_delete_prints_a_migration_that_works_on_an_adopters_table(
     assert "foreign keys refer to it" in printed
 
 
+def test_soft_delete_moves_what_an_earlier_version_kept_in_the_rows(
+    database: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with connect(database) as connection:
+        connection.execute("""
+            CREATE SCHEMA "The Shop";
+            CREATE TABLE "The Shop".orders (
+                id bigint PRIMARY KEY, deleted_at timestamptz, deleted_by text, purge_at timestamptz,
+                deleted_operation text, deleted_with text, CHECK (num_nulls(deleted_at, purge_at) IN (0, 2))
+            );
+            INSERT INTO "The Shop".orders VALUES (1, now(), 'ada', now() + interval '30 days', 'op_1', '7'), (2, NULL, NULL, NULL, NULL, NULL);
+        """)
+        assert main(["soft-delete", "The Shop.orders", "--url", database]) == 0
+        printed = capsys.readouterr().out.encode()
+        with pytest.raises(psycopg.errors.InvalidSchemaName, match="no tenant is registered with the schema"):
+            connection.execute(printed)
+        connection.execute(
+            "INSERT INTO control_plane.projects (id, slug, name, schema) VALUES ('s', 's', 'S', 'The Shop')"
+        )
+        connection.execute(printed)
+        assert connection.execute("""
+            SELECT tenant, entity, id, mark = deleted_at, purge_at > mark, deleted_by, deleted_operation, deleted_with
+            FROM stowage.trash_entries
+        """).fetchall() == [("s", "orders", "1", True, True, "ada", "op_1", "7")]
+        connection.execute('UPDATE "The Shop".orders SET deleted_at = now() WHERE id = 2')
+        assert len(connection.execute('SELECT * FROM "The Shop".orders').fetchall()[0]) == 2
+
+
 def test_soft_delete_without_a_database_is_runnable_sql(database: str, capsys: pytest.CaptureFixture[str]) -> None:
     with connect(database) as connection:
         connection.execute("CREATE SCHEMA tenant_mine; CREATE TABLE tenant_mine.orders (id text)")

@@ -17,7 +17,7 @@ DECLARE
     is_filled boolean;
     moved bigint := 0;
 BEGIN
-    SELECT id INTO tenant_id FROM control_plane.projects WHERE 'tenant_' || slug = schema_name;
+    SELECT id INTO tenant_id FROM control_plane.projects WHERE coalesce(schema, 'tenant_' || slug) = schema_name;
     EXECUTE format('LOCK TABLE %I.%I IN ACCESS EXCLUSIVE MODE', schema_name, table_name);
     EXECUTE format('SELECT EXISTS (SELECT FROM %I.%I WHERE deleted_at IS NOT NULL)', schema_name, table_name)
     INTO is_filled;
