@@ -46,7 +46,7 @@ kept AS (
     INSERT INTO stowage.trash_entries
         (tenant, entity, id, mark, deleted_at, deleted_by, purge_at, deleted_operation, deleted_with)
     SELECT %(tenant)s, entity, id, now(), now(), 'bench', now() + interval '30 days', %(operation)s, parent
-    FROM (SELECT {entity} AS entity, id, NULL AS parent FROM changed {kept}) AS gone
+    FROM (SELECT {entity} AS entity, id, NULL::text AS parent FROM changed {kept}) AS gone
 ),
 taken AS MATERIALIZED (
     SELECT stowage.take_seqs(%(tenant)s, (SELECT count(*) FROM changed) + {cascaded} + 1) AS base
@@ -279,6 +279,7 @@ def measure(bench: Bench, rounds: int) -> list[bool]:
         table=posts,
         image=image("posts", "posts", *TRASH),
         cascade=nothing,
+        kept=nothing,
         cascaded=sql.SQL("0"),
         union=nothing,
         entity=sql.Literal("posts"),
@@ -287,6 +288,7 @@ def measure(bench: Bench, rounds: int) -> list[bool]:
         table=accounts,
         image=image("accounts", "accounts", *TRASH),
         cascade=sql.SQL(CASCADE).format(posts=posts, image=image("posts", "posts", *TRASH)),
+        kept=sql.SQL("UNION ALL SELECT 'posts', id, account_id FROM along"),
         cascaded=sql.SQL("(SELECT count(*) FROM along)"),
         union=sql.SQL("UNION ALL SELECT 'posts', id, image FROM along"),
         entity=sql.Literal("accounts"),
