@@ -151,6 +151,26 @@ def test_hidden_rows_are_refused_by_name_and_the_remedy_that_is_told_works(datab
         assert read() == 3, what
 
 
+def test_membership_without_set_role_shows_every_row_and_for_backups_alone_one_role_needs_it(
+    database: Database,
+) -> None:
+    """`SET FALSE` is of Postgres 16 and later; before, a membership has no options."""
+    admin = database.connect()
+    admin.execute("ALTER TABLE tenant_acme.accounts ENABLE ROW LEVEL SECURITY")
+    find = "SELECT pg_get_userbyid(nspowner) FROM pg_namespace WHERE nspname = %s"
+    [(owner,)] = admin.execute(find, (SCHEMA,)).fetchall()
+    options = " WITH INHERIT TRUE, SET FALSE" if admin.info.server_version >= 160000 else ""
+    granted = sql.SQL("GRANT {} TO stowage_dump" + options).format(sql.Identifier(owner))
+    admin.execute(granted)
+    for what, (role, read) in READS.items():
+        if role == DUMP:
+            assert read() == 3, what
+        else:
+            with pytest.raises(StowageError, match=f"hide rows of accounts from {role}"):
+                read()
+    admin.execute(sql.SQL("REVOKE {} FROM stowage_dump").format(sql.Identifier(owner)))
+
+
 def test_a_table_without_row_level_security_needs_nothing(database: Database) -> None:
     for what, (_, read) in READS.items():
         assert read() == 3, what
