@@ -10,16 +10,17 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Self
 from uuid import uuid4
 
 import psycopg
+import pytest
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
-from local.postgres import UNPRIVILEGED_USERS
+from local.postgres import UNPRIVILEGED_USERS, binaries
 from tests.conftest import free_ports
 from tests.stack.dump_surface import Database
 
@@ -143,3 +144,26 @@ class Standby(Server):
     def _make(self, data: Path) -> list[str | Path]:
         options = ["--write-recovery-conf", "--checkpoint=fast", "--no-sync", "-d", self._primary.url()]
         return [self.programs / "pg_basebackup", "-D", data, *options]
+
+
+@contextlib.contextmanager
+def start_servers() -> Iterator[Servers]:
+    """`servers(15)` and `servers(18)`: one of each, started when first asked for."""
+    started: dict[int, Server] = {}
+
+    def server(version: int) -> Server:
+        if version not in started:
+            if version == OLDER and not (OLDER_PROGRAMS / "postgres").exists():
+                pytest.fail(
+                    f"This needs Postgres {OLDER} in {OLDER_PROGRAMS}, as Debian's package postgresql-{OLDER} installs "
+                    "it (.ci/run does).",
+                    pytrace=False,
+                )
+            started[version] = Server(OLDER_PROGRAMS if version == OLDER else binaries())
+        return started[version]
+
+    try:
+        yield server
+    finally:
+        for each in started.values():
+            each.remove()

@@ -176,11 +176,10 @@ def test_a_grant_in_a_schema_of_somebody_else_is_refused(database: str) -> None:
         grant_tenant(connection, "tenant_nobody")
 
 
-@pytest.mark.parametrize("schema", ["stowage", "control_plane", "public", "other"])
-def test_only_a_tenants_schema_is_granted(database: str, schema: str) -> None:
+@pytest.mark.parametrize("schema", ["stowage", "control_plane", "information_schema", "pg_catalog", "pg_toast"])
+def test_only_a_schema_that_can_be_a_tenants_is_granted(database: str, schema: str) -> None:
     """In the schema `stowage` the grant would let requests change the journal."""
     with connect(database) as connection:
-        connection.execute("CREATE SCHEMA IF NOT EXISTS other")
         with pytest.raises(MigrationError, match="Nothing was granted"):
             grant_tenant(connection, schema)
         allowed = "SELECT has_table_privilege('stowage_app', 'stowage.changes', 'DELETE')"

@@ -19,8 +19,7 @@ from stowage.settings import settings
 from tests.conftest import free_ports
 from tests.stack.certificates import make_certificate
 from tests.stack.dump_surface import Database, whole
-from tests.stack.server_fixtures import start_servers
-from tests.stack.servers import NEWEST, OLDER, Servers
+from tests.stack.servers import NEWEST, OLDER, Servers, start_servers
 
 type Deploy = Callable[[str], None]
 

@@ -165,6 +165,13 @@ def read_journal(url: str) -> list[Json]:
         return [entry for (entry,) in rows]
 
 
+def register(owner: psycopg.Connection, id: str, slug: str, name: str) -> None:
+    """As that version did, whose tenants had no other schema than their slug's."""
+    owner.execute("SET LOCAL ROLE stowage_owner")
+    owner.execute("INSERT INTO control_plane.projects (id, slug, name) VALUES (%s, %s, %s)", (id, slug, name))
+    owner.execute("RESET ROLE")
+
+
 @pytest.fixture
 def older(stack: RunningStack, tmp_path: Path) -> Iterator[Older]:
     folder = tmp_path / "migrations"
@@ -178,7 +185,8 @@ def older(stack: RunningStack, tmp_path: Path) -> Iterator[Older]:
         with connect(url) as owner:
             apply_roles(owner)
             migrate(owner, folder)
-            with mock.patch.multiple(migrations, grant_tenant=mock.DEFAULT, read_migrations=older):
+            registered = mock.patch.object(migrations, "register_tenant", register)
+            with registered, mock.patch.multiple(migrations, grant_tenant=mock.DEFAULT, read_migrations=older):
                 create_tenant(owner, SLUG, SLUG, "Older")
             owner.execute("SELECT stowage.grant_tenant(%s)", (f"tenant_{SLUG}",))
             owner.execute(sql.SQL("SET search_path = {}").format(sql.Identifier(f"tenant_{SLUG}")))

@@ -56,7 +56,8 @@ def test_the_index_finds_them(office: Office, name: str, what: str) -> None:
         "look for many": (updates._THERE.format(**parts), {"ids": text_array(ids)}),
         "read one": (
             records._ONE.format(
-                record=sql.SQL("1"),
+                record=sql.SQL("'1'"),
+                most=sql.SQL("1"),
                 rows=rows_of(office.schema, entity, office.id),
                 is_it=is_record(entity, "found", sql.Placeholder("id")),
                 **parts,
