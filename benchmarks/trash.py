@@ -59,6 +59,9 @@ def make_tenant(owner: psycopg.Connection, count: int) -> str:
     create_tenant(owner, tenant, tenant, "Trash", fill=fill_tables)
     for table in ("accounts", "posts"):
         owner.execute(sql.SQL("VACUUM ANALYZE {}").format(sql.Identifier(f"tenant_{tenant}", table)))
+    owner.execute("SET ROLE stowage_owner")
+    owner.execute("VACUUM ANALYZE stowage.trash_entries")
+    owner.execute("RESET ROLE")
     return tenant
 
 
