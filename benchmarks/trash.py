@@ -4,7 +4,7 @@
 
 Needs a running stack. The handler runs in this process, from the event to the answer of 50 items; the floor is the
 first page of a trash of 1,000. Rounds are interleaved, medians printed. A tenth of the million came with accounts.
-Exits with 1 where a goal of issue 3 is missed.
+Exits with 1 where a goal is missed.
 """
 
 import argparse

@@ -72,14 +72,14 @@ class Moto:
         """Answer a request; NotImplementedError for an operation that moto does not have."""
         from botocore.model import OperationNotFoundError
 
-        if request.header("x-amz-target").startswith("DynamoDB_"):
-            return _call_dynamodb(request)
         given: dict[str, Any] = {}
 
         def start_response(status: str, headers: list[tuple[str, str]], _: Any = None) -> None:
             given["status"], given["headers"] = int(status[:3]), headers
 
         try:
+            if request.header("x-amz-target").startswith("DynamoDB_"):
+                return _call_dynamodb(request)
             chunks = self._application(_environ(request), start_response)
         except OperationNotFoundError as error:
             raise NotImplementedError(str(error)) from error
@@ -91,15 +91,11 @@ class Moto:
 
 def _call_dynamodb(request: Request) -> Response:
     """The same without the web application around moto: most calls go here, and it took a fifth of each."""
-    from botocore.model import OperationNotFoundError
     from moto.core.request import Request as MotoRequest
     from moto.dynamodb.responses import DynamoHandler
 
     asked = MotoRequest(_environ(request))
-    try:
-        status, headers, body = DynamoHandler.dispatch(asked, asked.raw_url, dict(asked.headers))
-    except OperationNotFoundError as error:
-        raise NotImplementedError(str(error)) from error
+    status, headers, body = DynamoHandler.dispatch(asked, asked.raw_url, dict(asked.headers))
     return Response(status, list(headers.items()), body.encode() if isinstance(body, str) else body)
 
 
