@@ -1,4 +1,4 @@
-"""What tests of records on the running stack share."""
+"""What tests on the running stack share."""
 
 from collections.abc import Iterator
 
@@ -8,6 +8,7 @@ import pytest
 from tests.conftest import Api, RunningStack
 from tests.stack.office import Office, open_office
 from tests.stack.open_front import open_front
+from tests.stack.servers import Servers, start_servers
 
 
 @pytest.fixture
@@ -16,6 +17,15 @@ def office(stack: RunningStack, database: psycopg.Connection) -> Iterator[Office
     made = open_office(stack, database)
     yield made
     made.close()
+
+
+@pytest.fixture(scope="session")
+def servers() -> Iterator[Servers]:
+    """Servers of the tests' own, for all tests of a process: roles that a file makes there are met
+    by the next file.
+    """
+    with start_servers() as servers:
+        yield servers
 
 
 @pytest.fixture(scope="session")

@@ -13,8 +13,7 @@ import pytest
 
 from local.configuration import layers
 from tests.conftest import ROOT, LocalStack, make_home
-from tests.stack.server_fixtures import start_servers
-from tests.stack.servers import NEWEST, Server
+from tests.stack.servers import NEWEST, Server, start_servers
 
 type Json = Any
 

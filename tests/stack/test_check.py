@@ -20,8 +20,6 @@ from stowage.postgres.tables.shapes import has_roles, read_shapes
 from tests.conftest import ROOT
 from tests.stack.servers import NEWEST, OLDER, Server, Servers
 
-pytest_plugins = ("tests.stack.server_fixtures",)
-
 DECLARED = """
 [notes]
 key = "id text client"

@@ -20,8 +20,6 @@ from tests.stack.dump_surface import Database, whole
 from tests.stack.restoring import Backups, back_up, commands
 from tests.stack.servers import NEWEST, OLDER, Server, Servers
 
-pytest_plugins = ("tests.stack.server_fixtures",)
-
 TABLE = """
     CREATE SCHEMA tenant_acme;
     SET search_path = tenant_acme;

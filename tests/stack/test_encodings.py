@@ -21,8 +21,6 @@ from stowage.tenants import Tenant
 from tests.stack.dump_surface import Database, whole
 from tests.stack.servers import NEWEST, OLDER, Servers
 
-pytest_plugins = ("tests.stack.server_fixtures",)
-
 TENANT = Tenant("acme", "acme", "Acme")
 SCHEMA = "tenant_acme"
 FORMATS: tuple[DumpFormat, ...] = ("sql", "tar", "custom")

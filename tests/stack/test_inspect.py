@@ -18,7 +18,6 @@ from stowage.postgres.schema.catalogue import read_tables
 from tests.conftest import ROOT
 from tests.stack.servers import NEWEST, OLDER, Servers
 
-pytest_plugins = ("tests.stack.server_fixtures",)
 PRODUCTS = ("rails", "django", "prisma", "rental")
 
 

@@ -26,8 +26,6 @@ from stowage.postgres.trash.restores import lock_for_restoring, restore_records
 from stowage.tenants import Tenant
 from tests.stack.servers import NEWEST, OLDER, Servers
 
-pytest_plugins = ("tests.stack.server_fixtures",)
-
 TENANT = Tenant("acme", "acme", "Acme")
 NOW = datetime(2026, 11, 28, 10, 20, 30, 123456, tzinfo=UTC)
 DAY = timedelta(days=1)

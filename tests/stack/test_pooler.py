@@ -21,8 +21,6 @@ from tests.conftest import free_ports, make_home
 from tests.stack.dump_surface import Database, whole
 from tests.stack.servers import NEWEST, Servers
 
-pytest_plugins = ("tests.stack.server_fixtures",)
-
 PGBOUNCER = Path("/usr/sbin/pgbouncer")
 CONFIGURATION = """\
 [databases]

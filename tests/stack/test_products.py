@@ -39,8 +39,6 @@ from tests.conftest import ROOT, RunningStack
 from tests.stack.office import in_process
 from tests.stack.servers import NEWEST, OLDER, Servers
 
-pytest_plugins = ("tests.stack.server_fixtures",)
-
 type Json = Any
 
 NOW = datetime(2026, 11, 28, 12, 0, 0, 123456, tzinfo=UTC)

@@ -10,8 +10,7 @@ from psycopg import sql
 from stowage.postgres.__main__ import main
 from stowage.postgres.schema.migrations import apply_roles, grant_tenant, migrate, register_tenant
 from stowage.postgres.schema.removal import RemovalError, read_held, remove
-from tests.stack.server_fixtures import start_servers
-from tests.stack.servers import NEWEST, OLDER, Server, Servers
+from tests.stack.servers import NEWEST, OLDER, Server, Servers, start_servers
 
 PRODUCT = """
 CREATE SCHEMA tenant_acme;

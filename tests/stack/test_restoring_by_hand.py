@@ -16,8 +16,6 @@ from tests.stack.dump_surface import ROOT, Database
 from tests.stack.restoring import ENDINGS, FORMATS, STEM, Backups, back_up, commands, of_format
 from tests.stack.servers import NEWEST, OLDER, OLDER_PROGRAMS, Server, Servers
 
-pytest_plugins = ("tests.stack.server_fixtures",)
-
 SCHEMA = "tenant_odd"
 ROLES = {"owner": "shop_owner", "reader": '"Shops reader"', "granted": "shop_granted"}
 ANYWHERE = "## 2. Anywhere: owned by whoever restores it"

@@ -23,8 +23,6 @@ from stowage.trash.listing import read_trash
 from tests.stack.dump_surface import Database
 from tests.stack.servers import NEWEST, OLDER, Servers
 
-pytest_plugins = ("tests.stack.server_fixtures",)
-
 TENANT = Tenant("acme", "acme", "Acme")
 SCHEMA = "tenant_acme"
 NOW = datetime(2026, 11, 28, tzinfo=UTC)

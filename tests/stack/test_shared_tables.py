@@ -22,8 +22,6 @@ from stowage.settings import settings
 from stowage.tenants import Tenant
 from tests.stack.servers import NEWEST, OLDER, Servers
 
-pytest_plugins = ("tests.stack.server_fixtures",)
-
 ACME, GLOBEX, NOBODY = (Tenant(name, name, name.title()) for name in ("7", "8", "9"))
 DECLARED = """
 [invoices]

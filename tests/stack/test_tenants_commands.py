@@ -23,8 +23,6 @@ from tests.stack.dump_surface import TENANT_TABLES, Database
 from tests.stack.route_surface import sign
 from tests.stack.servers import NEWEST, OLDER, Servers
 
-pytest_plugins = ("tests.stack.server_fixtures",)
-
 SCHEMA = "tenant_shop"
 
 
