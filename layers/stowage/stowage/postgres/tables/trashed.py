@@ -85,7 +85,8 @@ def mark(declared: Entity, row: str) -> sql.Composable:
 def counts(declared: Entity, row: str, entry: str) -> sql.Composable:
     """Whether an entry of that alias, of this row's id, is about the trash in which the row lies now."""
     if not declared.trash.is_flag:
-        return _SAME_MARK.format(entry=sql.Identifier(entry), mark=mark(declared, row))
+        # Not cast to the mark's type: so an index on the column serves, whatever its type.
+        return _SAME_MARK.format(entry=sql.Identifier(entry), mark=_column(declared, row))
     return _SAME_CHANGE.format(in_trash=in_trash(declared, row), entry=sql.Identifier(entry), mark=mark(declared, row))
 
 
@@ -140,25 +141,33 @@ def take_out(declared: Entity) -> sql.Composed:
     return _SET.format(sql.Identifier(declared.trash.column), value)
 
 
+# The hidden ones are sorted by themselves, so that they can be merged with rows that are read backward: for the planner
+# of a join only the order of its outer side is one that the query asks for.
 _IS_LISTED = sql.SQL("""
 ({in_trash} AND NOT EXISTS (
-    SELECT FROM stowage.trash_entries AS stw_hidden
-    WHERE stw_hidden.tenant = {tenant} AND stw_hidden.entity = {entity} AND stw_hidden.id = {id}::text
-      AND stw_hidden.deleted_with IS NOT NULL AND {counts}
+    SELECT FROM (
+        SELECT id, mark FROM stowage.trash_entries
+        WHERE tenant = {tenant} AND entity = {entity} AND deleted_with IS NOT NULL
+        ORDER BY {order} OFFSET 0
+    ) AS stw_hidden
+    WHERE stw_hidden.id = {id}::text AND {counts}
 ))
 """)
+_ASCENDING, _DESCENDING = sql.SQL("mark, id"), sql.SQL("mark DESC, id DESC")
 
 
-def is_listed(declared: Entity, row: str) -> sql.Composed:
+def is_listed(declared: Entity, row: str, *, newest_first: bool = False) -> sql.Composed:
     """Whether the trash shows a record by itself: it came with no parent, and its purge has not begun.
 
-    A join to the server, which takes the hidden ones along in the order of their moments where it reads many.
+    A join to the server, which takes the hidden ones along in the order of their moments where it reads many;
+    `newest_first` where the statement reads the records so.
     """
     return _IS_LISTED.format(
         in_trash=in_trash(declared, row),
         tenant=_TENANT,
         entity=sql.Literal(declared.name),
         id=sql.Identifier(row, declared.column("id")),
+        order=_DESCENDING if newest_first else _ASCENDING,
         counts=counts(declared, row, "stw_hidden"),
     )
 

@@ -90,7 +90,7 @@ def list_trash(
                 entity=sql.Literal(declared.name),
                 table=table_of(schema, declared),
                 deleted_at=deleted_order(declared, "record"),
-                listed=is_listed(declared, "record"),
+                listed=is_listed(declared, "record", newest_first=True),
                 id=id_of(declared),
                 by=(_BY_ID if alike else _BY_PLACE).format(
                     id=id_of(declared), deleted_at=deleted_order(declared, "record")
