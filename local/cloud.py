@@ -5,7 +5,6 @@ import os
 from pathlib import Path
 from typing import Any
 
-import psycopg
 from psycopg.rows import dict_row
 
 from local import (
@@ -40,6 +39,7 @@ from local.s3.objects import Objects
 from local.snapshot import Snapshot
 from local.streams import Streams
 from local.tasks import Tasks
+from stowage.postgres.session.command_line import connect_as
 
 type Json = Any
 
@@ -150,11 +150,12 @@ class Cloud:
 
     def tenants(self, owner_url: str) -> list[Json]:
         """The registered tenants, oldest first."""
-        with psycopg.connect(owner_url, row_factory=dict_row) as connection:
+        with connect_as(owner_url) as connection:
             connection.execute("SET ROLE stowage_owner")
-            return connection.execute(
-                "SELECT id, slug, name FROM control_plane.projects ORDER BY created_at, id"
-            ).fetchall()
+            with connection.cursor(row_factory=dict_row) as cursor:
+                return cursor.execute(
+                    "SELECT id, slug, name FROM control_plane.projects ORDER BY created_at, id"
+                ).fetchall()
 
     def _take_new_code(self, root: Path) -> None:
         compile_again(root)

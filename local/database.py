@@ -14,6 +14,7 @@ from local.console import say
 from local.sample import load
 from stowage.basics.errors import StowageError
 from stowage.postgres.schema.migrations import apply_roles, migrate, migrate_tenants
+from stowage.postgres.session.command_line import connect_as
 
 _OUR_LOGINS = r"""
 SELECT rolname FROM pg_roles WHERE rolcanlogin AND rolname LIKE 'stowage\_%' AND rolname <> current_user
@@ -22,7 +23,7 @@ SELECT rolname FROM pg_roles WHERE rolcanlogin AND rolname LIKE 'stowage\_%' AND
 
 def prepare(url: str, password: str | None, *, sample: bool, scale: int) -> None:
     """Roles with that password, unless it is None; migrations and sample tenants, each where it is missing."""
-    with psycopg.connect(url, autocommit=True, prepare_threshold=None) as connection:
+    with connect_as(url) as connection:
         apply_roles(connection)
         for [role] in connection.execute(_OUR_LOGINS).fetchall() if password else ():
             connection.execute(sql.SQL("ALTER ROLE {} PASSWORD {}").format(sql.Identifier(role), password))

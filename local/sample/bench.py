@@ -7,6 +7,7 @@ import psycopg
 from local.sample.rows import Sizes, fill
 from local.sample.tenants import analyze, is_registered
 from stowage.postgres.schema.migrations import create_tenant
+from stowage.postgres.session.command_line import connect_as
 
 _POST_BYTES = 1_121
 """A post with a caption of five passages, as a line of a plain dump (measured)."""
@@ -67,7 +68,7 @@ def load_bench_posts(database_url: str, slug: str, posts: int = 1_000_000) -> No
 
 
 def _load(database_url: str, slug: str, fill_tables: Callable[[psycopg.Connection], None]) -> None:
-    with psycopg.connect(database_url, autocommit=True, prepare_threshold=None) as connection:
+    with connect_as(database_url) as connection:
         if is_registered(connection, slug):
             return
         create_tenant(connection, slug, slug, f"Benchmark {slug}", fill=lambda: fill_tables(connection))

@@ -11,6 +11,7 @@ from local.sample.rows import Sizes, fill
 from local.sample.trash import fill_trash
 from stowage.postgres.schema.migrations import create_tenant
 from stowage.postgres.schema.registry import read_tenant
+from stowage.postgres.session.command_line import connect_as
 from stowage.tenants import Tenant
 
 
@@ -49,7 +50,7 @@ def load(database_url: str, scale: float = 1) -> None:
 
     The login of the URL owns the schemas; it needs what `create_tenant` needs. A tenant comes whole or not at all.
     """
-    with psycopg.connect(database_url, autocommit=True, prepare_threshold=None) as connection:
+    with connect_as(database_url) as connection:
         for tenant in SAMPLE_TENANTS:
             if is_registered(connection, tenant.slug):
                 continue

@@ -1,23 +1,30 @@
 """Databases of other encodings: backed up as they are, read and written as UTF-8, and what cannot be is said."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 import psycopg
 import pytest
 
 from local.postgres import binaries
 from stowage.basics.errors import RunError, StowageError
+from stowage.entities.checking import check, wanted_columns
 from stowage.entities.declared import ENTITIES
 from stowage.entities.filters import Filters
 from stowage.exports.formats import open_export
 from stowage.postgres.dumps.contents import SnapshotContents
 from stowage.postgres.dumps.pg_dump import Dump, DumpFormat
 from stowage.postgres.schema.migrations import create_tenant, migrate
+from stowage.postgres.session.command_line import connect_as
 from stowage.postgres.session.connection import APP, DUMP, OWNER, child_login, connect
+from stowage.postgres.session.edit import Edit
 from stowage.postgres.session.transactions import transact
-from stowage.records import list_records
+from stowage.postgres.tables.shapes import read_shapes
+from stowage.records import change_record, change_records, list_records
+from stowage.records.deleting import RecordIds, bulk_delete
 from stowage.settings import settings
 from stowage.tenants import Tenant
+from stowage_entities import DECLARED
 from tests.stack.dump_surface import Database, whole
 from tests.stack.servers import NEWEST, OLDER, Servers
 
@@ -140,6 +147,28 @@ def test_bytes_that_are_no_utf8_are_backed_up_and_refused_elsewhere(case: Databa
             list(source.chunks())
         source.close()
         assert (exported.value.code, exported.value.retryable) == ("not_utf8", False)
+
+    # The journal could not be read with such bytes in it, so what would write them there changes nothing.
+    brands, edit = ENTITIES["brands"], Edit(TENANT, "ann", "operator", datetime.now(UTC))
+    before = case.connect().execute("SELECT b::text::bytea FROM tenant_acme.brands AS b ORDER BY id").fetchall()
+    for change in (
+        lambda: change_record(edit, brands, "b1", b'{"label": "Chai"}', None),
+        lambda: change_records(edit, brands, b'{"updates": [{"id": "b1", "label": "Chai"}]}'),
+        lambda: bulk_delete(edit, brands, RecordIds(ids=["b1", "b2"])),
+    ):
+        with pytest.raises(StowageError) as changed:
+            change()
+        assert (changed.value.code, changed.value.status) == ("not_utf8", 503)
+    after = case.connect().execute("SELECT b::text::bytea FROM tenant_acme.brands AS b ORDER BY id").fetchall()
+    assert after == before
+    assert case.connect().execute("SELECT count(*) FROM stowage.changes").fetchone() == (0,)
+
+
+def test_the_commands_read_texts_in_every_encoding(case: Database) -> None:
+    with connect_as(case.url) as connection:
+        assert migrate(connection) == []
+        absent, shapes = read_shapes(connection, ["tenant_acme"], wanted_columns(DECLARED))
+    assert (absent, check(DECLARED, absent, shapes)) == ([], [])
 
 
 def test_a_database_that_prefers_another_encoding_for_its_clients(servers: Servers) -> None:

@@ -3,18 +3,21 @@
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
 import psycopg
 import pytest
 import requests
+from psycopg import sql
 
 from stowage.basics.errors import TransientRunError
 from stowage.entities.filters import Filters, parse_filters
 from stowage.exports.formats import estimate, open_export
 from stowage.postgres.reads import copy
 from tests.conftest import Api, RunningStack
+from tests.stack.office import Office
 from tests.stack.route_surface import (
     completed_export,
     ended_job,
@@ -27,6 +30,7 @@ from tests.stack.route_surface import (
 )
 
 TENANT = "acme_x"
+HEADERS = {"X-Tenant-Id": TENANT}
 
 
 @contextmanager
@@ -73,28 +77,57 @@ def test_an_export_waits_for_a_lock_longer_than_a_request_may(stack: RunningStac
 
 ASKED: dict[str, tuple[str, str, Callable[[Api], requests.Response]]] = {
     "a backup's estimate": (
-        "database_busy", "", lambda api: api.post("/api/backup/estimate", json={"project_id": TENANT}),
+        "database_busy",
+        "The table accounts stays locked",
+        lambda api: api.post("/api/backup/estimate", json={"project_id": TENANT}),
     ),
     "an export's estimate": (
         "lock_timeout",
-        "accounts",
+        "The table accounts stayed locked.",
         lambda api: api.post(f"/api/guilds/{TENANT}/exports/estimate", json=export_body(dataType="accounts")),
     ),
-    "a list": ("database_busy", "", lambda api: api.get("/api/v1/accounts", headers={"X-Tenant-Id": TENANT})),
+} | {
+    name: ("database_busy", "The table accounts stays locked", ask)
+    for name, ask in {
+        "a list": lambda api: api.get("/api/v1/accounts", headers=HEADERS),
+        "a record": lambda api: api.get("/api/v1/accounts/none", headers=HEADERS),
+        "another entity's list by a field of its reference": lambda api: api.get(
+            "/api/v1/posts?platform=x", headers=HEADERS
+        ),
+        "the trash": lambda api: api.get(f"/api/guilds/{TENANT}/trash?type=account"),
+        "a change": lambda api: api.patch("/api/v1/accounts/none", json={"followers": 1}, headers=HEADERS),
+        "a bulk deletion": lambda api: api.post(
+            f"/api/guilds/{TENANT}/bulk/delete", json={"ids": ["none"], "dataType": "accounts"}
+        ),
+    }.items()
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(("code", "named", "ask"), ASKED.values(), ids=ASKED.keys())
-def test_a_request_says_soon_that_it_cannot_wait(
-    stack: RunningStack, admin: Api, code: str, named: str, ask: Callable[[Api], requests.Response]
-) -> None:
-    with psycopg.connect(stack.database_url, autocommit=True) as owner, locked(owner, TENANT, "accounts"):
+def test_a_request_says_soon_which_table_it_cannot_wait_for(stack: RunningStack) -> None:
+    def answered(name: str) -> tuple[requests.Response, float]:
         began = time.monotonic()
-        response = ask(admin)
-        took = time.monotonic() - began
-    assert named in refusal(response, 503, code)["error"]
-    assert int(response.headers["retry-after"]) > 0
-    assert 4 < took < 15
+        api = Api(stack.api_url, stack.tokens["admin"])  # a session is one thread's
+        return ASKED[name][2](api), time.monotonic() - began
+
+    with (
+        psycopg.connect(stack.database_url, autocommit=True) as owner,
+        locked(owner, TENANT, "accounts"),
+        ThreadPoolExecutor(len(ASKED)) as threads,
+    ):
+        answers = dict(zip(ASKED, threads.map(answered, ASKED), strict=True))
+    for name, (response, took) in answers.items():
+        code, named, _ = ASKED[name]
+        assert named in refusal(response, 503, code)["error"], name
+        assert int(response.headers["retry-after"]) > 0, name
+        assert 4 < took < 15, name
+
+
+def test_a_record_that_somebody_holds_is_no_locked_table(office: Office) -> None:
+    office.accounts("a")
+    with psycopg.connect(office.stack.database_url) as owner:
+        owner.execute(sql.SQL("SELECT FROM {} FOR UPDATE").format(sql.Identifier(office.schema, "accounts")))
+        response = office.caller().patch("/api/v1/accounts/a", json={"followers": 1})
+    assert refusal(response, 503, "database_busy")["error"] == "Others are changing these records at the moment."
 
 
 def test_an_export_that_waits_too_long_says_what_for(stack: RunningStack, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ from stowage.postgres.dumps.estimates import Estimate as DumpEstimate
 from stowage.postgres.dumps.estimates import estimate
 from stowage.postgres.dumps.preflight import must_exist
 from stowage.postgres.session.connection import DUMP, Connection
+from stowage.postgres.session.held_tables import READING, telling_held_tables
 from stowage.postgres.session.transactions import look
 from stowage.runs.record import Estimate, Run
 from stowage.tenants import Tenant
@@ -32,8 +33,8 @@ class BackupEstimate(BaseModel):
 
 @for_role("admin")
 def estimate_backup(tenant: Tenant, identity: Identity, request: BackupRequest) -> BackupEstimate:  # noqa: ARG001
-    """Estimate a backup without starting it; BadRequestError as for the backup itself, UnavailableError where a table
-    stays locked.
+    """Estimate a backup without starting it; BadRequestError as for the backup itself, UnavailableError that names
+    a table which stays locked.
     """
     must_be_configured(request)
     found = _estimate(tenant.database, tenant.schema, request.compress)
@@ -63,4 +64,6 @@ def _estimate(database: str, schema: str, compressed: bool, *, measured: bool = 
         must_exist(connection, schema)
         return estimate(connection, schema, compressed=compressed, measured=measured)
 
-    return look(database, work, role=DUMP, lock_seconds=LOCK_SECONDS)
+    return telling_held_tables(
+        database, DUMP, schema, READING, lambda: look(database, work, role=DUMP, lock_seconds=LOCK_SECONDS)
+    )

@@ -30,7 +30,7 @@ from stowage.postgres.schema.soft_delete import (
     read_unique_rules,
     soft_delete_migration,
 )
-from stowage.postgres.session.command_line import URL_HELP
+from stowage.postgres.session.command_line import URL_HELP, connect_as
 from stowage.tenants import schema_of
 from stowage_entities import DECLARED
 
@@ -114,7 +114,7 @@ def _run(given: argparse.Namespace) -> int:
             return _soft_delete(given.table, given.url)
         case "portable":
             return _portable(given)
-    with psycopg.connect(given.url, autocommit=True, prepare_threshold=None) as connection:
+    with connect_as(given.url) as connection:
         match given.command:
             case "roles":
                 apply_roles(connection)
@@ -178,7 +178,7 @@ def _soft_delete(given: str, url: str | None) -> int:
         return 0
     if not schema:
         raise StowageError("With --url the table needs its schema: SCHEMA.TABLE.")
-    with psycopg.connect(url, autocommit=True, prepare_threshold=None) as connection:
+    with connect_as(url) as connection:
         if has_earlier_trash(connection, schema, table):
             print(moving_migration(schema, table), end="")
             return 0

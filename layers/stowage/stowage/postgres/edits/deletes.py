@@ -227,4 +227,4 @@ _BEFORE = sql.SQL("{}::jsonb")
 
 def _before(declared: Entity) -> sql.Composed:
     """What a deletion changes of a record."""
-    return _BEFORE.format(sql.Literal(json.dumps(live_value(declared)).replace("%", "%%")))
+    return _BEFORE.format(sql.Literal(json.dumps(live_value(declared))))

@@ -32,7 +32,7 @@ from stowage.postgres.session.savepoints import Refused, tried
 from stowage.postgres.session.violations import Violation
 from stowage.postgres.session.violations import taken as violated
 from stowage.postgres.tables.relations import id_of, table_of
-from stowage.postgres.tables.unique_rules import as_literal, is_in_the_way, undeclared_rules, with_generated
+from stowage.postgres.tables.unique_rules import is_in_the_way, undeclared_rules, with_generated
 
 type Row = dict[str, Any]
 """A new record: values by column name, the key and every own column among them but those left to the database."""
@@ -183,7 +183,7 @@ def taken(
     """
     rules = [
         _ALIKE.format(
-            name=as_literal(rule.name),
+            name=sql.Literal(rule.name),
             in_the_way=is_in_the_way(
                 with_generated(rule, sql.Identifier("candidates")), entity, rule, _CANDIDATE, "candidates"
             ),

@@ -17,7 +17,7 @@ from stowage.entities.declared import ENTITIES
 from stowage.postgres.edits.misfits import find_misfits
 from stowage.postgres.tables.relations import id_of, references_of, shared_lock, table_of
 from stowage.postgres.tables.trashed import outside_trash
-from stowage.postgres.tables.unique_rules import as_literal, as_written, is_in_the_way, undeclared_rules
+from stowage.postgres.tables.unique_rules import as_written, is_in_the_way, undeclared_rules
 
 
 @dataclass(frozen=True)
@@ -217,7 +217,7 @@ def find_problems(
             problems.append(_TWICE.format(rule=sql.Literal(str(n)), columns=columns, given=_changes(own)))
     problems += [
         _RULED_OUT.format(
-            name=as_literal(undeclared.name),
+            name=sql.Literal(undeclared.name),
             given=_changes(undeclared.columns) if existing and undeclared.columns else _ALWAYS,
             in_the_way=is_in_the_way(table, entity, undeclared, _CANDIDATE, "candidates"),
         )
@@ -238,7 +238,7 @@ def find_problems(
             )
     # The conditions are the database's own, written by whoever owns the table.
     problems += [
-        _UNCHECKED.format(columns=as_literal(columns), condition=as_written(condition), name=as_literal(check))
+        _UNCHECKED.format(columns=sql.Literal(columns), condition=as_written(condition), name=sql.Literal(check))
         for columns, condition, check in checks
     ]
     if not problems:

@@ -19,6 +19,7 @@ from psycopg import pq
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from stowage.basics.errors import MisconfiguredError, RunError, UnavailableError
+from stowage.postgres.session.percent_signs import Cursor
 from stowage.postgres.session.refusals import refusal
 from stowage.settings import settings
 
@@ -69,7 +70,7 @@ def connect(database: str, role: str, beside: psycopg.Connection | None = None) 
     filled_in = {name: value for name, value in _FILLED_IN.items() if _VARIABLES[name] not in os.environ}
     try:
         conninfo = make_conninfo("", **(filled_in | parameters))
-        connection = psycopg.connect(conninfo, autocommit=True, prepare_threshold=None)
+        connection = psycopg.connect(conninfo, autocommit=True, prepare_threshold=None, cursor_factory=Cursor)
     except (psycopg.OperationalError, psycopg.ProgrammingError) as error:
         raise refusal(str(error)) or _unavailable(str(error)) from error
     try:

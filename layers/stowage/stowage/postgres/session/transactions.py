@@ -12,6 +12,7 @@ from psycopg import errors
 from stowage.basics.errors import BadRequestError, ConflictError, MisconfiguredError, StowageError, UnavailableError
 from stowage.postgres.session.connection import APP, borrowed
 from stowage.postgres.session.disagreements import as_tables_are
+from stowage.postgres.session.held_tables import READING, WRITING, telling_held_tables
 from stowage.postgres.session.own_rules import rules_in_the_way
 from stowage.postgres.session.row_security import is_row_security, told_of
 from stowage.postgres.session.violations import violation_of
@@ -50,14 +51,18 @@ def transact[T](
     `rules_in_the_way`.
     It is called again after a deadlock, a serialization failure or an error of `again_on` (a unique violation, where
     a second look would tell whose); the last one is raised. A StowageError rolls back and is raised as it is.
-    ConflictError that names the rule where one of the table's refuses. UnavailableError where locks or the time
-    (`seconds` for all attempts) ran out, or the database is away. Nothing was changed then, unless the code is
-    `outcome_unknown`: the connection was lost during the commit.
+    ConflictError that names the rule where one of the table's refuses. UnavailableError where locks (it names the held
+    tables of `schema`) or the time (`seconds` for all attempts) ran out, or the database is away. Nothing was changed
+    then, unless the code is `outcome_unknown`: the connection was lost during the commit.
     """
     if schema is not None:
+
+        def ask() -> T:
+            return transact(database, work, role=role, again_on=again_on, seconds=seconds)
+
         try:
-            return as_tables_are(
-                database, role, schema, lambda: transact(database, work, role=role, again_on=again_on, seconds=seconds)
+            return telling_held_tables(
+                database, role, schema, WRITING, lambda: as_tables_are(database, role, schema, ask)
             )
         except errors.FeatureNotSupported as error:
             with borrowed(database, role) as connection:
@@ -97,7 +102,11 @@ def look[T](
     all is then one transaction.
     """
     if schema is not None:
-        return as_tables_are(database, role, schema, lambda: look(database, work, role=role, lock_seconds=lock_seconds))
+
+        def ask() -> T:
+            return look(database, work, role=role, lock_seconds=lock_seconds)
+
+        return telling_held_tables(database, role, schema, READING, lambda: as_tables_are(database, role, schema, ask))
     with borrowed(database, role) as connection:
         try:
             if lock_seconds is None:

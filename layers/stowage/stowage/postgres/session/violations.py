@@ -55,6 +55,10 @@ def violation_of(error: psycopg.Error) -> Violation | None:
             is_json = (diag.source_file or "").startswith("jsonb")
             of = "the journal: a text may have 256 MB" if is_json else "an index of the database"
             return Violation("invalid", f"A value is too long for {of}.")
+        case errors.CharacterNotInRepertoire():
+            return None  # of a database in SQL_ASCII, whose record holds other bytes than UTF-8
+        case errors.UntranslatableCharacter():
+            return Violation("invalid", "The tenant's database has no such character in its encoding.")
         case psycopg.DataError():
             return Violation("invalid", "A value does not fit its column in the database.")
     # A SQLSTATE that is none of Postgres's own comes from a trigger.

@@ -201,18 +201,13 @@ def with_generated(rule: UniqueRule, row: sql.Composable) -> sql.Composable:
     """An item of a FROM clause: `row`, its generated columns, as far as the rule looks at them, made anew."""
     if not rule.generated:
         return row
-    made = [sql.SQL("{}, {}").format(as_literal(name), as_written(by)) for name, by in rule.generated.items()]
+    made = [sql.SQL("{}, {}").format(sql.Literal(name), as_written(by)) for name, by in rule.generated.items()]
     return _WITH_GENERATED.format(table=as_written(rule.table), row=row, made=sql.SQL(", ").join(made))
 
 
 def as_written(text: LiteralString) -> sql.SQL:
     """An expression of the catalog's, written by whoever owns the table, in a statement that takes parameters."""
     return sql.SQL(text.replace("%", "%%"))
-
-
-def as_literal(name: str) -> sql.Literal:
-    """A name from the catalog as a text in a statement that takes parameters."""
-    return sql.Literal(name.replace("%", "%%"))
 
 
 _OUT_OF_TRASH = sql.SQL("jsonb_populate_record({row}.*, {live}::jsonb || {named})")
@@ -224,5 +219,5 @@ def out_of_trash(
 ) -> sql.Composed:
     """A record of the trash as it would be outside it, an item of a FROM clause; with another `name` in a column."""
     named = _NAMED.format(column=sql.Literal(column), name=name) if name else sql.Literal("{}")
-    live = json.dumps(live_value(declared)).replace("%", "%%")
+    live = json.dumps(live_value(declared))
     return _OUT_OF_TRASH.format(row=sql.Identifier(row), live=sql.Literal(live), named=named)

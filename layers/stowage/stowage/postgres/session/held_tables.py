@@ -1,0 +1,51 @@
+"""Which of a tenant's tables somebody holds, once a statement has waited for one in vain.
+
+Postgres tells neither the table nor the row that a statement waited for. The locks that it shows
+everybody tell the tables; where they tell none, it was a row.
+"""
+
+from collections.abc import Callable
+from typing import LiteralString
+
+import psycopg
+from psycopg import errors
+
+from stowage.basics.errors import UnavailableError
+from stowage.postgres.session.connection import borrowed
+from stowage_entities import DECLARED
+
+READING = ("AccessExclusiveLock",)
+WRITING = ("ShareLock", "ShareRowExclusiveLock", "ExclusiveLock", "AccessExclusiveLock")
+"""The locks that keep a read or a write waiting (PostgreSQL documentation, "Table-Level Locks")."""
+
+# Of those who wait too: who comes later waits behind them.
+_HELD: LiteralString = """
+SELECT DISTINCT relname::text FROM pg_locks
+JOIN pg_class AS held ON held.oid = pg_locks.relation
+JOIN pg_namespace AS space ON space.oid = held.relnamespace
+JOIN pg_database AS here ON here.oid = pg_locks.database AND here.datname = current_database()
+WHERE nspname = ANY(%(schemas)s) AND held.relkind IN ('r', 'p', 'm', 'f') AND mode = ANY(%(modes)s)
+  AND pid <> pg_backend_pid()
+ORDER BY 1
+"""
+
+
+def telling_held_tables[T](database: str, role: str, schema: str, modes: tuple[str, ...], ask: Callable[[], T]) -> T:
+    """What `ask` gives; an UnavailableError that a lock has caused names the tables of the schema that are held."""
+    try:
+        return ask()
+    except UnavailableError as error:
+        if not isinstance(error.__cause__, errors.LockNotAvailable):
+            raise
+        with borrowed(database, role) as connection:
+            held = _held_tables(connection, schema, modes)
+        if not held:
+            raise
+        verb = "tables {} stay" if len(held) > 1 else "table {} stays"
+        sentence = f"The {verb.format(' and '.join(held))} locked at the moment; nothing was changed."
+        raise UnavailableError(sentence, error.code, retry_after=error.retry_after) from error.__cause__
+
+
+def _held_tables(connection: psycopg.Connection, schema: str, modes: tuple[str, ...]) -> list[str]:
+    schemas = [schema, *{literal["schema"] for literal in DECLARED.values() if literal["schema"]}]
+    return [name for (name,) in connection.execute(_HELD, {"schemas": schemas, "modes": list(modes)})]
