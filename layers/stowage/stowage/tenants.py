@@ -8,6 +8,7 @@ from stowage.aws import table
 from stowage.aws.table import Below, ConditionFailedError
 from stowage.basics.errors import NotFoundError
 from stowage.basics.ids import rfc3339
+from stowage.basics.schemas import Schema
 
 COPY = "TENANTS"
 """The partition of the registry's copy, an item for each tenant."""
@@ -30,10 +31,10 @@ class Tenant:
     trash_days: int | None = None
     """How long its trash keeps what is deleted, where it has a rule of its own."""
     schema: str = ""
-    """The schema that holds its tables; `schema_of` its slug unless given."""
+    """The schema that holds its tables, in fact a `Schema`; `schema_of` its slug unless given."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "schema", self.schema or schema_of(self.slug))
+        object.__setattr__(self, "schema", Schema(self.schema or schema_of(self.slug), self.id))
 
 
 def schema_of(slug: str) -> str:

@@ -50,7 +50,7 @@ def check_declarations(now: datetime) -> dict[str, int]:
 
 def _read(connection: Any, schemas: list[str]) -> tuple[list[Absent], list[Shape], list[Finding]]:
     absent, shapes = read_shapes(connection, schemas, wanted_columns(DECLARED), named=MOST_TENANTS)
-    return absent, shapes, check_shared(connection, DECLARED)
+    return absent, shapes, check_shared(connection, DECLARED, schemas)
 
 
 def _kept(finding: Finding) -> dict[str, Any]:

@@ -80,7 +80,7 @@ def _check(given: argparse.Namespace) -> int:
     with connected(given.url) as connection:
         schemas = given.schema or _schemas(connection, given)
         absent, shapes = read_shapes(connection, schemas, wanted_columns(DECLARED))
-        shared = check_shared(connection, DECLARED)
+        shared = check_shared(connection, DECLARED, schemas)
         roles = has_roles(connection)
     findings = [*check(DECLARED, absent, shapes), *shared]
     for finding in findings:

@@ -34,7 +34,7 @@ class Finding:
 def wanted_columns(literals: Literals) -> dict[str, list[str]]:
     """The columns that the declarations need, by table; tables of other schemas than the tenant's are left out."""
     return {
-        literal["table"]: [*_columns(literal), *_trash_columns(literal), *TRASH_IN_ROW]
+        literal["table"]: [*_columns(literal), *_owner(literal), *_trash_columns(literal), *TRASH_IN_ROW]
         for literal in literals.values()
         if literal["schema"] is None
     }
@@ -88,6 +88,11 @@ def _columns(literal: Mapping[str, Any]) -> dict[str, tuple[str, bool | None]]:
     for given in literal["fields"].values():
         columns[given["column"]] = (given["sql"], given["nullable"])
     return columns
+
+
+def _owner(literal: Mapping[str, Any]) -> tuple[str, ...]:
+    """The column that says whose a row is, where all tenants share the table."""
+    return literal["where"][:1] if literal["where"] else ()
 
 
 def _trash_columns(literal: Mapping[str, Any]) -> tuple[str, ...]:
@@ -146,7 +151,8 @@ def _compare_new_records(
         if column in shape.columns and not shape.columns[column].is_filled:
             yield finding("error", f"{column} has no default and is no identity, so the database makes no keys")
     unwritten = _columns_that(literal, "hidden") | _columns_that(literal, "read_only")
-    given_by_us = (set(declared) - unwritten) | _columns_that(literal, "filled") | set(_trash_columns(literal))
+    given_by_us = (set(declared) - unwritten) | _columns_that(literal, "filled")
+    given_by_us |= {*_trash_columns(literal), *_owner(literal)}
     for column, there in shape.columns.items():
         if not (there.is_nullable or there.is_filled or column in given_by_us) and not shape.is_view:
             yield finding("warning", f"{column} must be given and is no field, so records cannot be created")

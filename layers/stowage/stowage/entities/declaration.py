@@ -204,7 +204,7 @@ class Entity:
     makes it; `id_prefix` begins the ids that Stowage makes of texts. `dashboard`: the dashboard's trash and its
     `bulk/delete` have it; `gdpr`: an export of everything holds it; `reassign`: the targets of `bulk/reassign`, of
     which the first must be given. `created` and `updated`: where the table keeps its records' times, if
-    it does. `shared`: the table is not in the tenant's schema; then its records are only read.
+    it does. `shared`: the table is not in the tenant's schema.
     """
 
     name: str
@@ -292,9 +292,21 @@ class Entity:
         """Why records are not written, to complete a sentence; empty where they are."""
         if self.key.is_composite:
             return "their key has several columns"
-        if self.shared:
-            return "all tenants share their table"
         return "their declaration says readOnly" if self.is_read_only else ""
+
+    @property
+    def owner(self) -> tuple[str, ...]:
+        """The column that says whose a record is, where all tenants share the table; it is set with a new record."""
+        return (self.shared.column,) if self.shared else ()
+
+    @property
+    def given_columns(self) -> tuple[str, ...]:
+        """The columns that a new record is inserted with, but for its times, as far as they are given."""
+        return (*(each.column for each in self.fields if not each.is_read_only), *self.owner)
+
+    def schema_in(self, schema: str) -> str:
+        """The schema of the table of a tenant whose own schema this is."""
+        return self.shared.schema if self.shared else schema
 
     def children(self, on_delete: str) -> "list[tuple[Entity, Reference]]":
         """The entities that refer to this one in that way, each with the reference."""

@@ -79,7 +79,7 @@ def make_entity(name: str, literal: Mapping[str, Any], others: Mapping[str, Any]
             for field, given in literal["fields"].items()
             if not given.get("hidden")
         ),
-        key=Key(tuple((column, _key_type(given)) for column, given in literal["key"]), literal["maker"]),
+        key=Key(tuple((column, key_type(given)) for column, given in literal["key"]), literal["maker"]),
         is_read_only=literal["read_only"],
         dashboard=literal["dashboard"],
         gdpr=literal["gdpr"],
@@ -105,7 +105,8 @@ def _time(given: tuple[str, str] | None) -> Time | None:
     return Time(given[0], "local_timestamp" if column and column.kind == "local_timestamp" else "timestamp")
 
 
-def _key_type(sql_type: str) -> KeyType:
+def key_type(sql_type: str) -> KeyType:
+    """The type of ids in a column of that type."""
     column = read_type(sql_type)
     match column and column.kind:
         case "integer":

@@ -156,9 +156,7 @@ class _Reading:
                 table.complain(f"there is no entity {target!r} that it could refer to", *path, "references")
                 continue
             theirs, own = self._tables[target], table.fields[name]["sql"]
-            if literal["schema"] or self.literals[target]["schema"]:
-                table.complain("records of shared tables refer to nothing, and nothing to them", *path, "references")
-            elif len(theirs.key) != 1:
+            if len(theirs.key) != 1:
                 table.complain(f"{target} have a key of several columns, which one field cannot hold", *path)
             elif family_of(own) != family_of(theirs.key[0][1]):
                 table.complain(f"it is {own}, and the key of {target} is {theirs.key[0][1]}", *path, "type")
@@ -232,7 +230,7 @@ def _entity(table: _Table) -> dict[str, Any]:
         "soft_delete": trash is not None,
         "dashboard": flag("dashboard", trash is not None),
         "gdpr": flag("gdpr", True),
-        "read_only": flag("readOnly", False) or len(key) > 1 or "schema" in given,
+        "read_only": flag("readOnly", False) or len(key) > 1,
         "references": tuple(_references(table)),
         "reassign": _reassign(table, shown),
         "fields": table.fields,
@@ -244,6 +242,8 @@ def _entity(table: _Table) -> dict[str, Any]:
         for name in ("trash", "reassign"):
             if name in given:
                 table.complain(f"{why}, so they have no {name}", name)
+    elif literal["where"]:
+        _check_owner(table, literal["where"][0], columns)
     if literal["dashboard"] and trash is None:
         table.complain("the dashboard shows what has a trash", "dashboard")
     for name in literal["filters"]:
@@ -251,6 +251,15 @@ def _entity(table: _Table) -> dict[str, Any]:
             table.complain(f"{name} is a time, and times are filtered by createdAfter and createdBefore", "filters")
     literal["lacks"] = _lacking(literal)
     return literal
+
+
+def _check_owner(table: _Table, column: str, columns: Mapping[str, str]) -> None:
+    """The column that says whose a record is: Stowage alone sets it."""
+    name = columns.get(column)
+    given = table.fields.get(name or "")
+    if name and not (given and (given.get("read_only") or given.get("hidden"))):
+        path = ("fields", name) if given else ("where",)
+        table.complain(f"nobody gives {column!r}, which says whose a record is; say readOnly", *path)
 
 
 def _lacking(literal: dict[str, Any]) -> tuple[str, ...]:

@@ -122,7 +122,7 @@ def change_record(edit: Edit, entity: Entity, record_id: str, body: bytes, if_ma
         found = [explain(entity, problem) for problem in problems or []]
         if not found and isinstance(updated, Refused):
             found = [explain_refusal(updated)]
-        raise single(found or [explain_left(skipped(connection, edit.schema, entity.table, "UPDATE"))])
+        raise single(found or [explain_left(skipped(connection, edit.schema, entity, "UPDATE"))])
 
     return edit.run(work)
 
@@ -166,7 +166,7 @@ class _Changing(Writing[Update]):
         if left := [records[n - 1] for n in updated.missing]:
             found = self._why(left) or {}
             if len(found) < len(left):
-                kept = explain_left(skipped(self.connection, self.edit.schema, self.entity.table, "UPDATE"))
+                kept = explain_left(skipped(self.connection, self.edit.schema, self.entity, "UPDATE"))
                 found = {index: [kept] for index, _ in left} | found
             self.left |= found
         return None

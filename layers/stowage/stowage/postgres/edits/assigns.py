@@ -12,18 +12,27 @@ from stowage.postgres.journal.changes import Lines, Summary, journalled
 from stowage.postgres.journal.images import changed_image, whole_image
 from stowage.postgres.session.edit import Edit
 from stowage.postgres.session.own_rules import refuse_kept
-from stowage.postgres.tables.relations import id_of, key_type, key_types, stamped, table_of, text_array
+from stowage.postgres.tables.relations import (
+    id_of,
+    key_type,
+    key_types,
+    mine,
+    rows_of,
+    stamped,
+    table_of,
+    text_array,
+)
 
 _ASSIGN = sql.SQL("""
 WITH old AS MATERIALIZED (
     SELECT asked.n AS stw_n, record.{id} AS stw_id, {old}
     FROM unnest(%(ids)s::{key}[]) WITH ORDINALITY AS asked (id, n)
-    JOIN {table} AS record ON record.{id} = asked.id
+    JOIN {rows} AS record ON record.{id} = asked.id
     WHERE ({columns}) IS DISTINCT FROM ({values})
 ),
 changed AS (
     UPDATE {table} AS record SET {assignments}
-    FROM old WHERE record.{id} = old.stw_id
+    FROM old WHERE {mine} AND record.{id} = old.stw_id
     RETURNING old.stw_n AS n, record.{id} AS id, {before} AS before, {after} AS after
 ),
 {journal}
@@ -53,6 +62,8 @@ def assign_records(
     ]
     statement = _ASSIGN.format(
         table=table_of(edit.schema, declared),
+        rows=rows_of(edit.schema, declared),
+        mine=mine(edit.schema, declared, "record"),
         id=id_of(declared),
         key=key_type(declared),
         old=sql.SQL(", ").join(sql.Identifier("record", name) for name in (*columns, *declared.stamps)),
@@ -83,5 +94,5 @@ def assign_records(
         },
     ).fetchone()
     assert row is not None
-    refuse_kept(connection, edit.schema, declared.table, row[0])
+    refuse_kept(connection, edit.schema, declared, row[0])
     return outcome

@@ -14,7 +14,7 @@ from stowage.postgres.journal.changes import Lines, Summary, journalled
 from stowage.postgres.journal.images import whole_image
 from stowage.postgres.session.edit import Edit
 from stowage.postgres.session.own_rules import refuse_kept
-from stowage.postgres.tables.relations import has_children, id_of, key_type, table_of, text_array
+from stowage.postgres.tables.relations import has_children, id_of, key_type, mine, rows_of, table_of, text_array
 from stowage.postgres.tables.trashed import enter, live_value, mark, outside_trash, put_in
 
 _JUDGE = sql.SQL("""
@@ -57,7 +57,7 @@ def _judge(
         {
             "id": id_of(declared),
             "key": key_type(declared),
-            "table": table_of(schema, child),
+            "table": rows_of(schema, child),
             "column": sql.Identifier(child.column(reference.field)),
             "outside": outside_trash(child, "child"),
         }
@@ -75,7 +75,7 @@ def _judge(
     statement = _JUDGE.format(
         id=id_of(declared),
         key=key_type(declared),
-        table=table_of(schema, declared),
+        table=rows_of(schema, declared),
         restricted=has_children(schema, declared, "record"),
         children=sql.SQL(" + ").join(counts),
     )
@@ -85,7 +85,7 @@ def _judge(
 _DELETE = sql.SQL("""
 WITH changed AS (
     UPDATE {table} AS record SET {put_in}
-    WHERE record.{id} = ANY(%(ids)s::{key}[]) AND {outside}
+    WHERE {mine} AND record.{id} = ANY(%(ids)s::{key}[]) AND {outside}
     RETURNING record.{id} AS id, {mark} AS stw_mark, {image} AS after
 ),
 {enter}{cascades}{journal},
@@ -100,7 +100,7 @@ SELECT (SELECT count(DISTINCT id) FROM unnest(%(ids)s::{key}[]) AS asked (id)) -
 _CASCADE = sql.SQL("""
 {name} AS (
     UPDATE {table} AS record SET {put_in}
-    WHERE record.{column} = ANY(%(ids)s::{key}[]) AND {outside}
+    WHERE {mine} AND record.{column} = ANY(%(ids)s::{key}[]) AND {outside}
     RETURNING record.{id} AS id, {mark} AS stw_mark, record.{column}::text AS stw_parent, {image} AS after
 ),
 {enter}""")
@@ -165,7 +165,7 @@ def delete_locked(
         id=id_of(declared),
         key=key_type(declared),
         table=table_of(edit.schema, declared),
-        **_putting(declared),
+        **_putting(edit.schema, declared),
         enter=enter(declared, "changed"),
         cascades=sql.SQL("").join(
             _CASCADE.format(
@@ -174,7 +174,7 @@ def delete_locked(
                 key=key_type(declared),
                 table=table_of(edit.schema, child),
                 column=sql.Identifier(child.column(reference.field)),
-                **_putting(child),
+                **_putting(edit.schema, child),
                 enter=enter(child, name, sql.Identifier("stw_parent")),
             )
             for name, child, reference in cascades
@@ -204,17 +204,18 @@ def delete_locked(
     ).fetchone()
     assert row is not None
     kept, *came_along = row
-    refuse_kept(connection, edit.schema, declared.table, kept)
+    refuse_kept(connection, edit.schema, declared, kept)
     along = zip(cascades, locked, came_along, by_one_reference(declared), strict=False)
     for (_, child, _), wanted, count, is_alone in along:
-        refuse_kept(connection, edit.schema, child.table, wanted - count if is_alone else 0)
+        refuse_kept(connection, edit.schema, child, wanted - count if is_alone else 0)
     came = {child.name: int(n) for (_, child, _), n in zip(cascades, came_along, strict=False) if n}
     return Outcome(outcome.codes, came)
 
 
-def _putting(declared: Entity) -> dict[str, sql.Composable]:
+def _putting(schema: str, declared: Entity) -> dict[str, sql.Composable]:
     """The parts of the statement that put a `record` into the trash."""
     return {
+        "mine": mine(schema, declared, "record"),
         "put_in": put_in(declared),
         "outside": outside_trash(declared, "record"),
         "mark": mark(declared, "record"),

@@ -30,7 +30,7 @@ from stowage.postgres.session.row_security import is_row_security, told_of
 from stowage.postgres.session.savepoints import Refused, refusal, tried
 from stowage.postgres.session.search_path import follow_search_path
 from stowage.postgres.session.violations import Violation
-from stowage.postgres.tables.relations import id_of, table_of
+from stowage.postgres.tables.relations import id_of, rows_of, table_of
 from stowage.postgres.tables.trashed import outside_trash
 
 _BUSY = (errors.DeadlockDetected, errors.SerializationFailure, errors.LockNotAvailable)
@@ -169,8 +169,8 @@ class ImportSession:
     ) -> None:
         self._connection, self.edit, self._entity = connection, edit, entity
         self._import_id, self._attempt = import_id, attempt
-        self._table = table_of(edit.schema, entity)
-        self._columns = [field.column for field in entity.fields]
+        self._table, self._rows = table_of(edit.schema, entity), rows_of(edit.schema, entity)
+        self._columns = [*{field.column: None for field in entity.fields} | dict.fromkeys(entity.owner)]
         self._id = id_of(entity)
         self._database_defaults: dict[str, sql.SQL] = {}
 
@@ -184,6 +184,7 @@ class ImportSession:
             columns = sql.SQL(", ").join(map(sql.Identifier, self._columns))
             self._connection.execute(_ROWS_TABLE.format(columns=columns, table=self._table))
             prepare_staging(self._connection)
+            defaults = defaults | dict.fromkeys(self._entity.owner, self.edit.tenant.id)
             makers = {column: sql.Literal(value) for column, value in defaults.items() if value is not DATABASE}
             asked = [column for column, value in defaults.items() if value is DATABASE]
             self._database_defaults = default_makers(self._connection, self.edit.schema, self._entity, asked)
@@ -248,7 +249,7 @@ class ImportSession:
         ]
         self._connection.execute(
             _FIND_IDS.format(
-                table=self._table, id=self._id, equal=_all(equal), live=outside_trash(self._entity, "found")
+                table=self._rows, id=self._id, equal=_all(equal), live=outside_trash(self._entity, "found")
             )
         )
 
@@ -265,7 +266,7 @@ class ImportSession:
 
     def existing(self, rows: Sequence[int]) -> dict[int, str]:
         """Those of the rows whose record is there and live: the record's id."""
-        statement = _EXISTING.format(table=self._table, id=self._id, live=outside_trash(self._entity, "found"))
+        statement = _EXISTING.format(table=self._rows, id=self._id, live=outside_trash(self._entity, "found"))
         return dict(self._connection.execute(statement, {"rows": list(rows)}).fetchall())
 
     def insert(self, rows: Sequence[int]) -> list[int] | Refused:
@@ -273,7 +274,7 @@ class ImportSession:
         way or they lack a parent, or why Postgres took none.
         """
         entity, part = self._entity, sql.Identifier("part")
-        own = [field.column for field in entity.fields if not field.is_read_only]
+        own = entity.given_columns
         times = _times(entity)
         parents = parents_of(entity)
         wanted = sql.SQL("SELECT {} FROM part")
@@ -326,7 +327,7 @@ class ImportSession:
 
     def skipped(self) -> Violation | None:
         """Why updates were left out of which nothing is found: the table's triggers, if it has any."""
-        return skipped(self._connection, self.edit.schema, self._entity.table, "UPDATE")
+        return skipped(self._connection, self.edit.schema, self._entity, "UPDATE")
 
     def finish_batch(self, outcome: BatchOutcome, position: int, line: int) -> None:
         """Write down how far the import is, then what was staged for the journal; the last statements."""

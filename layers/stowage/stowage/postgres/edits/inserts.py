@@ -71,7 +71,8 @@ _TAKEN = "23505"
 
 
 def with_ids(connection: psycopg.Connection, edit: Edit, entity: Entity, rows: Sequence[Row]) -> list[Row]:
-    """The rows, those that came without an id with one; the database's sequence passes over those that were given.
+    """The rows, those that came without an id with one, and in a table that all tenants share each with its tenant;
+    the database's sequence passes over ids that were given.
 
     A column with a default of the database's own that only some rows name gets it in the others; one that none names is
     left to the statement. MisconfiguredError as `make_ids`.
@@ -86,7 +87,8 @@ def with_ids(connection: psycopg.Connection, edit: Edit, entity: Entity, rows: S
     if lacking < len(rows):
         pass_over(connection, edit.schema, entity, (row[key] for row in rows if key in row))
     ids = iter(make_ids(connection, edit, entity, lacking) if lacking else ())
-    return [row if key in row else {key: next(ids), **row} for row in rows]
+    owner = dict.fromkeys(entity.owner, edit.tenant.id)
+    return [(row if key in row else {key: next(ids), **row}) | owner for row in rows]
 
 
 def insert_records(
@@ -105,7 +107,7 @@ def insert_records(
     those of the rows in the whole operation, their entries wait for `append_staged` instead, and no summary is written.
     """
     given_columns = set[str]().union(*rows)
-    own = [field.column for field in entity.fields if not field.is_read_only and field.column in given_columns]
+    own = [column for column in entity.given_columns if column in given_columns]
     times = [time.column for time in (entity.created, entity.updated) if time]
     parents = parents_of(entity)
     given = sql.Identifier("given")
@@ -195,7 +197,7 @@ def taken(
         statement = sql.SQL("WITH {} {}").format(candidates, sql.SQL(" UNION ALL ").join(rules))
         found = connection.execute(statement, {**parameters, "missing": list(missing)}).fetchall()
         violation = violated([name for (name,) in found], entity.table) if found else None
-    return Refused(_TAKEN, tuple(missing), violation or skipped(connection, schema, entity.table, "INSERT"))
+    return Refused(_TAKEN, tuple(missing), violation or skipped(connection, schema, entity, "INSERT"))
 
 
 def insert_problems(

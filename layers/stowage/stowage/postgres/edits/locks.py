@@ -13,7 +13,7 @@ import psycopg
 from psycopg import sql
 
 from stowage.entities.declaration import Entity
-from stowage.postgres.tables.relations import id_of, key_type, parents, shared_lock, table_of, text_array
+from stowage.postgres.tables.relations import id_of, key_type, mine, parents, rows_of, shared_lock, table_of, text_array
 from stowage.postgres.tables.trashed import in_trash, outside_trash
 
 
@@ -42,7 +42,7 @@ class Outcome:
 _LOCK = sql.SQL("""
 WITH locked AS MATERIALIZED (
     SELECT {id} AS id, {trashed} AS trashed FROM {table} AS record
-    WHERE {id} = ANY(%(ids)s::{key}[]) ORDER BY {id} FOR UPDATE
+    WHERE {mine} AND {id} = ANY(%(ids)s::{key}[]) ORDER BY {id} FOR UPDATE
 )
 SELECT asked.n, CASE WHEN locked.id IS NULL THEN 'not_found' ELSE 'already_deleted' END
 FROM unnest(%(ids)s::{key}[]) WITH ORDINALITY AS asked (id, n)
@@ -58,7 +58,11 @@ def lock_records(connection: psycopg.Connection, schema: str, declared: Entity, 
     """
     trashed = in_trash(declared, "record") if declared.soft_delete else sql.SQL("false")
     statement = _LOCK.format(
-        table=table_of(schema, declared), id=id_of(declared), key=key_type(declared), trashed=trashed
+        table=table_of(schema, declared),
+        mine=mine(schema, declared, "record"),
+        id=id_of(declared),
+        key=key_type(declared),
+        trashed=trashed,
     )
     codes: list[str | None] = [None] * len(ids)
     for n, code in connection.execute(statement, {"ids": text_array(ids)}):
@@ -74,7 +78,9 @@ def _lockable(declared: Entity, name: str) -> sql.Composable:
     return _ID.format(column) if declared.holds_id(name) else column
 
 
-_LOCK_TARGET = sql.SQL("SELECT {columns} FROM {table} WHERE {id} = %s::{key} AND {outside} {lock}")
+_LOCK_TARGET = sql.SQL("""
+SELECT {columns} FROM {table} AS record WHERE {mine} AND {id} = %s::{key} AND {outside} {lock}
+""")
 
 
 def lock_target(
@@ -86,7 +92,8 @@ def lock_target(
         id=id_of(declared),
         key=key_type(declared),
         table=table_of(schema, declared),
-        outside=outside_trash(declared, declared.table),
+        mine=mine(schema, declared, "record"),
+        outside=outside_trash(declared, "record"),
         lock=shared_lock(declared, "SHARE"),
     )
     row = connection.execute(statement, (record_id,)).fetchone()
@@ -95,8 +102,10 @@ def lock_target(
 
 _LOCK_PARENTS = sql.SQL("""
 WITH locked AS MATERIALIZED (
-    SELECT {parent_id} FROM {parent}
-    WHERE {parent_id} IN (SELECT {column} FROM {table} WHERE {id} = ANY(%(ids)s::{key}[]))
+    SELECT {parent_id} FROM {parent} AS parent
+    WHERE {mine} AND {parent_id} IN (
+        SELECT record.{column} FROM {table} AS record WHERE record.{id} = ANY(%(ids)s::{key}[])
+    )
     ORDER BY {parent_id} {lock}
 )
 SELECT count(*) FROM locked
@@ -108,9 +117,10 @@ def lock_parents(connection: psycopg.Connection, schema: str, declared: Entity, 
     for parent, reference in parents(declared):
         statement = _LOCK_PARENTS.format(
             parent=table_of(schema, parent),
+            mine=mine(schema, parent, "parent"),
             parent_id=id_of(parent),
             lock=shared_lock(parent, "SHARE"),
-            table=table_of(schema, declared),
+            table=rows_of(schema, declared),
             id=id_of(declared),
             column=sql.Identifier(declared.column(reference.field)),
             key=key_type(declared),
@@ -120,7 +130,7 @@ def lock_parents(connection: psycopg.Connection, schema: str, declared: Entity, 
 
 _LOCK_CHILDREN = sql.SQL("""
 WITH locked AS MATERIALIZED (
-    SELECT {id} FROM {child} AS record WHERE {column} = ANY(%(ids)s::{key}[]) AND {which}
+    SELECT {id} FROM {child} AS record WHERE {mine} AND {column} = ANY(%(ids)s::{key}[]) AND {which}
     ORDER BY {id} FOR UPDATE
 )
 SELECT count(*) FROM locked
@@ -138,6 +148,7 @@ def lock_children(
     for child, reference in declared.children("cascade"):
         statement = _LOCK_CHILDREN.format(
             child=table_of(schema, child),
+            mine=mine(schema, child, "record"),
             id=id_of(child),
             column=sql.Identifier(child.column(reference.field)),
             key=key_type(declared),

@@ -15,7 +15,7 @@ from psycopg.rows import class_row
 from stowage.entities.declaration import Entity, Reference
 from stowage.entities.declared import ENTITIES
 from stowage.postgres.edits.misfits import find_misfits
-from stowage.postgres.tables.relations import id_of, references_of, shared_lock, table_of
+from stowage.postgres.tables.relations import id_of, mine, references_of, rows_of, shared_lock, table_of
 from stowage.postgres.tables.trashed import outside_trash
 from stowage.postgres.tables.unique_rules import as_written, is_in_the_way, undeclared_rules
 
@@ -73,7 +73,7 @@ def followers_of(entity: Entity) -> list[tuple[Entity, Parent]]:
 # Against FOR UPDATE, which whoever moves or deletes the parent takes first; not against each other.
 _PARENT = sql.SQL("""
 {cte} AS MATERIALIZED (
-    SELECT {columns} FROM {table} AS parent WHERE {live} AND {id} IN ({wanted}) ORDER BY {id} {lock}
+    SELECT {columns} FROM {table} AS parent WHERE {mine} AND {live} AND {id} IN ({wanted}) ORDER BY {id} {lock}
 )""")
 
 
@@ -85,6 +85,7 @@ def parent_cte(schema: str, parent: Parent, wanted: sql.Composable) -> sql.Compo
         id=id_of(parent.entity),
         lock=shared_lock(parent.entity, "KEY SHARE"),
         table=table_of(schema, parent.entity),
+        mine=mine(schema, parent.entity, "parent"),
         live=outside_trash(parent.entity, "parent"),
         wanted=wanted,
     )
@@ -196,9 +197,8 @@ def find_problems(
     Those are compared with each other too; new ones are not, for of those that are alike the first
     may come in.
     """
-    table = table_of(schema, entity)
-    name = table.as_string(connection)
-    checks = connection.execute(_CHECKS, (name,)).fetchall()
+    table = rows_of(schema, entity)
+    checks = connection.execute(_CHECKS, (table_of(schema, entity).as_string(connection),)).fetchall()
     problems: list[sql.Composable] = [] if existing else [_TAKEN.format(table=table, id=id_of(entity))]
     for n, rule in enumerate(entity.unique):
         problems.append(
@@ -232,7 +232,7 @@ def find_problems(
                     name=sql.Literal(child.name),
                     id=id_of(entity),
                     given=_changes(theirs for _, theirs in parent.shared),
-                    table=table_of(schema, child),
+                    table=rows_of(schema, child),
                     column=sql.Identifier(parent.column),
                 )
             )
@@ -263,7 +263,7 @@ def _parent_problems(schema: str, parent: Parent, *, existing: bool) -> Iterable
     common = {
         "field": sql.Literal(parent.field),
         "column": sql.Identifier(parent.column),
-        "table": table_of(schema, parent.entity),
+        "table": rows_of(schema, parent.entity),
         "id": id_of(parent.entity),
         "live": outside_trash(parent.entity, "parent"),
     }

@@ -28,8 +28,10 @@ from stowage.postgres.tables.relations import (
     id_of,
     key_type,
     lacks_parent,
+    mine,
     parents,
     references_of,
+    rows_of,
     shared_lock,
     table_of,
 )
@@ -151,7 +153,7 @@ WITH {wanted}, judged AS (
         WHEN {lacks_parent} THEN 'parent_in_trash'
         WHEN {clashes} THEN 'conflict'
     END AS code
-    FROM wanted LEFT JOIN {table} AS record ON record.{id} = wanted.id
+    FROM wanted LEFT JOIN {table} AS record ON {mine} AND record.{id} = wanted.id
 )
 SELECT n, code FROM judged WHERE code IS NOT NULL
 """)
@@ -159,8 +161,8 @@ SELECT n, code FROM judged WHERE code IS NOT NULL
 _CHILD_CLASHES = sql.SQL("""
 EXISTS (
     SELECT FROM {table} AS child
-    WHERE child.{column} = record.{id} AND {with} = record.{id}::text AND {operation} IS NOT DISTINCT FROM {theirs}
-      AND {clashes}
+    WHERE {mine} AND child.{column} = record.{id} AND {with} = record.{id}::text
+      AND {operation} IS NOT DISTINCT FROM {theirs} AND {clashes}
 )
 """)
 
@@ -178,6 +180,7 @@ def judge_deleted(
     clashes = [_breaks_a_rule(schema, declared, rules[declared.name], "record")] + [
         _CHILD_CLASHES.format(
             table=table_of(schema, child),
+            mine=mine(schema, child, "child"),
             column=sql.Identifier(child.column(reference.field)),
             id=id_of(declared),
             clashes=_breaks_a_rule(schema, child, rules[child.name], "child"),
@@ -190,6 +193,7 @@ def judge_deleted(
     statement = _JUDGE_DELETED.format(
         wanted=_wanted(declared, "deleted"),
         table=table_of(schema, declared),
+        mine=mine(schema, declared, "record"),
         id=id_of(declared),
         lacks_parent=any_of(
             lacks_parent(schema, parent, declared, reference, "record") for parent, reference in parents(declared)
@@ -206,17 +210,14 @@ def _breaks_a_rule(schema: str, declared: Entity, rules: Sequence[UniqueRule], r
     """Whether any unique rule, declared or the table's own (`rules`), keeps a record in the trash."""
     return any_of(
         [breaks_a_rule(schema, declared, row)]
-        + [
-            is_in_the_way(table_of(schema, declared), declared, rule, out_of_trash(declared, row), row)
-            for rule in rules
-        ]
+        + [is_in_the_way(rows_of(schema, declared), declared, rule, out_of_trash(declared, row), row) for rule in rules]
     )
 
 
 _LOCK_FORMER_PARENTS = sql.SQL("""
 WITH locked AS MATERIALIZED (
-    SELECT {id} FROM {parent}
-    WHERE {id} IN (SELECT (before ->> {column})::{key} FROM pg_temp.undoing WHERE type = 'updated')
+    SELECT {id} FROM {parent} AS parent
+    WHERE {mine} AND {id} IN (SELECT (before ->> {column})::{key} FROM pg_temp.undoing WHERE type = 'updated')
     ORDER BY {id} {lock}
 )
 SELECT count(*) FROM locked
@@ -226,11 +227,13 @@ SELECT count(*) FROM locked
 def lock_updated(connection: psycopg.Connection, schema: str, declared: Entity, ids: Sequence[str]) -> None:
     """Lock what these records referred to before, then them."""
     for reference in references_of(declared):
+        parent = ENTITIES[reference.entity]
         statement = _LOCK_FORMER_PARENTS.format(
-            parent=table_of(schema, ENTITIES[reference.entity]),
-            id=id_of(ENTITIES[reference.entity]),
-            lock=shared_lock(ENTITIES[reference.entity], "SHARE"),
-            key=key_type(ENTITIES[reference.entity]),
+            parent=table_of(schema, parent),
+            mine=mine(schema, parent, "parent"),
+            id=id_of(parent),
+            lock=shared_lock(parent, "SHARE"),
+            key=key_type(parent),
             column=sql.Literal(declared.column(reference.field)),
         )
         connection.execute(statement)
@@ -246,7 +249,7 @@ WITH {wanted}, judged AS MATERIALIZED (
         WHEN {unfit} THEN 'conflict'
     END AS code
     FROM wanted
-    LEFT JOIN {table} AS stw_record ON stw_record.{id} = wanted.id
+    LEFT JOIN {table} AS stw_record ON {mine} AND stw_record.{id} = wanted.id
     LEFT JOIN LATERAL jsonb_populate_record(stw_record, wanted.before) AS stw_former ON true
     LEFT JOIN LATERAL jsonb_populate_record(stw_record, wanted.after) AS stw_latter ON true
 )
@@ -263,7 +266,7 @@ SELECT judged.n, NULL, holder.n
 FROM judged
 CROSS JOIN LATERAL (
     SELECT stw_other.{id} AS id, stw_other FROM {table} AS stw_other
-    WHERE {same} AND stw_other.{id} <> judged.id AND {outside} OFFSET 0
+    WHERE {mine} AND {same} AND stw_other.{id} <> judged.id AND {outside} OFFSET 0
 ) AS other
 LEFT JOIN LATERAL (
     SELECT wanted.n FROM pg_temp.undoing AS wanted,
@@ -317,6 +320,7 @@ def judge_updated(connection: psycopg.Connection, schema: str, declared: Entity,
     statement = _JUDGE_UPDATED.format(
         wanted=_wanted(declared, "updated"),
         table=table_of(schema, declared),
+        mine=mine(schema, declared, "stw_record"),
         id=id_of(declared),
         outside=outside_trash(declared, "stw_record"),
         edited=any_of(
@@ -329,7 +333,7 @@ def judge_updated(connection: psycopg.Connection, schema: str, declared: Entity,
                 *_disagreeing(schema, declared),
                 *(
                     is_in_the_way(
-                        table_of(schema, declared), declared, rule, _FORMER, "stw_record", _stays(declared, rule)
+                        rows_of(schema, declared), declared, rule, _FORMER, "stw_record", _stays(declared, rule)
                     )
                     for rule in undeclared_rules(connection, schema, [declared])[declared.name]
                 ),
@@ -373,7 +377,7 @@ def _gone(schema: str, declared: Entity) -> Iterator[sql.Composable]:
         outside = sql.SQL("AND {}").format(outside_trash(parent, "parent"))
         yield _GONE.format(
             column=sql.Identifier(declared.column(reference.field)),
-            table=table_of(schema, parent),
+            table=rows_of(schema, parent),
             id=id_of(parent),
             outside=sql.SQL("") if reference.on_delete == "keep" else outside,
         )
@@ -386,7 +390,7 @@ def _disagreeing(schema: str, declared: Entity) -> Iterator[sql.Composable]:
             yield _ASTRAY.format(
                 former=_row("stw_former", parent.columns),
                 now=_row("stw_record", parent.columns),
-                table=table_of(schema, parent.entity),
+                table=rows_of(schema, parent.entity),
                 id=id_of(parent.entity),
                 column=sql.Identifier(parent.column),
                 ours=sql.Identifier(ours),
@@ -395,7 +399,7 @@ def _disagreeing(schema: str, declared: Entity) -> Iterator[sql.Composable]:
     for child, parent in followers_of(declared):
         for ours, theirs in parent.shared:
             yield _LEFT_BEHIND.format(
-                table=table_of(schema, child),
+                table=rows_of(schema, child),
                 column=sql.Identifier(parent.column),
                 id=id_of(declared),
                 ours=sql.Identifier(ours),
@@ -412,6 +416,7 @@ def _held(schema: str, declared: Entity, rule: Sequence[str]) -> sql.Composed:
     wanted, now = of("judged", "stw_former"), of("judged", "stw_now")
     return _HELD.format(
         table=table_of(schema, declared),
+        mine=mine(schema, declared, "stw_other"),
         id=id_of(declared),
         same=sql.SQL(" AND ").join(
             sql.SQL("stw_other.{0} = (judged.stw_former).{0}").format(column) for column in columns
@@ -443,13 +448,13 @@ def _row(row: str, columns: Sequence[str]) -> sql.Composed:
 _STEP_ASIDE = sql.SQL("""
 UPDATE {table} AS record SET {aside}
 FROM pg_temp.undoing AS wanted
-WHERE record.{id} = wanted.id::{key} AND wanted.type = 'updated' AND wanted.n = ANY(%(awaited)s)
+WHERE {mine} AND record.{id} = wanted.id::{key} AND wanted.type = 'updated' AND wanted.n = ANY(%(awaited)s)
 """)
 _PUT_BACK = sql.SQL("""
 WITH {wanted}, old AS MATERIALIZED (
     SELECT wanted.n AS stw_n, wanted.before AS stw_before, wanted.after AS stw_after,
            record.{id} AS stw_id, {old_columns}
-    FROM wanted JOIN {table} AS record ON record.{id} = wanted.id
+    FROM wanted JOIN {rows} AS record ON record.{id} = wanted.id
     WHERE wanted.n <> ALL (%(left_alone)s::bigint[])
 ),
 changed AS (
@@ -459,7 +464,7 @@ changed AS (
         FROM jsonb_populate_record(stw_record, old.stw_before) AS stw_former,
              jsonb_populate_record(stw_record, old.stw_after) AS stw_latter
     )
-    FROM old WHERE stw_record.{id} = old.stw_id
+    FROM old WHERE {mine} AND stw_record.{id} = old.stw_id
     RETURNING old.stw_n AS n, stw_record.{id} AS id, {before} AS before, {after} AS after
 ),
 {journal}
@@ -481,7 +486,13 @@ def put_back(connection: psycopg.Connection, edit: Edit, declared: Entity, judge
     table = table_of(edit.schema, declared)
     if judged.awaited:
         connection.execute(
-            _STEP_ASIDE.format(table=table, id=id_of(declared), key=key_type(declared), aside=put_in(declared)),
+            _STEP_ASIDE.format(
+                table=table,
+                mine=mine(edit.schema, declared, "record"),
+                id=id_of(declared),
+                key=key_type(declared),
+                aside=put_in(declared),
+            ),
             {"at": edit.at, "awaited": list(judged.awaited)},
         )
     columns = [field.column for field in _content(declared)]
@@ -489,6 +500,8 @@ def put_back(connection: psycopg.Connection, edit: Edit, declared: Entity, judge
     statement = _PUT_BACK.format(
         wanted=_wanted(declared, "updated"),
         table=table,
+        rows=rows_of(edit.schema, declared),
+        mine=mine(edit.schema, declared, "stw_record"),
         id=id_of(declared),
         old_columns=sql.SQL(", ").join(sql.Identifier("record", column) for column in all_columns),
         outside=take_out(declared) + sql.SQL(",") if declared.soft_delete else sql.SQL(""),
@@ -509,7 +522,7 @@ def put_back(connection: psycopg.Connection, edit: Edit, declared: Entity, judge
     refused = [place for place, code in enumerate(judged.codes, 1) if code is not None]
     row = connection.execute(statement, {**edit.given, "left_alone": refused}).fetchone()
     assert row is not None
-    refuse_kept(connection, edit.schema, declared.table, row[0])
+    refuse_kept(connection, edit.schema, declared, row[0])
 
 
 _JUDGE_CREATED = sql.SQL("""
@@ -520,7 +533,7 @@ WITH {wanted}, judged AS (
         WHEN {has_children} THEN 'has_children'
     END AS code
     FROM wanted
-    LEFT JOIN {table} AS record ON record.{id} = wanted.id
+    LEFT JOIN {table} AS record ON {mine} AND record.{id} = wanted.id
     LEFT JOIN LATERAL jsonb_populate_record(record.*, wanted.after) AS latter ON true
 )
 SELECT n, code FROM judged WHERE code IS NOT NULL
@@ -534,6 +547,7 @@ def judge_created(connection: psycopg.Connection, schema: str, declared: Entity,
     statement = _JUDGE_CREATED.format(
         wanted=_wanted(declared, "created"),
         table=table_of(schema, declared),
+        mine=mine(schema, declared, "record"),
         id=id_of(declared),
         outside=outside_trash(declared, "record"),
         same=sql.SQL(" AND ").join(

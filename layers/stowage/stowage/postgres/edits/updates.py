@@ -29,7 +29,7 @@ from stowage.postgres.journal.images import changed_image, whole_image
 from stowage.postgres.reads.records import record_json
 from stowage.postgres.session.edit import Edit
 from stowage.postgres.session.savepoints import Refused, tried
-from stowage.postgres.tables.relations import id_of, key_type, stamped, table_of, text_array
+from stowage.postgres.tables.relations import id_of, key_type, mine, rows_of, stamped, table_of, text_array
 from stowage.postgres.tables.sameness import field_at, is_same
 from stowage.postgres.tables.trashed import outside_trash
 
@@ -47,7 +47,9 @@ class Updated:
     missing: tuple[int, ...]
 
 
-_LOCK = sql.SQL("SELECT FROM {table} AS found WHERE {id} = ANY(%(ids)s::{key}[]) AND {live} ORDER BY {id} FOR UPDATE")
+_LOCK = sql.SQL("""
+SELECT FROM {table} AS found WHERE {mine} AND {id} = ANY(%(ids)s::{key}[]) AND {live} ORDER BY {id} FOR UPDATE
+""")
 
 
 def lock_followed(connection: psycopg.Connection, schema: str, entity: Entity, updates: Sequence[Update]) -> None:
@@ -63,7 +65,11 @@ def lock_followed(connection: psycopg.Connection, schema: str, entity: Entity, u
 def lock_records(connection: psycopg.Connection, schema: str, entity: Entity, updates: Sequence[Update]) -> None:
     """Lock the live records of updates, in the order in which everybody does."""
     statement = _LOCK.format(
-        table=table_of(schema, entity), id=id_of(entity), key=key_type(entity), live=outside_trash(entity, "found")
+        table=table_of(schema, entity),
+        mine=mine(schema, entity, "found"),
+        id=id_of(entity),
+        key=key_type(entity),
+        live=outside_trash(entity, "found"),
     )
     connection.execute(statement, {"ids": text_array(_ids(entity, updates))})
 
@@ -81,7 +87,8 @@ WITH given AS MATERIALIZED (
 ),
 {parents}locked AS MATERIALIZED (
     SELECT stw_old.{id} AS id, stw_old FROM {table} AS stw_old
-    WHERE {parents_first} AND stw_old.{id} IN (SELECT given.id FROM given) AND {live} ORDER BY stw_old.{id} FOR UPDATE
+    WHERE {mine} AND {parents_first} AND stw_old.{id} IN (SELECT given.id FROM given) AND {live}
+    ORDER BY stw_old.{id} FOR UPDATE
 ),
 candidates AS MATERIALIZED (
     SELECT given.n AS stw_n, given.id, stw_old, {old_new}, {unchanged} AS stw_unchanged
@@ -91,7 +98,7 @@ candidates AS MATERIALIZED (
 ),
 changed AS (
     UPDATE {table} AS made SET {assignments}
-    FROM candidates WHERE made.{id} = candidates.id AND cardinality(stw_unchanged) < {touched_count}
+    FROM candidates WHERE {made_mine} AND made.{id} = candidates.id AND cardinality(stw_unchanged) < {touched_count}
     RETURNING stw_n AS n, made.{id} AS id, {record} AS record, {before} AS before, {after} AS after
 ),
 found AS MATERIALIZED (
@@ -141,6 +148,8 @@ def update_records(
     lines = Lines("changed", entity.name, "updated", n=n)
     statement = _UPDATE.format(
         table=table_of(edit.schema, entity),
+        mine=mine(edit.schema, entity, "stw_old"),
+        made_mine=mine(edit.schema, entity, "made"),
         id=id_of(entity),
         id_column=sql.Literal(entity.column("id")),
         key=key_type(entity),
@@ -195,7 +204,7 @@ candidates AS MATERIALIZED (
     SELECT stw_new.*, given.n AS stw_n, {changes} AS stw_changes
     FROM given JOIN {table} AS stw_old ON stw_old.{id} = given.id,
          jsonb_populate_record(stw_old.*, given.item) AS stw_new
-    WHERE {live}
+    WHERE {mine} AND {live}
 )""")
 _CHANGED = sql.SQL("CASE WHEN {same} THEN NULL ELSE {column} END")
 
@@ -206,7 +215,6 @@ def update_problems(
     """Why updates cannot be made, each by itself (None as from `find_problems`); which of them, counted from 1, have no
     record.
     """
-    table = table_of(schema, entity)
     changes = [
         _CHANGED.format(
             same=is_same(
@@ -217,7 +225,8 @@ def update_problems(
         for column in _touched(entity, updates)
     ]
     candidates = _CANDIDATES.format(
-        table=table,
+        table=table_of(schema, entity),
+        mine=mine(schema, entity, "stw_old"),
         id=id_of(entity),
         id_column=sql.Literal(entity.column("id")),
         key=key_type(entity),
@@ -231,7 +240,12 @@ def update_problems(
     there = {
         row[0]
         for row in connection.execute(
-            _THERE.format(table=table, id=id_of(entity), key=key_type(entity), live=outside_trash(entity, "stw_old")),
+            _THERE.format(
+                table=rows_of(schema, entity),
+                id=id_of(entity),
+                key=key_type(entity),
+                live=outside_trash(entity, "stw_old"),
+            ),
             {"ids": text_array(_ids(entity, updates))},
         )
     }
@@ -265,7 +279,7 @@ def _wanted(schema: str, entity: Entity, parent: Parent, touched: Collection[str
     if parent.column in touched:
         wanted.append(_GIVEN_PARENTS.format(name=sql.Literal(parent.column), key=key_type(parent.entity)))
     if any(ours in touched for ours, _ in parent.shared):
-        table = table_of(schema, entity)
+        table = rows_of(schema, entity)
         wanted.append(_PRESENT_PARENTS.format(column=sql.Identifier(parent.column), table=table, id=id_of(entity)))
     return sql.SQL(" UNION ").join(wanted)
 
@@ -289,7 +303,7 @@ def _keeps_followers(schema: str, entity: Entity, touched: Collection[str]) -> l
         _FOLLOWED.format(
             old=column_of(_OLD, shared),
             new=column_of(_NEW, shared),
-            table=table_of(schema, child),
+            table=rows_of(schema, child),
             column=sql.Identifier(parent.column),
         )
         for child, parent in followers_of(entity)

@@ -13,13 +13,13 @@ from psycopg.rows import scalar_row
 from stowage.basics.errors import BadRequestError
 from stowage.basics.ids import encode_id
 from stowage.entities.declaration import Entity
-from stowage.postgres.tables.relations import id_of, table_of
+from stowage.postgres.tables.relations import id_of, rows_of
 
 # `@` follows `?`, so this is the range of the texts that begin with the id and a `?`. The index
 # that `soft-delete` prints holds these ids alone.
 _GOES_ON = sql.SQL("""
 EXISTS (
-    SELECT FROM {table}
+    SELECT FROM {table} AS record
     WHERE strpos({id}::text, '?') > 0
       AND {id}::text COLLATE "C" >= %(id)s || '?' AND {id}::text COLLATE "C" < %(id)s || '@'
 )
@@ -35,7 +35,7 @@ def refuse_cut_id(connection: psycopg.Connection, schema: str, entities: Iterabl
     """
     # A number or a uuid holds no question mark.
     conditions = [
-        _GOES_ON.format(table=table_of(schema, each), id=id_of(each)) for each in entities if each.key.type == "text"
+        _GOES_ON.format(table=rows_of(schema, each), id=id_of(each)) for each in entities if each.key.type == "text"
     ]
     if not conditions:
         return

@@ -90,7 +90,7 @@ def read_record(
     statement = _ONE.format(
         most=sql.Literal(MOST_ANSWER_BYTES + 1),
         record=record_json(entity, "found"),
-        rows=rows_of(tenant.schema, entity, tenant.id),
+        rows=rows_of(tenant.schema, entity),
         is_it=is_record(entity, "found", sql.Placeholder("id")),
         live=outside_trash(entity, "found"),
     )
@@ -104,7 +104,7 @@ _ANY = sql.SQL("SELECT EXISTS (SELECT FROM {rows} AS found WHERE {is_it})")
 def has_record(connection: psycopg.Connection, tenant: Tenant, entity: Entity, record_id: str) -> bool:
     """Whether there is such a record, in the trash or outside it."""
     is_it = is_record(entity, "found", sql.Placeholder("id"))
-    statement = _ANY.format(rows=rows_of(tenant.schema, entity, tenant.id), is_it=is_it)
+    statement = _ANY.format(rows=rows_of(tenant.schema, entity), is_it=is_it)
     with connection.cursor(row_factory=scalar_row) as cursor:
         return bool(cursor.execute(statement, {"id": record_id}).fetchone())
 

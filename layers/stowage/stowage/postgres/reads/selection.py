@@ -11,12 +11,13 @@ import psycopg
 from psycopg import errors, sql
 from psycopg.rows import tuple_row
 
+from stowage.basics.schemas import Schema
 from stowage.entities.declaration import Entity, FieldType
 from stowage.entities.declared import ENTITIES, HIDDEN, entity_named, must_hold_everything
 from stowage.entities.filters import JOURNAL, Filters
 from stowage.postgres.reads.copy import failed
 from stowage.postgres.session.row_security import is_row_security
-from stowage.postgres.tables.relations import has_any_id, id_of, rows_of, table_of
+from stowage.postgres.tables.relations import has_any_id, id_of, rows_of
 from stowage.postgres.tables.trashed import Kept, of_trash, outside_trash
 
 type ColumnType = FieldType
@@ -102,9 +103,10 @@ def select(schema: str, tenant: str, data_type: str, filters: Filters | None = N
         return _journal(tenant, filters)
     declared = entity_named(data_type)
     where = [outside_trash(declared, ROW)] if declared.soft_delete else []
+    schema = Schema(schema, tenant)
     return Selection(
         declared.name,
-        rows_of(schema, declared, tenant),
+        rows_of(schema, declared),
         _columns(declared),
         (
             *where,
@@ -124,7 +126,7 @@ def select_everything(schema: str, tenant: str) -> list[Selection]:
     entities = [
         Selection(
             declared.name,
-            rows_of(schema, declared, tenant),
+            rows_of(Schema(schema, tenant), declared),
             _columns(declared) + (_trash_columns(declared, tenant) if declared.soft_delete else ()),
         )
         for declared in ENTITIES.values()
@@ -202,7 +204,7 @@ def _conditions(
     return conditions
 
 
-_REFERS_TO_SUCH = sql.SQL("{column} IN (SELECT {id} FROM {table} WHERE {is_such})")
+_REFERS_TO_SUCH = sql.SQL("{column} IN (SELECT {id} FROM {table} AS stw_other WHERE {is_such})")
 
 
 def _conditions_on_others(filters: Filters, schema: str, declared: Entity) -> list[sql.Composable]:
@@ -214,7 +216,7 @@ def _conditions_on_others(filters: Filters, schema: str, declared: Entity) -> li
             _REFERS_TO_SUCH.format(
                 column=sql.Identifier(declared.column(reference.field)),
                 id=id_of(other),
-                table=table_of(schema, other),
+                table=rows_of(schema, other),
                 is_such=_is_any_of(sql.Identifier(other.column(name)), values),
             )
         )

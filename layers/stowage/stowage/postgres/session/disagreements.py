@@ -61,7 +61,10 @@ def _disagreement(connection: psycopg.Connection, schema: str) -> MisconfiguredE
     _, shapes = read_shapes(connection, [schema], wanted_columns(DECLARED))
     found = [
         f"{each.entity}: {each.sentence}"
-        for each in [*(one for one in check(DECLARED, [], shapes) if one.tenants), *check_shared(connection, DECLARED)]
+        for each in [
+            *(one for one in check(DECLARED, [], shapes) if one.tenants),
+            *check_shared(connection, DECLARED, [schema]),
+        ]
         if each.severity == "error"
     ]
     if not found:

@@ -11,6 +11,7 @@ import psycopg
 from psycopg import sql
 
 from stowage.basics.errors import ConflictError
+from stowage.entities.declaration import Entity
 from stowage.postgres.session.violations import Violation
 
 type Event = Literal["INSERT", "UPDATE", "DELETE"]
@@ -25,9 +26,10 @@ ORDER BY tgname
 """
 
 
-def skipped(connection: psycopg.Connection, schema: str, table: str, event: Event) -> Violation | None:
+def skipped(connection: psycopg.Connection, schema: str, declared: Entity, event: Event) -> Violation | None:
     """Why a record was left out that nothing else keeps out: the table's triggers that may do so; None without any."""
-    name = sql.Identifier(schema, table).as_string(connection)
+    table = declared.table
+    name = sql.Identifier(declared.schema_in(schema), table).as_string(connection)
     found = connection.execute(_SKIPPING, {"table": name, "event": _EVENTS[event]}).fetchall()
     if not found:
         return None
@@ -35,11 +37,15 @@ def skipped(connection: psycopg.Connection, schema: str, table: str, event: Even
     return Violation("invalid", f"A trigger of {table}, {named}, skipped this change and gave no reason.")
 
 
-def refuse_kept(connection: psycopg.Connection, schema: str, table: str, count: int, event: Event = "UPDATE") -> None:
+def refuse_kept(
+    connection: psycopg.Connection, schema: str, declared: Entity, count: int, event: Event = "UPDATE"
+) -> None:
     """ConflictError `not_allowed` where so many records were left as they are without an error; 0: nothing."""
     if count > 0:
-        violation = skipped(connection, schema, table, event)
-        why = violation.sentence if violation else f"A rule or a trigger of {table} leaves records as they are."
+        violation = skipped(connection, schema, declared, event)
+        why = (
+            violation.sentence if violation else f"A rule or a trigger of {declared.table} leaves records as they are."
+        )
         raise ConflictError(f"{why} Nothing was changed.", "not_allowed")
 
 

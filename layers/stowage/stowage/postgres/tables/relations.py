@@ -17,6 +17,7 @@ from typing import LiteralString
 from psycopg import sql
 
 from stowage.basics.errors import NotFoundError
+from stowage.basics.schemas import Schema
 from stowage.entities.absence import absent
 from stowage.entities.declaration import Entity, Reference
 from stowage.entities.declared import ENTITIES
@@ -56,10 +57,14 @@ def id_of(declared: Entity, *row: str) -> sql.Identifier:
 
 
 def table_of(schema: str, declared: Entity) -> sql.Identifier:
-    """An entity's table in a tenant's schema; NotFoundError `table_absent` where that is known not to have it."""
+    """An entity's table by its name; NotFoundError `table_absent` where the tenant is known not to have it.
+
+    For what is about the table itself: its type, the catalogue, and the target of a statement that changes rows or
+    needs them whole, which then says whose they are (`mine`). Any other reads `rows_of`.
+    """
     if declared.name in absent():
         raise NotFoundError(f"This tenant has no table {declared.table}, so it has no {declared.name}.", "table_absent")
-    return sql.Identifier(declared.shared.schema if declared.shared else schema, declared.table)
+    return sql.Identifier(declared.schema_in(schema), declared.table)
 
 
 _STAMP = sql.SQL("{column} = greatest(%(at)s, {row}.{column})")
@@ -70,28 +75,36 @@ def stamped(declared: Entity, row: str) -> list[sql.Composed]:
     return [_STAMP.format(column=sql.Identifier(column), row=sql.Identifier(row)) for column in declared.stamps]
 
 
+_MINE = sql.SQL("{} = {}")
+
+
+def mine(schema: str, declared: Entity, row: str) -> sql.Composable:
+    """Whether a record is the tenant's own: so it is, but in a table that all tenants share. `schema` is a `Schema`."""
+    if declared.shared is None:
+        return sql.SQL("true")
+    assert isinstance(schema, Schema), f"{schema} does not say whose records of {declared.name} are meant"
+    # An untyped literal, which a column of any type takes.
+    return _MINE.format(sql.Identifier(row, declared.shared.column), sql.Literal(schema.tenant))
+
+
 _ROWS = sql.SQL("(SELECT stw_row.*{id} FROM {table} AS stw_row WHERE {mine})")
 _ID = sql.SQL(", jsonb_build_array({})::text AS {}")
 _AS_TEXT = sql.SQL("{}::text")
 
 
-def rows_of(schema: str, declared: Entity, tenant: str) -> sql.Composable:
-    """An entity's records as a FROM clause reads them, to stand before an alias; each has the column of `id_of`.
+def rows_of(schema: str, declared: Entity) -> sql.Composable:
+    """The tenant's records as a FROM clause reads them, to stand before an alias; each has the column of `id_of`.
 
-    `tenant` is the tenant's id: of a shared table no other's rows are there.
+    `schema` is a `Schema` where the table may be one that all tenants share.
     """
     table = table_of(schema, declared)
     composed: sql.Composable = sql.SQL("")
-    mine: sql.Composable = sql.SQL("true")
     if not (declared.key.is_composite or declared.shared):
         return table
     if declared.key.is_composite:
         parts = [_AS_TEXT.format(sql.Identifier("stw_row", column)) for column in declared.key.names]
         composed = _ID.format(sql.SQL(", ").join(parts), sql.Identifier(declared.key.column))
-    if declared.shared:
-        # An untyped literal, which a column of any type takes.
-        mine = sql.SQL("{} = {}").format(sql.Identifier("stw_row", declared.shared.column), sql.Literal(tenant))
-    return _ROWS.format(id=composed, table=table, mine=mine)
+    return _ROWS.format(id=composed, table=table, mine=mine(schema, declared, "stw_row"))
 
 
 _IS_PART = sql.SQL("{column} = ({value}::jsonb ->> {place}){cast}")
@@ -166,7 +179,7 @@ def has_children(schema: str, declared: Entity, row: str, kinds: Sequence[str] =
     """Whether records outside the trash refer to this one in one of these ways."""
     return any_of(
         _HAS_CHILDREN.format(
-            table=table_of(schema, child),
+            table=rows_of(schema, child),
             column=sql.Identifier(child.column(reference.field)),
             id=id_of(declared, row),
             outside=outside_trash(child, "child"),
@@ -187,7 +200,7 @@ def lacks_parent(schema: str, parent: Entity, declared: Entity, reference: Refer
     return _LACKS_PARENT.format(
         row=sql.Identifier(row),
         column=sql.Identifier(declared.column(reference.field)),
-        table=table_of(schema, parent),
+        table=rows_of(schema, parent),
         id=id_of(parent),
         outside=outside_trash(parent, "parent"),
     )
@@ -207,7 +220,7 @@ def is_taken(schema: str, declared: Entity, rule: Sequence[str], row: str) -> sq
         for name in rule
     ]
     return _IS_TAKEN.format(
-        table=table_of(schema, declared),
+        table=rows_of(schema, declared),
         outside=outside_trash(declared, "other"),
         id=id_of(declared),
         row=sql.Identifier(row),

@@ -118,7 +118,12 @@ def undeclared_rules(
     for n, rule, keys, operators, condition, columns, nulls_alike, plain, generated, made_by in rows:
         declared = each[n - 1]
         known = [{declared.column(field) for field in rule} for rule in declared.unique]
-        if plain is None or set(plain) not in known or condition not in _live(declared) or nulls_alike:
+        if (
+            plain is None
+            or set(plain) - {*declared.owner} not in known
+            or condition not in _live(declared)
+            or nulls_alike
+        ):
             found[declared.name].append(
                 UniqueRule(
                     rule,

@@ -10,7 +10,7 @@ from psycopg.rows import class_row
 
 from stowage.entities.declaration import Entity
 from stowage.entities.declared import ENTITIES
-from stowage.postgres.tables.relations import id_of, is_taken, key_type, lacks_parent, parents, table_of
+from stowage.postgres.tables.relations import id_of, is_taken, key_type, lacks_parent, mine, parents, rows_of, table_of
 from stowage.postgres.tables.trashed import in_trash, of_trash, outside_trash
 from stowage.postgres.tables.unique_rules import UniqueRule, is_in_the_way, out_of_trash, undeclared_rules
 from stowage.postgres.trash.lists import TrashRow, name_of, shown_rows
@@ -53,7 +53,7 @@ def find_in_trash(connection: psycopg.Connection, tenant: Tenant, entities: Sequ
             parts.append(
                 _FIND.format(
                     entity=sql.Literal(declared.name),
-                    table=table_of(tenant.schema, declared),
+                    table=rows_of(tenant.schema, declared),
                     id_column=id_of(declared),
                     id=sql.Placeholder(f"id_{n}"),
                     outside=outside_trash(declared, "record"),
@@ -90,7 +90,7 @@ _NAME_OF = sql.SQL("SELECT {name} FROM {table} AS record WHERE {id} = %s::{key}"
 def read_name(connection: psycopg.Connection, schema: str, declared: Entity, id: str) -> str:
     """What names a record to a person, as the trash shows it."""
     statement = _NAME_OF.format(
-        name=name_of(declared), table=table_of(schema, declared), id=id_of(declared), key=key_type(declared)
+        name=name_of(declared), table=rows_of(schema, declared), id=id_of(declared), key=key_type(declared)
     )
     row = connection.execute(statement, (id,)).fetchone()
     assert row is not None, "the record is locked"
@@ -108,7 +108,7 @@ def parents_in_trash(connection: psycopg.Connection, schema: str, declared: Enti
     conditions = [lacks_parent(schema, parent, declared, reference, "record") for parent, reference in needed]
     statement = _PARENTS_OF.format(
         conditions=sql.SQL(", ").join(conditions),
-        table=table_of(schema, declared),
+        table=rows_of(schema, declared),
         id=id_of(declared),
         key=key_type(declared),
     )
@@ -142,7 +142,7 @@ _MOST_CLASHES = 100
 
 _RULED_OUT = sql.SQL("""
 SELECT {entity}::text, record.{id}::text, {rule}::int, NULL::jsonb
-FROM {table} AS record WHERE {which} AND {in_the_way}
+FROM {table} AS record WHERE {mine} AND {which} AND {in_the_way}
 """)
 
 
@@ -159,7 +159,7 @@ def find_clashes(connection: psycopg.Connection, tenant: Tenant, declared: Entit
             theirs=of_trash(declared, "parent", "deleted_operation"),
             **{"with": of_trash(child, "record", "deleted_with")},
             column=sql.Identifier(child.column(reference.field)),
-            table=table_of(schema, declared),
+            table=rows_of(schema, declared),
             id=id_of(declared),
             key=key_type(declared),
         )
@@ -174,9 +174,10 @@ def find_clashes(connection: psycopg.Connection, tenant: Tenant, declared: Entit
                 rule=sql.Literal(-1 - place),
                 id=id_of(entity),
                 table=table_of(schema, entity),
+                mine=mine(schema, entity, "record"),
                 which=which,
                 in_the_way=is_in_the_way(
-                    table_of(schema, entity), entity, rule, out_of_trash(entity, "record"), "record"
+                    rows_of(schema, entity), entity, rule, out_of_trash(entity, "record"), "record"
                 ),
             )
             for place, rule in enumerate(undeclared[entity.name])
@@ -207,7 +208,7 @@ def _clashes(schema: str, declared: Entity, rule: int, which: sql.Composable) ->
         rule=sql.Literal(rule),
         id=id_of(declared),
         values=sql.SQL(", ").join(values),
-        table=table_of(schema, declared),
+        table=rows_of(schema, declared),
         which=which,
         taken=is_taken(schema, declared, declared.unique[rule], "record"),
     )

@@ -11,7 +11,7 @@ from psycopg.rows import class_row
 
 from stowage.entities.declaration import Entity
 from stowage.entities.declared import ENTITIES
-from stowage.postgres.tables.relations import id_of, key_type, parents, table_of
+from stowage.postgres.tables.relations import id_of, key_type, parents, rows_of
 from stowage.postgres.tables.trashed import (
     counts,
     deleted_order,
@@ -88,7 +88,7 @@ def list_trash(
         all=sql.SQL(" UNION ALL ").join(
             _ALL.format(
                 entity=sql.Literal(declared.name),
-                table=table_of(schema, declared),
+                table=rows_of(schema, declared),
                 deleted_at=deleted_order(declared, "record"),
                 listed=is_listed(declared, "record", newest_first=True),
                 id=id_of(declared),
@@ -109,7 +109,7 @@ def shown_rows(schema: str, declared: Entity, source: str) -> sql.Composed:
     came = [
         _CAME_ALONG.format(
             entity=sql.Literal(child.name),
-            table=table_of(schema, child),
+            table=rows_of(schema, child),
             column=sql.Identifier(child.column(reference.field)),
             in_trash=in_trash_unindexed(child, "child"),
             operation=of_trash(child, "child", "deleted_operation"),
@@ -130,7 +130,7 @@ def shown_rows(schema: str, declared: Entity, source: str) -> sql.Composed:
         source=sql.Identifier(source),
         id=id_of(declared),
         key=key_type(declared),
-        table=table_of(schema, declared),
+        table=rows_of(schema, declared),
     )
 
 
@@ -159,7 +159,7 @@ def _platform(schema: str, declared: Entity) -> sql.Composable:
         if parent.field("platform"):
             return _PARENTS_PLATFORM.format(
                 platform=sql.Identifier(parent.column("platform")),
-                table=table_of(schema, parent),
+                table=rows_of(schema, parent),
                 id=id_of(parent),
                 column=sql.Identifier(declared.column(reference.field)),
             )
@@ -181,7 +181,7 @@ def count_trash(connection: psycopg.Connection, tenant: Tenant, shown: Sequence[
     statement = sql.SQL(" UNION ALL ").join(
         _COUNT.format(
             entity=sql.Literal(declared.name),
-            table=table_of(tenant.schema, declared),
+            table=rows_of(tenant.schema, declared),
             listed=is_listed(declared, "record"),
         )
         for declared in shown
@@ -211,7 +211,7 @@ def recount_trash(connection: psycopg.Connection, tenant: Tenant, entities: Sequ
     for declared in entities:
         statement = _RECOUNT.format(
             entity=sql.Literal(declared.name),
-            table=table_of(tenant.schema, declared),
+            table=rows_of(tenant.schema, declared),
             listed=is_listed(declared, "record"),
         )
         connection.execute(statement, {"tenant": tenant.id})
@@ -235,12 +235,12 @@ def list_orphans(connection: psycopg.Connection, tenant: Tenant) -> int:
     for parent in (declared for declared in ENTITIES.values() if declared.soft_delete):
         for child, reference in parent.children("cascade"):
             statement = _ORPHANS.format(
-                child=table_of(tenant.schema, child),
+                child=rows_of(tenant.schema, child),
                 entity=sql.Literal(child.name),
                 child_id=id_of(child),
                 key=key_type(child),
                 counts=counts(child, "child", "kept"),
-                parent=table_of(tenant.schema, parent),
+                parent=rows_of(tenant.schema, parent),
                 id=id_of(parent),
                 column=sql.Identifier(child.column(reference.field)),
                 in_trash=in_trash(parent, "parent"),
@@ -264,7 +264,7 @@ def sweep_entries(connection: psycopg.Connection, tenant: Tenant) -> int:
         if declared.soft_delete:
             statement = _SWEEP.format(
                 entity=sql.Literal(declared.name),
-                table=table_of(tenant.schema, declared),
+                table=rows_of(tenant.schema, declared),
                 id=id_of(declared),
                 key=key_type(declared),
                 counts=counts(declared, "record", "kept"),

@@ -19,7 +19,7 @@ from stowage.postgres.edits.locks import by_one_reference, lock_children
 from stowage.postgres.journal.changes import Change, Lines, Summary, append_changes, journalled
 from stowage.postgres.session.edit import Edit
 from stowage.postgres.session.own_rules import refuse_kept, skipped
-from stowage.postgres.tables.relations import id_of, key_type, table_of, text_array
+from stowage.postgres.tables.relations import id_of, key_type, mine, rows_of, table_of, text_array
 from stowage.postgres.tables.trashed import in_trash_unindexed, leave, of_trash
 from stowage.postgres.trash.purge_due import is_due, is_kept
 from stowage.postgres.trash.purge_references import empty_references, referrers
@@ -41,7 +41,7 @@ _PURGE = sql.SQL("""
 WITH gone AS (
     DELETE FROM {table} AS record
     USING unnest(%(ids)s::{key}[]) WITH ORDINALITY AS asked (id, n)
-    WHERE record.{id} = asked.id AND {in_trash} AND {due} AND NOT {kept}
+    WHERE {mine} AND record.{id} = asked.id AND {in_trash} AND {due} AND NOT {kept}
     RETURNING asked.n, record.{id} AS id, {with} IS NULL AS was_listed, {hash} AS before
 ),
 {leave}{cascades}
@@ -69,7 +69,7 @@ SELECT (SELECT count(*) FROM gone), {stayed}, {counts}
 _PURGED_CHILDREN = sql.SQL("""
 {name} AS (
     DELETE FROM {table} AS record USING gone
-    WHERE record.{column} = gone.id AND {in_trash}
+    WHERE {mine} AND record.{column} = gone.id AND {in_trash}
     RETURNING record.{id} AS id, {with} IS NULL AS was_listed, {hash} AS before
 ),
 {leave}""")
@@ -126,7 +126,7 @@ def purge_records(
     )
     stayed = [
         _STAYED.format(
-            table=table_of(schema, child),
+            table=rows_of(schema, child),
             column=sql.Identifier(child.column(reference.field)),
             in_trash=in_trash_unindexed(child, "record"),
             count=count,
@@ -138,6 +138,7 @@ def purge_records(
         id=id_of(declared),
         key=key_type(declared),
         table=table_of(schema, declared),
+        mine=mine(schema, declared, "record"),
         due=is_due(declared, only_due=only_due),
         kept=is_kept(schema, declared),
         **_going(declared),
@@ -149,6 +150,7 @@ def purge_records(
                 name=sql.Identifier(name),
                 id=id_of(child),
                 table=table_of(schema, child),
+                mine=mine(schema, child, "record"),
                 column=sql.Identifier(child.column(reference.field)),
                 **_going(child),
                 leave=leave(child, name),
@@ -178,15 +180,16 @@ def purge_records(
             row = connection.execute(statement, given).fetchone()
     except errors.ForeignKeyViolation as error:
         # A trigger may have kept what was to go along.
-        table = error.diag.table_name or ""
-        refuse_kept(connection, schema, table, 1 if skipped(connection, schema, table, "DELETE") else 0, "DELETE")
+        for entity in (declared, *(child for _, child, _ in cascades)):
+            if entity.table == error.diag.table_name and skipped(connection, schema, entity, "DELETE"):
+                refuse_kept(connection, schema, entity, 1, "DELETE")
         raise
     assert row is not None
     count, along, *came = row
     left = _going_of(connection, edit, declared, ids, only_due=only_due)
-    refuse_kept(connection, schema, declared.table, len(left), "DELETE")
+    refuse_kept(connection, schema, declared, len(left), "DELETE")
     for (_, child, _), kept, is_alone in zip(cascades, along, by_one_reference(declared), strict=True):
-        refuse_kept(connection, schema, child.table, kept if is_alone else 0, "DELETE")
+        refuse_kept(connection, schema, child, kept if is_alone else 0, "DELETE")
     return Purged(int(count), {child.name: int(n) for (_, child, _), n in zip(cascades, came, strict=False) if n})
 
 
@@ -200,7 +203,9 @@ def _going(declared: Entity) -> dict[str, sql.Composable]:
 
 
 _LOCK_GOING = sql.SQL("""
-WITH locked AS MATERIALIZED (SELECT {id} FROM {table} WHERE {id} = ANY(%(ids)s::{key}[]) ORDER BY {id} FOR UPDATE)
+WITH locked AS MATERIALIZED (
+    SELECT {id} FROM {table} AS record WHERE {mine} AND {id} = ANY(%(ids)s::{key}[]) ORDER BY {id} FOR UPDATE
+)
 SELECT count(*) FROM locked
 """)
 
@@ -214,8 +219,13 @@ def _lock_going(
     connection: psycopg.Connection, edit: Edit, declared: Entity, ids: Sequence[str], *, only_due: bool
 ) -> list[str]:
     """Lock records and what goes with them; the ids of those that will go."""
-    place = {"table": table_of(edit.schema, declared), "id": id_of(declared), "key": key_type(declared)}
-    connection.execute(_LOCK_GOING.format(**place), {"ids": text_array(ids)})
+    statement = _LOCK_GOING.format(
+        table=table_of(edit.schema, declared),
+        mine=mine(edit.schema, declared, "record"),
+        id=id_of(declared),
+        key=key_type(declared),
+    )
+    connection.execute(statement, {"ids": text_array(ids)})
     going = _going_of(connection, edit, declared, ids, only_due=only_due)
     lock_children(connection, edit.schema, declared, going, trashed=True)
     return going
@@ -226,7 +236,7 @@ def _going_of(
 ) -> list[str]:
     """Those of the ids whose record is there, in the trash, and may go."""
     statement = _GOING.format(
-        table=table_of(edit.schema, declared),
+        table=rows_of(edit.schema, declared),
         id=id_of(declared),
         key=key_type(declared),
         in_trash=in_trash_unindexed(declared, "record"),

@@ -13,7 +13,7 @@ from psycopg import sql
 
 from stowage.entities.declaration import Entity, Reference
 from stowage.entities.declared import ENTITIES
-from stowage.postgres.tables.relations import any_of, has_children, id_of, key_type, table_of, text_array
+from stowage.postgres.tables.relations import any_of, has_children, id_of, key_type, mine, rows_of, table_of, text_array
 from stowage.postgres.tables.trashed import counts, in_trash, in_trash_unindexed, mark, of_trash
 from stowage.postgres.trash.purge_references import referrers
 from stowage.tenants import Tenant
@@ -49,7 +49,7 @@ def is_kept(schema: str, declared: Entity) -> sql.Composable:
     """Whether something still needs a record: even in the trash, or outside it though it should go along."""
     needed = [
         _HAS_ANY.format(
-            table=table_of(schema, child), column=sql.Identifier(child.column(reference.field)), id=id_of(declared)
+            table=rows_of(schema, child), column=sql.Identifier(child.column(reference.field)), id=id_of(declared)
         )
         for child, reference in declared.children("restrict")
     ]
@@ -130,7 +130,7 @@ def next_children(
     entity, reference = child
     which = _OF_PARENT.format(
         column=sql.Identifier(entity.column(reference.field)),
-        table=table_of(tenant.schema, declared),
+        table=rows_of(tenant.schema, declared),
         id=id_of(declared),
         key=key_type(declared),
         in_trash=in_trash(declared, "begun"),
@@ -160,12 +160,12 @@ def _next(
     outlive = [(entity, reference) for entity, reference, with_them in referrers(declared) if with_them is None]
     more = [
         _MORE.format(
-            table=table_of(schema, child), column=sql.Identifier(child.column(reference.field)), id=id_of(declared)
+            table=rows_of(schema, child), column=sql.Identifier(child.column(reference.field)), id=id_of(declared)
         )
         for child, reference in declared.children("cascade") + outlive
     ]
     statement = _NEXT.format(
-        source=source.format(table=table_of(schema, declared), id=id_of(declared), key=key_type(declared)),
+        source=source.format(table=rows_of(schema, declared), id=id_of(declared), key=key_type(declared)),
         id=id_of(declared),
         purge_at=purge_at or of_trash(declared, "record", "purge_at"),
         in_trash=in_trash_unindexed(declared, "record"),
@@ -184,7 +184,7 @@ WITH old AS MATERIALIZED (
     SELECT record.{id} AS id, {with} IS NULL AS was_listed, {mark} AS stw_mark, {deleted_at} AS deleted_at,
            {deleted_by} AS deleted_by, {purge_at} AS purge_at, {operation} AS deleted_operation
     FROM {table} AS record
-    WHERE record.{id} = %(id)s::{key} AND {in_trash} AND {due} AND NOT {kept}
+    WHERE {mine} AND record.{id} = %(id)s::{key} AND {in_trash} AND {due} AND NOT {kept}
     FOR UPDATE
 ),
 entered AS (
@@ -222,6 +222,7 @@ def begin_purge(
     """
     statement = _BEGIN.format(
         table=table_of(tenant.schema, declared),
+        mine=mine(tenant.schema, declared, "record"),
         id=id_of(declared),
         key=key_type(declared),
         mark=mark(declared, "record"),

@@ -10,7 +10,7 @@ from stowage.postgres.journal.changes import Lines, journalled
 from stowage.postgres.journal.images import changed_image, whole_image
 from stowage.postgres.session.edit import Edit
 from stowage.postgres.session.own_rules import refuse_kept
-from stowage.postgres.tables.relations import id_of, key_type, stamped, table_of, text_array
+from stowage.postgres.tables.relations import id_of, key_type, mine, rows_of, stamped, table_of, text_array
 from stowage.postgres.tables.trashed import follow, mark
 
 _NOTHING = sql.SQL("")
@@ -41,12 +41,12 @@ _OTHERS = sql.SQL("AND record.{id} <> ALL(%(ids)s::{key}[])")
 _EMPTY = sql.SQL("""
 WITH old AS MATERIALIZED (
     SELECT record.{id} AS stw_id, {old} FROM {table} AS record
-    WHERE {named} {others}
+    WHERE {mine} AND {named} {others}
     ORDER BY record.{id} LIMIT %(most)s FOR UPDATE
 ),
 changed AS (
     UPDATE {table} AS record SET {assignments}
-    FROM old WHERE record.{id} = old.stw_id
+    FROM old WHERE {mine} AND record.{id} = old.stw_id
     RETURNING record.{id} AS id, {before} AS before, {after} AS after, {mark} AS stw_mark, {was} AS stw_former_mark
 ),
 {follow}{journal}
@@ -76,13 +76,14 @@ def empty_references(
                 sql.Identifier(column),
                 _WITH_THEM.format(
                     key=key_type(declared),
-                    table=table_of(edit.schema, child),
+                    table=rows_of(edit.schema, child),
                     id=id_of(child),
                     column=sql.Identifier(child.column(of_parent.field)),
                 ),
             )
         statement = _EMPTY.format(
             table=table_of(edit.schema, entity),
+            mine=mine(edit.schema, entity, "record"),
             id=id_of(entity),
             old=sql.SQL(", ").join(sql.Identifier("record", name) for name in (column, *entity.stamps)),
             assignments=sql.SQL(", ").join(
@@ -102,6 +103,6 @@ def empty_references(
             {**edit.given, "ids": text_array(ids), "most": None if most is None else most - count},
         ).fetchone()
         assert row is not None
-        refuse_kept(connection, edit.schema, entity.table, row[1] - row[0])
+        refuse_kept(connection, edit.schema, entity, row[1] - row[0])
         count += row[0]
     return count

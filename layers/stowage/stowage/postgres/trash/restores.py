@@ -17,6 +17,8 @@ from stowage.postgres.tables.relations import (
     id_of,
     is_taken,
     key_type,
+    mine,
+    rows_of,
     table_of,
     text_array,
 )
@@ -32,7 +34,9 @@ from stowage.postgres.tables.trashed import (
 from stowage.postgres.tables.unique_rules import UniqueRule, as_written, is_in_the_way, out_of_trash, undeclared_rules
 
 _LOCK = sql.SQL("""
-WITH locked AS MATERIALIZED (SELECT {id} FROM {table} WHERE {id} = ANY(%(ids)s::{key}[]) ORDER BY {id} FOR UPDATE)
+WITH locked AS MATERIALIZED (
+    SELECT {id} FROM {table} AS record WHERE {mine} AND {id} = ANY(%(ids)s::{key}[]) ORDER BY {id} FOR UPDATE
+)
 SELECT count(*) FROM locked
 """)
 
@@ -40,7 +44,12 @@ SELECT count(*) FROM locked
 def lock_for_restoring(connection: psycopg.Connection, schema: str, declared: Entity, ids: Sequence[str]) -> None:
     """Lock what these records belong to, them, and what went with them, in this order."""
     lock_parents(connection, schema, declared, ids)
-    statement = _LOCK.format(table=table_of(schema, declared), id=id_of(declared), key=key_type(declared))
+    statement = _LOCK.format(
+        table=table_of(schema, declared),
+        mine=mine(schema, declared, "record"),
+        id=id_of(declared),
+        key=key_type(declared),
+    )
     connection.execute(statement, {"ids": text_array(ids)})
     lock_children(connection, schema, declared, ids, trashed=True)
 
@@ -52,11 +61,11 @@ WITH asked AS MATERIALIZED (
 old AS MATERIALIZED (
     SELECT asked.n AS stw_n, {columns}, {with} AS stw_with, {operation} AS stw_operation, {renamed} AS stw_renamed
     FROM asked JOIN {table} AS record ON record.{id} = asked.id
-    WHERE {in_trash}
+    WHERE {mine} AND {in_trash}
 ),
 changed AS (
     UPDATE {table} AS record SET {take_out} {rename}
-    FROM old WHERE record.{id} = old.stw_id
+    FROM old WHERE {mine} AND record.{id} = old.stw_id
     RETURNING old.stw_n AS n, record.{id} AS id, {before} AS before, {after} AS after,
               old.stw_with IS NULL AS was_listed
 ),
@@ -75,11 +84,11 @@ _RESTORED_CHILDREN = sql.SQL("""
     FROM old AS parent JOIN {table} AS record
       ON record.{column} = parent.stw_id AND {with} IS NOT DISTINCT FROM parent.stw_id::text
      AND {operation} IS NOT DISTINCT FROM parent.stw_operation
-    WHERE {in_trash}
+    WHERE {mine} AND {in_trash}
 ),
 {name} AS (
     UPDATE {table} AS record SET {take_out} {rename}
-    FROM {old} AS old WHERE record.{id} = old.stw_id
+    FROM {old} AS old WHERE {mine} AND record.{id} = old.stw_id
     RETURNING record.{id} AS id, {before} AS before, {after} AS after
 ),
 {leave}""")
@@ -144,7 +153,7 @@ def restore_records(
         id=id_of(declared),
         key=key_type(declared),
         table=table_of(schema, declared),
-        **_taking(declared),
+        **_taking(schema, declared),
         leave=leave(declared, "changed"),
         **_renaming(
             schema,
@@ -160,7 +169,7 @@ def restore_records(
                 id=id_of(child),
                 table=table_of(schema, child),
                 column=sql.Identifier(child.column(reference.field)),
-                **_taking(child),
+                **_taking(schema, child),
                 leave=leave(child, name),
                 **_renaming(
                     schema,
@@ -188,15 +197,16 @@ def restore_records(
     row = connection.execute(statement, {**edit.given, "ids": text_array(ids), "entity": declared.name}).fetchone()
     assert row is not None
     kept, along, *came = row
-    refuse_kept(connection, schema, declared.table, kept)
+    refuse_kept(connection, schema, declared, kept)
     for (_, child, _), count, is_alone in zip(cascades, along, by_one_reference(declared), strict=True):
-        refuse_kept(connection, schema, child.table, count if is_alone else 0)
+        refuse_kept(connection, schema, child, count if is_alone else 0)
     return {child.name: int(n) for (_, child, _), n in zip(cascades, came, strict=False) if n}
 
 
-def _taking(declared: Entity) -> dict[str, sql.Composable]:
+def _taking(schema: str, declared: Entity) -> dict[str, sql.Composable]:
     """The parts of the statement that take a `record` out of the trash."""
     return {
+        "mine": mine(schema, declared, "record"),
         "with": of_trash(declared, "record", "deleted_with"),
         "operation": of_trash(declared, "record", "deleted_operation"),
         "in_trash": in_trash_unindexed(declared, "record"),
@@ -215,7 +225,7 @@ def _renaming(
     column = declared.column(declared.label)
     rules = [rule for rule in declared.unique if declared.label in rule]
     own = [rule for rule in undeclared if column in rule.columns]
-    table, trash = table_of(schema, declared), [*live_value(declared)]
+    table, trash = rows_of(schema, declared), [*live_value(declared)]
     if not rename or not (rules or own):
         return {
             "columns": _columns(declared, trash),
@@ -272,7 +282,7 @@ def _name_is_taken(
     label = sql.Identifier(declared.column(declared.label))
     same = [declared.column(field) for field in rule if field != declared.label]
     return _NAME_IS_TAKEN.format(
-        table=table_of(schema, declared),
+        table=rows_of(schema, declared),
         outside=outside_trash(declared, "other"),
         label=label,
         candidate=name,
