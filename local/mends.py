@@ -413,15 +413,24 @@ def parse_a_definition_once() -> None:
 
 
 def parse_an_update_once() -> None:
-    """Each update parses its expression twice anew, and asks every part of it ten times for what it is."""
+    """Each update parses its expression twice anew, copies what it has parsed attribute by attribute, and asks
+    every part of it ten times for what it is.
+    """
+    from moto.dynamodb.parsing import validators
     from moto.dynamodb.parsing.ast_nodes import DepthFirstTraverser, Node
     from moto.dynamodb.parsing.expressions import UpdateExpressionParser
 
     make = UpdateExpressionParser.make
 
     @functools.lru_cache(500)
-    def parsed(expression: str) -> bytes:
-        return pickle.dumps(make(expression))
+    def parsed(expression: str) -> Any:
+        tree: Any = make(expression)
+        tree.pickled = pickle.dumps(tree)
+        return tree
+
+    def copied(value: Any) -> Any:
+        pickled = getattr(value, "pickled", None)
+        return pickle.loads(pickled) if pickled else copy.deepcopy(value)  # noqa: S301
 
     @functools.cache
     def known(kind: type, wanted: tuple[type, ...]) -> bool:
@@ -446,6 +455,7 @@ def parse_an_update_once() -> None:
                 parent.children[child_id] = node
         return node
 
-    # What is made of it changes under its validation: each one gets a copy.
-    UpdateExpressionParser.make = staticmethod(lambda expression: pickle.loads(parsed(expression)))  # noqa: S301
+    # Only the validation changes what was parsed, and works on a copy.
+    UpdateExpressionParser.make = staticmethod(parsed)
+    validators.deepcopy = copied
     DepthFirstTraverser.traverse = lambda self, node: traverse(self, node, self.nodes_to_be_processed())

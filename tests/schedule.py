@@ -5,6 +5,7 @@ takes is in `seconds.txt`, which `make test ARGS=--keep-seconds` writes. What me
 the end, when nothing else does.
 """
 
+import gc
 import os
 from collections import Counter
 from pathlib import Path
@@ -43,7 +44,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Sum up the files in the process that prints."""
+    """Sum up the files in the process that prints; look for garbage only once the tests are collected,
+    which makes ten thousand of them and no garbage.
+    """
+    gc.disable()
     if hasattr(config, "workerinput"):
         return
     if config.option.durations is not None or config.option.keep_seconds:
@@ -55,6 +59,12 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     already, the tests run one after another on it.
     """
     return 0 if "STOWAGE_TEST_STACK" in os.environ else (os.process_cpu_count() or 1) + 1
+
+
+def pytest_collection_finish() -> None:
+    """What has been collected stays to the end."""
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.hookimpl(trylast=True)
