@@ -124,8 +124,10 @@ def _function(
     )
 
 
-def resolve(configuration: Configuration, given: dict[str, str]) -> Deployment:
-    """Transform and resolve `template.yaml`; `given` are parameters by name."""
+def resolve(configuration: Configuration, given: dict[str, str], made: dict[str, str] | None = None) -> Deployment:
+    """Transform and resolve `template.yaml`; `given` are parameters by name, `made` the ARNs of its
+    secrets where they exist already.
+    """
     transformed = template.transform(configuration.root / "template.yaml", configuration.root / ".stowage" / "cache")
     values = template.parameter_values(transformed, given)
     transformed = template.replace_markers(transformed, values)
@@ -135,7 +137,7 @@ def resolve(configuration: Configuration, given: dict[str, str]) -> Deployment:
         for logical_id, resource in transformed["Resources"].items()
         if conditions.holds(resource.get("Condition"))
     }
-    secrets, arns = _make_secrets(configuration, declared)
+    secrets, arns = _make_secrets(configuration, declared) if made is None else ({}, made)
     known = identities(declared, configuration, arns)
     resolver = Resolver(values | known, transformed.get("Conditions", {}), transformed.get("Mappings"))
     resources = template.resources(transformed | {"Resources": declared}, resolver)

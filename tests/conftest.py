@@ -16,7 +16,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import boto3
 import psycopg
@@ -29,11 +29,14 @@ from botocore.credentials import Credentials
 
 from local.database_urls import as_role, for_product
 from tests import documented, prepared
+from tests.direct import Direct
 
 pytest_plugins = ["tests.schedule"]
 
 ROOT = Path(__file__).resolve().parent.parent
 START_SECONDS = 90
+PARAMETERS = {"RetrySeconds": "1"}
+"""The template's parameters that the tests' stack does not have as everybody's."""
 PORTS_A_PROCESS = 40
 PORTS_A_STACK = 4
 """From a stack's port on: its database takes the second one after it, where that is free."""
@@ -150,6 +153,8 @@ class Signed(requests.auth.AuthBase):
 class Api(requests.Session):
     """The HTTP API for one caller: paths instead of URLs, and a timeout."""
 
+    direct: ClassVar[Direct | None] = None
+
     def __init__(self, url: str, token: str | None) -> None:
         super().__init__()
         self.url = url
@@ -159,6 +164,10 @@ class Api(requests.Session):
     def request(self, method: Any, url: Any, *arguments: Any, **options: Any) -> requests.Response:
         options.setdefault("timeout", 40)
         return super().request(method, self.url + url if url.startswith("/") else url, *arguments, **options)
+
+    def get_adapter(self, url: str | bytes) -> requests.adapters.BaseAdapter:
+        """Call the handlers in this process, where that is switched on for the stack."""
+        return Api.direct if Api.direct and str(url).startswith(Api.direct.url) else super().get_adapter(url)
 
     def send(self, request: requests.PreparedRequest, **options: Any) -> requests.Response:
         """Hold every answer of the API's own against its document."""
@@ -290,7 +299,7 @@ def stack() -> Iterator[RunningStack]:
         found.close()
         return
     home = make_home()
-    started = LocalStack(home, STOWAGE_PARAMETER_RetrySeconds="1")
+    started = LocalStack(home, STOWAGE_PARAMETER_RetrySeconds=PARAMETERS["RetrySeconds"])
     try:
         yield started.start()
     finally:
@@ -315,6 +324,29 @@ def own_stack() -> Iterator[Callable[..., LocalStack]]:
             each.process.kill()
             each.process.wait()
         shutil.rmtree(each.home, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def handlers(stack: RunningStack) -> Direct:
+    """The handlers of the stack's functions, to be called in this process."""
+    return Direct(stack.description, PARAMETERS)
+
+
+@pytest.fixture(scope="module")
+def direct(handlers: Direct) -> Iterator[None]:
+    """Let `Api` call the handlers in this process, with the stack's database and AWS, instead of HTTP."""
+    with handlers.warm():
+        Api.direct = handlers
+        yield
+        Api.direct = None
+
+
+@pytest.fixture
+def over_http(direct: None) -> Iterator[None]:
+    """Let one test of a file that is `direct` use HTTP."""
+    handlers, Api.direct = Api.direct, None
+    yield
+    Api.direct = handlers
 
 
 @pytest.fixture(scope="session")
