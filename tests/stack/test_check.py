@@ -44,6 +44,8 @@ CREATE INDEX ON notes (created_at);
 CREATE INDEX ON notes (deleted_at, id) WHERE deleted_at IS NOT NULL;
 CREATE INDEX ON notes (parent_id);
 GRANT SELECT, INSERT, UPDATE, DELETE ON notes TO stowage_app;
+GRANT SELECT, UPDATE, DELETE ON notes TO stowage_purge;
+GRANT SELECT ON notes TO stowage_dump;
 """
 
 
@@ -68,9 +70,12 @@ def database(with_roles: psycopg.Connection) -> Iterator[psycopg.Connection]:
         with_roles.execute(sql.SQL("DROP SCHEMA {} CASCADE").format(sql.Identifier(name)))
 
 
+_ROLES = sql.SQL("stowage_app, stowage_dump, stowage_purge")
+
+
 def tenant(database: psycopg.Connection, schema: str, statements: str = NOTES) -> str:
     named = sql.Identifier(schema)
-    database.execute(sql.SQL("CREATE SCHEMA {0}; GRANT USAGE ON SCHEMA {0} TO stowage_app").format(named))
+    database.execute(sql.SQL("CREATE SCHEMA {0}; GRANT USAGE ON SCHEMA {0} TO {1}").format(named, _ROLES))
     database.execute(sql.SQL("SET search_path = {}").format(named))
     database.execute(statements.encode())
     database.execute("RESET search_path")
@@ -112,6 +117,10 @@ def test_what_is_as_declared_has_no_findings(database: psycopg.Connection) -> No
         ("REVOKE UPDATE ON notes FROM stowage_app", "error", "stowage_app lacks UPDATE; run `grant`"),
         ("REVOKE ALL ON notes FROM stowage_app", "error", "stowage_app lacks SELECT, INSERT, UPDATE, DELETE;"),
         ("REVOKE USAGE ON SCHEMA tenant_b FROM stowage_app", "error", "stowage_app lacks USAGE;"),
+        ("REVOKE DELETE ON notes FROM stowage_purge", "error", "stowage_purge lacks DELETE; run `grant`"),
+        ("REVOKE USAGE ON SCHEMA tenant_b FROM stowage_purge", "error", "stowage_purge lacks USAGE;"),
+        ("REVOKE SELECT ON notes FROM stowage_dump", "error", "stowage_dump lacks SELECT; run `grant`"),
+        ("REVOKE USAGE ON SCHEMA tenant_b FROM stowage_dump", "error", "stowage_dump lacks USAGE;"),
         ("ALTER TABLE notes ENABLE ROW LEVEL SECURITY", "error", "row-level security hides rows from stowage_app"),
         ("DROP TABLE notes", "warning", "there is no table notes: the entity is absent there"),
         ("DROP SCHEMA tenant_b CASCADE", "error", "there is no schema of the tenant"),
@@ -145,6 +154,22 @@ def test_a_role_that_is_a_member_of_the_owner_sees_every_row_unless_security_is_
         database.execute("DROP SCHEMA tenant_a CASCADE; DROP OWNED BY owner_of_notes; DROP ROLE owner_of_notes")
 
 
+@pytest.mark.parametrize("made", ["bigserial", "bigint GENERATED ALWAYS AS IDENTITY"])
+def test_a_sequence_that_makes_keys_or_values_needs_its_own_right(database: psycopg.Connection, made: str) -> None:
+    statements = f"{NOTES}; ALTER TABLE notes DROP id, ADD id {made} PRIMARY KEY, DROP size, ADD size serial NOT NULL"
+    text = DECLARED.replace("id text client", "id bigint database").replace("default = 0", "databaseDefault = true")
+    text = text.replace('type = "text", references = "notes", onDelete = "restrict"', 'type = "text"')
+    schema = tenant(database, "tenant_a", statements)
+
+    def told() -> list[str]:
+        return [each.sentence for each in checked(database, [schema], text) if each.severity == "error"]
+
+    lacks = "stowage_app lacks USAGE of the sequence of id, USAGE of the sequence of size; run `grant` for the schema"
+    assert told() == [lacks]
+    database.execute("GRANT USAGE ON ALL SEQUENCES IN SCHEMA tenant_a TO stowage_app")
+    assert told() == []
+
+
 @pytest.mark.parametrize(
     ("old", "new", "sentence"),
     [
@@ -167,7 +192,10 @@ def test_what_inspect_writes_fits_the_schema_that_it_is_of(database: psycopg.Con
     """What is left are the things that a person decides and that Stowage cannot do yet, rights and indexes."""
     text = (ROOT / "tests/stack/products" / f"{product}.sql").read_text()
     schema = tenant(database, "tenant_a", text)
-    database.execute("GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA tenant_a TO stowage_app")
+    rights = sql.SQL(
+        "GRANT ALL ON ALL TABLES IN SCHEMA tenant_a TO {0}; GRANT ALL ON ALL SEQUENCES IN SCHEMA tenant_a TO {0}"
+    )
+    database.execute(rights.format(_ROLES))
     found = checked(database, [schema], write_declarations(schema, read_tables(database, schema) or []))
     known = ("Stowage cannot serve it yet", "no index begins with", "row-level security hides")
     others = [each.sentence for each in found if not each.sentence.startswith(known)]

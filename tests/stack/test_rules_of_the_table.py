@@ -117,6 +117,36 @@ def test_a_unique_rule_that_counts_the_trash_is_named_too(office: Office) -> Non
     assert restore(office, gone) == "Shoes"
 
 
+def test_a_unique_value_that_two_rules_keep_is_told_once(office: Office) -> None:
+    """The declared rule is of records outside the trash; the table's own counts those in it too."""
+    office.run("CREATE UNIQUE INDEX own_rule ON brands (label)")
+    brand(office, "Shoes")
+    other = brand(office, "Hats")
+    for attempt in (
+        lambda: brand(office, "Shoes"),
+        lambda: change_record(office.edit(NOW), BRANDS, other, b'{"label": "Shoes"}', None),
+    ):
+        with pytest.raises(StowageError) as refused:
+            attempt()
+        assert refused.value.message == "Another brand has this label."
+        assert [each["field"] for each in refused.value.details] == ["label"]
+    delete(office, "brands", other)
+    with told("own_rule", "brands"):
+        brand(office, "Hats")
+
+
+def test_a_purge_is_told_the_foreign_key_of_a_table_that_nobody_declared(office: Office) -> None:
+    office.run("CREATE TABLE own_table (brand_id text CONSTRAINT own_rule REFERENCES brands)")
+    kept, free = brand(office, "Kept"), brand(office, "Free")
+    office.run("INSERT INTO own_table VALUES (%s)", kept)
+    delete(office, "brands", kept, free)
+    edit = replace(office.edit(NOW), role="admin")
+    with told("own_rule", "own_table"):
+        delete_item(edit, kept, "brands")
+    assert kept in office.rows("brands")
+    delete_item(edit, free, "brands")
+
+
 def test_what_comes_along_gets_another_name_by_a_rule_of_its_own_table(office: Office) -> None:
     office.run("CREATE UNIQUE INDEX own_rule ON posts (lower(url)) WHERE deleted_at IS NULL")
     office.accounts("a", "b")
@@ -212,6 +242,11 @@ RULES: dict[str, tuple[str, str, str]] = {
         "ALTER TABLE {table} ADD CONSTRAINT own_rule FOREIGN KEY ({column}) REFERENCES allowed",
         "own_rule",
         "invalid_reference",
+    ),
+    "not null": (
+        "ALTER TABLE {table} ADD own_rule text GENERATED ALWAYS AS (NULLIF({column}, '{value}')) STORED NOT NULL",
+        "own_rule",
+        "invalid",
     ),
     "trigger": (TRIGGER.replace("{using}", ""), "refuse_it", "invalid"),
     "trigger with a code": (TRIGGER.replace("{using}", "USING ERRCODE = 'ZZ123'"), "refuse_it", "invalid"),

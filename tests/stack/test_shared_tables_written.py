@@ -18,6 +18,7 @@ from uuid import uuid4
 
 import psycopg
 import pytest
+from psycopg import sql
 
 from stowage.entities.declared import ENTITIES, HIDDEN, Entities
 from stowage.entities.language import read_declarations
@@ -66,6 +67,26 @@ clubId = { type = "bigint not null", references = "clubs", onDelete = "cascade" 
 note = "text"
 sponsor = { type = "text", references = "users", onDelete = "keep" }
 
+[cards]
+key = { column = "member_id", type = "text", maker = "client", references = "members", onDelete = "cascade" }
+trash = { flag = "is_gone" }
+[cards.fields]
+pin = "text"
+
+[seats]
+schema = "POOL"
+where = { tenant_id = "tenant" }
+key = ["club_id bigint client", "n integer client"]
+[seats.fields]
+clubId = { type = "bigint not null", references = "clubs", onDelete = "restrict" }
+note = "text"
+
+[club_names]
+key = "id bigint client"
+readOnly = true
+[club_names.fields]
+name = "text"
+
 [users]
 key = "id text stowage"
 trash = "deleted_at"
@@ -92,12 +113,17 @@ CREATE TABLE members (
     is_deleted boolean NOT NULL DEFAULT false, PRIMARY KEY (tenant_id, id),
     FOREIGN KEY (tenant_id, club_id) REFERENCES clubs ("tenant id", id)
 );
+CREATE TABLE seats (tenant_id text, club_id bigint, n integer, note text, PRIMARY KEY (tenant_id, club_id, n));
 GRANT USAGE ON SCHEMA "POOL" TO stowage_app, stowage_purge;
 GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA "POOL" TO stowage_app;
 GRANT SELECT, UPDATE, DELETE ON ALL TABLES IN SCHEMA "POOL" TO stowage_purge;
 GRANT USAGE ON ALL SEQUENCES IN SCHEMA "POOL" TO stowage_app
 """
-BADGES = "CREATE TABLE badges (id text PRIMARY KEY, member_id text, deleted_at timestamptz)"
+OWN = """
+CREATE TABLE badges (id text PRIMARY KEY, member_id text, deleted_at timestamptz);
+CREATE TABLE cards (member_id text PRIMARY KEY, pin text, is_gone boolean NOT NULL DEFAULT false);
+CREATE VIEW club_names AS SELECT 1::bigint AS id, 'one' AS name
+"""
 
 
 @cache
@@ -133,7 +159,8 @@ class Pool:
         event |= {"rawPath": path, "rawQueryString": query, "pathParameters": found.groupdict()}
         event["queryStringParameters"] = dict(pair.split("=") for pair in query.split("&") if pair) or None
         event["headers"] |= {"authorization": office.caller("admin").headers["authorization"]}
-        event["headers"].pop("idempotency-key", None)
+        for unwanted in ("idempotency-key", "x-tenant-id"):
+            event["headers"].pop(unwanted, None)
         event["requestContext"]["http"]["path"] = path
         event["body"], event["isBase64Encoded"] = b64encode(json.dumps(body).encode()).decode(), True
         if body is None:
@@ -184,11 +211,12 @@ def open_pool(stack: RunningStack, database: psycopg.Connection) -> Iterator[Poo
     execute = psycopg.Cursor.execute
 
     def spying(self: Any, query: Any, *given: Any, **options: Any) -> Any:
-        sent.append(query if isinstance(query, str) else query.as_string(self) if hasattr(query, "as_string") else "")
+        composed = query.as_bytes(self) if isinstance(query, sql.Composable) else query
+        sent.append(composed.decode() if isinstance(composed, bytes) else composed)
         return execute(self, query, *given, **options)
 
     for office in (mine, theirs):
-        office.run(BADGES)
+        office.run(OWN)
         database.execute("SELECT stowage.grant_tenant(%s)", (office.schema,))
     row_types.cache_clear()
     with (
@@ -330,6 +358,50 @@ def test_a_record_lives_through_every_route_beside_another_tenants_of_the_same_i
     assert [each["type"] for each in entries] == ["restored", "deleted", "created"]
     assert "s3cr3t" not in json.dumps(entries)
     assert sum(pool.schema in statement for statement in pool.sent) > 40
+
+
+def test_a_key_may_refer_to_another_record(pool: Pool) -> None:
+    pool.mine.run("DELETE FROM cards")
+    status, told = pool.ask("POST", "/api/v1/cards", {"id": "theirs", "pin": "1"})
+    assert (status, told["code"], told["error"]) == (400, "invalid_reference", "There is no member with this id.")
+    assert pool.ask("POST", "/api/v1/cards", {"id": "a", "pin": "1"})[0] == 201
+    assert pool.ask("POST", "/api/v1/cards", {"id": "a", "pin": "2"})[0] == 409
+    status, told = pool.ask("PATCH", "/api/v1/bulk/cards", {"updates": [{"id": "a", "pin": "2"}]})
+    assert (status, told["data"]["items"][0]["pin"]) == (200, "2")
+    assert pool.ask("POST", "/api/guilds/ID/bulk/undo", {"operationId": told["data"]["operationId"]})[0] == 200
+    assert pool.ask("DELETE", "/api/v1/members/a")[0] == 200
+    assert pool.mine.run("SELECT member_id, pin, is_gone FROM cards") == [("a", "1", True)]
+    assert pool.ask("POST", "/api/guilds/ID/trash/a/restore", {"dataType": "cards"})[1]["code"] == "parent_in_trash"
+    assert pool.ask("POST", "/api/guilds/ID/trash/a/restore", {"dataType": "members"})[0] == 200
+    assert pool.mine.run("SELECT member_id, is_gone FROM cards") == [("a", False)]
+    pool.ask("DELETE", "/api/v1/members/a")
+    assert pool.ask("DELETE", "/api/guilds/ID/trash/a?dataType=members")[0] == 200
+    assert pool.mine.run("SELECT member_id FROM cards") == []
+
+
+ONLY_READ: dict[str, tuple[str, str, Json]] = {
+    "create": ("POST", "/api/v1/NAME", {"note": "x"}),
+    "change": ("PATCH", "/api/v1/NAME/1", {"note": "x"}),
+    "delete": ("DELETE", "/api/v1/NAME/1", None),
+    "import": ("POST", "/api/v1/import/NAME", {"items": [{"note": "x"}]}),
+    "import of a file": ("POST", "/api/v1/import/NAME/file", {"filename": "x.csv", "size": 9, "type": "csv"}),
+    "bulk update": ("PATCH", "/api/v1/bulk/NAME", {"updates": [{"id": "1", "note": "x"}]}),
+    "bulk delete": ("POST", "/api/v1/bulk/NAME/delete", {"ids": ["1"]}),
+    "dashboard's deletion": ("POST", "/api/guilds/ID/bulk/delete", {"ids": ["1"], "dataType": "NAME"}),
+    "restore": ("POST", "/api/guilds/ID/trash/1/restore", {"dataType": "NAME"}),
+    "purge": ("DELETE", "/api/guilds/ID/trash/1?dataType=NAME", None),
+    "reassign": ("POST", "/api/guilds/ID/bulk/reassign", {"ids": ["1"], "dataType": "NAME", "targetBrandId": "b"}),
+}
+
+
+@pytest.mark.parametrize("asked", ONLY_READ.values(), ids=ONLY_READ)
+def test_what_is_only_read_is_refused_on_every_route_that_would_change_it(
+    pool: Pool, asked: tuple[str, str, Json]
+) -> None:
+    for name in ("seats", "club_names"):
+        method, path, body = asked
+        status, told = pool.ask(method, path.replace("NAME", name), json.loads(json.dumps(body).replace("NAME", name)))
+        assert (status, told.get("code")) == (400, "not_supported"), told
 
 
 def test_the_daily_purge_takes_a_tenants_own_alone(pool: Pool) -> None:

@@ -37,6 +37,10 @@ name = "text not null"
 """
 
 
+KEY = '[things]\nkey = "id text stowage"'
+KEY_OF = '[things]\nkey = { column = "id", maker = "client", type ='
+
+
 def declared(text: str) -> Entities:
     return Entities(read_declarations({"tables.toml": text}))
 
@@ -175,6 +179,11 @@ def test_an_exact_number_has_its_digits() -> None:
         ('onDelete = "restrict"', 'onDelete = "keep", filters = ["nmae"]', 11, "makers have no field 'nmae'"),
         ('onDelete = "restrict"', 'onDelete = "keep", filters = ["name"]', 11, "have a field 'name' of their own"),
         (', references = "makers"', "", 11, "things.fields.madeBy: say which entity it refers to"),
+        (KEY, f'{KEY_OF} "text", references = "x", onDelete = "keep" }}', 2, "there is no entity 'x'"),
+        (KEY, f'{KEY_OF} "uuid", references = "makers", onDelete = "keep" }}', 2, "it is uuid, and the key of makers"),
+        (KEY, f'{KEY_OF} "text", references = "makers" }}', 2, "things.key.onDelete: say what deleting"),
+        (KEY, f'{KEY_OF} "text", references = "makers" }}, "n text client"]'.replace("= {", "= [{"), 2,
+         "a key of several columns refers to nothing"),
         ("[makers]", '[makers]\ntable = "things"', 14, "makers.table: things is of the table 'things' already"),
         ('[makers]\nkey = "id text stowage"', '[makers]\nkey = ["a int client", "b int client"]', 11, "several"),
         ('onDelete = "restrict" }', 'onDelete = "restrict", agrees = ["size"] }', 11, "both have a field 'size'"),

@@ -6,7 +6,7 @@ from stowage.access.identity import for_role
 from stowage.bulk.requests import DeleteRequest, read_ids
 from stowage.bulk.results import answer
 from stowage.entities.declaration import Entity
-from stowage.entities.declared import ENTITIES, entity_among, must_have_trash
+from stowage.entities.declared import ENTITIES, entity_among, must_be_writable, must_have_trash
 from stowage.postgres.edits import deletes
 from stowage.postgres.edits.locks import Outcome
 from stowage.postgres.session.connection import Connection
@@ -32,6 +32,8 @@ def delete_records(
 @for_role("operator")
 def bulk_delete(edit: Edit, request: DeleteRequest) -> KeptAnswer:
     """The answer of `POST bulk/delete`: a BulkOperationResult with 200 or 207."""
+    if asked := ENTITIES.get(request.dataType):
+        must_be_writable(asked)
     declared = entity_among(
         request.dataType, [each for each in ENTITIES.values() if each.dashboard], code="invalid_request"
     )

@@ -14,7 +14,7 @@ from stowage.entities.types import read_type
 type Literals = Mapping[str, Mapping[str, Any]]
 type Severity = Literal["error", "warning"]
 
-_WRITES = ("INSERT", "UPDATE", "DELETE")
+_READS = ("USAGE", "SELECT")
 
 
 @dataclass(frozen=True)
@@ -109,11 +109,27 @@ def _compare(name: str, literal: Mapping[str, Any], shape: Shape) -> Iterator[Fi
         yield finding("error", "row-level security hides rows from stowage_app (docs/operations.md)")
     if shape.is_view and not literal["read_only"]:
         yield finding("error", "it is a view; say readOnly")
-    needed = ("USAGE", "SELECT") if literal["read_only"] or shape.is_view else ("USAGE", "SELECT", *_WRITES)
-    if lacking := [right for right in needed if right in shape.lacking]:
-        yield finding("error", f"stowage_app lacks {', '.join(lacking)}; run `grant` for the schema")
+    for role, needed in _rights(literal, shape).items():
+        if lacking := [right for right in needed if f"{role} {right}" in shape.lacking]:
+            yield finding("error", f"{role} lacks {', '.join(lacking)}; run `grant` for the schema")
     if not shape.is_view:
         yield from _compare_indexes(literal, shape, finding)
+
+
+def _rights(literal: Mapping[str, Any], shape: Shape) -> dict[str, tuple[str, ...]]:
+    """The rights that each of Stowage's roles needs on a table."""
+    found: dict[str, tuple[str, ...]] = {"stowage_app": _READS}
+    if not (literal["read_only"] or shape.is_view):
+        made = [column for column, _ in literal["key"] if literal["maker"] == "database"]
+        sequences = (f"USAGE of the sequence of {column}" for column in (*made, *_columns_that(literal, "filled")))
+        found["stowage_app"] = (*_READS, "INSERT", "UPDATE", "DELETE", *sequences)
+        if literal["trash"]:
+            found["stowage_purge"] = (*_READS, "UPDATE", "DELETE")
+        elif literal["references"]:
+            found["stowage_purge"] = (*_READS, "UPDATE")
+    if not (shape.is_view or literal["where"]):  # a backup holds the tenant's own tables
+        found["stowage_dump"] = _READS
+    return found
 
 
 def _compare_columns(
@@ -217,6 +233,6 @@ def _compare_indexes(
     if literal["trash"] and literal["trash"][0] in shape.columns and literal["trash"][0] not in any_index:
         yield finding("warning", f"no index begins with {literal['trash'][0]}: the trash is slow")
     for field, target, *_ in literal["references"]:
-        column = literal["fields"][field]["column"]
+        column = literal["key"][0][0] if field == "id" else literal["fields"][field]["column"]
         if column in shape.columns and column not in any_index:
             yield finding("warning", f"no index begins with {column}: deleting {target} is slow")

@@ -129,7 +129,8 @@ def _write(entity: _Entity, schema: str, entities: Mapping[str, _Entity], by_sin
         entity.say("table", _text(table.name))
     if singular_of(entity.name) == entity.name:
         entity.notes.append(f"# {entity.name}: no singular is known; give one with `singular`")
-    _write_key(entity)
+    references = _references(entity, schema, entities)
+    _write_key(entity, references)
     if table.is_view:
         entity.say("readOnly", "true")
     _write_label(entity)
@@ -138,7 +139,6 @@ def _write(entity: _Entity, schema: str, entities: Mapping[str, _Entity], by_sin
         kind = "" if column.type == "timestamp with time zone" else f" {column.type}"
         entity.say(key, _text(f"{column.name}{kind}"), "" if column.name in _CERTAIN else "guessed")
     _write_trash(entity)
-    references = _references(entity, schema, entities)
     if entity.fields:
         entity.lines.append(f"[{entity.name}.fields]")
     for column in entity.fields:
@@ -203,7 +203,7 @@ def _plural(name: str) -> str:
     return name + ("es" if re.search(r"(x|ch|sh)$", name) else "s")
 
 
-def _write_key(entity: _Entity) -> None:
+def _write_key(entity: _Entity, references: Mapping[str, tuple[dict[str, str], str]]) -> None:
     parts, comment = [], ""
     for name in entity.table.key:
         column = entity.table.column(name)
@@ -212,8 +212,11 @@ def _write_key(entity: _Entity) -> None:
         if not is_made and len(entity.table.key) == 1:
             comment = "no default: whoever makes a record gives its key"
         maker = "database" if is_made else "client"
-        if " " in name:
-            parts.append(f"{{ column = {_text(name)}, type = {_text(column.type)}, maker = {_text(maker)} }}")
+        refers, told = references.get(name, ({}, "")) if len(entity.table.key) == 1 else ({}, "")
+        if " " in name or refers:
+            long = {"column": _text(name), "type": _text(column.type), "maker": _text(maker)} | refers
+            parts.append(f"{{ {', '.join(f'{key} = {each}' for key, each in long.items())} }}")
+            comment = "; ".join(filter(None, (comment, told)))
         else:
             parts.append(_text(f"{name} {column.type} {maker}"))
     entity.say("key", parts[0] if len(parts) == 1 else f"[{', '.join(parts)}]", comment)
@@ -314,7 +317,7 @@ def _no_reference(entity: _Entity, key: ForeignKey, other: _Entity | None) -> st
         return "it is not declared here"
     if key.target != other.table.key:
         return "it is not that table's key"
-    if key.columns[0] not in entity.names.keys() - entity.hidden:
+    if key.columns != entity.table.key and key.columns[0] not in entity.names.keys() - entity.hidden:
         return "the column is hidden" if key.columns[0] in entity.hidden else "the column is no field"
     own, theirs = entity.table.column(key.columns[0]), other.table.column(key.target[0])
     return "" if own and theirs and family_of(own.type) == family_of(theirs.type) else "the types differ"

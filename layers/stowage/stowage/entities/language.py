@@ -31,6 +31,7 @@ _FIELD_KEYS = (
     "column", "type", "values", "default", "databaseDefault", "hidden", "readOnly", "references", "onDelete",
     "filters", "agrees", "hook", "minLength", "maxLength", "minimum", "maximum",
 )  # fmt: skip
+_KEY_KEYS = ("column", "type", "maker", "references", "onDelete")
 _LIMITS = {"minLength": "min_length", "maxLength": "max_length", "minimum": "ge", "maximum": "le"}
 _PYTHON: dict[str, tuple[type, ...]] = {"integer": (int,), "number": (int, float), "boolean": (bool,)}
 TRASH_IN_ROW = ("deleted_at", "deleted_by", "purge_at", "deleted_operation", "deleted_with")
@@ -151,11 +152,11 @@ class _Reading:
     def _compare_references(self, table: _Table) -> None:
         literal = self.literals[table.name]
         for name, target, on_delete, filters, agrees in literal["references"]:
-            path = ("fields", name)
+            path = ("key",) if name == "id" else ("fields", name)
             if target not in self.literals:
                 table.complain(f"there is no entity {target!r} that it could refer to", *path, "references")
                 continue
-            theirs, own = self._tables[target], table.fields[name]["sql"]
+            theirs, own = self._tables[target], table.key[0][1] if name == "id" else table.fields[name]["sql"]
             if len(theirs.key) != 1:
                 table.complain(f"{target} have a key of several columns, which one field cannot hold", *path)
             elif family_of(own) != family_of(theirs.key[0][1]):
@@ -365,7 +366,7 @@ def _column_and_type(
     """Read `"column type maker"` or its long form `{ column, type, maker }`."""
     maker: str | None = None
     if isinstance(value, dict):
-        _only(value, ("column", "type", "maker")[:parts], table.complain, *path)
+        _only(value, ("column", "type") if parts == 2 else _KEY_KEYS, table.complain, *path)
         column, written, maker = value.get("column"), value.get("type", usual), value.get("maker")
     elif isinstance(value, str):
         column, _, written = value.partition(" ")
@@ -403,6 +404,8 @@ def _key(table: _Table, columns: dict[str, str]) -> tuple[tuple[tuple[str, str],
             table.complain(f"the column {column!r} stands there twice", "key")
         makers.add(maker or "client")
         found[column] = kind.text
+    if isinstance(value, list) and any(isinstance(each, dict) and "references" in each for each in value):
+        table.complain("a key of several columns refers to nothing; a field of such a column may", "key")
     table.key = tuple(found.items())
     if len(found) == 1:  # the columns of a longer key may be fields too
         columns |= dict.fromkeys(found, "id")
@@ -534,17 +537,19 @@ def _limits(given: Mapping[str, Any], kind: ColumnType, complain: Callable[..., 
 
 
 def _references(table: _Table) -> Iterator[tuple[str, str, str, tuple[str, ...], tuple[str, ...]]]:
-    for name, read in table.fields.items():
-        given = table.given["fields"][name]
+    key = table.given.get("key")
+    every = {"id": key} if table.key else {}
+    for name, given in (every | {name: table.given["fields"][name] for name in table.fields}).items():
         if not isinstance(given, dict) or "references" not in given:
             continue
+        path = ("key",) if name == "id" else ("fields", name)
         target, on_delete = given["references"], given.get("onDelete")
         if not isinstance(target, str):
-            table.complain("expected the name of an entity", "fields", name, "references")
+            table.complain("expected the name of an entity", *path, "references")
         elif on_delete not in ON_DELETE:
             told = f"say what deleting the other record means here: {', '.join(ON_DELETE)}"
-            table.complain(told, "fields", name, "onDelete")
-        elif read.get("hidden"):
+            table.complain(told, *path, "onDelete")
+        elif table.fields.get(name, {}).get("hidden"):
             table.complain("a hidden field refers to nothing", "fields", name, "references")
         else:
             lists = (

@@ -26,8 +26,8 @@ class Index:
 class Shape:
     """A table as some tenants have it: how many, and some of their schemas.
 
-    `columns` are all that it has, `lacking` the rights that Stowage's role for requests does not have there, `hides`
-    whether row-level security keeps rows from that role.
+    `columns` are all that it has, `lacking` the rights that Stowage's roles do not have there, each as `role RIGHT`,
+    `hides` whether row-level security keeps rows from the role for requests.
     """
 
     table: str

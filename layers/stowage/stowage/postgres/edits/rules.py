@@ -17,7 +17,7 @@ from stowage.entities.declared import ENTITIES
 from stowage.postgres.edits.misfits import find_misfits
 from stowage.postgres.tables.relations import id_of, mine, references_of, rows_of, shared_lock, table_of
 from stowage.postgres.tables.trashed import outside_trash
-from stowage.postgres.tables.unique_rules import as_written, is_in_the_way, undeclared_rules
+from stowage.postgres.tables.unique_rules import UniqueRule, as_written, is_in_the_way, undeclared_rules
 
 
 @dataclass(frozen=True)
@@ -215,13 +215,14 @@ def find_problems(
             own = [entity.column(field) for field in rule]
             columns = sql.SQL(", ").join(map(sql.Identifier, own))
             problems.append(_TWICE.format(rule=sql.Literal(str(n)), columns=columns, given=_changes(own)))
+    own_rules = undeclared_rules(connection, schema, [entity])[entity.name]
     problems += [
         _RULED_OUT.format(
             name=sql.Literal(undeclared.name),
             given=_changes(undeclared.columns) if existing and undeclared.columns else _ALWAYS,
             in_the_way=is_in_the_way(table, entity, undeclared, _CANDIDATE, "candidates"),
         )
-        for undeclared in undeclared_rules(connection, schema, [entity])[entity.name]
+        for undeclared in own_rules
     ]
     for parent in parents_of(entity):
         problems += _parent_problems(schema, parent, existing=existing)
@@ -246,9 +247,23 @@ def find_problems(
     statement = _JUDGED.format(candidates=candidates, problems=_UNION.join(problems))
     try:
         with connection.transaction(), connection.cursor(row_factory=class_row(Problem)) as cursor:
-            return cursor.execute(statement, parameters).fetchall()
+            return _told_once(entity, own_rules, cursor.execute(statement, parameters).fetchall())
     except (psycopg.DataError, psycopg.IntegrityError):  # the latter where its type is a domain
         return None
+
+
+def _told_once(entity: Entity, own_rules: Iterable[UniqueRule], problems: Sequence[Problem]) -> list[Problem]:
+    """The problems without those of a rule of the table's own whose fields a declared rule has told of already.
+
+    An index that counts the trash says more than the declared rule, and the same of records outside it.
+    """
+    columns = {rule.name: rule.columns - {*entity.owner} for rule in own_rules}
+    told = {
+        (problem.n, frozenset(entity.column(field) for field in entity.unique[int(problem.about)]))
+        for problem in problems
+        if problem.kind == "unique"
+    }
+    return [each for each in problems if each.kind != "rule" or (each.n, columns[each.about]) not in told]
 
 
 def misfits(

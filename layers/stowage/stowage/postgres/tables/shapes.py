@@ -34,7 +34,9 @@ ORDER BY wanted.name COLLATE "C"
 # whole: a look at each table by itself would cost a hundred thousand of them.
 _SHAPES = """
 WITH role AS MATERIALIZED (
-    SELECT oid, rolbypassrls OR rolsuper AS sees_all FROM pg_roles WHERE rolname = 'stowage_app'
+    SELECT oid, rolbypassrls OR rolsuper AS sees_all, to_regrole('stowage_purge')::oid AS purge,
+           to_regrole('stowage_dump')::oid AS dump
+    FROM pg_roles WHERE rolname = 'stowage_app'
 ),
 wanted AS MATERIALIZED (
     SELECT key::name AS name, ARRAY(SELECT jsonb_array_elements_text(value)::name) AS columns
@@ -71,21 +73,47 @@ indexes AS (
     JOIN pg_attribute ON attrelid = indrelid AND attnum = indkey[0]
     GROUP BY indrelid
 ),
+sequences AS (
+    SELECT attrelid, array_agg('stowage_app USAGE of the sequence of ' || attname ORDER BY attname) AS lacking
+    FROM tables
+    JOIN pg_attribute ON attrelid = tables.oid AND attname = ANY(tables.columns) AND NOT attisdropped
+     AND (atthasdef OR attidentity <> '')
+    CROSS JOIN role
+    WHERE EXISTS (
+        SELECT FROM pg_depend
+        WHERE refclassid = 'pg_class'::regclass AND refobjid = attrelid AND refobjsubid = attnum
+          AND classid = 'pg_class'::regclass AND deptype = 'i' AND attidentity <> ''
+          AND NOT has_sequence_privilege(role.oid, objid, 'USAGE, UPDATE')
+    ) OR EXISTS (
+        SELECT FROM pg_attrdef JOIN pg_depend ON classid = 'pg_attrdef'::regclass AND objid = pg_attrdef.oid
+        JOIN pg_sequence ON seqrelid = refobjid
+        WHERE adrelid = attrelid AND adnum = attnum AND refclassid = 'pg_class'::regclass
+          AND NOT has_sequence_privilege(role.oid, seqrelid, 'USAGE, UPDATE')
+    )
+    GROUP BY attrelid
+),
 found AS (
     SELECT tables.oid, relname, nspname, is_view, columns.alike AS columns, indexes.alike AS indexes,
            array_remove(ARRAY[
-               CASE WHEN NOT has_schema_privilege(role.oid, relnamespace, 'USAGE') THEN 'USAGE' END,
-               CASE WHEN NOT has_table_privilege(role.oid, tables.oid, 'SELECT') THEN 'SELECT' END,
-               CASE WHEN NOT has_table_privilege(role.oid, tables.oid, 'INSERT') THEN 'INSERT' END,
-               CASE WHEN NOT has_table_privilege(role.oid, tables.oid, 'UPDATE') THEN 'UPDATE' END,
-               CASE WHEN NOT has_table_privilege(role.oid, tables.oid, 'DELETE') THEN 'DELETE' END
-           ], NULL) AS lacking,
+               CASE WHEN NOT has_schema_privilege(role.oid, relnamespace, 'USAGE') THEN 'stowage_app USAGE' END,
+               CASE WHEN NOT has_table_privilege(role.oid, tables.oid, 'SELECT') THEN 'stowage_app SELECT' END,
+               CASE WHEN NOT has_table_privilege(role.oid, tables.oid, 'INSERT') THEN 'stowage_app INSERT' END,
+               CASE WHEN NOT has_table_privilege(role.oid, tables.oid, 'UPDATE') THEN 'stowage_app UPDATE' END,
+               CASE WHEN NOT has_table_privilege(role.oid, tables.oid, 'DELETE') THEN 'stowage_app DELETE' END,
+               CASE WHEN NOT has_schema_privilege(role.purge, relnamespace, 'USAGE') THEN 'stowage_purge USAGE' END,
+               CASE WHEN NOT has_table_privilege(role.purge, tables.oid, 'SELECT') THEN 'stowage_purge SELECT' END,
+               CASE WHEN NOT has_table_privilege(role.purge, tables.oid, 'UPDATE') THEN 'stowage_purge UPDATE' END,
+               CASE WHEN NOT has_table_privilege(role.purge, tables.oid, 'DELETE') THEN 'stowage_purge DELETE' END,
+               CASE WHEN NOT has_schema_privilege(role.dump, relnamespace, 'USAGE') THEN 'stowage_dump USAGE' END,
+               CASE WHEN NOT has_table_privilege(role.dump, tables.oid, 'SELECT') THEN 'stowage_dump SELECT' END
+           ], NULL) || sequences.lacking AS lacking,
            relrowsecurity AND NOT role.sees_all
                AND (relforcerowsecurity OR NOT pg_has_role(role.oid, relowner, 'USAGE')) AS hides
     FROM tables
     LEFT JOIN role ON true
     LEFT JOIN columns ON columns.attrelid = tables.oid
     LEFT JOIN indexes ON indexes.indrelid = tables.oid
+    LEFT JOIN sequences ON sequences.attrelid = tables.oid
 )
 SELECT relname::text, count(*), (array_agg(nspname::text ORDER BY nspname))[1:%(named)s],
        is_view, lacking, coalesce(hides, false), min(oid)
