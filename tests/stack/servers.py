@@ -34,6 +34,7 @@ SETTINGS = {
     "max_connections": "200",
     "fsync": "off",
     "timezone": "UTC",
+    "jit": "off",  # as in every session of ours
 }
 START_SECONDS = 60
 

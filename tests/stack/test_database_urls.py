@@ -176,7 +176,9 @@ def test_what_the_url_says_holds_against_what_is_filled_in(database: Database, d
     assert (environment["PGAPPNAME"], environment["PGCONNECT_TIMEOUT"]) == ("mine", "10")
 
 
-SAID_AFTER_CONNECTING = ("client_encoding", "TimeZone", "row_security", "standard_conforming_strings", "IntervalStyle")
+SAID_AFTER_CONNECTING = (
+    "client_encoding", "TimeZone", "row_security", "jit", "standard_conforming_strings", "IntervalStyle"
+)  # fmt: skip
 
 
 def test_a_session_is_ours_whatever_database_and_role_prefer(database: Database, deploy: Deploy) -> None:
@@ -195,7 +197,8 @@ def test_a_session_is_ours_whatever_database_and_role_prefer(database: Database,
     finally:
         owner.execute(f"ALTER DATABASE {name} RESET ALL".encode())
     assert shown == {
-        "client_encoding": "UTF8", "TimeZone": "UTC", "row_security": "off", "standard_conforming_strings": "on",
+        "client_encoding": "UTF8", "TimeZone": "UTC", "row_security": "off", "jit": "off",
+        "standard_conforming_strings": "on",
         "IntervalStyle": "postgres", "DateStyle": "ISO, DMY",
     }  # fmt: skip
 

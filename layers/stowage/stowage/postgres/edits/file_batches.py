@@ -151,8 +151,7 @@ def read_outcomes(connection: psycopg.Connection, import_id: str) -> Iterator[Ba
 _PREPARE: LiteralString = """
 SET idle_session_timeout = '10min';
 SET statement_timeout = '60s';
-SET enable_seqscan = off;
-SET jit = off
+SET enable_seqscan = off
 """
 _ROWS_TABLE = sql.SQL("""
 CREATE TEMPORARY TABLE import_rows ON COMMIT DELETE ROWS AS

@@ -36,8 +36,7 @@ SET LOCAL extra_float_digits = 1;
 SET LOCAL statement_timeout = 0;
 SET LOCAL lock_timeout = {lock};
 SET LOCAL idle_in_transaction_session_timeout = '10min';
-SET LOCAL search_path = {schema}, public;
-SET LOCAL jit = off
+SET LOCAL search_path = {schema}, public
 """)
 
 _NOW = sql.SQL("SELECT now()")

@@ -46,6 +46,7 @@ BEGIN
         -- Every session of ours says so too; poolers that share connections between transactions forget it. Where
         -- row-level security would hide rows, a statement fails instead of giving fewer.
         EXECUTE format('ALTER ROLE %I SET row_security = off', role_name);
+        EXECUTE format('ALTER ROLE %I SET jit = off', role_name);
         EXECUTE format('ALTER ROLE %I SET client_encoding = %L', role_name, 'UTF8');
         EXECUTE format('ALTER ROLE %I SET TimeZone = %L', role_name, 'UTC');
         EXECUTE format('ALTER ROLE %I SET DateStyle = %L', role_name, 'ISO');
