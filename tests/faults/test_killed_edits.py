@@ -12,7 +12,7 @@ import psycopg
 import pytest
 
 from stowage.entities.declared import ENTITIES
-from stowage.postgres.trash.lists import recount_trash
+from stowage.postgres.trash.spans import recount_trash
 from tests.conftest import RunningStack
 from tests.faults.edits import ACTOR, CHANGED, KEY, NEW, carry_out, edits
 from tests.stack.journal_story import adds_up
@@ -99,8 +99,10 @@ def snapshot(office: Office) -> tuple[object, ...]:
     """Everything of the tenant, its journal, its counts and its kept answers."""
     with psycopg.connect(office.app_url, autocommit=True) as connection:
         kept = tuple(
-            tuple(connection.execute(f"SELECT * FROM stowage.{table} WHERE tenant = %s".encode(), (office.id,)))
-            for table in ("changes", "trash_counts", "idempotency_answers", "positions")
+            connection.execute(
+                f"SELECT to_jsonb(kept) FROM stowage.{table} AS kept WHERE tenant = %s".encode(), (office.id,)
+            ).fetchall()
+            for table in ("changes", "trash_counts", "trash_spans", "idempotency_answers", "positions")
         )
     return office.rows("accounts"), office.rows("posts"), kept
 

@@ -105,6 +105,7 @@ def test_the_purge_blanks_images_and_changes_and_deletes_records_and_makes_none(
             "UPDATE stowage.changes SET actor = 'nobody'",
             "DELETE FROM stowage.changes",
             "DELETE FROM stowage.trash_counts",
+            "DELETE FROM stowage.trash_spans",
             "INSERT INTO tenant_acme.brands (id, label) VALUES ('x', 'x')",
             "TRUNCATE tenant_acme.brands CASCADE",
         ):

@@ -18,11 +18,14 @@ from stowage.postgres.edits.locks import Outcome
 from stowage.postgres.reads.selection import select, select_everything
 from stowage.postgres.session.connection import APP, PURGE
 from stowage.postgres.session.edit import Edit
+from stowage.postgres.tables.trashed import in_trash_unindexed, outside_trash, outside_trash_unindexed
+from stowage.postgres.trash import spans
 from stowage.postgres.trash.finds import find_clashes, find_in_trash, read_trashed
-from stowage.postgres.trash.lists import TrashRow, count_trash, list_orphans, list_trash, recount_trash, sweep_entries
+from stowage.postgres.trash.lists import TrashRow, list_orphans, list_trash, sweep_entries
 from stowage.postgres.trash.purge import Purged, purge_records
 from stowage.postgres.trash.purge_due import begin_purge, due_for_purge, next_children
 from stowage.postgres.trash.restores import lock_for_restoring, restore_records
+from stowage.postgres.trash.spans import count_trash, recount_trash
 from stowage.tenants import Tenant
 from tests.stack.servers import NEWEST, OLDER, Servers
 
@@ -320,6 +323,47 @@ def test_what_named_a_record_that_goes_for_good_stays_in_the_trash_as_it_was(pro
     product.restore(product.papers, paper)
 
 
+def test_a_far_page_is_right_without_reading_what_lies_before_it(
+    product: Product, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spans, "READ_UP_TO", 0)
+    monkeypatch.setattr(spans, "SPAN", 1)
+    product.run("INSERT INTO papers (title, folder_id) SELECT 'q' || n, 1 FROM generate_series(1, 5) n")
+    entities = product.folders, product.papers
+    papers = product.papers_of("1")
+    for n, paper in enumerate(papers[:6]):
+        product.delete(product.papers, paper, at=NOW - n // 2 * 7 * DAY)
+    product.delete(product.folders, "1", "3", at=NOW - 3 * DAY)
+
+    def check_pages(*, skipped: int) -> None:
+        with product.acting() as connection:
+            for shown in (entities, entities[1:]):
+                monkeypatch.setattr(spans, "READ_UP_TO", 99)
+                whole = list_trash(connection, TENANT, shown, 50, 0)
+                monkeypatch.setattr(spans, "READ_UP_TO", 0)
+                pages = [list_trash(connection, TENANT, shown, 2, n) for n in range(0, len(whole) + 2, 2)]
+                assert [row for page in pages for row in page] == whole
+            assert spans.skip(connection, TENANT, entities, 99)[1] == skipped
+
+    check_pages(skipped=0)
+    with product.acting() as connection:
+        recount_trash(connection, TENANT, entities)
+    check_pages(skipped=8)
+    product.restore(product.papers, papers[3])
+    check_pages(skipped=7)
+    product.purge(product.papers, papers[4])
+    check_pages(skipped=6)
+    with product.acting(PURGE) as connection:
+        assert begin_purge(connection, TENANT, product.folders, "3", NOW, only_due=False)
+    check_pages(skipped=5)
+    product.delete(product.papers, product.papers_of("2")[0], at=datetime.now(UTC))
+    product.run(f"UPDATE folders SET {product.kind.delete} WHERE id = 2")
+    check_pages(skipped=6)
+    with product.acting() as connection:
+        recount_trash(connection, TENANT, entities[:1])
+    check_pages(skipped=0)
+
+
 @pytest.mark.parametrize("by_product", [False, True])
 def test_a_purge_that_has_begun_is_neither_listed_nor_restored(product: Product, by_product: bool) -> None:
     if by_product:
@@ -340,6 +384,36 @@ def test_a_purge_that_has_begun_is_neither_listed_nor_restored(product: Product,
             product.papers_of("1")
         )
         assert read_trashed(connection, TENANT, product.folders, "1") is None
+
+
+def test_many_records_are_expected_by_their_ids_though_all_were_in_the_trash_when_last_counted(
+    product: Product,
+) -> None:
+    """Else the planner joins ten thousand records to ten thousand changes row by row."""
+    product.run("INSERT INTO folders (title) SELECT 'f' || n FROM generate_series(1, 400) n")
+    product.run(f"UPDATE folders SET {product.kind.delete}")
+    product.run("ANALYZE folders")
+
+    def expected(condition: sql.Composable) -> float:
+        explained = sql.SQL(
+            "EXPLAIN (FORMAT JSON) SELECT FROM tenant_acme.folders AS record "
+            "WHERE id = ANY(ARRAY(SELECT generate_series(1, 400))) AND {}"
+        ).format(condition)
+        [(plan,)] = product.database.execute(explained).fetchall()
+        return float(plan[0]["Plan"]["Plan Rows"])
+
+    assert expected(outside_trash(product.folders, "record")) == 1
+    assert expected(outside_trash_unindexed(product.folders, "record")) > 1
+    assert expected(outside_trash_unindexed(product.folders, "record")) == expected(
+        in_trash_unindexed(product.folders, "record")
+    )
+    product.run(f"UPDATE folders SET {product.kind.restore} WHERE id < 4")
+    [(same,)] = product.database.execute(
+        sql.SQL("SELECT array_agg(id ORDER BY id) = '{{1,2,3}}' FROM tenant_acme.folders AS record WHERE {}").format(
+            outside_trash_unindexed(product.folders, "record")
+        )
+    ).fetchall()
+    assert same
 
 
 def test_partial_unique_indexes_of_the_product_are_kept(product: Product) -> None:

@@ -16,8 +16,8 @@ from stowage.basics.errors import UnavailableError
 from stowage.entities.declared import ENTITIES
 from stowage.postgres.session.connection import PURGE, borrowed
 from stowage.postgres.session.edit import Edit
-from stowage.postgres.trash.lists import recount_trash
 from stowage.postgres.trash.purge import append_event, purge_records
+from stowage.postgres.trash.spans import recount_trash
 from stowage.trash.deleting import delete_item
 from stowage.trash.due import next_purge
 from stowage.trash.purging import purge_tenant

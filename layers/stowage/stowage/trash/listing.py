@@ -8,7 +8,8 @@ from stowage.entities.declaration import Entity
 from stowage.entities.declared import ENTITIES
 from stowage.postgres.session.connection import Connection
 from stowage.postgres.session.transactions import look, transact
-from stowage.postgres.trash.lists import TrashRow, count_trash, list_trash, recount_trash
+from stowage.postgres.trash.lists import TrashRow, list_trash
+from stowage.postgres.trash.spans import count_trash, recount_trash
 from stowage.tenants import Tenant
 from stowage.trash.items import TrashPage, entity_with_trash, show_item
 
@@ -25,7 +26,7 @@ def read_trash(tenant: Tenant, now: datetime, type: str | None, page: int, limit
         return rows, count_trash(connection, tenant, shown), _lacking()
 
     def recount(connection: Connection) -> int:
-        recount_trash(connection, tenant, _shown(asked))
+        recount_trash(connection, tenant, [each for each in ENTITIES.values() if each.soft_delete])
         return count_trash(connection, tenant, _shown(asked)) or 0
 
     rows, total, lacking = look(tenant.database, read, schema=tenant.schema)

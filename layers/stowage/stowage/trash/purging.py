@@ -17,9 +17,10 @@ from stowage.postgres.session.connection import APP, PURGE, Connection
 from stowage.postgres.session.disagreements import lacking_entities
 from stowage.postgres.session.edit import Edit
 from stowage.postgres.session.transactions import look, transact
-from stowage.postgres.trash.lists import list_orphans, recount_trash, sweep_entries
+from stowage.postgres.trash.lists import list_orphans, sweep_entries
 from stowage.postgres.trash.purge import append_event, forget_changes, sweep_answers
 from stowage.postgres.trash.purge_due import Batch, due_for_purge, in_order
+from stowage.postgres.trash.spans import recount_trash
 from stowage.tenants import Tenant, list_tenants
 from stowage.trash.batches import purge_next
 from stowage.trash.due import PATIENCE, PURGE_ITEM, next_purge

@@ -59,6 +59,17 @@ def in_trash_unindexed(declared: Entity, row: str) -> sql.Composed:
     return (_UNINDEXED_FLAG if declared.trash.is_flag else _UNINDEXED).format(_column(declared, row))
 
 
+_UNINDEXED_OUTSIDE = sql.SQL("num_nulls({}) > 0")
+_UNINDEXED_OUTSIDE_FLAG = sql.SQL("num_nulls(NULLIF({}, false)) > 0")
+
+
+def outside_trash_unindexed(declared: Entity, row: str) -> sql.Composable:
+    """As `in_trash_unindexed`: where many records are asked for by their ids, and joined to what is asked of them."""
+    if not declared.soft_delete:
+        return _TRUE
+    return (_UNINDEXED_OUTSIDE_FLAG if declared.trash.is_flag else _UNINDEXED_OUTSIDE).format(_column(declared, row))
+
+
 def live_value(declared: Entity) -> dict[str, bool | None]:
     """What the column holds outside the trash, by its name."""
     return {_trash(declared).column: False if declared.trash.is_flag else None}
@@ -144,10 +155,10 @@ def take_out(declared: Entity) -> sql.Composed:
 # The hidden ones are sorted by themselves, so that they can be merged with rows that are read backward: for the planner
 # of a join only the order of its outer side is one that the query asks for.
 _IS_LISTED = sql.SQL("""
-({in_trash} AND NOT EXISTS (
+({in_trash} AND {within} AND NOT EXISTS (
     SELECT FROM (
         SELECT id, mark FROM stowage.trash_entries
-        WHERE tenant = {tenant} AND entity = {entity} AND deleted_with IS NOT NULL
+        WHERE tenant = {tenant} AND entity = {entity} AND deleted_with IS NOT NULL AND {hidden_within}
         ORDER BY {order} OFFSET 0
     ) AS stw_hidden
     WHERE stw_hidden.id = {id}::text AND {counts}
@@ -156,11 +167,12 @@ _IS_LISTED = sql.SQL("""
 _ASCENDING, _DESCENDING = sql.SQL("mark, id"), sql.SQL("mark DESC, id DESC")
 
 
-def is_listed(declared: Entity, row: str, *, newest_first: bool = False) -> sql.Composed:
+def is_listed(declared: Entity, row: str, *, newest_first: bool = False, within: sql.SQL | None = None) -> sql.Composed:
     """Whether the trash shows a record by itself: it came with no parent, and its purge has not begun.
 
     A join to the server, which takes the hidden ones along in the order of their moments where it reads many;
-    `newest_first` where the statement reads the records so.
+    `newest_first` where the statement reads the records so. `within` is a condition on `{}`, the moment in the row's
+    own column.
     """
     return _IS_LISTED.format(
         in_trash=in_trash(declared, row),
@@ -168,6 +180,8 @@ def is_listed(declared: Entity, row: str, *, newest_first: bool = False) -> sql.
         entity=sql.Literal(declared.name),
         id=sql.Identifier(row, declared.column("id")),
         order=_DESCENDING if newest_first else _ASCENDING,
+        within=within.format(_column(declared, row)) if within else _TRUE,
+        hidden_within=within.format(sql.Identifier("mark")) if within else _TRUE,
         counts=counts(declared, row, "stw_hidden"),
     )
 
@@ -175,11 +189,13 @@ def is_listed(declared: Entity, row: str, *, newest_first: bool = False) -> sql.
 _ENTER = sql.SQL("""
 {name} AS (
     INSERT INTO stowage.trash_entries AS stw_entry
-        (tenant, entity, id, mark, deleted_at, deleted_by, purge_at, deleted_operation, deleted_with)
-    SELECT %(tenant)s, {entity}, id::text, stw_mark, %(at)s, %(actor)s, %(purge_at)s, %(operation)s, {parent}
+        (tenant, entity, id, mark, deleted_at, deleted_by, purge_at, deleted_operation, deleted_with, of_flag)
+    SELECT %(tenant)s, {entity}, id::text, stw_mark, %(at)s, %(actor)s, %(purge_at)s, %(operation)s, {parent},
+           {of_flag}
     FROM {rows}
     ON CONFLICT (tenant, entity, id) DO UPDATE
     SET mark = excluded.mark, deleted_at = excluded.deleted_at, deleted_by = excluded.deleted_by,
+        of_flag = excluded.of_flag,
         purge_at = excluded.purge_at, deleted_operation = excluded.deleted_operation,
         deleted_with = excluded.deleted_with
 ),
@@ -196,6 +212,7 @@ def enter(declared: Entity, rows: str, parent: sql.Composable = NO_PARENT) -> sq
         entity=sql.Literal(declared.name),
         rows=sql.Identifier(rows),
         parent=parent,
+        of_flag=sql.Literal(declared.trash.is_flag),
     )
 
 

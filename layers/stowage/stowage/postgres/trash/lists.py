@@ -1,9 +1,8 @@
-"""What the trash shows, in which order, and how much there is."""
+"""What the trash shows, and in which order."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import LiteralString
 
 import psycopg
 from psycopg import sql
@@ -20,11 +19,10 @@ from stowage.postgres.tables.trashed import (
     is_listed,
     of_trash,
 )
+from stowage.postgres.trash.spans import entered, skip
 from stowage.tenants import Tenant
 
 LONGEST_NAME = 2_000
-COUNTED_UP_TO = 1_000
-"""So many entries are counted; how many more there are is kept (`stowage.trash_counts`)."""
 
 
 @dataclass(frozen=True)
@@ -59,10 +57,32 @@ _ALL = sql.SQL("""
  FROM {table} AS record WHERE {listed}
  ORDER BY {deleted_at} DESC, record.{id} DESC LIMIT %(limit)s + %(offset)s)
 """)
-# Ids of several types have no order together: each entity's have their own, whatever the page.
+# A flag's moments are those of the entries. What the product deleted itself has none and comes last; it is looked for
+# only where the entries do not fill the page.
+_ALL_OF_FLAG = sql.SQL("""
+(WITH entered AS MATERIALIZED (
+    SELECT kept.deleted_at AS deleted_at, record.{id}::text AS id,
+           row_number() OVER (ORDER BY kept.deleted_at DESC, kept.id DESC) AS stw_by
+    FROM {entered} WHERE {within}
+    ORDER BY kept.deleted_at DESC, kept.id DESC LIMIT %(limit)s + %(offset)s
+ )
+ SELECT {entity}::text AS entity, deleted_at, id, stw_by FROM entered
+ UNION ALL
+ (SELECT {entity}, '-infinity', record.{id}::text, row_number() OVER (ORDER BY record.{id} DESC)
+  FROM {table} AS record
+  WHERE {in_trash} AND NOT EXISTS (
+      SELECT FROM stowage.trash_entries AS stw_entry
+      WHERE stw_entry.tenant = %(tenant)s AND stw_entry.entity = {entity} AND stw_entry.id = record.{id}::text
+        AND {counts}
+  )
+  ORDER BY record.{id} DESC LIMIT greatest(0, %(limit)s + %(offset)s - (SELECT count(*) FROM entered))))
+""")
+# Ids of several types have no order together, and those of entries are texts: each entity's have their own, whatever
+# the page.
 _BY_ID, _THEN_BY_ID = sql.SQL("record.{id}"), sql.SQL("stw_by DESC")
 _BY_PLACE = sql.SQL("row_number() OVER (ORDER BY {deleted_at} DESC, record.{id} DESC)")
 _THEN_BY_PLACE = sql.SQL("stw_by, entity")
+_BEFORE = sql.SQL("{} < %(before)s::timestamptz")
 
 _SHOWN = sql.SQL("""
 SELECT {entity}::text AS entity, record.{id}::text AS id, {name} AS name, {platform} AS platform,
@@ -81,27 +101,47 @@ _CAME_ALONG = sql.SQL("""
 def list_trash(
     connection: psycopg.Connection, tenant: Tenant, shown: Sequence[Entity], limit: int, offset: int
 ) -> list[TrashRow]:
-    """A page of what lies in the trash by itself, newest first, then by id; one statement, its order from indexes."""
-    schema, alike = tenant.schema, len({declared.key.type for declared in shown}) == 1
+    """A page of what lies in the trash by itself, newest first, then by id; its order is that of indexes.
+
+    What lies far before the page is not read (`stowage.postgres.trash.spans`).
+    """
+    schema = tenant.schema
+    by_id = len({declared.key.type for declared in shown}) == 1 and not any(each.trash.is_flag for each in shown)
+    before, skipped = skip(connection, tenant, shown, offset)
     statement = _PAGE.format(
-        then=_THEN_BY_ID if alike else _THEN_BY_PLACE,
+        then=_THEN_BY_ID if by_id else _THEN_BY_PLACE,
         all=sql.SQL(" UNION ALL ").join(
-            _ALL.format(
-                entity=sql.Literal(declared.name),
-                table=rows_of(schema, declared),
-                deleted_at=deleted_order(declared, "record"),
-                listed=is_listed(declared, "record", newest_first=True),
-                id=id_of(declared),
-                by=(_BY_ID if alike else _BY_PLACE).format(
-                    id=id_of(declared), deleted_at=deleted_order(declared, "record")
-                ),
-            )
-            for declared in shown
+            _part(schema, declared, by_id=by_id, within=_BEFORE if before else None) for declared in shown
         ),
         shown=sql.SQL(" UNION ALL ").join(shown_rows(schema, declared, "page") for declared in shown),
     )
+    given = {"limit": limit, "offset": offset - skipped, "before": before, "tenant": tenant.id}
     with connection.cursor(row_factory=class_row(TrashRow)) as cursor:
-        return cursor.execute(statement, {"limit": limit, "offset": offset, "tenant": tenant.id}).fetchall()
+        return cursor.execute(statement, given).fetchall()
+
+
+def _part(schema: str, declared: Entity, *, by_id: bool, within: sql.SQL | None) -> sql.Composed:
+    """What a page may need of an entity, in its order."""
+    table, key = rows_of(schema, declared), id_of(declared)
+    if declared.trash.is_flag:
+        return _ALL_OF_FLAG.format(
+            entity=sql.Literal(declared.name),
+            table=table,
+            id=key,
+            entered=entered(schema, declared),
+            within=within.format(sql.Identifier("kept", "deleted_at")) if within else sql.SQL("true"),
+            in_trash=in_trash(declared, "record"),
+            counts=counts(declared, "record", "stw_entry"),
+        )
+    deleted_at = deleted_order(declared, "record")
+    return _ALL.format(
+        entity=sql.Literal(declared.name),
+        table=table,
+        deleted_at=deleted_at,
+        listed=is_listed(declared, "record", newest_first=True, within=within),
+        id=key,
+        by=(_BY_ID if by_id else _BY_PLACE).format(id=key, deleted_at=deleted_at),
+    )
 
 
 def shown_rows(schema: str, declared: Entity, source: str) -> sql.Composed:
@@ -164,57 +204,6 @@ def _platform(schema: str, declared: Entity) -> sql.Composable:
                 column=sql.Identifier(declared.column(reference.field)),
             )
     return sql.SQL("NULL::text")
-
-
-_COUNT = sql.SQL("""
-SELECT {entity}::text,
-       (SELECT count(*) FROM (SELECT FROM {table} AS record WHERE {listed} LIMIT %(most)s + 1) AS few),
-       (SELECT listed FROM stowage.trash_counts WHERE tenant = %(tenant)s AND entity = {entity})
-""")
-
-
-def count_trash(connection: psycopg.Connection, tenant: Tenant, shown: Sequence[Entity]) -> int | None:
-    """How many entries the trash shows of these entities, at a cost that does not grow with them.
-
-    None: nobody has counted them yet (`recount_trash`).
-    """
-    statement = sql.SQL(" UNION ALL ").join(
-        _COUNT.format(
-            entity=sql.Literal(declared.name),
-            table=rows_of(tenant.schema, declared),
-            listed=is_listed(declared, "record"),
-        )
-        for declared in shown
-    )
-    total = 0
-    for _, counted, kept in connection.execute(statement, {"tenant": tenant.id, "most": COUNTED_UP_TO}):
-        if counted > COUNTED_UP_TO and kept is None:
-            return None
-        # What is kept can be wrong only for as long as a product's own SQL goes unnoticed; below this bound never.
-        total += counted if counted <= COUNTED_UP_TO else max(kept, counted)
-    return total
-
-
-_HOLD: LiteralString = "SELECT stowage.take_seqs(%s, 0)"
-
-_RECOUNT = sql.SQL("""
-INSERT INTO stowage.trash_counts (tenant, entity, listed)
-SELECT %(tenant)s, {entity}, count(*) FROM {table} AS record WHERE {listed}
-ON CONFLICT (tenant, entity) DO UPDATE SET listed = excluded.listed
-""")
-
-
-def recount_trash(connection: psycopg.Connection, tenant: Tenant, entities: Sequence[Entity]) -> None:
-    """Count a tenant's trash from its rows, in a transaction. Nobody of ours changes the trash meanwhile."""
-    # Every change takes numbers last and commits; so who holds the numbers sees all of them.
-    connection.execute(_HOLD, (tenant.id,))
-    for declared in entities:
-        statement = _RECOUNT.format(
-            entity=sql.Literal(declared.name),
-            table=rows_of(tenant.schema, declared),
-            listed=is_listed(declared, "record"),
-        )
-        connection.execute(statement, {"tenant": tenant.id})
 
 
 _ORPHANS = sql.SQL("""

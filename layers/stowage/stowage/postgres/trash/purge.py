@@ -20,9 +20,10 @@ from stowage.postgres.journal.changes import Change, Lines, Summary, append_chan
 from stowage.postgres.session.edit import Edit
 from stowage.postgres.session.own_rules import refuse_kept, skipped
 from stowage.postgres.tables.relations import id_of, key_type, mine, rows_of, table_of, text_array
-from stowage.postgres.tables.trashed import in_trash_unindexed, leave, of_trash
+from stowage.postgres.tables.trashed import deleted_order, in_trash_unindexed, leave, of_trash
 from stowage.postgres.trash.purge_due import is_due, is_kept
 from stowage.postgres.trash.purge_references import empty_references, referrers
+from stowage.postgres.trash.spans import uncount
 
 FORGOTTEN_AT_ONCE = 10_000
 
@@ -42,11 +43,11 @@ WITH gone AS (
     DELETE FROM {table} AS record
     USING unnest(%(ids)s::{key}[]) WITH ORDINALITY AS asked (id, n)
     WHERE {mine} AND record.{id} = asked.id AND {in_trash} AND {due} AND NOT {kept}
-    RETURNING asked.n, record.{id} AS id, {with} IS NULL AS was_listed, {hash} AS before
+    RETURNING asked.n, record.{id} AS id, {with} IS NULL AS was_listed, {moment} AS moment, {hash} AS before
 ),
 {leave}{cascades}
 lines AS (
-    SELECT %(tenant)s::text AS tenant, %(entity)s::text AS entity, id::text AS id, was_listed FROM gone
+    SELECT %(tenant)s::text AS tenant, %(entity)s::text AS entity, id::text AS id, was_listed, moment FROM gone
     {cascaded_lines}
 ),
 blanked AS (
@@ -58,11 +59,7 @@ blanked AS (
       AND NOT coalesce(coalesce(change.before, change.after) ? '$sha256', false)
 ),
 {journal},
-counted AS (
-    UPDATE stowage.trash_counts AS kept
-    SET listed = greatest(0, listed - (SELECT count(*) FROM lines WHERE was_listed AND lines.entity = kept.entity))
-    FROM stw_base WHERE tenant = %(tenant)s AND entity = ANY(%(entities)s) AND stw_base.base >= 0
-)
+{uncount}
 SELECT (SELECT count(*) FROM gone), {stayed}, {counts}
 """)
 
@@ -70,7 +67,7 @@ _PURGED_CHILDREN = sql.SQL("""
 {name} AS (
     DELETE FROM {table} AS record USING gone
     WHERE {mine} AND record.{column} = gone.id AND {in_trash}
-    RETURNING record.{id} AS id, {with} IS NULL AS was_listed, {hash} AS before
+    RETURNING record.{id} AS id, {with} IS NULL AS was_listed, {moment} AS moment, {hash} AS before
 ),
 {leave}""")
 
@@ -78,7 +75,7 @@ _STAYED = sql.SQL("""
 (SELECT count(*) FROM {table} AS record JOIN gone ON record.{column} = gone.id WHERE {in_trash}) - {count}
 """)
 
-_PURGED_LINES = sql.SQL(" UNION ALL SELECT %(tenant)s, {entity}, id::text, was_listed FROM {name} ")
+_PURGED_LINES = sql.SQL(" UNION ALL SELECT %(tenant)s, {entity}, id::text, was_listed, moment FROM {name} ")
 
 _SUMMARY = sql.SQL("""
 jsonb_build_object('kind', 'purge', 'total', {total}, 'succeeded', {total}, 'failed', 0{cascaded})
@@ -166,15 +163,11 @@ def purge_records(
             *(Lines(name, child.name, "purged", n="id", after=_NO_IMAGE) for name, child, _ in cascades),
             summary=Summary(declared.name, told, when=_ANY_GONE),
         ),
+        uncount=uncount("lines", "stw_base"),
         stayed=sql.SQL("ARRAY[{}]::bigint[]").format(sql.SQL(", ").join(stayed)),
         counts=sql.SQL(", ").join(counts) if counts else sql.SQL("NULL"),
     )
-    given = {
-        **edit.given,
-        "ids": text_array(ids),
-        "entity": declared.name,
-        "entities": [declared.name, *(child.name for _, child, _ in cascades)],
-    }
+    given = {**edit.given, "ids": text_array(ids), "entity": declared.name}
     try:
         with connection.transaction():
             row = connection.execute(statement, given).fetchone()
@@ -193,11 +186,15 @@ def purge_records(
     return Purged(int(count), {child.name: int(n) for (_, child, _), n in zip(cascades, came, strict=False) if n})
 
 
+_MOMENT = sql.SQL("{}::timestamptz")
+
+
 def _going(declared: Entity) -> dict[str, sql.Composable]:
     """The parts of the statement that delete a `record` of the trash for good."""
     return {
         "in_trash": in_trash_unindexed(declared, "record"),
         "with": of_trash(declared, "record", "deleted_with"),
+        "moment": _MOMENT.format(deleted_order(declared, "record")),
         "hash": _hash("to_jsonb(record.*)"),
     }
 

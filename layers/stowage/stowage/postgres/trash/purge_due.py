@@ -14,8 +14,9 @@ from psycopg import sql
 from stowage.entities.declaration import Entity, Reference
 from stowage.entities.declared import ENTITIES
 from stowage.postgres.tables.relations import any_of, has_children, id_of, key_type, mine, rows_of, table_of, text_array
-from stowage.postgres.tables.trashed import counts, in_trash, in_trash_unindexed, mark, of_trash
+from stowage.postgres.tables.trashed import counts, deleted_order, in_trash, in_trash_unindexed, mark, of_trash
 from stowage.postgres.trash.purge_references import referrers
+from stowage.postgres.trash.spans import uncount
 from stowage.tenants import Tenant
 
 BATCH = 1_000
@@ -182,7 +183,8 @@ def _next(
 _BEGIN = sql.SQL("""
 WITH old AS MATERIALIZED (
     SELECT record.{id} AS id, {with} IS NULL AS was_listed, {mark} AS stw_mark, {deleted_at} AS deleted_at,
-           {deleted_by} AS deleted_by, {purge_at} AS purge_at, {operation} AS deleted_operation
+           {deleted_by} AS deleted_by, {purge_at} AS purge_at, {operation} AS deleted_operation,
+           {moment} AS moment
     FROM {table} AS record
     WHERE {mine} AND record.{id} = %(id)s::{key} AND {in_trash} AND {due} AND NOT {kept}
     FOR UPDATE
@@ -199,15 +201,13 @@ entered AS (
         deleted_with = excluded.deleted_with
     RETURNING kept.id
 ),
-marked AS (SELECT old.was_listed FROM old JOIN entered ON entered.id = old.id::text),
+marked AS (
+    SELECT %(entity)s::text AS entity, old.moment, old.was_listed FROM old JOIN entered ON entered.id = old.id::text
+),
 taken AS MATERIALIZED (
     SELECT stowage.take_seqs(%(tenant)s, (SELECT count(*) FROM marked) * 0) AS base
 ),
-counted AS (
-    UPDATE stowage.trash_counts
-    SET listed = greatest(0, listed - (SELECT count(*) FROM marked WHERE was_listed))
-    FROM taken WHERE tenant = %(tenant)s AND entity = %(entity)s AND taken.base >= 0
-)
+{uncount}
 SELECT count(*) FROM marked
 """)
 
@@ -226,6 +226,8 @@ def begin_purge(
         id=id_of(declared),
         key=key_type(declared),
         mark=mark(declared, "record"),
+        moment=deleted_order(declared, "record"),
+        uncount=uncount("marked", "taken"),
         deleted_at=of_trash(declared, "record", "deleted_at"),
         deleted_by=of_trash(declared, "record", "deleted_by"),
         purge_at=of_trash(declared, "record", "purge_at"),

@@ -23,6 +23,7 @@ from stowage.postgres.tables.relations import (
     text_array,
 )
 from stowage.postgres.tables.trashed import (
+    deleted_order,
     in_trash,
     in_trash_unindexed,
     leave,
@@ -32,6 +33,7 @@ from stowage.postgres.tables.trashed import (
     take_out,
 )
 from stowage.postgres.tables.unique_rules import UniqueRule, as_written, is_in_the_way, out_of_trash, undeclared_rules
+from stowage.postgres.trash.spans import uncount
 
 _LOCK = sql.SQL("""
 WITH locked AS MATERIALIZED (
@@ -59,7 +61,8 @@ WITH asked AS MATERIALIZED (
     SELECT id, n FROM unnest(%(ids)s::{key}[]) WITH ORDINALITY AS asked (id, n)
 ),
 old AS MATERIALIZED (
-    SELECT asked.n AS stw_n, {columns}, {with} AS stw_with, {operation} AS stw_operation, {renamed} AS stw_renamed
+    SELECT asked.n AS stw_n, {columns}, {with} AS stw_with, {operation} AS stw_operation, {renamed} AS stw_renamed,
+           {moment} AS stw_moment
     FROM asked JOIN {table} AS record ON record.{id} = asked.id
     WHERE {mine} AND {in_trash}
 ),
@@ -67,14 +70,10 @@ changed AS (
     UPDATE {table} AS record SET {take_out} {rename}
     FROM old WHERE {mine} AND record.{id} = old.stw_id
     RETURNING old.stw_n AS n, record.{id} AS id, {before} AS before, {after} AS after,
-              old.stw_with IS NULL AS was_listed
+              %(entity)s::text AS entity, old.stw_moment AS moment, old.stw_with IS NULL AS was_listed
 ),
 {leave}{cascades}{journal},
-counted AS (
-    UPDATE stowage.trash_counts
-    SET listed = greatest(0, listed - (SELECT count(*) FROM changed WHERE was_listed))
-    FROM stw_base WHERE tenant = %(tenant)s AND entity = %(entity)s AND stw_base.base >= 0
-)
+{uncount}
 SELECT (SELECT count(*) FROM old) - (SELECT count(*) FROM changed), {kept}, {counts}
 """)
 
@@ -153,7 +152,9 @@ def restore_records(
         id=id_of(declared),
         key=key_type(declared),
         table=table_of(schema, declared),
-        **_taking(schema, declared),
+        **_taking(declared),
+        moment=deleted_order(declared, "record"),
+        uncount=uncount("changed", "stw_base"),
         leave=leave(declared, "changed"),
         **_renaming(
             schema,
