@@ -15,7 +15,7 @@ from stowage.postgres.journal.images import whole_image
 from stowage.postgres.session.edit import Edit
 from stowage.postgres.session.own_rules import refuse_kept
 from stowage.postgres.tables.relations import has_children, id_of, key_type, mine, rows_of, table_of, text_array
-from stowage.postgres.tables.trashed import enter, live_value, mark, outside_trash, put_in
+from stowage.postgres.tables.trashed import enter, live_value, mark, outside_trash, outside_trash_unindexed, put_in
 
 _JUDGE = sql.SQL("""
 WITH found AS (
@@ -217,7 +217,7 @@ def _putting(schema: str, declared: Entity) -> dict[str, sql.Composable]:
     return {
         "mine": mine(schema, declared, "record"),
         "put_in": put_in(declared),
-        "outside": outside_trash(declared, "record"),
+        "outside": outside_trash_unindexed(declared, "record"),
         "mark": mark(declared, "record"),
         "image": whole_image(declared, "record", [*live_value(declared)]),
     }

@@ -31,7 +31,7 @@ from stowage.postgres.session.edit import Edit
 from stowage.postgres.session.savepoints import Refused, tried
 from stowage.postgres.tables.relations import id_of, key_type, mine, rows_of, stamped, table_of, text_array
 from stowage.postgres.tables.sameness import field_at, is_same
-from stowage.postgres.tables.trashed import outside_trash
+from stowage.postgres.tables.trashed import outside_trash_unindexed
 
 type Update = dict[str, Any]
 """The key and the columns that are to have other values, by column name."""
@@ -69,7 +69,7 @@ def lock_records(connection: psycopg.Connection, schema: str, entity: Entity, up
         mine=mine(schema, entity, "found"),
         id=id_of(entity),
         key=key_type(entity),
-        live=outside_trash(entity, "found"),
+        live=outside_trash_unindexed(entity, "found"),
     )
     connection.execute(statement, {"ids": text_array(_ids(entity, updates))})
 
@@ -159,7 +159,7 @@ def update_records(
             for parent in parents
         ),
         parents_first=_all([sql.SQL("(SELECT count(*) FROM {}) >= 0").format(parent.cte) for parent in parents]),
-        live=outside_trash(entity, "stw_old"),
+        live=outside_trash_unindexed(entity, "stw_old"),
         unchanged=_NAMES.format(sql.SQL(", ").join(_unchanged(entity, column) for column in touched)),
         sound=_all([*(_agrees(parent) for parent in parents), *_keeps_followers(edit.schema, entity, touched)]),
         old_new=sql.SQL(", ").join(_OLD_NEW.format(*_as_old_and_new(column)) for column in (*touched, *entity.stamps)),
@@ -231,7 +231,7 @@ def update_problems(
         id_column=sql.Literal(entity.column("id")),
         key=key_type(entity),
         changes=_NAMES.format(sql.SQL(", ").join(changes)),
-        live=outside_trash(entity, "stw_old"),
+        live=outside_trash_unindexed(entity, "stw_old"),
     )
     parameters: dict[str, object] = {"items": to_json(updates).decode()}
     problems = find_problems(connection, schema, entity, candidates, parameters, existing=True)
@@ -244,7 +244,7 @@ def update_problems(
                 table=rows_of(schema, entity),
                 id=id_of(entity),
                 key=key_type(entity),
-                live=outside_trash(entity, "stw_old"),
+                live=outside_trash_unindexed(entity, "stw_old"),
             ),
             {"ids": text_array(_ids(entity, updates))},
         )

@@ -152,7 +152,7 @@ def restore_records(
         id=id_of(declared),
         key=key_type(declared),
         table=table_of(schema, declared),
-        **_taking(declared),
+        **_taking(schema, declared),
         moment=deleted_order(declared, "record"),
         uncount=uncount("changed", "stw_base"),
         leave=leave(declared, "changed"),
