@@ -23,12 +23,13 @@ from stowage.postgres.tables.relations import (
     text_array,
 )
 
+# The ids stand there twice: a join alone would hash the whole table, however few of its records are asked for.
 _ASSIGN = sql.SQL("""
 WITH old AS MATERIALIZED (
     SELECT asked.n AS stw_n, record.{id} AS stw_id, {old}
     FROM unnest(%(ids)s::{key}[]) WITH ORDINALITY AS asked (id, n)
     JOIN {rows} AS record ON record.{id} = asked.id
-    WHERE ({columns}) IS DISTINCT FROM ({values})
+    WHERE record.{id} = ANY(%(ids)s::{key}[]) AND ({columns}) IS DISTINCT FROM ({values})
 ),
 changed AS (
     UPDATE {table} AS record SET {assignments}

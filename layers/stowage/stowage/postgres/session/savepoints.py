@@ -21,9 +21,8 @@ class Refused:
     violation: Violation | None = None
 
 
-# Ten thousand records and what becomes of them: with Postgres's own 4 MB they would go through temporary files. And
-# a rule that waits for the commit could not be told of any one record there. Each is one message to the server.
-_TRY: LiteralString = "SAVEPOINT tried; SET LOCAL work_mem = '32MB'; SET CONSTRAINTS ALL IMMEDIATE"
+# A rule that waits for the commit could not be told of any one record there. Each text is one message to the server.
+_TRY: LiteralString = "SAVEPOINT tried; SET CONSTRAINTS ALL IMMEDIATE"
 _KEEP: LiteralString = "RELEASE SAVEPOINT tried"
 _UNDO: LiteralString = "ROLLBACK TO SAVEPOINT tried; RELEASE SAVEPOINT tried"
 

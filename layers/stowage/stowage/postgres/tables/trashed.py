@@ -186,18 +186,20 @@ def is_listed(declared: Entity, row: str, *, newest_first: bool = False, within:
     )
 
 
+# An entry that no longer counts goes first: ON CONFLICT would cost each row a second look at the key. Nobody else
+# writes an entry meanwhile, because whoever does so has locked the record.
 _ENTER = sql.SQL("""
+{former} AS (
+    DELETE FROM stowage.trash_entries
+    WHERE tenant = %(tenant)s AND entity = {entity} AND id = ANY(ARRAY(SELECT id::text FROM {rows}))
+    RETURNING id
+),
 {name} AS (
-    INSERT INTO stowage.trash_entries AS stw_entry
+    INSERT INTO stowage.trash_entries
         (tenant, entity, id, mark, deleted_at, deleted_by, purge_at, deleted_operation, deleted_with, of_flag)
     SELECT %(tenant)s, {entity}, id::text, stw_mark, %(at)s, %(actor)s, %(purge_at)s, %(operation)s, {parent},
            {of_flag}
-    FROM {rows}
-    ON CONFLICT (tenant, entity, id) DO UPDATE
-    SET mark = excluded.mark, deleted_at = excluded.deleted_at, deleted_by = excluded.deleted_by,
-        of_flag = excluded.of_flag,
-        purge_at = excluded.purge_at, deleted_operation = excluded.deleted_operation,
-        deleted_with = excluded.deleted_with
+    FROM {rows} WHERE (SELECT count(*) FROM {former}) >= 0
 ),
 """)
 
@@ -205,9 +207,10 @@ _ENTER = sql.SQL("""
 def enter(declared: Entity, rows: str, parent: sql.Composable = NO_PARENT) -> sql.Composed:
     """The CTE, with its comma, that writes down what the trash keeps of the rows of the CTE `rows`.
 
-    Each has `id` and `stw_mark`; `parent` is an SQL value of theirs.
+    Each has `id` and `stw_mark` and is locked by an earlier statement; `parent` is an SQL value of theirs.
     """
     return _ENTER.format(
+        former=sql.Identifier(f"stw_former_{rows}"),
         name=sql.Identifier(f"stw_enter_{rows}"),
         entity=sql.Literal(declared.name),
         rows=sql.Identifier(rows),
