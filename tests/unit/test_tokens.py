@@ -6,7 +6,7 @@ import threading
 import time
 from base64 import urlsafe_b64encode
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
@@ -123,6 +123,18 @@ def test_a_token_without_a_signature_is_refused() -> None:
 
 def test_a_token_without_a_key_id_is_tried_with_the_first_key() -> None:
     assert identify(token(RSA_KEY, "RS256", kid=None), NOW).sub == "ada"
+
+
+def test_a_token_that_was_valid_once_is_refused_after_its_end_and_under_other_keys() -> None:
+    known = token(RSA_KEY, "RS256")
+    assert identify(known, NOW).sub == "ada"
+    with pytest.raises(UnauthenticatedError):
+        identify(known, NOW + timedelta(seconds=601))
+    other = json.loads(RSAAlgorithm.to_jwk(rsa.generate_private_key(65537, 2048).public_key()))
+    for key_set in ([{**other, "kid": "rsa-1"}], [{**KEY_SET[0], "kid": "rsa-2"}], []):
+        keys._known["jwt"] = (time.monotonic(), {"keys": key_set})
+        with pytest.raises(UnauthenticatedError):
+            identify(known, NOW)
 
 
 def test_the_key_set_is_fetched_from_the_providers_address() -> None:

@@ -3,9 +3,11 @@
 docs/api.md, Sign-in.
 """
 
+import json
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 import jwt
@@ -19,6 +21,7 @@ COOKIE = "auth_token"
 KEY_PREFIX = "stw_"
 """What our own API keys begin with."""
 LONGEST_SUB = 200
+TOKENS_KEPT = 256
 _UNWRITABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 """Control characters and lone surrogates: the journal cannot hold a NUL or a surrogate."""
 
@@ -70,18 +73,13 @@ def _role(given: object) -> Role | None:
     return next((role for role in reversed(ROLES) if role in mapped), None)
 
 
-def _claims(token: str, now: datetime) -> dict[str, Any]:
+def _claims(token: str, now: datetime) -> Mapping[str, Any]:
     """A verified token's claims. The algorithms are the deployment's, never the token's own choice."""
     config = settings()
     algorithms = config.jwt_algorithms.split(",")
     try:
-        claims: dict[str, Any] = jwt.decode(
-            token,
-            _key_for(token, algorithms),
-            algorithms=algorithms,
-            issuer=config.jwt_issuer or None,
-            audience=config.jwt_audience or None,
-            options={"require": ["exp", "sub"], "verify_aud": bool(config.jwt_audience), "verify_exp": False},
+        claims = _verified(
+            token, _key_for(token, algorithms), config.jwt_algorithms, config.jwt_issuer, config.jwt_audience
         )
         if datetime.fromtimestamp(claims["exp"], UTC) <= now:
             raise UnauthenticatedError("The token has expired.")
@@ -90,14 +88,32 @@ def _claims(token: str, now: datetime) -> dict[str, Any]:
     return claims
 
 
-def _key_for(token: str, algorithms: list[str]) -> Any:
+@lru_cache(maxsize=TOKENS_KEPT)
+def _verified(token: str, key: str, algorithms: str, issuer: str, audience: str) -> Mapping[str, Any]:
+    """A token's claims, where the key signed it; `key` is a secret or a JWK. Its expiry is looked at by the caller.
+
+    Kept, because a client that polls sends one token many times: what makes a token valid here (the signature, a
+    beginning that is past) stays so for as long as the key is the deployment's. jwt.PyJWTError is never kept.
+    """
+    claims: dict[str, Any] = jwt.decode(
+        token,
+        key if "HS256" in algorithms else jwt.PyJWK.from_json(key).key,
+        algorithms=algorithms.split(","),
+        issuer=issuer or None,
+        audience=audience or None,
+        options={"require": ["exp", "sub"], "verify_aud": bool(audience), "verify_exp": False},
+    )
+    return claims
+
+
+def _key_for(token: str, algorithms: list[str]) -> str:
     keys = read_key("jwt")
     if ("secret" if "HS256" in algorithms else "keys") not in keys:
         raise UnavailableError("Sign-in is being changed.", "keys_missing", retry_after=60)
     if "HS256" in algorithms:
-        return keys["secret"]
+        return str(keys["secret"])
     wanted = jwt.get_unverified_header(token).get("kid")
     for key in keys["keys"]:
         if wanted is None or key.get("kid") == wanted:
-            return jwt.PyJWK(key).key
+            return json.dumps(key)
     raise UnauthenticatedError("The token is signed with a key that is not known here.")
