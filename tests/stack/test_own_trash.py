@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -23,7 +23,7 @@ from stowage.postgres.trash import spans
 from stowage.postgres.trash.finds import find_clashes, find_in_trash, read_trashed
 from stowage.postgres.trash.lists import TrashRow, list_orphans, list_trash, sweep_entries
 from stowage.postgres.trash.purge import Purged, purge_records
-from stowage.postgres.trash.purge_due import begin_purge, due_for_purge, next_children
+from stowage.postgres.trash.purge_due import adopt_deleted, begin_purge, due_for_purge, next_children
 from stowage.postgres.trash.restores import lock_for_restoring, restore_records
 from stowage.postgres.trash.spans import count_trash, recount_trash
 from stowage.tenants import Tenant
@@ -275,6 +275,26 @@ def test_what_the_product_deletes_is_in_the_trash_and_never_goes_by_itself(produ
     product.run(f"UPDATE folders SET {product.kind.delete} WHERE id = 1")
     assert product.purge(product.folders, "1") == Purged(1, {"papers": 2})
     assert "1" not in product.rows("folders")
+
+
+def test_what_the_product_deletes_goes_by_the_owners_rule_where_there_is_one(product: Product) -> None:
+    folders = replace(product.folders, trash=replace(product.folders.trash, purge_days=30))
+    product.delete(product.folders, "3")
+    product.run(f"UPDATE folders SET {product.kind.delete} WHERE id IN (1, 2)")
+    [[now]] = product.run("SELECT now()")
+    with product.acting(PURGE) as connection:
+        assert [adopt_deleted(connection, TENANT, folders, now) for _ in range(2)] == [2, 0]
+    rows = {row.id: row for row in product.trash(product.folders)}
+    assert [rows[each].deleted_by for each in "123"] == [None, None, "ada"]
+    since = now if product.kind.is_flag else datetime(2026, 11, 1, tzinfo=UTC)
+    goes = [purge_at for each in "12" if (purge_at := rows[each].purge_at)]
+    assert [abs(purge_at - since - 30 * DAY) < 2 * DAY for purge_at in goes] == [True, True]
+    assert "1" not in product.due(product.folders, since + 28 * DAY)
+    product.run(f"UPDATE folders SET {product.kind.restore} WHERE id = 2")
+    product.run(f"UPDATE papers SET {product.kind.delete} WHERE folder_id = 1")
+    assert {"1", "2"} & {*product.due(product.folders, now + 32 * DAY)} == {"1"}
+    product.purge(product.folders, "1", "2", only_due=True, at=now + 32 * DAY)
+    assert {*product.rows("folders")} == {"2", "3"}
 
 
 def test_what_the_product_restores_and_deletes_anew_is_no_longer_stowages(product: Product) -> None:

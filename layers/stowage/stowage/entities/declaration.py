@@ -184,13 +184,15 @@ class Reassignment:
 class Trash:
     """How a row says that it is in the trash: `column` holds since when, or (`is_flag`) that it is.
 
-    `may_be_null`: a flag that is null outside the trash in some rows. Whatever else the trash needs lies beside the row
+    `may_be_null`: a flag that is null outside the trash in some rows. `purge_days`: how long what the product deleted
+    itself stays; None: until somebody purges it. Whatever else the trash needs lies beside the row
     (`stowage.postgres.tables.trashed`).
     """
 
     column: str = "deleted_at"
     is_flag: bool = False
     may_be_null: bool = False
+    purge_days: int | None = None
 
 
 @dataclass(frozen=True)

@@ -71,7 +71,7 @@ def make_entity(name: str, literal: Mapping[str, Any], others: Mapping[str, Any]
         search=literal["search"],
         filters=literal["filters"],
         soft_delete=literal["soft_delete"],
-        trash=_trash(literal["trash"]),
+        trash=_trash(literal["trash"], literal["purge_days"]),
         unique=literal["unique"],
         references=tuple(Reference(*given) for given in literal["references"] if given[1] in others),
         own=tuple(
@@ -91,11 +91,11 @@ def make_entity(name: str, literal: Mapping[str, Any], others: Mapping[str, Any]
     )
 
 
-def _trash(given: tuple[str, str] | None) -> Trash:
+def _trash(given: tuple[str, str] | None, purge_days: int | None) -> Trash:
     if given is None:
         return Trash()
     column, kind = given
-    return Trash(column, is_flag="flag" in kind, may_be_null=kind == "nullable flag")
+    return Trash(column, is_flag="flag" in kind, may_be_null=kind == "nullable flag", purge_days=purge_days)
 
 
 def _time(given: tuple[str, str] | None) -> Time | None:

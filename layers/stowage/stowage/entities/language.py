@@ -20,12 +20,13 @@ type Literals = dict[str, dict[str, Any]]
 
 LONGEST_NAME = 63
 """Postgres cuts longer names without a word: https://www.postgresql.org/docs/18/sql-syntax-lexical.html."""
+MOST_PURGE_DAYS = 36_500
 ON_DELETE = ("cascade", "restrict", "keep")
 MAKERS = ("stowage", "database", "client")
 _NAME = re.compile(r"[a-z][A-Za-z0-9_]*")
 _ENTITY_KEYS = (
     "table", "schema", "where", "singular", "description", "key", "prefix", "label", "search", "filters", "unique",
-    "created", "updated", "trash", "dashboard", "gdpr", "reassign", "readOnly", "fields",
+    "created", "updated", "trash", "purgeDays", "dashboard", "gdpr", "reassign", "readOnly", "fields",
 )  # fmt: skip
 _FIELD_KEYS = (
     "column", "type", "values", "default", "databaseDefault", "hidden", "readOnly", "references", "onDelete",
@@ -228,6 +229,7 @@ def _entity(table: _Table) -> dict[str, Any]:
         "created": times["created"],
         "updated": times["updated"],
         "trash": trash,
+        "purge_days": _purge_days(table),
         "soft_delete": trash is not None,
         "dashboard": flag("dashboard", trash is not None),
         "gdpr": flag("gdpr", True),
@@ -446,6 +448,16 @@ def _trash(table: _Table, columns: dict[str, str]) -> tuple[str, str] | None:
         table.complain(f"{columns[value]} is in the column {value!r} already", "trash")
     columns.setdefault(value, "the trash")
     return value, kind
+
+
+def _purge_days(table: _Table) -> int | None:
+    """How long what the product deleted itself stays in the trash."""
+    days: int | None = _value(table, "purgeDays", int, "a number of days")
+    if days is not None and not 1 <= days <= MOST_PURGE_DAYS:
+        table.complain(f"expected 1 to {MOST_PURGE_DAYS:,} days", "purgeDays")
+    elif days is not None and "trash" not in table.given:
+        table.complain(f"{table.name} have no trash from which something could go", "purgeDays")
+    return days
 
 
 def _field(table: _Table, name: str, declared: Any) -> dict[str, Any] | None:

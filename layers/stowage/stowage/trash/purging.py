@@ -19,7 +19,7 @@ from stowage.postgres.session.edit import Edit
 from stowage.postgres.session.transactions import look, transact
 from stowage.postgres.trash.lists import list_orphans, sweep_entries
 from stowage.postgres.trash.purge import append_event, forget_changes, sweep_answers
-from stowage.postgres.trash.purge_due import Batch, due_for_purge, in_order
+from stowage.postgres.trash.purge_due import ADOPTED_AT_ONCE, Batch, adopt_deleted, due_for_purge, in_order
 from stowage.postgres.trash.spans import recount_trash
 from stowage.tenants import Tenant, list_tenants
 from stowage.trash.batches import purge_next
@@ -89,6 +89,8 @@ def _purge_there(tenant: Tenant, now: datetime, has_time: Callable[[], bool]) ->
     total = 0
     edit = Edit(tenant, ACTOR, "admin", now, login=PURGE, seconds=BATCH_SECONDS)
     for declared in in_order():
+        if not _adopt(tenant, declared, now, has_time):
+            return total, False
         find = partial(_find_due, tenant, declared, now)
         count, finished = purge_next(edit, declared, find, has_time, only_due=True)
         total += count
@@ -106,6 +108,20 @@ def _purge_there(tenant: Tenant, now: datetime, has_time: Callable[[], bool]) ->
 
     closing.run(close)
     return total, True
+
+
+def _adopt(tenant: Tenant, declared: Entity, now: datetime, has_time: Callable[[], bool]) -> bool:
+    """Give what the product deleted itself its time, where the owner has a rule for that; whether there was time."""
+    if declared.trash.purge_days is None:
+        return True
+
+    def adopt(connection: Connection) -> int:
+        return adopt_deleted(connection, tenant, declared, now)
+
+    while has_time():
+        if transact(tenant.database, adopt, role=PURGE, seconds=BATCH_SECONDS) < ADOPTED_AT_ONCE:
+            return True
+    return False
 
 
 def _find_due(tenant: Tenant, declared: Entity, now: datetime, left: Sequence[str], connection: Connection) -> Batch:

@@ -20,6 +20,7 @@ from stowage.postgres.trash.spans import uncount
 from stowage.tenants import Tenant
 
 BATCH = 1_000
+ADOPTED_AT_ONCE = 10_000
 _NOTHING = sql.SQL("")
 
 
@@ -71,6 +72,46 @@ class Batch:
 
     ids: list[str]
     fits: bool = True
+
+
+_ADOPT = sql.SQL("""
+WITH found AS (
+    SELECT record.{id}::text AS id, {mark} AS stw_mark, {deleted_at} AS deleted_at FROM {table} AS record
+    WHERE {in_trash} AND NOT EXISTS (
+        SELECT FROM stowage.trash_entries AS stw_known
+        WHERE stw_known.tenant = %(tenant)s AND stw_known.entity = {entity} AND stw_known.id = record.{id}::text
+          AND {counts}
+    )
+    LIMIT %(most)s
+)
+INSERT INTO stowage.trash_entries (tenant, entity, id, mark, deleted_at, purge_at)
+SELECT %(tenant)s, {entity}, id, stw_mark, deleted_at, coalesce(deleted_at, %(at)s) + %(days)s * interval '1 day'
+FROM found
+ON CONFLICT (tenant, entity, id) DO UPDATE
+SET mark = excluded.mark, deleted_at = excluded.deleted_at, deleted_by = NULL, purge_at = excluded.purge_at,
+    deleted_operation = NULL, deleted_with = NULL
+""")
+
+
+def adopt_deleted(connection: psycopg.Connection, tenant: Tenant, declared: Entity, at: datetime) -> int:
+    """Give records that the product deleted itself a time to go, as the declaration says (`purgeDays`); how many, of
+    at most `ADOPTED_AT_ONCE`.
+
+    It counts from the row's own moment; of a flag, which has none, from now.
+    """
+    statement = _ADOPT.format(
+        id=id_of(declared),
+        mark=mark(declared, "record"),
+        deleted_at=sql.SQL("NULL::timestamptz")
+        if declared.trash.is_flag
+        else of_trash(declared, "record", "deleted_at"),
+        table=rows_of(tenant.schema, declared),
+        in_trash=in_trash(declared, "record"),
+        entity=sql.Literal(declared.name),
+        counts=counts(declared, "record", "stw_known"),
+    )
+    given = {"tenant": tenant.id, "at": at, "days": declared.trash.purge_days, "most": ADOPTED_AT_ONCE}
+    return connection.execute(statement, given).rowcount
 
 
 _NEXT = sql.SQL("""
