@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from base64 import b64decode
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from itertools import count
@@ -287,8 +288,30 @@ def test_parquet_and_json_hold_every_value(office: Office, kitchens: list[Json])
     assert (types["born"], types["clock"], types["local"]) == ("date32[day]", "time64[us]", "timestamp[us]")
     found = {row["id"]: row for row in table.select(["id", "big"]).to_pylist()}
     assert [found[each]["big"] for each in ids] == [kitchen["big"] for kitchen in kitchens]
+    assert (types["raw"], types["tags"], types["floats"]) == (
+        "binary",
+        "list<element: string>",
+        "list<element: double>",
+    )
     parsed = {row["id"]: row for row in json.loads(export(office, "json", ids))}
+    lists = {row["id"]: row for row in table.select(["id", "raw", "tags"]).to_pylist()}
+    for each in ids:
+        assert lists[each]["tags"] == parsed[each]["tags"]
+        assert lists[each]["raw"] == (None if parsed[each]["raw"] is None else b64decode(parsed[each]["raw"]))
     assert [parsed[each]["doc"] for each in ids] == [kitchen["doc"] for kitchen in kitchens]
+
+
+def test_an_array_of_several_dimensions_makes_a_column_of_parquet_texts(office: Office) -> None:
+    import pyarrow.parquet
+
+    office.run(
+        "INSERT INTO kitchens (id, created_at, updated_at, floats) OVERRIDING SYSTEM VALUE "
+        "VALUES (-7, now(), now(), '{1.5,NULL,NaN}'), (-8, now(), now(), '{{1,2},{3,4}}')"
+    )
+    flat = pyarrow.parquet.read_table(io.BytesIO(export(office, "parquet", ["-7"]))).to_pylist()
+    assert str(flat[0]["floats"]) == "[1.5, None, nan]"
+    found = pyarrow.parquet.read_table(io.BytesIO(export(office, "parquet", ["-7", "-8"]))).to_pylist()
+    assert sorted(row["floats"] for row in found) == ['[1.5,null,"NaN"]', "[[1,2],[3,4]]"]
 
 
 UNFIT = [

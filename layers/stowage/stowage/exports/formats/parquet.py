@@ -1,24 +1,29 @@
 """Parquet by pyarrow, which only the worker's image has, hence imported where it is used."""
 
-from collections.abc import Iterator
+import json
+from base64 import b64decode
+from collections.abc import Collection, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from stowage.basics.errors import RunError
 from stowage.postgres.reads.copy import Rows, Snapshot
-from stowage.postgres.reads.rendering import copy_values, is_decimal
+from stowage.postgres.reads.rendering import copy_values, have_nested, is_decimal
 from stowage.postgres.reads.selection import Column, Selection
 
 if TYPE_CHECKING:
     import pyarrow
 
 PARSED_BYTES = 2 << 20
+_OF_LISTS = ("integer", "number", "boolean")
+"""The types that lists hold as such; what is of another type is a text in a list."""
 GROUP_BYTES = 16 << 20
 """A row group holds about so much text: small enough for flat memory, large enough for readers that skip groups."""
 
 
 def parquet_file(snapshot: Snapshot, selection: Selection) -> Iterator[bytes]:
-    """One file: int64, double, decimal128, bool, string, date32, time64[us], timestamp[us] with UTC or none; zstd. Null
-    and an empty text stay different.
+    """One file: int64, double, decimal128, bool, string, binary, date32, time64[us], timestamp[us] with UTC or none,
+    lists; zstd. Null and an empty text stay different.
 
     RunError where a number does not fit its declared type.
     """
@@ -26,7 +31,7 @@ def parquet_file(snapshot: Snapshot, selection: Selection) -> Iterator[bytes]:
     import pyarrow.parquet
 
     sink = _Sink()
-    schema = _schema(selection)
+    schema = _schema(selection, _nested(snapshot, selection))
     group: list[pyarrow.Table] = []
     size = 0
     with pyarrow.parquet.ParquetWriter(sink, schema, compression="zstd", compression_level=1) as writer:
@@ -59,7 +64,14 @@ def _gathered(batches: Iterator[Rows]) -> Iterator[tuple[list[memoryview], int]]
     yield rows, size
 
 
-def _schema(selection: Selection) -> "pyarrow.Schema":
+def _nested(snapshot: Snapshot, selection: Selection) -> set[str]:
+    """The columns of arrays of which a value has several dimensions: a type of Postgres does not say how many."""
+    arrays = [column for column in selection.columns if column.is_array]
+    found = snapshot.row(have_nested(selection, arrays), selection.name) if arrays else ()
+    return {column.name for column, is_nested in zip(arrays, found, strict=True) if is_nested}
+
+
+def _schema(selection: Selection, nested: Collection[str]) -> "pyarrow.Schema":
     import pyarrow
 
     types = {
@@ -70,11 +82,13 @@ def _schema(selection: Selection) -> "pyarrow.Schema":
         "local_timestamp": pyarrow.timestamp("us"),
         "date": pyarrow.date32(),
         "time": pyarrow.time64("us"),
+        "bytes": pyarrow.binary(),
     }
 
     def type_of(column: Column) -> "pyarrow.DataType":
         if column.is_array:
-            return pyarrow.string()
+            of = types[column.type] if column.type in _OF_LISTS else pyarrow.string()
+            return pyarrow.string() if column.name in nested else pyarrow.list_(of)
         if column.precision is not None and is_decimal(column):
             return pyarrow.decimal128(column.precision, column.scale or 0)
         return types.get(column.type, pyarrow.string())
@@ -104,17 +118,44 @@ def _table(rows: list[memoryview], selection: Selection, schema: "pyarrow.Schema
                 false_values=["f"],
             ),
         )
-        return table.cast(schema)
+        return _with_python_values(table, selection, schema).cast(schema)
     except pyarrow.ArrowInvalid as error:
         raise RunError(f"A value in {selection.name} does not fit its declared type.", "value_does_not_fit") from error
+
+
+def _with_python_values(table: "pyarrow.Table", selection: Selection, schema: "pyarrow.Schema") -> "pyarrow.Table":
+    """The table with bytes and lists in place of their texts, which no parser of Arrow's reads."""
+    import pyarrow
+
+    for place, column in enumerate(selection.columns):
+        kind = schema.field(column.name).type
+        read = partial(_list, column.type) if pyarrow.types.is_list(kind) else b64decode
+        if pyarrow.types.is_list(kind) or pyarrow.types.is_binary(kind):
+            values = [None if text is None else read(text) for text in table.column(place).to_pylist()]
+            table = table.set_column(place, column.name, pyarrow.array(values, kind))
+    return table
+
+
+def _list(type: str, text: str) -> list[Any]:
+    """The elements of an array's JSON, those of a type without a list of its own as texts."""
+    elements = json.loads(text)
+    if type == "number":  # "NaN" and the infinities are texts
+        return [None if each is None else float(each) for each in elements]
+    if type in _OF_LISTS:
+        return list(elements)
+    return [
+        each if each is None or isinstance(each, str) else json.dumps(each, ensure_ascii=False) for each in elements
+    ]
 
 
 def _parsed_type(column: Column, schema: "pyarrow.Schema") -> Any:
     import pyarrow
 
-    if not column.is_array and column.type in ("timestamp", "local_timestamp", "time"):
+    if column.is_array or column.type == "bytes":
+        return pyarrow.string()
+    if column.type in ("timestamp", "local_timestamp", "time"):
         return pyarrow.int64()
-    if not column.is_array and column.type == "date":
+    if column.type == "date":
         return pyarrow.int32()
     return schema.field(column.name).type
 

@@ -8,10 +8,11 @@ import re
 import select
 from collections.abc import Iterator, Sequence
 from datetime import datetime
+from typing import Any
 
 import psycopg
 from psycopg import pq, sql
-from psycopg.rows import scalar_row
+from psycopg.rows import scalar_row, tuple_row
 
 from stowage.basics.errors import CancelledError, RunError, TransientRunError
 from stowage.postgres.session.row_security import is_row_security, told_of
@@ -80,6 +81,18 @@ class Snapshot:
                 return moment
         except psycopg.Error as error:
             raise self._failed(error, "the snapshot") from error
+
+    def row(self, statement: sql.Composable, name: str) -> tuple[Any, ...]:
+        """The one row of a statement over the snapshot, which is not counted; errors as in `copy`."""
+        text = statement.as_string(self._connection)
+        try:
+            self._begin()
+            with self._connection.cursor(row_factory=tuple_row) as cursor:
+                found = cursor.execute(text.encode()).fetchone()
+        except psycopg.Error as error:
+            raise self._failed(error, name, text) from error
+        assert found is not None, "an aggregate gives one row"
+        return found
 
     def end(self) -> None:
         """End the transaction once all was read; TransientRunError where the connection has gone."""

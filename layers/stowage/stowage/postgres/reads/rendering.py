@@ -5,6 +5,8 @@ about a microsecond, Python would need ten. What costs least was measured: docs/
 a space in times" and "XLSX: cells marked by Postgres, XML by bulk replacement".
 """
 
+from collections.abc import Iterable
+
 from psycopg import sql
 
 from stowage.postgres.reads.moments import base64_text, json_list, moment_text
@@ -177,6 +179,14 @@ _DOUBLE = sql.SQL("{}::float8")
 def is_decimal(column: Column) -> bool:
     """Whether a decimal of Parquet holds a column's exact numbers; where not, they are texts."""
     return column.precision is not None and column.precision <= DECIMAL_DIGITS and not column.is_array
+
+
+_IS_NESTED = sql.SQL("coalesce(bool_or(array_ndims({}) > 1), false)")
+
+
+def have_nested(selection: Selection, columns: Iterable[Column]) -> sql.Composed:
+    """One row that says of these columns of arrays whether any of their values has several dimensions."""
+    return selection.select(_IS_NESTED.format(column.value) for column in columns)
 
 
 def copy_values(selection: Selection) -> sql.Composed:
