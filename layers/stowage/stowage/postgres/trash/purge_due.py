@@ -74,22 +74,24 @@ class Batch:
     fits: bool = True
 
 
+_AT = sql.SQL("%(at)s::timestamptz")
 _ADOPT = sql.SQL("""
 WITH found AS (
     SELECT record.{id}::text AS id, {mark} AS stw_mark, {deleted_at} AS deleted_at FROM {table} AS record
-    WHERE {in_trash} AND NOT EXISTS (
+    WHERE {mine} AND {in_trash} AND NOT EXISTS (
         SELECT FROM stowage.trash_entries AS stw_known
         WHERE stw_known.tenant = %(tenant)s AND stw_known.entity = {entity} AND stw_known.id = record.{id}::text
           AND {counts}
     )
-    LIMIT %(most)s
+    LIMIT %(most)s FOR UPDATE SKIP LOCKED
 )
-INSERT INTO stowage.trash_entries (tenant, entity, id, mark, deleted_at, purge_at)
-SELECT %(tenant)s, {entity}, id, stw_mark, deleted_at, coalesce(deleted_at, %(at)s) + %(days)s * interval '1 day'
+INSERT INTO stowage.trash_entries (tenant, entity, id, mark, deleted_at, purge_at, of_flag)
+SELECT %(tenant)s, {entity}, id, stw_mark, deleted_at, coalesce(deleted_at, %(at)s) + %(days)s * interval '1 day',
+       {of_flag}
 FROM found
 ON CONFLICT (tenant, entity, id) DO UPDATE
 SET mark = excluded.mark, deleted_at = excluded.deleted_at, deleted_by = NULL, purge_at = excluded.purge_at,
-    deleted_operation = NULL, deleted_with = NULL
+    deleted_operation = NULL, deleted_with = NULL, of_flag = excluded.of_flag
 """)
 
 
@@ -97,15 +99,16 @@ def adopt_deleted(connection: psycopg.Connection, tenant: Tenant, declared: Enti
     """Give records that the product deleted itself a time to go, as the declaration says (`purgeDays`); how many, of
     at most `ADOPTED_AT_ONCE`.
 
-    It counts from the row's own moment; of a flag, which has none, from now.
+    It counts from the row's own moment; a flag has none, and its record counts as deleted now. One that somebody
+    changes at the moment waits for the next purge.
     """
     statement = _ADOPT.format(
         id=id_of(declared),
         mark=mark(declared, "record"),
-        deleted_at=sql.SQL("NULL::timestamptz")
-        if declared.trash.is_flag
-        else of_trash(declared, "record", "deleted_at"),
-        table=rows_of(tenant.schema, declared),
+        deleted_at=_AT if declared.trash.is_flag else of_trash(declared, "record", "deleted_at"),
+        of_flag=sql.Literal(declared.trash.is_flag),
+        table=table_of(tenant.schema, declared),
+        mine=mine(tenant.schema, declared, "record"),
         in_trash=in_trash(declared, "record"),
         entity=sql.Literal(declared.name),
         counts=counts(declared, "record", "stw_known"),
