@@ -17,6 +17,7 @@ import psycopg
 import requests
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError
+from hypothesis import settings
 
 from tests.conftest import LocalStack, RunningStack
 from tests.faults.run_surface import FINAL, eventually
@@ -31,6 +32,8 @@ PAUSE = 0.5
 """Seconds between two runs of one kind: all of them are to end in the end."""
 TURN = 3.0
 """The same for backups, of which a tenant has one at a time."""
+KILLS = max(1, settings().max_examples // 100)
+"""How often everything is killed: once, twice under `make test-long`."""
 COUNTER = {"pk": {"S": "TEST#chaos"}, "sk": {"S": "counter"}}
 
 
@@ -236,8 +239,8 @@ def test_nothing_that_was_acknowledged_is_missing_after_everything_was_killed(
     own_stack: Callable[..., LocalStack],
 ) -> None:
     local, done, tenant = own_stack(), Acknowledged(), None
-    for times in (1, 2):
-        with opened(local.start("up", "--no-sample"), tenant) as office:
+    for times in range(1, KILLS + 1):
+        with opened(local.start(), tenant) as office:
             if tenant:
                 assert_all_there(office, done)
             tenant = office.id
@@ -249,7 +252,7 @@ def test_nothing_that_was_acknowledged_is_missing_after_everything_was_killed(
                 for each in working:
                     each.result()
         assert done.enough(times)
-    with opened(local.start("up", "--no-sample"), tenant) as office:
+    with opened(local.start(), tenant) as office:
         assert_all_there(office, done)
         for left, titles in done.uploads.items():
             answer = start(office.caller(), "tasks", left)

@@ -19,6 +19,8 @@ from tests.stack.route_surface import completed_export, ended_job, start_backup
 from tests.stack.test_access_routes import LEVELS, ROUTES, TEMPLATE_ROUTES
 from tests.stack.test_access_session import FOREIGN
 
+pytestmark = pytest.mark.usefixtures("direct")
+
 type Json = Any
 CONSOLE = "http://localhost:3000"
 EXPORT = {"format": "csv", "mode": "all", "dataType": "accounts"}

@@ -14,6 +14,8 @@ from stowage.basics.ids import encode_id
 from tests.conftest import Api, RunningStack
 from tests.stack.route_surface import caller, completed_export, export_body, fields, refusal, start_export
 
+pytestmark = pytest.mark.usefixtures("direct")
+
 ROUTES = ("/api/guilds/acme2/exports", "/api/v1/guilds/acme2/exports", "/api/guilds/acme2/exports/estimate")
 
 BAD_FIELDS: list[tuple[dict[str, Any], str, str]] = [

@@ -17,6 +17,8 @@ from tests.stack.file_import_surface import csv_file, ended, imported, mover_tok
 from tests.stack.office import Office, open_office
 from tests.stack.record_surface import data
 
+pytestmark = pytest.mark.usefixtures("direct")
+
 REFERENCES = [
     pytest.param(entity, reference, id=f"{entity.name}-{reference.field}")
     for entity in ENTITIES.values()
