@@ -131,8 +131,9 @@ class FileSeconds:
         self._seconds: Counter[str] = Counter()
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Add a phase of a test."""
-        self._seconds[file_of(report.nodeid)] += report.duration
+        """Add a phase of a test, in which those of its subtests are."""
+        if not isinstance(report, pytest.SubtestReport):
+            self._seconds[file_of(report.nodeid)] += report.duration
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Print a line for each file, the longest first, and their sum."""

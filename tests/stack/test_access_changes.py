@@ -4,6 +4,7 @@ A route of the template that `DEEDS` lacks fails here until it has a request tha
 """
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -135,7 +136,6 @@ DEEDS = {
     for mount in ("/api/guilds", "/api/v1/guilds")
     for route, deed in DASHBOARD.items()
 }
-EACH = pytest.mark.parametrize("route", DEEDS)
 
 
 @pytest.fixture(scope="module")
@@ -157,6 +157,14 @@ def elsewhere(stack: RunningStack) -> Iterator[Office]:
         office = open_office(stack, database)
         yield office
         office.close()
+
+
+@contextmanager
+def unchanged(scene: Scene, dynamodb: Any) -> Iterator[None]:
+    """What is done in the block changes nothing."""
+    before = scene.state(dynamodb)
+    yield
+    assert scene.state(dynamodb) == before
 
 
 def do(api: Api, scene: Scene, route: str, headers: Json = None, tenant: str | None = None) -> requests.Response:
@@ -189,75 +197,82 @@ def test_the_request_is_one_that_works(route: str, office: Office, anonymous: Ap
     assert (scene.state(dynamodb) != before) == changes
 
 
-@EACH
-def test_who_may_not_changes_nothing(route: str, shared: Scene, anonymous: Api, dynamodb: Any) -> None:
-    before, role = shared.state(dynamodb), ROUTES[route].role
-    assert role
-    refusal(do(anonymous, shared, route), 401, "unauthenticated")
-    for level in LEVELS[: LEVELS.index(role)]:
-        refusal(do(shared.office.caller(level), shared, route), 403, "role_too_low")
-    assert shared.state(dynamodb) == before
+def test_who_may_not_changes_nothing(shared: Scene, anonymous: Api, dynamodb: Any, subtests: pytest.Subtests) -> None:
+    callers = {level: shared.office.caller(level) for level in LEVELS}
+    with unchanged(shared, dynamodb):
+        for route in DEEDS:
+            with subtests.test(route):
+                role = ROUTES[route].role
+                assert role
+                refusal(do(anonymous, shared, route), 401, "unauthenticated")
+                for level in LEVELS[: LEVELS.index(role)]:
+                    refusal(do(callers[level], shared, route), 403, "role_too_low")
 
 
-@EACH
 def test_an_admin_of_another_tenant_changes_nothing_and_learns_nothing(
-    route: str, shared: Scene, other: Api, dynamodb: Any
+    shared: Scene, other: Api, dynamodb: Any, subtests: pytest.Subtests
 ) -> None:
-    before = shared.state(dynamodb)
-    told = refusal(do(other, shared, route), 404, "not_found" if ROUTES[route].tenant == "run" else "tenant_not_found")
-    if ROUTES[route].tenant != "run":
-        missing = refusal(do(other, shared, route, tenant="nosuch"), 404, "tenant_not_found")
-        assert told | {"requestId": ""} == missing | {"requestId": ""}
-    assert shared.state(dynamodb) == before
+    with unchanged(shared, dynamodb):
+        for route in DEEDS:
+            with subtests.test(route):
+                is_of_run = ROUTES[route].tenant == "run"
+                told = refusal(do(other, shared, route), 404, "not_found" if is_of_run else "tenant_not_found")
+                if not is_of_run:
+                    missing = refusal(do(other, shared, route, tenant="nosuch"), 404, "tenant_not_found")
+                    assert told | {"requestId": ""} == missing | {"requestId": ""}
 
 
-@pytest.mark.parametrize("route", [route for route, deed in DEEDS.items() if deed.by_id])
-def test_ids_of_one_tenant_mean_nothing_in_another(route: str, shared: Scene, elsewhere: Office, dynamodb: Any) -> None:
+def test_ids_of_one_tenant_mean_nothing_in_another(
+    shared: Scene, elsewhere: Office, dynamodb: Any, subtests: pytest.Subtests
+) -> None:
     """Also to somebody who may see both."""
     both = shared.office.caller("admin", tenants=[shared.office.id, elsewhere.id])
-    before = shared.state(dynamodb)
-    response = do(both, shared, route, tenant=elsewhere.id)
-    assert response.status_code in (404, 207), response.text
-    if response.status_code == 207:
-        told = response.json()
-        failures = told["results"] if "results" in told else told["data"]["failures"]
-        assert [failure["code"] for failure in failures] == ["not_found"]
-    assert shared.state(dynamodb) == before
+    with unchanged(shared, dynamodb):
+        for route in [route for route, deed in DEEDS.items() if deed.by_id]:
+            with subtests.test(route):
+                response = do(both, shared, route, tenant=elsewhere.id)
+                assert response.status_code in (404, 207), response.text
+                if response.status_code == 207:
+                    told = response.json()
+                    failures = told["results"] if "results" in told else told["data"]["failures"]
+                    assert [failure["code"] for failure in failures] == ["not_found"]
 
 
-@EACH
 def test_by_cookie_alone_only_pages_of_the_console_change_anything(
-    route: str, shared: Scene, abroad: Api, dynamodb: Any
+    shared: Scene, abroad: Api, dynamodb: Any, subtests: pytest.Subtests
 ) -> None:
-    before = shared.state(dynamodb)
     token = shared.office.caller("admin").headers["authorization"].removeprefix("Bearer ")
-    for headers in FOREIGN:
-        refusal(do(abroad, shared, route, {"cookie": f"auth_token={token}"} | headers), 403, "foreign_origin")
-    assert shared.state(dynamodb) == before
+    with unchanged(shared, dynamodb):
+        for route in DEEDS:
+            with subtests.test(route):
+                for headers in FOREIGN:
+                    cookie = {"cookie": f"auth_token={token}"} | headers
+                    refusal(do(abroad, shared, route, cookie), 403, "foreign_origin")
 
 
-@EACH
 def test_the_same_origin_and_what_the_browser_vouches_for_are_taken(
-    route: str, stack: RunningStack, anonymous: Api
+    stack: RunningStack, anonymous: Api, subtests: pytest.Subtests
 ) -> None:
     """Taken means not refused for it: the requests are for a tenant that the token does not name."""
-    path = DEEDS[route].path.replace("{guildId}", "nosuch").replace("<", "").replace(">", "")
-    body = DEEDS[route].body
-    body = {**body, "project_id": "nosuch"} if "project_id" in (body or {}) else body
     cookie = {"cookie": f"auth_token={stack.tokens['other']}", "x-tenant-id": "nosuch"}
-    for page in ({"origin": stack.api_url}, {"sec-fetch-site": "same-origin"}):
-        response = anonymous.request(route.partition(" ")[0], path, json=body, headers=cookie | page)
-        assert response.status_code == 404, response.text
+    for route, deed in DEEDS.items():
+        path = deed.path.replace("{guildId}", "nosuch").replace("<", "").replace(">", "")
+        body = {**deed.body, "project_id": "nosuch"} if "project_id" in (deed.body or {}) else deed.body
+        for page in ({"origin": stack.api_url}, {"sec-fetch-site": "same-origin"}):
+            with subtests.test(route, **page):
+                response = anonymous.request(route.partition(" ")[0], path, json=body, headers=cookie | page)
+                assert response.status_code == 404, response.text
 
 
 READS = [route for route in TEMPLATE_ROUTES if route.startswith("GET") and ROUTES[route].role]
 
 
-@pytest.mark.parametrize("route", READS)
-def test_reading_by_cookie_needs_no_page_of_ours(route: str, stack: RunningStack, abroad: Api) -> None:
+def test_reading_by_cookie_needs_no_page_of_ours(stack: RunningStack, abroad: Api, subtests: pytest.Subtests) -> None:
     cookie = {"cookie": f"auth_token={stack.tokens['admin']}", "x-tenant-id": "acme2"}
-    headers = cookie if ROUTES[route].tenant in ("named", "header") else {"cookie": cookie["cookie"]}
-    path = route.partition(" ")[2].replace("{guildId}", "acme2").replace("{entity}", "tasks")
-    path = "/".join("01a1f7ff-0000-7000-8000-000000000000" if "{" in part else part for part in path.split("/"))
-    for foreign in FOREIGN:
-        assert abroad.get(path, headers=headers | foreign).status_code == ROUTES[route].answer
+    for route in READS:
+        headers = cookie if ROUTES[route].tenant in ("named", "header") else {"cookie": cookie["cookie"]}
+        path = route.partition(" ")[2].replace("{guildId}", "acme2").replace("{entity}", "tasks")
+        path = "/".join("01a1f7ff-0000-7000-8000-000000000000" if "{" in part else part for part in path.split("/"))
+        with subtests.test(route):
+            for foreign in FOREIGN:
+                assert abroad.get(path, headers=headers | foreign).status_code == ROUTES[route].answer

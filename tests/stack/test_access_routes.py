@@ -23,6 +23,8 @@ from tests.stack.route_surface import (
     start_backup,
 )
 
+pytestmark = pytest.mark.usefixtures("direct")
+
 LEVELS = ("viewer", "operator", "admin")
 
 

@@ -9,6 +9,8 @@ import pytest
 from tests.conftest import Api, RunningStack
 from tests.stack.route_surface import caller, fields, read_job, refusal
 
+pytestmark = pytest.mark.usefixtures("direct")
+
 ROUTES = ("/api/backup/export", "/api/backup/estimate")
 LONGEST_PATH = "a" + "b" * 200
 

@@ -12,6 +12,8 @@ from stowage.basics.ids import decode_id
 from tests.conftest import Api
 from tests.stack.route_surface import completed_export, fields, refusal
 
+pytestmark = pytest.mark.usefixtures("direct")
+
 type Json = Any
 
 TENANT = "acme2"

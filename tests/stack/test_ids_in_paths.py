@@ -8,6 +8,8 @@ import pytest
 from stowage.basics.ids import encode_id
 from tests.stack.office import Office, refusal
 
+pytestmark = pytest.mark.usefixtures("direct")
+
 URL, LONGER = "https://t.example/p/1", "https://t.example/p/1?x=2"
 MOUNTS = ("/api/guilds", "/api/v1/guilds")
 TRASH = [

@@ -9,6 +9,8 @@ import pytest
 from tests.conftest import RunningStack
 from tests.stack.record_surface import SCHEMA, RecordApi, complaints, data, record_api, refused
 
+pytestmark = pytest.mark.usefixtures("direct")
+
 OWN_RULES = f"""
 CREATE TABLE {SCHEMA}.own_words (word text PRIMARY KEY);
 INSERT INTO {SCHEMA}.own_words VALUES ('known');
