@@ -239,7 +239,7 @@ def test_ids_of_one_tenant_mean_nothing_in_another(
 
 
 def test_by_cookie_alone_only_pages_of_the_console_change_anything(
-    shared: Scene, abroad: Api, dynamodb: Any, subtests: pytest.Subtests
+    shared: Scene, anonymous: Api, dynamodb: Any, subtests: pytest.Subtests
 ) -> None:
     token = shared.office.caller("admin").headers["authorization"].removeprefix("Bearer ")
     with unchanged(shared, dynamodb):
@@ -247,7 +247,7 @@ def test_by_cookie_alone_only_pages_of_the_console_change_anything(
             with subtests.test(route):
                 for headers in FOREIGN:
                     cookie = {"cookie": f"auth_token={token}"} | headers
-                    refusal(do(abroad, shared, route, cookie), 403, "foreign_origin")
+                    refusal(do(anonymous, shared, route, cookie), 403, "foreign_origin")
 
 
 def test_the_same_origin_and_what_the_browser_vouches_for_are_taken(
@@ -267,7 +267,9 @@ def test_the_same_origin_and_what_the_browser_vouches_for_are_taken(
 READS = [route for route in TEMPLATE_ROUTES if route.startswith("GET") and ROUTES[route].role]
 
 
-def test_reading_by_cookie_needs_no_page_of_ours(stack: RunningStack, abroad: Api, subtests: pytest.Subtests) -> None:
+def test_reading_by_cookie_needs_no_page_of_ours(
+    stack: RunningStack, anonymous: Api, subtests: pytest.Subtests
+) -> None:
     cookie = {"cookie": f"auth_token={stack.tokens['admin']}", "x-tenant-id": "acme2"}
     for route in READS:
         headers = cookie if ROUTES[route].tenant in ("named", "header") else {"cookie": cookie["cookie"]}
@@ -275,4 +277,4 @@ def test_reading_by_cookie_needs_no_page_of_ours(stack: RunningStack, abroad: Ap
         path = "/".join("01a1f7ff-0000-7000-8000-000000000000" if "{" in part else part for part in path.split("/"))
         with subtests.test(route):
             for foreign in FOREIGN:
-                assert abroad.get(path, headers=headers | foreign).status_code == ROUTES[route].answer
+                assert anonymous.get(path, headers=headers | foreign).status_code == ROUTES[route].answer
