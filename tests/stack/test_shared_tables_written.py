@@ -7,11 +7,9 @@ asked as the gateway asks it.
 import io
 import json
 import re
-from base64 import b64encode
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import cache
 from typing import Any
 from unittest import mock
 from uuid import uuid4
@@ -32,9 +30,8 @@ from stowage.postgres.edits.file_batches import ImportSession, begin_import
 from stowage.trash.purging import purge_tenant
 from stowage_entities import DECLARED
 from tests.conftest import RunningStack
-from tests.functions.deployment import handler
+from tests.stack.asking import asked
 from tests.stack.office import Office, in_process, open_office
-from tests.structure.repository import EVENTS
 
 type Json = Any
 
@@ -126,16 +123,6 @@ CREATE VIEW club_names AS SELECT 1::bigint AS id, 'one' AS name
 """
 
 
-@cache
-def routes() -> list[tuple[str, re.Pattern[str], str]]:
-    """Method, path and handler of every route, from the sample events."""
-    found = []
-    for path in EVENTS.glob("*.json"):
-        method, _, pattern = json.loads(path.read_text()).get("routeKey", "").partition(" ")
-        found.append((method, re.compile(re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", pattern)), path.stem))
-    return found
-
-
 @dataclass
 class Pool:
     """Two tenants of one pool of tables, and every statement that was sent meanwhile."""
@@ -147,26 +134,7 @@ class Pool:
 
     def ask(self, method: str, path: str, body: Json = None, office: Office | None = None) -> tuple[int, Json]:
         """Status and body of the answer to an admin of a tenant, who is of the first unless given."""
-        office = office or self.mine
-        path, _, query = path.replace("ID", office.id).partition("?")
-        path = path.replace("/api/v1/guilds", "/api/guilds")
-        name, found = next(
-            (name, found[0])
-            for verb, pattern, name in routes()
-            if verb == method and (found := [each for each in [pattern.fullmatch(path)] if each])
-        )
-        event = json.loads((EVENTS / f"{name}.json").read_text())
-        event |= {"rawPath": path, "rawQueryString": query, "pathParameters": found.groupdict()}
-        event["queryStringParameters"] = dict(pair.split("=") for pair in query.split("&") if pair) or None
-        event["headers"] |= {"authorization": office.caller("admin").headers["authorization"]}
-        for unwanted in ("idempotency-key", "x-tenant-id"):
-            event["headers"].pop(unwanted, None)
-        event["requestContext"]["http"]["path"] = path
-        event["body"], event["isBase64Encoded"] = b64encode(json.dumps(body).encode()).decode(), True
-        if body is None:
-            event.pop("body")
-        answered = handler(name)(event, None)
-        return answered["statusCode"], json.loads(answered["body"])
+        return asked(office or self.mine, method, path, body)
 
     def rows(self, table: str, office: Office) -> dict[str, Json]:
         column = "tenant id" if table == "clubs" else "tenant_id"

@@ -152,6 +152,7 @@ def _compare_columns(
             yield finding("error", f"{column} is generated; say readOnly")
         if may_be_null is not None and may_be_null != there.is_nullable and not shape.is_view:
             yield finding("warning", _told_of_null(column, there))
+        yield from (finding("warning", told) for told in _told_of_values(column, literal, there))
         if column in filled and not there.is_filled:
             yield finding("error", f"{column} has no default, but says databaseDefault")
     if not literal["read_only"]:
@@ -211,6 +212,18 @@ def _told_of_null(column: str, there: ShapeColumn) -> str:
     return f"{column} is NOT NULL, but may be null in the declaration"
 
 
+def _told_of_values(column: str, literal: Mapping[str, Any], there: ShapeColumn) -> Iterator[str]:
+    """The declared values that an enum does not have, and its own that are not declared."""
+    values = {
+        value for given in literal["fields"].values() if given["column"] == column for value in given.get("values", ())
+    }
+    if there.labels and values:
+        if unknown := sorted(values - {*there.labels}):
+            yield f"{column} has no value {', '.join(unknown)}"
+        if undeclared := [label for label in there.labels if label not in values]:
+            yield f"{column} may be {', '.join(undeclared)}, which the declaration does not say"
+
+
 def _is_same(declared: str, there: str) -> bool:
     """Whether a column is of the declared type; one of another schema may be named with or without it."""
     if declared == there or there.rpartition(".")[2] == declared:
@@ -232,6 +245,13 @@ def _compare_indexes(
         yield finding("warning", f"no index begins with {literal['created'][0]}: lists are slow")
     if literal["trash"] and literal["trash"][0] in shape.columns and literal["trash"][0] not in any_index:
         yield finding("warning", f"no index begins with {literal['trash'][0]}: the trash is slow")
+    for rule in literal["unique"]:
+        columns = {literal["fields"][field]["column"] for field in rule}
+        if columns <= shape.columns.keys() and not any(
+            index.unique - {*_owner(literal)} == columns for index in shape.indexes
+        ):
+            told = f"no unique index has {', '.join(sorted(columns))}: of two requests at once both may be let in"
+            yield finding("warning", told)
     for field, target, *_ in literal["references"]:
         column = literal["key"][0][0] if field == "id" else literal["fields"][field]["column"]
         if column in shape.columns and column not in any_index:

@@ -5,21 +5,25 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class ShapeColumn:
-    """A column: its type as Postgres writes it; `is_filled` by a default, an identity or an expression."""
+    """A column: its type as Postgres writes it; `is_filled` by a default, an identity or an expression; the `labels` of
+    an enum.
+    """
 
     type: str
     is_nullable: bool
     is_filled: bool
     is_generated: bool
+    labels: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Index:
-    """The first column of an index; `is_key`: it alone is unique."""
+    """The first column of an index; `is_key`: it alone is unique. `unique`: the columns that are, together."""
 
     column: str
     is_partial: bool
     is_key: bool
+    unique: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)

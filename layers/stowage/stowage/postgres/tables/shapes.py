@@ -54,7 +54,11 @@ columns AS (
     SELECT attrelid, md5(string_agg(
                concat_ws(
                    ' ', attname, CASE WHEN atttypid < 16384 THEN atttypid::text ELSE type.typname::text END,
-                   atttypmod, attnotnull, atthasdef, attidentity, attgenerated
+                   atttypmod, attnotnull, atthasdef, attidentity, attgenerated,
+                   CASE WHEN typtype = 'e' THEN (
+                       SELECT string_agg(enumlabel::text, ',' ORDER BY enumsortorder) FROM pg_enum
+                       WHERE enumtypid = atttypid
+                   ) END
                ), ',' ORDER BY attname
            )) AS alike
     FROM tables
@@ -65,8 +69,8 @@ columns AS (
 ),
 indexes AS (
     SELECT indrelid, md5(string_agg(
-               concat_ws(' ', attname, indpred IS NULL, indisunique AND indnkeyatts = 1), ','
-               ORDER BY attname, indpred IS NULL, indisunique AND indnkeyatts = 1
+               concat_ws(' ', attname, indpred IS NULL, indisunique, indnkeyatts), ','
+               ORDER BY attname, indpred IS NULL, indisunique, indnkeyatts
            )) AS alike
     FROM tables
     JOIN pg_index ON indrelid = tables.oid AND indisvalid
@@ -130,7 +134,8 @@ SELECT attrelid, attname::text,
                      '^' || regexp_replace(quote_ident(nspname), '(\\W)', '\\\\\\1', 'g') || '\\.', ''
                  )
             ELSE format_type(atttypid, atttypmod) END,
-       NOT attnotnull, atthasdef OR attidentity <> '', attgenerated <> ''
+       NOT attnotnull, atthasdef OR attidentity <> '', attgenerated <> '',
+       ARRAY(SELECT enumlabel::text FROM pg_enum WHERE enumtypid = atttypid ORDER BY enumsortorder)
 FROM pg_attribute
 JOIN pg_class AS class ON class.oid = attrelid
 JOIN pg_namespace AS space ON space.oid = class.relnamespace
@@ -139,7 +144,11 @@ WHERE attrelid = ANY(%(tables)s::oid[]) AND attnum > 0 AND NOT attisdropped
 """
 
 _INDEXES = """
-SELECT indrelid, attname::text, indpred IS NOT NULL, indisunique AND indnkeyatts = 1
+SELECT indrelid, attname::text, indpred IS NOT NULL, indisunique AND indnkeyatts = 1,
+       CASE WHEN indisunique THEN ARRAY(
+           SELECT named.attname::text FROM unnest((indkey::int2[])[0:indnkeyatts - 1]) AS part (attnum)
+           JOIN pg_attribute AS named ON named.attrelid = indrelid AND named.attnum = part.attnum
+       ) ELSE '{}' END
 FROM pg_index JOIN pg_attribute ON attrelid = indrelid AND attnum = indkey[0]
 WHERE indrelid = ANY(%(tables)s::oid[]) AND indisvalid
 """
@@ -167,10 +176,10 @@ def read_shapes(
         found = connection.execute(_SHAPES, given).fetchall()
         tables = {"tables": [row[-1] for row in found]}
         columns, indexes = defaultdict[int, dict[str, ShapeColumn]](dict), defaultdict[int, list[Index]](list)
-        for table, name, written, *facts in connection.execute(_COLUMNS, tables):
-            columns[table][name] = ShapeColumn(written, *facts)
-        for table, *parts in connection.execute(_INDEXES, tables):
-            indexes[table].append(Index(*parts))
+        for table, name, written, may_be_null, is_filled, is_made, labels in connection.execute(_COLUMNS, tables):
+            columns[table][name] = ShapeColumn(written, may_be_null, is_filled, is_made, tuple(labels))
+        for table, column, is_partial, is_key, unique in connection.execute(_INDEXES, tables):
+            indexes[table].append(Index(column, is_partial, is_key, frozenset(unique)))
     return absent, [
         Shape(name, count, tuple(named), is_view, columns[table], tuple(indexes[table]), tuple(lacking), hides)
         for name, count, named, is_view, lacking, hides, table in found
