@@ -5,7 +5,8 @@
 Needs a running stack. The handler runs in this process, from the event to the answer with a result for each id; the
 floor is one transaction on a connection that is open already. Each has rows of its own that nobody has touched, rounds
 are interleaved, medians are printed. The loop does what is done without sets: one update and one journal row each.
-Both write the whole record as it became. Exits with 1 where a goal is missed.
+Both write the whole record as it became, and both replace what the trash still keeps of a record that the product has
+taken out itself. Exits with 1 where a goal is missed.
 """
 
 import argparse
@@ -47,6 +48,10 @@ kept AS (
         (tenant, entity, id, mark, deleted_at, deleted_by, purge_at, deleted_operation, deleted_with)
     SELECT %(tenant)s, entity, id, now(), now(), 'bench', now() + interval '30 days', %(operation)s, parent
     FROM (SELECT {entity} AS entity, id, NULL::text AS parent FROM changed {kept}) AS gone
+    ON CONFLICT (tenant, entity, id) DO UPDATE
+    SET mark = excluded.mark, deleted_at = excluded.deleted_at, deleted_by = excluded.deleted_by,
+        purge_at = excluded.purge_at, deleted_operation = excluded.deleted_operation,
+        deleted_with = excluded.deleted_with
 ),
 taken AS MATERIALIZED (
     SELECT stowage.take_seqs(%(tenant)s, (SELECT count(*) FROM changed) + {cascaded} + 1) AS base

@@ -28,7 +28,7 @@ from stowage.pipeline.source import Source
 from stowage.pipeline.transfer import Stored, transfer
 from stowage.postgres.dumps.pg_dump import READ_BYTES, Dump
 
-PACED_GOAL, SAME_CORES_GOAL, CUSTOM_GOAL = 1.15, 1.9, 2.0
+PACED_GOAL, SAME_CORES_GOAL, CUSTOM_GOAL = 1.1, 1.6, 2.0
 PEAK_GOAL, FLAT_GOAL = 85.0, 5.0
 SMALL_PEAK_BYTES, LARGE_PEAK_BYTES = 300_000_000, 3_000_000_000
 

@@ -23,9 +23,9 @@ from benchmarks.compressors import in_pg_dump
 from benchmarks.dumps import bare
 from benchmarks.figures import told
 
-WHOLE_RUN_GOAL = 2.5
+WHOLE_RUN_GOAL = 2.1
 CUSTOM_GOAL = 2.0
-POLL_GOAL = 2.0
+POLL_GOAL = 1.25
 TENANT = "bench"
 POLL_SECONDS = 0.02
 

@@ -1,7 +1,7 @@
-"""The one clock: what is due, and who looks after it. It ticks every minute; a late or doubled tick changes nothing.
+"""The one clock: a table of duties, and one tick a minute that does them. A late or doubled tick does no harm.
 
-What looks after something is named (`module:function`) and is a function of the table and the time it is given. To
-have something done in time, put it on a due list of the table (`due_list`, `due_at`) and add a row here.
+A duty names the function that does it (`module:function`), which needs nothing but the table and the time. To have
+something done at its time, put an item on a due list of the table (`due_list`, `due_at`) and add a row here.
 """
 
 import time
@@ -26,13 +26,15 @@ type HasTime = Callable[[], bool]
 
 @dataclass(frozen=True)
 class DueList:
-    """The items of one due list, oldest first: `by(item, now)` looks after one, and moves it on or off the list."""
+    """The items of one due list, oldest first: `by(item, now)` handles one item, then moves it on or takes it off the
+    list.
+    """
 
     name: str
     by: str
 
     def look_after(self, now: datetime, has_time: HasTime) -> int:
-        """Look after what is due, as far as there is time; an item that fails keeps no other from its turn."""
+        """Handle the items that are due while there is time. An item that fails does not stop the others."""
         look_after = load(self.by)
         done = 0
         failures: list[Exception] = []
@@ -53,7 +55,7 @@ class DueList:
 
 @dataclass(frozen=True)
 class Chore:
-    """What is seen to in every tick: `by(now, has_time)` returns how much it did."""
+    """Work that every tick does: `by(now, has_time)` returns how many things it did."""
 
     name: str
     by: str
@@ -66,9 +68,9 @@ class Chore:
 
 @dataclass(frozen=True)
 class Call:
-    """A function that is called once its time has come: from the item `CLOCK`, `name` of the table, which it may set.
+    """A function that is invoked when it is due. The item (`CLOCK`, `name`) of the table says when that is.
 
-    Unless it does, it is called again after `again`.
+    The function may set the next time there; if it does not, it is due again after `again`.
     """
 
     name: str
@@ -76,7 +78,7 @@ class Call:
     again: timedelta
 
     def look_after(self, now: datetime, _has_time: HasTime) -> int:
-        """Call it if it is due; whether it was, as 1 or 0."""
+        """Invoke it if it is due; returns 1 if it was, else 0."""
         try:
             table.update(
                 "CLOCK", self.name, {"due_at": rfc3339(now + self.again)}, when={"due_at": Below(rfc3339(now))}

@@ -1,7 +1,7 @@
 """Backups: a tenant's schema dumped into storage, its history, its file (docs/api.md)."""
 
 from collections.abc import Iterable, Sequence
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 from itertools import islice
 
 from stowage.access.idempotency import IdempotencyKey
@@ -25,7 +25,7 @@ from stowage.basics.errors import BadRequestError, ConflictError, GoneError
 from stowage.basics.ids import new_run_id, parse_rfc3339, rfc3339
 from stowage.runs.audit_notes import audit_note
 from stowage.runs.change import forget_run
-from stowage.runs.counters import count_history, first_day, read_counts
+from stowage.runs.counters import count_history, counts_of_history
 from stowage.runs.keeping import policy
 from stowage.runs.kinds import EXPORT_BACKUP
 from stowage.runs.manifest import bucket_of, read_manifest
@@ -118,11 +118,7 @@ def read_stats(tenants: Iterable[str] | None, now: datetime) -> BackupStats:
 
     What has expired counts as completed until the clock has taken its file away.
     """
-    counts = [
-        each
-        for each in read_counts(tenants, date.fromisoformat(first_day(EXPORT_BACKUP.name, now)))
-        if each.kind == EXPORT_BACKUP.name
-    ]
+    counts = list(counts_of_history(tenants, EXPORT_BACKUP.history, now))
     by = {name: sum(each.count(name) for each in counts) for name in (*FINAL, "expired", "unfinished", "bytes")}
     last_days = rfc3339(now + EXPIRES_SOON - timedelta(days=policy().backup_days))[:10]
     summaries = list(read_summaries(tenants))

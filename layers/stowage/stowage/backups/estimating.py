@@ -22,7 +22,7 @@ LOCK_SECONDS = 5.0
 
 
 class BackupEstimate(BaseModel):
-    """What a backup would come to: `bytes` of the artifact, `seconds` until it is there."""
+    """The expected size of a backup: `bytes` of the artifact, `seconds` until it is there."""
 
     bytes: int
     rows: int

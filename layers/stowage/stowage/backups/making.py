@@ -57,10 +57,10 @@ def product_of(run: Run, source: "SnapshotDump") -> Product:
 
 
 class SnapshotDump:
-    """pg_dump, and beside it the counting of what it dumps, both in one snapshot. Whole when both are.
+    """pg_dump, and beside it the counting of the dumped rows, both in one snapshot. It is complete when both are.
 
-    `rows` are those that the server has copied so far, and in the end those that were counted. `moved` is called while
-    only the counting goes on, which shows in neither bytes nor rows.
+    `rows` are the rows that the server has copied so far, at the end those that were counted. `moved` is called while
+    only the counting goes on, which neither bytes nor rows show.
     """
 
     def __init__(self, run: Run, connection: Connection, version: str, moved: Callable[[], None]) -> None:
@@ -102,7 +102,7 @@ class SnapshotDump:
                 yield b""
 
     def finish(self) -> None:
-        """Return only if the dump is whole; its rows are known from then on."""
+        """Return only if the dump is complete; from then on its rows are known."""
         self._dump.finish()
         assert self._contents is not None, "the chunks end with the contents"
         if self._contents.row_count is not None:

@@ -140,11 +140,11 @@ class LastVerified(BaseModel):
 
 
 class BackupStats(BaseModel):
-    """What became of the backups that are listed, and what is kept of them.
+    """The backups of a list, counted by outcome, and what is stored of them.
 
-    `completed` and `bytes` are of those that are kept, `expiring_soon` are those of them whose seven last days have
-    begun, counted by the day on which they were asked for. `cost_usd_month` is what S3 takes for the bytes. Of several
-    tenants, `last_success` and `last_verified` are the newest.
+    `completed` and `bytes` count the backups that are still kept. `expiring_soon` counts those of them that expire
+    within seven days, by the day on which they were requested. `cost_usd_month` is the price of the bytes in S3. For
+    several tenants, `last_success` and `last_verified` are the newest of all.
     """
 
     total: int
@@ -161,7 +161,7 @@ class BackupStats(BaseModel):
 
 
 def stats_tag(stats: BackupStats) -> str:
-    """Their entity tag, weak because the age goes on (RFC 9110 §8.8.3)."""
+    """The entity tag of the statistics, weak because the age changes all the time (RFC 9110 §8.8.3)."""
     told = stats.model_dump_json(exclude={"last_verified": {"age_seconds"}})
     return f'W/"{hashlib.sha256(told.encode()).hexdigest()[:32]}"'
 

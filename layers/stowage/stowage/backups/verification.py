@@ -62,5 +62,5 @@ def start_verification(
 
 
 def estimate_run(run: Run) -> Estimate:
-    """The file's bytes, against which a verification's progress is measured."""
+    """The size of the file in bytes: a verification's progress is measured against it."""
     return Estimate(rows=0, bytes=run.spec["size_bytes"])

@@ -1,7 +1,7 @@
-"""A verification's attempt in the worker: the stored backup read again, from its first byte to its last.
+"""A verification's attempt in the worker: it reads the stored backup again, from its first byte to its last.
 
-Level 2 proves that the file is the one that was made, and that its tools read it to its end with the rows that were
-counted when it was made. It needs neither a database nor a disk.
+Level 2 proves two things: the file is the one that was made, and its format can be read to the end, with the rows that
+were counted when it was made. It needs neither a database nor a disk.
 """
 
 import hashlib
@@ -33,9 +33,9 @@ NAMED_TABLES = 5
 
 
 def verify_backup(attempt: Attempt) -> None:
-    """Verify the backup that the run uses. What was found stands in the manifest, good or bad.
+    """Verify the backup that the run uses, and write the findings to the manifest, good or bad.
 
-    RunError `backup_damaged` where anything is not as it should be: the run fails, so that nobody takes it for proof.
+    RunError `backup_damaged` if any check fails: the run fails then, so that nobody takes it for a proof.
     """
     run = attempt.run
     attempt.reporter.report("checking", "Looking for the file.")
@@ -55,7 +55,7 @@ type Check = dict[str, Any]
 
 
 def _verify(backup: Run, reporter: Reporter) -> tuple[list[Check], int]:
-    """What was looked at, in order, and how many rows were read."""
+    """The checks in their order, and how many rows were read."""
     manifest, bucket = read_manifest(backup), str(bucket_of(backup))
     if manifest is None:
         return [_bad("file", "Its manifest is gone.")], 0
@@ -129,7 +129,9 @@ class Reading:
 
 
 def differing(counted: Mapping[str, int | None], read: Mapping[str, int]) -> list[str]:
-    """The tables of which other rows were read than were counted when the dump was made, as a sentence names them."""
+    """The tables whose rows in the file differ in number from those counted when the dump was made, as a part of a
+    sentence.
+    """
     wrong = [
         f"{read.get(table, 0)} of {count} of {table}"
         for table, count in counted.items()

@@ -38,9 +38,9 @@ from stowage.settings import settings
 from stowage.tenants import Tenant
 
 MOST_FILTER_BYTES = 200_000
-"""They stand in the run's record, and an item of the table holds 400 KB."""
+"""The filters are kept in the run's record, and an item of the table holds 400 KB."""
 LINK_SECONDS = 300
-"""How long storage's own link works: it is signed at the moment it is followed."""
+"""How long the storage's own link works. It is signed when a client follows ours."""
 
 
 @for_role("operator")
@@ -161,7 +161,7 @@ def read_export(tenant: str, identity: Identity, export_id: str, now: datetime, 
 
 
 def show(run: Run, identity: Identity, now: datetime, base_url: str) -> ExportRecord:
-    """A run as its caller may see it: no link for who may not fetch the file."""
+    """A run as this caller may see it: without a link if the caller may not fetch the file."""
     run, progress = with_progress(run)
     percent = float(progress["percent"]) if progress else 0.0
     return export_record(run, percent, base_url if identity.may(run.file_role) else None, now)
@@ -177,7 +177,7 @@ def cancel_export(tenant: str, identity: Identity, export_id: str, now: datetime
 
 @for_role("operator")
 def delete_export(tenant: str, identity: Identity, export_id: str, now: datetime) -> str:
-    """Take away an export's file and record; ConflictError `still_running`, `in_use`."""
+    """Delete an export's file and record; ConflictError `still_running`, `in_use`."""
     run = read_run(tenant, export_id, EXPORT.history)
     must_own(run, identity)
     forget_run(run, identity.sub, now)

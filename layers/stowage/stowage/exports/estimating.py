@@ -21,7 +21,7 @@ WORKER_START_SECONDS = 45
 
 
 class ExportEstimate(BaseModel):
-    """What an export would come to; `bytes` of the file, `seconds` until it can be fetched."""
+    """The expected size of an export: `bytes` of the file, `seconds` until it can be fetched."""
 
     rows: int
     bytes: int

@@ -36,7 +36,7 @@ class ExportProgress(BaseModel):
 
 @dataclass(frozen=True)
 class Viewer:
-    """For whom and when a progress is shown: which tenant's, with links for those who may fetch the file."""
+    """Who asks for a progress, for which tenant and when; a link is shown to those who may fetch the file."""
 
     tenant: str
     identity: Identity
@@ -79,7 +79,7 @@ def wait_for_change(viewer: Viewer, export_id: str, known: str | None, seconds: 
 
 
 def show_progress(item: Item) -> ExportProgress:
-    """The state as JSON clients see it."""
+    """The state as clients of the JSON form see it."""
     final = item["status"] in FINAL
     return ExportProgress(
         progress=item["percent"],

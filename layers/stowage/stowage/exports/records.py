@@ -132,7 +132,7 @@ def export_record(run: Run, percent: float, base_url: str | None, now: datetime)
 
 
 def download_url(run: Run, base_url: str | None) -> str | None:
-    """Our own link to a completed export's file, good as long as the file lives."""
+    """Our own link to a completed export's file, which works as long as the file is kept."""
     if base_url is None or run.expires_at is None:
         return None
     return link_url(Link(run.tenant, run.id, run.expires_at), base_url)

@@ -41,7 +41,8 @@ def import_items(edit: Edit, entity: Entity, body: bytes) -> KeptAnswer:
         if (details or found) and not skips:
             raise _refusal(items, details, found)
         first = {index: complaints[0] for index, complaints in found.items()}
-        created = [row[entity.column("id")] for index, row in rows if index not in found]
+        key = entity.column("id")
+        created = [row[key] for index, row in rows if index not in found]
         sent = items if options.get("returnFailures") else None
         return KeptAnswer(201, _answer(edit.operation, ",".join(saving.saved), created, failures | first, sent))
 

@@ -27,13 +27,13 @@ LAMBDA_SECOND = 1.769 * 0.0000166667
 
 
 MOST_COUNTED_TENANTS = 20
-"""A list over more tenants does not tell its total: each has counts of its own."""
+"""A list over more tenants than this has no total, because the counts of each tenant would have to be read."""
 
 
 type JobType = Literal[
     "export_backup", "export_logs", "export", "import", "restore", "verify", "compare", "replicate", "offboard"
 ]
-"""The types that a list may be asked for; one of which there are no runs yet finds none."""
+"""The types by which a list can be filtered. There are no runs of some of them yet; those filters find nothing."""
 
 
 class JobProgress(BaseModel):
@@ -81,11 +81,12 @@ class StageEntry(BaseModel):
 
 
 class Timeline(BaseModel):
-    """What a run did and when, what proves its artifact, and about what it cost.
+    """What a run did and when, the manifest of what it left, and roughly what it cost.
 
-    `stages` are in the order of time: `created`, `retried`, `expired` and the run's endings, and each attempt's own:
-    `planning`, `starting`, `checking`, `copying`, `storing`, `recording`, and how it ended. The last of `attempts` has
-    no end while it goes on. They are numbered from 1 without gaps; a start that went back to the queue is none.
+    `stages` are in the order of time. The run's own are `created`, `retried`, `expired` and how it ended; an attempt's
+    are `planning`, `starting`, `checking`, `copying`, `storing`, `recording` and how it ended. The last of `attempts`
+    has no end while it goes on. Attempts are numbered from 1 without gaps; one that was put back into the queue does
+    not count.
     """
 
     stages: list[StageEntry]
@@ -120,8 +121,9 @@ class JobStats(BaseModel):
 
 
 def job(run: Run, now: datetime, progress: Item | None = None, base_url: str | None = None) -> Job:
-    """A run as a job; `progress` is read where it was not given and the run has not completed. With `base_url` the
-    result of an import has links to its files (None: the caller may fetch none).
+    """A run as a job. `progress` is read if it is not given and the run has not completed.
+
+    With `base_url` the result of an import has links to its files; None if the caller may not fetch them.
     """
     run, progress = with_progress(run, progress)
     return Job(
@@ -200,8 +202,10 @@ def list_jobs(
 def count_jobs(
     tenants: Sequence[str] | None, now: datetime, *, kind: str | None, status: str | None, since: datetime | None
 ) -> int | None:
-    """How many jobs a list has in all; None where no count fits: from a moment on, of many tenants, or of what waits or
-    runs among all tenants.
+    """How many jobs a list has in all.
+
+    None if the counts do not say: with `since`, for more than `MOST_COUNTED_TENANTS` tenants, and for the pending or
+    running jobs of all tenants.
     """
     many = MOST_COUNTED_TENANTS if tenants is None else len(tenants)
     if since is not None or many > MOST_COUNTED_TENANTS or (tenants is None and status in UNFINISHED):
@@ -275,7 +279,7 @@ def _worker_second() -> float:
 
 
 def read_stats(tenants: Iterable[str] | None, now: datetime, days: int) -> JobStats:
-    """What became of these tenants' runs that were asked for in the last `days` days, today included."""
+    """The outcomes of these tenants' runs that were requested in the last `days` days, today included."""
     begin = now.date() - timedelta(days=days - 1)
     by_day: dict[str, list[Counts]] = defaultdict(list)
     for counts in read_counts(tenants, begin):
@@ -310,7 +314,9 @@ def _day(day: str, counts: list[Counts]) -> Day:
 
 
 def _median(durations: Counter[int]) -> int | None:
-    """The median of values that come so many times; of an even number, halfway between the two in the middle."""
+    """The median of values, each given with how often it occurs; of an even number, halfway between the two in the
+    middle.
+    """
     many = durations.total()
     if many <= 0:
         return None

@@ -27,7 +27,7 @@ type Clock = Callable[[], datetime]
 
 @dataclass(frozen=True)
 class Product:
-    """One file that an attempt is to store. `name` tells it from the run's other files, where there are several."""
+    """One file that an attempt stores. `name` distinguishes it from the run's other files, if there are several."""
 
     object_name: str
     file_name: str
@@ -37,14 +37,13 @@ class Product:
     name: str = ONE_FILE
     manifest: dict[str, Any] = field(default_factory=dict)
     describe: Callable[[], dict[str, Any]] = dict
-    """Called once the source is whole: what else the manifest tells of the file (`contents`)."""
+    """Called after the source's last byte; returns what else the manifest says about the file (`contents`)."""
 
 
 class Attempt:
     """An attempt that this process has claimed.
 
-    Some kinds end themselves: their run is told that it shall stop, but still stores its files and
-    its manifest.
+    After a cancellation, a run of a kind that ends itself (`ends_itself`) still stores its files and its manifest.
     """
 
     def __init__(self, run: Run, reporter: Reporter, clock: Clock) -> None:
@@ -54,7 +53,7 @@ class Attempt:
         self._uploads: list[MultipartUpload] = []
 
     def store(self, product: Product) -> None:
-        """Store one file. If that fails, the error is raised, and `settle` takes away what is left of the file."""
+        """Store one file. If that fails, the error is raised, and `settle` deletes what was stored of the file."""
         run, bucket = self.run, bucket_of(self.run)
         assert bucket is not None, "a kind that leaves files has a bucket"
         upload = MultipartUpload(
@@ -73,14 +72,14 @@ class Attempt:
             self._files[product.name] = entry | product.manifest | product.describe()
 
     def finish(self, facts: Mapping[str, Any], *, rows: int | None = None, failure: StowageError | None = None) -> None:
-        """Write the manifest: the files, and facts that the run's record keeps too (a few hundred bytes).
+        """Write the manifest: the files, and facts (a few hundred bytes) that the run's record keeps as well.
 
-        `rows` are those of the one file where they are not given. With a `failure` the run tells what it did, and does
-        not count as completed.
+        `rows` defaults to the rows of the only file. With a `failure` the manifest says what the run did, but the run
+        does not count as completed.
         """
         with self._undone_by_errors():
             self._report("recording", "Writing the manifest.")
-        # From here on only `settle` takes the files away: whatever we are told, the manifest may be there and believed.
+        # From here on only `settle` deletes the files: an error of this write does not prove that there is no manifest.
         ended = {"code": failure.code, "message": failure.message} if failure else None
         rows = self._files[ONE_FILE]["rows"] if rows is None else rows
         write_manifest(self.run, self._files, self.clock(), rows=rows, facts=dict(facts), failure=ended)

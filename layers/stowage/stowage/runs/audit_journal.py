@@ -64,6 +64,6 @@ def append_notes(changes: list[Image], _now: datetime) -> int:
 
 
 def _give_up(note: Item, error: str) -> None:
-    """Put a note where nobody tries it again; the table's stream then tells the dead-letter queue."""
+    """Move a note to a key from which it is not retried. The table's stream then sends it to the dead-letter queue."""
     logger.error("audit entry given up", note=note["sk"], tenant=note["tenant"], error=error)
     table.transact([Put(note | {"pk": DEAD_NOTES, "error": error}), Delete(note["pk"], note["sk"])])

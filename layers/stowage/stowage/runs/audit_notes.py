@@ -68,7 +68,7 @@ def _old_notes(now: datetime, after: str | None = None, up_to: str | None = None
 
 
 def tell_dead_notes(changes: list[Image], _now: datetime) -> int:
-    """Tell the dead-letter queue of notes that were given up; returns how many."""
+    """Send notes that were given up to the dead-letter queue; returns how many."""
     dead = [note for _, note in changes if note]
     for note in dead:
         give_up(note)

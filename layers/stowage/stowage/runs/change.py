@@ -24,7 +24,7 @@ _USED = 3
 
 @for_role("operator")
 def must_own(run: Run, identity: Identity) -> None:
-    """ForbiddenError where an operator reaches for somebody else's run; admins may any."""
+    """ForbiddenError if an operator changes the run of somebody else; admins may change any."""
     if run.requested_by != identity.sub and not identity.may("admin"):
         raise ForbiddenError("Operators cancel and delete their own runs only.", "not_your_run")
 

@@ -54,7 +54,7 @@ def _in_every_pool(work: Callable[[str], int], has_time: Callable[[], bool]) -> 
 
 
 def look_after(item: Item, now: datetime) -> None:
-    """See whether the execution of a run's attempt still lives, and the run still moves."""
+    """Check that the execution of a run's attempt is still alive and that the run still makes progress."""
     run = Run.model_validate(item)
     assert run.execution is not None, "what is launched has one"
     status = execution_status(run.execution)
@@ -97,7 +97,9 @@ def sweep(item: Item, now: datetime) -> None:
 
 
 def _expire(run: Run, now: datetime) -> bool:
-    """Mark what a run has left as expired before it goes, so that nobody begins to use it. False where it is in use."""
+    """Mark a run's files as expired before they are deleted, so that no other run begins to use them. False if one uses
+    them.
+    """
     if run.expired_at:
         return True
     pk, sk = progress_key(run.id)

@@ -17,13 +17,14 @@ from stowage.aws.table import ABSENT, ConditionFailedError, Update, Write
 from stowage.basics.errors import UnavailableError
 from stowage.basics.ids import parse_rfc3339, rfc3339
 from stowage.runs.keeping import oldest_record, record_life
-from stowage.runs.kinds import kind_of
+from stowage.runs.kinds import KINDS
 from stowage.runs.record import FINAL, UNFINISHED, Run
 from stowage.runs.summary import SHARDS, summing_up
 
 OWN_DIGITS, SHARED_DIGITS = 4, 2
-"""Durations are counted to so many digits. Each is an attribute of the day's item, which every write pays for: a
-tenant has few runs a day (exact below ten seconds), a shard may have thousands.
+"""Durations are rounded to this many digits. Each different one is an attribute of the day's item, and every write pays
+for the item's size. A tenant has few runs a day (below ten seconds its durations are exact), a shard may have
+thousands.
 """
 _MS = "ms_"
 _STATE = ("RECOUNT", "STATE")
@@ -36,8 +37,8 @@ _RECOUNT_AFTER = timedelta(minutes=15)
 def counting(before: Run | None, after: Run | None) -> list[Write]:
     """The writes that update the counts for one change of a run.
 
-    None stands for no run: before it is made, and after it is deleted. A record that was never
-    counted is taken for none.
+    None stands for no run: `before` when it is made, `after` when it is deleted. A record that was never counted is
+    treated as no run.
     """
     run = after or before
     assert run is not None, "something changes"
@@ -97,15 +98,19 @@ def read_counts(tenants: Iterable[str] | None, since: date) -> Iterator[Counts]:
 def count_history(tenant: str, history: str, status: str | None, now: datetime) -> int:
     """How many runs of a status (None: of any) a tenant's history has; `expired` is one of its own."""
     statuses = (status,) if status else (*UNFINISHED, *FINAL, "expired")
-    total = 0
-    for counts in read_counts([tenant], oldest_record(now).date()):
-        if kind_of(counts.kind).history == history and counts.day >= first_day(counts.kind, now):
-            total += sum(counts.by[each] for each in statuses)
-    return total
+    return sum(counts.by[each] for counts in counts_of_history([tenant], history, now) for each in statuses)
+
+
+def counts_of_history(tenants: Iterable[str] | None, history: str, now: datetime) -> Iterator[Counts]:
+    """The counts of the kinds that a history shows, of the days whose records are still kept."""
+    first = {kind.name: first_day(kind.name, now) for kind in KINDS.values() if kind.history == history}
+    for counts in read_counts(tenants, date.fromisoformat(min(first.values()))):
+        if counts.kind in first and counts.day >= first[counts.kind]:
+            yield counts
 
 
 def first_day(kind: str, now: datetime) -> str:
-    """The day from which on a kind's records are still there."""
+    """The first day of which a kind's records are still kept."""
     example = Run(id="", tenant="", kind=kind, database="", spec={}, requested_by="", created_at="")
     return rfc3339(now - record_life(example))[:10]
 
@@ -164,7 +169,7 @@ def _count_late(run: Run) -> int:
 
 
 def _difference(before: Run | None, after: Run | None, digits: int) -> Counter[str]:
-    """What a change adds to the counts. What is not counted yet adds all that it is."""
+    """What a change adds to the counts. A run that is not counted yet adds everything."""
     changed = _told(after, digits)
     changed.subtract(_told(before if before and before.counted else None, digits))
     return changed

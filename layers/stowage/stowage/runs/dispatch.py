@@ -20,7 +20,7 @@ from stowage.runs.record import ACTIVE_LIST, UNFINISHED, Run, waiting_list
 from stowage.settings import settings
 
 LAUNCH_GRACE = timedelta(seconds=60)
-"""After this long a launched run that was not claimed is looked at by the clock."""
+"""The clock looks at a launched run that nobody has claimed after this time."""
 
 _TRIES = 6
 _MOST_AT_ONCE = 40
@@ -49,14 +49,14 @@ class Lease:
 
 @dataclass(frozen=True)
 class Leases:
-    """Who has the places of a pool at the moment; `version` fences writers."""
+    """Which runs hold the places of a pool at the moment. A writer must name the `version` that it has read."""
 
     pool: str
     held: tuple[Lease, ...] = ()
     version: int = 0
 
     def write(self, held: Iterable[Lease]) -> Update:
-        """The write that makes these the leases, if nobody changed them since."""
+        """The write that replaces the leases by these, refused if anybody has changed them since."""
         item = {lease.run: {"tenant": lease.tenant, "kind": lease.kind, "lane": lease.lane} for lease in held}
         return Update(
             f"DB#{self.pool}",
@@ -171,13 +171,13 @@ def dispatch(pool: str, now: datetime, written: Iterable[RunKey] = ()) -> list[R
 
 
 def release(leases: Leases, run_id: str) -> Write | None:
-    """The write that gives a run's place free, or None where it holds none."""
+    """The write that frees a run's place, or None if it holds none."""
     rest = [lease for lease in leases.held if lease.run != run_id]
     return leases.write(rest) if len(rest) < len(leases.held) else None
 
 
 def free_lost_leases(pool: str) -> int:
-    """Free places whose run is gone, has ended or waits again, which nobody else does; returns how many."""
+    """Free the places of runs that are deleted, have ended or wait again; returns how many. Nobody else frees those."""
     leases = read_leases(pool)
     held = [lease for lease in leases.held if _is_launched(lease)]
     if len(held) == len(leases.held):

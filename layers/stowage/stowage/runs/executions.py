@@ -14,7 +14,7 @@ from stowage.aws.table import Put
 from stowage.runs.record import Run
 
 KNOWN_FOR = timedelta(days=7)
-"""An execution lasts a day at most; what is told of it may come later."""
+"""An execution lasts a day at most; reports of its end may come later."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ def name_of(run: Run, attempt: int) -> str:
 
 
 def write_members(execution: str, members: Iterable[Member], now: datetime) -> Put:
-    """The write that says for which attempts an execution speaks."""
+    """The write that records which attempts an execution carries out."""
     return Put(
         {
             "pk": f"EXECUTION#{execution}",
@@ -49,12 +49,12 @@ def write_members(execution: str, members: Iterable[Member], now: datetime) -> P
 
 
 def members_of(execution: str) -> list[Member]:
-    """The attempts for which an execution speaks; none for one that was started by hand."""
+    """The attempts that an execution carries out; none for one that was started by hand."""
     item = table.get(f"EXECUTION#{execution}", "MEMBERS")
     return [Member(**member) for member in item["members"]] if item else []
 
 
 def start_attempt(run: Run) -> None:
-    """Start the execution of a run's current attempt; once only, however often it is called."""
+    """Start the execution of a run's current attempt. Further calls start no second one."""
     assert run.execution is not None, "it has been launched"
     start_execution(run.execution, asdict(member_of(run)))

@@ -51,7 +51,7 @@ class RunKind:
     fits_inline: Callable[[Mapping[str, Any]], bool] | None
     """Whether a run of this spec may run in a function, if it is small; None: all run in the worker."""
     speaks_sql: bool
-    """Whether it takes a place of its tenant's database while it runs."""
+    """Whether it counts against the connections of its tenant's database while it runs."""
     exclusive: bool
     """Whether its tenant has only one run at a time of all exclusive kinds."""
     work: str
@@ -59,15 +59,17 @@ class RunKind:
     estimator: str
     """How large a run will be: `(run) -> Estimate`."""
     result: str
-    """What its job tells once there is an artifact: `(run, now, link) -> dict`; `link(file)` gives a link to a file."""
+    """The job's `result` after the run has left something: `(run, now, link) -> dict`; `link(file)` gives a link to a
+    file.
+    """
     events: tuple[str, ...]
     """The webhook events that follow from its end."""
     protects: bool = False
-    """Whether its file protects the tenant: the tenant's summary tells the last one."""
+    """Whether its file protects the tenant: the tenant's summary names the last one."""
     ends_itself: bool = False
-    """Whether a cancelled run is left to end itself, because what it did until then stays and has to be told."""
+    """Whether a cancelled run ends by itself, because what it has done stays and its manifest must say what that is."""
     marks: str | None = None
-    """The fact that is also written on the record of the run that it used."""
+    """The fact that is also written on the record of the run whose files it used."""
     when_ended: str | None = None
     """Called inside the network after the end of a run was written in the journal: `(connection, run_id) -> None`."""
 
@@ -177,7 +179,7 @@ def estimator_of(kind: str) -> "Estimator":
 
 
 def result_of(kind: str) -> Result:
-    """How runs of this kind tell what came of them; RunError for a kind that this version does not know."""
+    """How the result of a run of this kind is shown; RunError for a kind that this version does not know."""
     result: Result = _named(kind, kind_of(kind).result)
     return result
 

@@ -38,7 +38,7 @@ def bucket_of(run: Run) -> str | None:
 
 
 def write_manifest(run: Run, files: Mapping[str, Item], now: datetime, **about: Any) -> None:
-    """Write the manifest of the run's current attempt: its files' entries by name, and what else it tells."""
+    """Write the manifest of the run's current attempt: its files' entries by name, its rows, facts and failure."""
     document = {
         "version": VERSION,
         "run": run.id,
@@ -72,7 +72,7 @@ def read_manifest(run: Run) -> Item | None:
 
 
 def verified_outcome(run: Run) -> Outcome | None:
-    """What the current attempt has left, if its manifest is there and each file is as the manifest says."""
+    """The outcome of the current attempt, if there is a manifest and each file is as it says; else None."""
     manifest = read_manifest(run)
     if manifest is None or (manifest["run"], manifest["attempt"]) != (run.id, run.attempt):
         return None
@@ -85,7 +85,7 @@ def verified_outcome(run: Run) -> Outcome | None:
 
 
 def outcome_of(manifest: Item) -> Outcome:
-    """What a manifest tells, as the run's record keeps it."""
+    """The part of a manifest that the run's record keeps."""
     facts = manifest.get("facts") or manifest.get("outcome") or {}
     if "contents" in manifest:
         facts = {"tables": manifest["contents"]["table_count"]}

@@ -24,7 +24,7 @@ from stowage.runs.store import change_run, progress_key, read_run
 from stowage.settings import settings
 
 WAIT = "wait"
-"""The plan of a run that must wait after all: its tenant has as many exports in the worker as it may."""
+"""The plan of a run that must wait after all, because its tenant has no more room for exports in the worker."""
 
 type Estimator = Callable[[Run], Estimate]
 
@@ -64,7 +64,7 @@ def lane_of(run: Run, estimate: Estimate, inline_max_bytes: int) -> Lane:
 
 
 def _start(run: Run, attempt: int, execution: str, now: datetime) -> Run:
-    """Mark the attempt as running; again without harm, as a step may be delivered twice."""
+    """Mark the attempt as running. A second call does no harm: a step may be delivered twice."""
     if run.attempt != attempt or execution != run.execution:
         raise CancelledError("This execution is not the run's current attempt.")
     started = {
@@ -120,7 +120,7 @@ def _move_to_worker(run: Run) -> bool:
 
 
 def _wait_again(run: Run) -> None:
-    """Back to the queue, now known to be large; the attempt does not count."""
+    """Put the run back into the queue, now marked as large. The attempt does not count."""
     pk, sk = progress_key(run.id)
     waiting = {
         "status": "pending",

@@ -18,7 +18,9 @@ _WRITE_SECONDS = 1.0
 
 
 class FencedError(CancelledError):
-    """Another attempt has taken over, or the run has ended: whoever gets this stops and writes nothing more."""
+    """Another attempt has taken over, or the run has ended: the process that gets this error stops and writes nothing
+    more.
+    """
 
     code = "superseded"
 
@@ -32,14 +34,14 @@ class Reporter:
         self._percent = float(current["percent"])
         self._last = 0.0
         self.moved_at = time.monotonic()
-        """When bytes or rows last grew or `moved` was called, by the monotonic clock: what the watchdog looks at."""
+        """The monotonic time at which bytes or rows last grew or `moved` was called. The watchdog reads it."""
         self.stalled = False
         """Whether the watchdog has ended the attempt."""
         self._seen: tuple[int, int] = (0, 0)
         self._stages = stages_of(run, current)
 
     def moved(self) -> None:
-        """Say that the attempt goes on, where neither bytes nor rows would show it."""
+        """Say that the attempt makes progress that neither bytes nor rows show."""
         self.moved_at = time.monotonic()
 
     def watch(self, bytes_read: int, bytes_stored: int, rows: int) -> None:

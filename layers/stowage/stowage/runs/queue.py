@@ -1,4 +1,4 @@
-"""The queue of the runs that wait for a place of a pool: read in pages, and only as far as somebody looks."""
+"""The queue of the runs that wait for a place of a pool, read in pages and only as far as needed."""
 
 from collections.abc import Iterable, Iterator
 from itertools import count, islice
@@ -10,7 +10,7 @@ from stowage.runs.record import Run, waiting_list
 PAGE = 50
 """Runs read at once."""
 HEAD = 250
-"""Runs that are looked at from the front of the queue, and then as many further ones."""
+"""How many runs one call reads from the front of the queue, and then as many from further back."""
 
 type RunKey = tuple[str, str]
 """A run's tenant and id."""

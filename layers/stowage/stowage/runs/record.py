@@ -45,7 +45,7 @@ class StageMoment(BaseModel):
 
 
 class PastAttempt(BaseModel):
-    """One attempt that has ended, for the timeline: `outcome` is its own, whatever became of the run."""
+    """One attempt that has ended, for the timeline. `outcome` is the attempt's, which may differ from the run's."""
 
     n: int
     lane: Lane | None = None
@@ -74,9 +74,9 @@ class StoredFile(BaseModel):
 
 
 class Outcome(BaseModel):
-    """What a run left: files by name, and facts that its kind knows. A verified manifest tells it.
+    """What a run left: its files by name, and facts that its kind defines. It comes from a verified manifest.
 
-    With a `failure` the run did not come to a good end, and this tells what it did until then, or what it found.
+    With a `failure` the run has failed, and the outcome says what it did before that, or what it found.
     """
 
     files: dict[str, StoredFile] = Field(default_factory=dict)
@@ -135,7 +135,7 @@ class Run(BaseModel):
     users: int = 0
     """How many unfinished runs use the files of this one."""
     verification: dict[str, Any] | None = None
-    """Of a backup: how it was last proved, `{level, at, ok}`."""
+    """The last verification of a backup: `{level, at, ok}`."""
     counted: bool = False
     """Whether the counts have it (`stowage.runs.counters`); not in records of versions before 0.2."""
     expires_at: str | None = None
@@ -175,7 +175,7 @@ class Run(BaseModel):
 
     @property
     def pool(self) -> str:
-        """Whose places it takes and in whose queue it waits: its database's, or those of runs that speak no SQL."""
+        """The pool in which it waits and takes a place: its database's, or that of the runs that speak no SQL."""
         return self.database if kind_of(self.kind).speaks_sql else NO_DATABASE
 
     @property
@@ -192,7 +192,7 @@ class Run(BaseModel):
         return round(ran.total_seconds() * 1000)
 
     def is_expired(self, now: datetime) -> bool:
-        """Whether the file's time is over, swept or not: the sweep comes at the next tick. What is in use stays."""
+        """Whether the file's time is over, even if no tick has deleted it yet. A file in use does not expire."""
         is_over = self.expires_at is not None and self.expires_at <= rfc3339(now) and self.users < 1
         return self.expired_at is not None or is_over
 

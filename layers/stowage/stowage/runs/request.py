@@ -23,7 +23,7 @@ KEYS_LIVE = timedelta(hours=24)
 
 
 def kept_answer(key: IdempotencyKey, now: datetime) -> dict[str, Any] | None:
-    """The first answer, if this key was used within a day; ConflictError when it came with another body."""
+    """The first answer, if this key was used within a day; ConflictError if it was used with another body."""
     item = table.get(*_item_key(key))
     if item is None or item["expires_at"] <= rfc3339(now):
         return None

@@ -37,7 +37,9 @@ from stowage.runs.using import let_go
 from stowage.settings import settings
 
 SWEEP_AFTER = timedelta(minutes=15)
-"""When places of attempts that left nothing are swept a second time: a zombie may have written after the first."""
+"""When the objects of attempts without an outcome are deleted a second time: a process of a lost attempt may have
+written after the first time.
+"""
 
 _TRIES = 20
 
@@ -55,7 +57,7 @@ def settle(
 ) -> Run | None:
     """End an attempt. `execution` is the execution that reports the end, None if the clock does.
 
-    Returns the run afterwards, or None if the attempt was not for us to end.
+    Returns the run afterwards, or None if this execution has no say over the attempt.
     """
     for _ in range(_TRIES):
         run = find_run(tenant, run_id)
@@ -85,7 +87,7 @@ def retry_wait(tries: int) -> int:
 
 
 def clean_up(run: Run, attempt: int) -> None:
-    """Take away everything of an attempt: an unfinished upload, objects."""
+    """Delete everything that an attempt has stored: its unfinished upload and its objects."""
     bucket = bucket_of(run)
     if bucket:
         objects.abort_uploads(bucket, run.prefix(attempt))
@@ -121,8 +123,8 @@ def _settled(
 
 
 def _failure(run: Run, outcome: Outcome | None, ending: Ending) -> Failure:
-    """Why the attempt did not end well: what the lane wrote on the run, else what the manifest tells, else what AWS
-    says of the execution.
+    """Why the attempt failed: the error that the lane wrote on the run, else the manifest's, else the one that AWS
+    gives for the execution.
     """
     if run.cancel_requested:
         return cancelled(run)

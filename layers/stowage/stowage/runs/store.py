@@ -30,9 +30,10 @@ WAITING: Item = {
 
 
 def create_run(run: Run, now: datetime, together_with: list[Write]) -> None:
-    """Put a pending run, its progress and its audit note in the table, with `together_with` or not at all.
+    """Put a pending run, its progress and its audit note into the table, in one transaction with the writes
+    `together_with`.
 
-    `ConditionFailedError.failed` counts `together_with` first.
+    In `ConditionFailedError.failed` the places of `together_with` come first.
     """
     run = run.model_copy(update={"counted": True})
     pk, sk = progress_key(run.id)
@@ -68,7 +69,7 @@ def find_run(tenant: str, run_id: str) -> Run | None:
 
 
 def read_run(tenant: str, run_id: str, history: str | None = None) -> Run:
-    """A tenant's run, of one history where it is named; NotFoundError."""
+    """A tenant's run; with `history`, only one that this history shows. NotFoundError."""
     run = find_run(tenant, run_id)
     if run is None or (history is not None and kind_of(run.kind).history != history):
         raise NotFoundError("There is no such run.")
@@ -76,12 +77,12 @@ def read_run(tenant: str, run_id: str, history: str | None = None) -> Run:
 
 
 def read_progress(run_id: str) -> Item | None:
-    """The progress item of a run of any tenant: it says whose it is, so the caller must look."""
+    """The progress item of a run of any tenant. It names its tenant, and the caller must compare that."""
     return table.get(*progress_key(run_id)) if is_run_id(run_id) else None
 
 
 def stages_of(run: Run, progress: Item | None = None) -> list[StageMoment]:
-    """The stages that the current attempt has come to; its progress is read where it is not given."""
+    """The stages that the current attempt has reached. Its progress is read if it is not given."""
     progress = progress or read_progress(run.id) or {}
     if progress.get("attempt") != run.attempt:
         return []
@@ -108,9 +109,7 @@ def tenant_of(run_id: str) -> str | None:
 
 
 def list_history(tenant: str, history: str, where: dict[str, object], most: int) -> Iterator[Run]:
-    """A tenant's runs of one history, newest first. They are read while the caller takes them, who
-    wants `most` at most.
-    """
+    """A tenant's runs of one history, newest first, read as the caller takes them. The caller takes at most `most`."""
     items = table.query(
         f"T#{tenant}",
         prefix=f"{history}#",
@@ -123,7 +122,7 @@ def list_history(tenant: str, history: str, where: dict[str, object], most: int)
 
 
 def _page_size(where: dict[str, object], most: int) -> int | None:
-    """How many records to read at once so as to find `most`; None where nobody knows how many of them fit."""
+    """How many records to read at once to find `most`; None if it is not known how many of them pass the filter."""
     return None if where else most
 
 
@@ -169,7 +168,7 @@ def _by_day(today: date, since: date, before: str | None, where: dict[str, objec
 
 
 def change_run(run: Run, changes: Item, *, remove: tuple[str, ...] = (), when: dict[str, Any]) -> Run | None:
-    """Change a run's record if it is still as `when` says; the run as it is then, or None."""
+    """Change a run's record if it still is as `when` says. Returns the changed run, or None."""
     try:
         return Run.model_validate(table.update(run.pk, run.sk, changes, remove=remove, when=when))
     except ConditionFailedError:

@@ -17,9 +17,8 @@ _PAGE = 50
 
 
 def summing_up(before: Run | None, after: Run | None) -> list[Write]:
-    """The write that takes a change of a backup into its tenant's summary; None is a backup that is not there.
-
-    It is refused where somebody else has changed the summary meanwhile.
+    """The write that brings a tenant's summary up to date with one change of a backup; None stands for no backup. It is
+    refused if anybody has changed the summary meanwhile.
     """
     run = after or before
     assert run is not None, "something changes"
@@ -73,14 +72,14 @@ def _is_newest(run: Run, known: Item | None) -> bool:
 
 
 def _is_verified(run: Run | None) -> bool:
-    """Whether it is a backup that was proved and is still there."""
+    """Whether it is a verified backup that is still kept."""
     if run is None or run.status != "completed" or run.expired_at:
         return False
     return bool(run.verification and run.verification["ok"])
 
 
 def _newest_verified(but: Run) -> Item | None:
-    """The newest verified backup of a tenant but for one, read as far as that is."""
+    """The newest verified backup of a tenant other than one. Runs are read, newest first, until it is found."""
     items = table.query(
         but.pk, prefix=f"{kind_of(but.kind).history}#", index="by_kind", newest_first=True, page_size=_PAGE
     )

@@ -87,8 +87,10 @@ def with_ids(connection: psycopg.Connection, edit: Edit, entity: Entity, rows: S
     if lacking < len(rows):
         pass_over(connection, edit.schema, entity, (row[key] for row in rows if key in row))
     ids = iter(make_ids(connection, edit, entity, lacking) if lacking else ())
+    if lacking:
+        rows = [row if key in row else {key: next(ids), **row} for row in rows]
     owner = dict.fromkeys(entity.owner, edit.tenant.id)
-    return [(row if key in row else {key: next(ids), **row}) | owner for row in rows]
+    return [row | owner for row in rows] if owner else list(rows)
 
 
 def insert_records(
