@@ -61,8 +61,8 @@ def test_sixty_days_of_ticks(here: Cloud) -> None:
     outage = (START + timedelta(days=29), START + timedelta(days=34))
     end = START + timedelta(days=60)
     planned = sorted(
-        [(START + timedelta(days=day), EXPORT) for day in range(0, 57, 4)]
-        + [(START + timedelta(days=day, hours=1), EXPORT_BACKUP) for day in range(0, 57, 8)],
+        [(START + timedelta(days=day), EXPORT) for day in range(0, 57, 8)]
+        + [(START + timedelta(days=day, hours=1), EXPORT_BACKUP) for day in range(0, 57, 16)],
         key=lambda each: each[0],
     )
     lost = asked(START, tenant="globex")
@@ -102,7 +102,7 @@ def test_sixty_days_of_ticks(here: Cloud) -> None:
             if each.kind == kind.name
         )
         assert {name: n for name, n in counted(kind=kind.name).items() if not name.endswith("bytes")} == states
-    assert len(made) == 23
+    assert len(made) == 12
 
 
 def _stop(execution: str) -> None:
@@ -226,7 +226,7 @@ def test_without_notes_that_wait_nothing_is_written(here: Cloud) -> None:
             assert here.writes == 0
 
 
-WAITING = 5_000
+WAITING = 400
 
 
 def test_a_dispatch_reads_pages_of_a_long_queue_and_never_all_of_it(here: Cloud) -> None:
