@@ -9,7 +9,7 @@ from psycopg import sql
 from stowage.entities.declaration import Entity, Key
 from stowage.postgres.edits import locks, updates
 from stowage.postgres.reads import records
-from stowage.postgres.tables.relations import id_of, is_record, key_type, rows_of, table_of, text_array
+from stowage.postgres.tables.relations import id_of, is_record, key_type, mine, rows_of, table_of, text_array
 from tests.conftest import RunningStack
 from tests.stack.office import Office, open_office
 
@@ -50,6 +50,7 @@ def test_the_index_finds_them(office: Office, name: str, what: str) -> None:
         "id": id_of(entity),
         "key": key_type(entity),
         "live": sql.SQL("true"),
+        "mine": mine(office.schema, entity, "found"),
     }
     statement, given = {
         "lock many": (updates._LOCK.format(**parts), {"ids": text_array(ids)}),
@@ -58,7 +59,7 @@ def test_the_index_finds_them(office: Office, name: str, what: str) -> None:
             records._ONE.format(
                 record=sql.SQL("'1'"),
                 most=sql.SQL("1"),
-                rows=rows_of(office.schema, entity, office.id),
+                rows=rows_of(office.schema, entity),
                 is_it=is_record(entity, "found", sql.Placeholder("id")),
                 **parts,
             ),
