@@ -6,6 +6,7 @@ import json
 from base64 import b64decode
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from decimal import Decimal
 from itertools import count
 from typing import Any
 
@@ -328,7 +329,6 @@ UNFIT = [
     ("total", "1.239"),
     ("total", "Infinity"),
     ("exact", "ten"),
-    ("exact", 0.1234567890123456789),
     ("flag", 1),
     ("moment", "2026-01-31T09:00:00"),
     ("local", "2026-01-31T09:00:00Z"),
@@ -339,12 +339,8 @@ UNFIT = [
     ("span", "a while"),
     ("ref", "nobody"),
     ("doc", {"a": "\0"}),
-    ("doc", [float("inf")]),
-    ("note", {"a": {"b": -float("inf")}}),
     ("float", float("inf")),
-    ("exact", -float("inf")),
     ("whole", float("inf")),
-    ("sums", [float("inf")]),
     ("floats", [float("inf")]),
     ("raw", "no base64!"),
     ("mood", "angry"),
@@ -367,7 +363,7 @@ def test_a_value_that_does_not_fit_is_refused_by_its_field(office: Office, field
         line = too_large({field: value}) + b"\n"
         outcomes, [(_, code, sentence)] = import_file(office, "ndjson", line, "fail")
         assert (outcomes, sentence.partition(":")[0]) == ("f", field)
-        assert code == ("invalid_json" if b"1e400" in line else "invalid")
+        assert code == "invalid"
 
 
 def too_large(record: Json) -> bytes:
@@ -378,9 +374,9 @@ def too_large(record: Json) -> bytes:
 UNFIT_CELLS = [
     ("float", "1E400"), ("float", "-1E400"), ("real", "1E39"), ("whole", "1E400"), ("price", "1E400"),
     ("moment", "1E400"), ("born", "1E400"), ("exact", "1E999999"), ("sums", "[1E999999]"), ("floats", "[1E400]"),
-    ("doc", "1E400"), ("doc", '{"a": [-1E400]}'), ("note", "1E-400"), ("doc", "NaN"), ("doc", "[Infinity]"),
+    ("doc", "1E1001"), ("note", '{"a": [1E-1001]}'), ("doc", "NaN"), ("doc", "[Infinity]"),
     ("sums", "[NaN]"), ("doc", "[1E99999999999999999999]"), ("sums", "[1E99999999999999999999]"),
-    ("doc", "[" * 100_000), ("doc", "12345678901234567890.5"), ("doc", r'"\ud800"'), ("doc", r'{"\udc00": 1}'),
+    ("doc", "[" * 100_000), ("doc", r'"\ud800"'), ("doc", r'{"\udc00": 1}'),
     ("tags", r'["\ud800"]'), ("tags", r'["\u0000"]'),
 ]  # fmt: skip
 
@@ -413,6 +409,58 @@ def test_a_number_that_no_double_holds_is_taken_where_the_column_holds_it(office
     assert import_file(office, "csv", b"exact,sums,short\n1E400,[1.5E400],1E400\n", "fail") == ("c", [])
     [(exact, sums, short)] = office.run("SELECT exact, sums, short FROM kitchens ORDER BY id DESC LIMIT 1")
     assert (exact, sums, short) == (10**400, [15 * 10**399], "1E400")
+
+
+NUMBERS = [
+    "0.1234567890123456789", "12345678901234567890.5", "-98765432109876543210987654321", "1.10", "0.30000000000000004",
+    "123456789012345678", "9007199254740993.0", "1" + "0" * 400, "-0." + "0" * 400 + "1", "1" * 300 + ".5",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("number", NUMBERS, ids=lambda number: number[:30])
+def test_numbers_keep_all_their_digits_from_one_read_to_the_next(office: Office, number: str) -> None:
+    written = format(Decimal(number), "f")
+    fields = f'"doc": {{"a": [{number}]}}, "note": [{number}], "exact": {number}, "sums": [{number}]'
+    shown = (f'"doc":{{"a": [{written}]}}', f'"note":[{written}]', f'"exact":"{written}"', f'"sums":["{written}"]')
+
+    def holds(record: str) -> None:
+        assert [each for each in shown if each not in record] == []
+
+    first = create_record(office.edit(NOW), KITCHENS, f"{{{fields}}}".encode()).body
+    holds(first)
+    record_id = json.loads(first)["data"]["id"]
+    before = rows(office)
+    holds(read_record(office.tenant, KITCHENS, record_id))
+    holds(change_record(office.edit(NOW), KITCHENS, record_id, f"{{{fields}}}".encode(), None))
+    update = f'{{"updates": [{{"id": "{record_id}", {fields}}}, {{"id": "{record_id}9", {fields}}}]}}'
+    assert data(change_records(office.edit(NOW), KITCHENS, update.encode()))["updated"] == 1
+    assert rows(office) == before
+    options = '"options": {"skipInvalid": true, "returnFailures": true}'
+    body = f'{{"items": [{{{fields}}}, {{"flag": [{number}]}}], {options}}}'
+    imported = import_items(office.edit(NOW), KITCHENS, body.encode()).body
+    holds(imported)
+    assert f'"item":{{"flag":[{number}]}}' in imported
+
+    assert import_file(office, "ndjson", f"{{{fields}}}\n".encode(), "fail") == ("c", [])
+    cells = io.StringIO(newline="")
+    row = [f'{{"a": [{number}]}}', f"[{number}]", number, f"[{number}]"]
+    csv.writer(cells).writerows([["doc", "note", "exact", "sums"], row])
+    assert import_file(office, "csv", cells.getvalue().encode(), "fail") == ("c", [])
+    same = (
+        "SELECT id::text FROM kitchens WHERE (doc::text, note::jsonb::text, exact::text, sums::text) = (%s, %s, %s, %s)"
+    )
+    alike = office.run(same, f'{{"a": [{written}]}}', f"[{written}]", written, f"{{{written}}}")
+    assert len(alike) == 4
+    for (each,) in alike:
+        holds(read_record(office.tenant, KITCHENS, each))
+    office.run("DELETE FROM kitchens WHERE id = ANY(%s::bigint[])", [each for (each,) in alike])
+
+
+def test_a_number_that_no_double_holds_does_not_matter_in_a_key_that_is_left_out() -> None:
+    file: Any = io.BufferedReader(io.BytesIO(b'{"left": 1e400, "flag": true}\n'))  # type: ignore[arg-type]
+    rows = list(open_rows(Layout("ndjson", None, None, False), file))
+    preparer = Preparer(KITCHENS, "import", "ndjson", None, Naming(KITCHENS, {"left": None}))
+    assert preparer.prepare(Batch(0, rows, 0, 0, 0, True, None)).failures == {}
 
 
 @pytest.mark.parametrize(

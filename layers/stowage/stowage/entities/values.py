@@ -15,17 +15,18 @@ from decimal import Decimal
 from math import isfinite
 from typing import Any
 
+from stowage.basics.json_numbers import SURE_DIGITS, ExactNumber, read_number
 from stowage.entities.declaration import Field, FieldType
 from stowage.entities.keys import canonical
 
 MOST_DIGITS = 131_072
 """Digits before the point of a numeric without a precision (PostgreSQL documentation, "Numeric Types")."""
-SURE_DIGITS = 15
-"""Digits that a JSON number, read as a double, surely keeps; texts keep all."""
+MOST_EXPONENT = 1_000
+"""Of a number in JSON: jsonb writes its zeros out, so that six characters become so many thousands."""
 
 _NUMERIC = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,6})?", re.ASCII)
 _UNWRITABLE = re.compile("[\0\ud800-\udfff]")
-_MAY_NOT_FIT = re.compile(r"\\x00|\\ud|inf|nan")
+_MAY_NOT_FIT = re.compile(r"\\x00|\\ud|inf|nan|\d[eE][+-]?\d{3}")
 """In Python's writing of a value that JSON of ours may not hold."""
 _SPECIAL = ("NaN", "Infinity", "-Infinity")
 _ERA = r"\d{4,7}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])"
@@ -44,9 +45,9 @@ _INTERVAL = re.compile(
 def read_value(field: Field, given: object, *, is_cell: bool = False) -> Any:
     """The value of a field of one of the types of `READERS`, or of an array. `is_cell`: JSON is told as a text."""
     if field.is_array:
-        return _array(field, _of_cell(given, _exactly if field.type == "json" else _decimal) if is_cell else given)
+        return _array(field, _of_cell(given) if is_cell else given)
     if field.type == "json":
-        return _json(_of_cell(given, _exactly) if is_cell else given)
+        return _json(_of_cell(given) if is_cell else given)
     return READERS[field.type](field, given)
 
 
@@ -62,11 +63,11 @@ def _element(field: Field, given: object) -> Any:
     return _json(given) if field.type == "json" else READERS[field.type](field, given)
 
 
-def _of_cell(given: object, number: Callable[[str], object]) -> object:
-    """The JSON of a cell; `number` reads those of its numbers that are not whole."""
+def _of_cell(given: object) -> object:
+    """The JSON of a cell."""
     if isinstance(given, str):
         try:
-            return json.loads(given, parse_float=number, parse_constant=_constant)
+            return json.loads(given, parse_float=read_number, parse_constant=_constant)
         except _UnfitJsonError:
             raise
         except (ValueError, RecursionError):
@@ -82,21 +83,6 @@ def _constant(name: str) -> object:
     raise _UnfitJsonError(f"expected JSON, of which {name} is none")
 
 
-def _decimal(text: str) -> Decimal:
-    try:
-        return Decimal(text)
-    except ArithmeticError:
-        raise _UnfitJsonError("expected numbers that are not so large or small") from None
-
-
-def _exactly(text: str) -> float:
-    """A number as the API reads it, a double; one that would lose digits is refused."""
-    number = float(text)
-    if Decimal(repr(number)) != _decimal(text):
-        raise _UnfitJsonError("expected JSON whose numbers a double holds: about 15 digits, up to 1.8e308")
-    return number
-
-
 def _json(given: object) -> Any:
     if _MAY_NOT_FIT.search(repr(given)):
         _refuse_unfit(given)
@@ -108,7 +94,9 @@ def _refuse_unfit(given: object) -> None:
         case str() if _UNWRITABLE.search(given):
             raise ValueError("expected JSON whose texts hold no NUL characters and lone surrogates")
         case float() if not isfinite(given):
-            raise ValueError("expected JSON without NaN and numbers beyond 1.8e308")
+            raise ValueError("expected JSON without NaN")
+        case ExactNumber() if abs(int(given.text.lower().partition("e")[2] or 0)) > MOST_EXPONENT:
+            raise ValueError(f"expected JSON whose numbers have exponents of at most {MOST_EXPONENT:,}")
         case list():
             for each in given:
                 _refuse_unfit(each)
@@ -141,8 +129,10 @@ def _number(field: Field, given: object) -> Any:
         return given
     if isinstance(given, str) and _NUMERIC.fullmatch(given):
         given = float(given)
-    if isinstance(given, bool) or not isinstance(given, int | float | Decimal):
+    if isinstance(given, bool) or not isinstance(given, int | float | Decimal | ExactNumber):
         raise ValueError("expected a number")  # noqa: TRY004
+    if isinstance(given, ExactNumber):
+        given = float(given)
     most = 3.4028235677973362e38 if field.sql_type == "real" else 1.7976931348623157e308
     if not -most <= given <= most:
         raise ValueError("expected a number")
@@ -150,7 +140,7 @@ def _number(field: Field, given: object) -> Any:
 
 
 def _numeric(field: Field, given: object) -> str:
-    if isinstance(given, bool) or not isinstance(given, str | int | float | Decimal):
+    if isinstance(given, bool) or not isinstance(given, str | int | float | Decimal | ExactNumber):
         raise ValueError("expected a number as a text, such as 12.50")  # noqa: TRY004
     text = str(given).strip()
     if isinstance(given, float) and len(Decimal(text).normalize().as_tuple().digits) > SURE_DIGITS:

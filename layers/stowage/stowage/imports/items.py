@@ -17,7 +17,7 @@ from stowage.records.answers import fits
 from stowage.records.bodies import Items, read_items
 from stowage.records.failures import Failure, explain, find_duplicates, invalid
 from stowage.records.hooks import hooked_items
-from stowage.records.models import defaults_of, new_records
+from stowage.records.models import defaults_of, holds_exact, new_records
 from stowage.records.splitting import Found, Numbered, Told, Writing
 
 
@@ -28,7 +28,8 @@ def import_items(edit: Edit, entity: Entity, body: bytes) -> KeptAnswer:
     BadRequestError `invalid_items` with every complaint by index where one is not to be saved and `skipInvalid` was
     not asked for; then nothing is saved.
     """
-    items = hooked_items(entity, read_items(new_records(entity), body, "items"), is_new=True)
+    items = read_items(new_records(entity), body, "items", exactly=holds_exact(entity))
+    items = hooked_items(entity, items, is_new=True)
     options = items.rest.get("options") or {}
     skips = bool(options.get("skipInvalid"))
     details = dict(items.invalid)

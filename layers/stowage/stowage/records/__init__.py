@@ -26,7 +26,7 @@ from stowage.records.answers import envelope, etag, fits, names, whole
 from stowage.records.bodies import Items, read_body, read_items
 from stowage.records.failures import NOT_FOUND, Failure, explain, explain_left, explain_refusal, invalid, single
 from stowage.records.hooks import hooked, hooked_items
-from stowage.records.models import changed_record, changed_records, defaults_of, new_record
+from stowage.records.models import changed_record, changed_records, defaults_of, holds_exact, new_record
 from stowage.records.queries import parse_query
 from stowage.records.splitting import Found, Numbered, Told, Writing
 from stowage.tenants import Tenant
@@ -81,7 +81,7 @@ def _not_found(entity: Entity) -> NotFoundError:
 @for_role("operator")
 def create_record(edit: Edit, entity: Entity, body: bytes) -> KeptAnswer:
     """Make one record; 201 with the record. ConflictError, BadRequestError or TooLargeError where it cannot be."""
-    item = hooked(entity, read_body(new_record(entity), body), is_new=True)
+    item = hooked(entity, read_body(new_record(entity), body, exactly=holds_exact(entity)), is_new=True)
 
     def work(connection: Connection) -> KeptAnswer:
         (row,) = with_ids(connection, edit, entity, [defaults_of(entity) | item])
@@ -101,7 +101,7 @@ def change_record(edit: Edit, entity: Entity, record_id: str, body: bytes, if_ma
     NotFoundError; BadRequestError `encode_id` as `refuse_cut_id`; PreconditionFailedError where `if_match` names
     another state; ConflictError, BadRequestError or TooLargeError where the record cannot be so.
     """
-    item = hooked(entity, read_body(changed_record(entity), body), is_new=False)
+    item = hooked(entity, read_body(changed_record(entity), body, exactly=holds_exact(entity)), is_new=False)
     updates = [{entity.column("id"): record_id, **item}]
 
     def work(connection: Connection) -> str:
@@ -133,7 +133,7 @@ def change_records(edit: Edit, entity: Entity, body: bytes) -> KeptAnswer:
 
     BadRequestError for a body that is none, an item without an id, an id that is there twice.
     """
-    items = read_items(changed_records(entity), body, "updates", required=("id",))
+    items = read_items(changed_records(entity), body, "updates", required=("id",), exactly=holds_exact(entity))
     key = entity.column("id")
     _refuse_duplicates(items, key)
     items = hooked_items(entity, items, is_new=False)

@@ -6,6 +6,7 @@ from typing import Any
 from pydantic_core import from_json, to_json
 
 from stowage.basics.errors import TooLargeError
+from stowage.basics.json_numbers import write_json
 from stowage.basics.sizes import is_deliverable
 
 _HEAD, _TAIL = '{"success":true,"data":', "}"
@@ -41,9 +42,14 @@ def names(header: str, tag: str) -> bool:
 def fits(head: dict[str, Any], key: str, records: str, failures: list[dict[str, Any]] | None) -> str | None:
     """An operation's envelope: `head`, the records as a list under `key`, the failures; None if that is too large."""
     opening = to_json(head).decode()[:-1]
-    tail = "" if failures is None else ',"failures":' + to_json(failures, inf_nan_mode="null").decode()
+    tail = "" if failures is None else ',"failures":' + write_json(failures, _with_nulls)
     body = envelope(f'{opening},"{key}":[{records}]{tail}}}')
     return body if is_deliverable(body) else None
+
+
+def _with_nulls(value: Any) -> str:
+    """JSON of items as they were sent, in which NaN is none."""
+    return to_json(value, inf_nan_mode="null").decode()
 
 
 def is_known(tag: str, if_none_match: str | None) -> bool:

@@ -111,6 +111,12 @@ def defaults_of(entity: Entity) -> Item:
     }
 
 
+@cache
+def holds_exact(entity: Entity) -> bool:
+    """Whether a field of an entity keeps more digits of a number than a double."""
+    return any(field.type in ("json", "numeric") for field in entity.own)
+
+
 _COUNT = Constraint(min_length=1, max_length=MOST_ITEMS)
 
 

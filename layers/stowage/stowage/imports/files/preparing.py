@@ -11,6 +11,7 @@ from typing import Any
 from uuid import UUID
 
 from stowage.basics.errors import RunError
+from stowage.basics.json_numbers import write_json
 from stowage.entities.declaration import DATABASE, Entity
 from stowage.exports.formats.formulas import restore
 from stowage.imports.files.columns import DELETED_AT, Columns, Naming
@@ -205,7 +206,7 @@ class Preparer:
         cells = [*line]
         for n in self._written:
             if cells[n] is not None:
-                cells[n] = json.dumps(cells[n]) if n in self._as_json else array_text(cells[n])
+                cells[n] = write_json(cells[n], json.dumps) if n in self._as_json else array_text(cells[n])
         return cells
 
     def _new_id(self, row: int) -> str | None:
@@ -256,7 +257,7 @@ def _element_text(value: Any) -> str:
         case list():
             return array_text(value)
         case dict():
-            value = json.dumps(value)
+            value = write_json(value, json.dumps)
         case bool():
             value = "true" if value else "false"
     quoted = str(value).replace("\\", "\\\\").replace('"', '\\"')

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Literal, Protocol
 
 from stowage.basics.errors import RunError
+from stowage.basics.json_numbers import write_json
 from stowage.entities.declaration import Entity
 from stowage.exports.formats.formulas import neutralise, restore
 from stowage.imports.files.columns import RESULT_COLUMNS
@@ -238,6 +239,10 @@ def _without_surrogates(text: str) -> str:
     return _SURROGATES.sub("\ufffd", text)
 
 
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False)
+
+
 class _NdjsonTable:
     """Rows as NDJSON: the line as it was, with our keys before its own."""
 
@@ -254,7 +259,7 @@ class _NdjsonTable:
             own: dict[str, Any] = {"_text": row.text}
         else:
             own = {key: value for key, value in row.items() if key not in RESULT_COLUMNS}
-        self._lines.append(_without_surrogates(json.dumps(ours | own, ensure_ascii=False, allow_nan=False)) + "\n")
+        self._lines.append(_without_surrogates(write_json(ours | own, _json)) + "\n")
 
     def size(self) -> int:
         return sum(map(len, self._lines))

@@ -93,7 +93,8 @@ counted AS (
     UPDATE stowage.trash_counts SET listed = listed + (SELECT count(*) FROM changed)
     FROM stw_base WHERE tenant = %(tenant)s AND entity = %(entity)s AND stw_base.base >= 0
 )
-SELECT (SELECT count(DISTINCT id) FROM unnest(%(ids)s::{key}[]) AS asked (id)) - (SELECT count(*) FROM changed),
+SELECT (SELECT count(DISTINCT id) FROM unnest(%(ids)s::{key}[]) AS asked (id))
+       - (SELECT count(*) FROM changed WHERE changed.id = ANY(%(ids)s::{key}[])),
        {counts}
 """)
 

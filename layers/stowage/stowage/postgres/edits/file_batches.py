@@ -25,7 +25,7 @@ from stowage.postgres.journal.images import whole_image
 from stowage.postgres.journal.operations import summary
 from stowage.postgres.session.edit import Edit
 from stowage.postgres.session.marks import mark_dirty
-from stowage.postgres.session.own_rules import skipped
+from stowage.postgres.session.own_rules import rules_instead, skipped
 from stowage.postgres.session.row_security import is_row_security, told_of
 from stowage.postgres.session.savepoints import Refused, refusal, tried
 from stowage.postgres.session.search_path import follow_search_path
@@ -179,6 +179,11 @@ class ImportSession:
         """
         with self.errors():
             follow_search_path(self._connection, self.edit.schema, for_good=True)
+            if any(
+                event != "DELETE"
+                for _, _, event in rules_instead(self._connection, self.edit.schema, [self._entity.table])
+            ):
+                raise _ruled_out(self._entity)
             self._connection.execute(_PREPARE)
             columns = sql.SQL(", ").join(map(sql.Identifier, self._columns))
             self._connection.execute(_ROWS_TABLE.format(columns=columns, table=self._table))
@@ -278,8 +283,9 @@ class ImportSession:
         parents = parents_of(entity)
         wanted = sql.SQL("SELECT {} FROM part")
         key = [entity.column(field) for field in (entity.unique[0] if entity.unique else ("id",))]
-        statement, strictly = (
-            _INSERT.format(
+
+        def compose(skipping: sql.SQL) -> sql.Composed:
+            return _INSERT.format(
                 skipping=skipping,
                 table=self._table,
                 id=self._id,
@@ -298,9 +304,13 @@ class ImportSession:
                 image=whole_image(entity, "made"),
                 journal=staged(_lines(entity)),
             )
-            for skipping in (SKIPPING, sql.SQL(""))
+
+        row = tried(
+            self._connection,
+            compose(SKIPPING),
+            {**self.edit.given, "rows": list(rows)},
+            strictly=lambda: compose(sql.SQL("")),
         )
-        row = tried(self._connection, statement, {**self.edit.given, "rows": list(rows)}, strictly=strictly)
         return row if isinstance(row, Refused) else list(row[0] or [])
 
     def taken(self, rows: Sequence[int], missing: Sequence[int]) -> Refused:
@@ -444,6 +454,14 @@ def _all(conditions: Sequence[sql.Composable]) -> sql.Composable:
     return sql.SQL(" AND ").join(conditions) if conditions else sql.SQL("true")
 
 
+def _ruled_out(entity: Entity) -> RunError:
+    return RunError(
+        f"Rules of the table {entity.table} (CREATE RULE) stand in the way of an import; "
+        "a trigger in place of such a rule does not.",
+        "import_refused",
+    )
+
+
 def _failed(error: psycopg.Error, entity: Entity) -> RunError:
     """Our error for one of Postgres's that concerns the whole import, without its message."""
     state = error.sqlstate
@@ -456,11 +474,7 @@ def _failed(error: psycopg.Error, entity: Entity) -> RunError:
                 "table_missing",
             )
         case "0A000":
-            return RunError(
-                f"Rules of the table {entity.table} (CREATE RULE) stand in the way of an import; "
-                "a trigger in place of such a rule does not.",
-                "import_refused",
-            )
+            return _ruled_out(entity)
         case "25006":
             return TransientRunError("The database is read-only; nothing can be imported.", "database_read_only")
         case None:

@@ -10,8 +10,8 @@ from typing import Any, LiteralString
 import psycopg
 from psycopg import sql
 from psycopg.types.json import Jsonb
-from pydantic_core import to_json
 
+from stowage.basics.json_numbers import write_json
 from stowage.entities.declaration import DATABASE, Entity
 from stowage.postgres.edits.new_ids import make_defaults, make_ids, pass_over
 from stowage.postgres.edits.rules import (
@@ -124,8 +124,9 @@ def insert_records(
         before=sql.SQL("NULL::jsonb"),
     )
     summary = Summary(entity.name, sql.SQL("%(told)s")) if told is not None else None
-    statement, strictly = (
-        _INSERT.format(
+
+    def compose(skipping: sql.SQL) -> sql.Composed:
+        return _INSERT.format(
             skipping=skipping,
             table=table_of(edit.schema, entity),
             id=id_of(entity),
@@ -143,14 +144,13 @@ def insert_records(
             record=record_json(entity, "made"),
             journal=journalled(lines, summary=summary, when=_WHOLE) if places is None else staged(lines),
         )
-        for skipping in (SKIPPING, sql.SQL(""))
-    )
+
     row = tried(
         connection,
-        statement,
-        {**edit.given, "rows": to_json(rows).decode(), "total": len(rows), "told": Jsonb(told), "places": places},
+        compose(SKIPPING),
+        {**edit.given, "rows": write_json(rows), "total": len(rows), "told": Jsonb(told), "places": places},
         lambda row: row[0] == len(rows),
-        strictly=strictly,
+        strictly=lambda: compose(sql.SQL("")),
     )
     if isinstance(row, Refused):
         return row
@@ -158,7 +158,7 @@ def insert_records(
     if count == len(rows):
         return records or ""
     candidates = _CANDIDATES.format(table=table_of(edit.schema, entity))
-    return taken(connection, edit.schema, entity, candidates, {"rows": to_json(rows).decode()}, missing)
+    return taken(connection, edit.schema, entity, candidates, {"rows": write_json(rows)}, missing)
 
 
 _CANDIDATES = sql.SQL("""
@@ -209,6 +209,6 @@ def insert_problems(
     are told; None where nothing is found although the database refuses the rows.
     """
     candidates = _CANDIDATES.format(table=table_of(schema, entity))
-    given: dict[str, object] = {"rows": to_json(rows).decode()}
+    given: dict[str, object] = {"rows": write_json(rows)}
     found = find_problems(connection, schema, entity, candidates, given, existing=False)
     return misfits(connection, schema, entity, rows) if found is None else found

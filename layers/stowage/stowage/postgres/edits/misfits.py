@@ -11,8 +11,8 @@ from typing import Any, LiteralString
 
 import psycopg
 from psycopg import sql
-from pydantic_core import to_json
 
+from stowage.basics.json_numbers import write_json
 from stowage.entities.declaration import Entity
 from stowage.postgres.tables.relations import table_of
 
@@ -64,6 +64,6 @@ def find_misfits(
     In a transaction. The statements are five, however many items there are.
     """
     connection.execute(_PREPARE)
-    connection.execute(_FILL, (to_json(items).decode(),))
+    connection.execute(_FILL, (write_json(items),))
     connection.execute(_JUDGE.format(table=table_of(schema, entity)))
     return connection.execute(_CULPRITS).fetchall()

@@ -10,8 +10,8 @@ from typing import Any, LiteralString
 import psycopg
 from psycopg import sql
 from psycopg.types.json import Jsonb
-from pydantic_core import to_json
 
+from stowage.basics.json_numbers import write_json
 from stowage.entities.declaration import Entity
 from stowage.postgres.edits.rules import (
     Parent,
@@ -185,7 +185,7 @@ def update_records(
         statement,
         {
             **edit.given,
-            "items": to_json(updates).decode(),
+            "items": write_json(updates),
             "given": len(updates),
             "told": Jsonb(told),
             "total": told["total"] if told else len(updates),
@@ -233,7 +233,7 @@ def update_problems(
         changes=_NAMES.format(sql.SQL(", ").join(changes)),
         live=outside_trash_unindexed(entity, "stw_old"),
     )
-    parameters: dict[str, object] = {"items": to_json(updates).decode()}
+    parameters: dict[str, object] = {"items": write_json(updates)}
     problems = find_problems(connection, schema, entity, candidates, parameters, existing=True)
     if problems is None:
         problems = misfits(connection, schema, entity, updates)

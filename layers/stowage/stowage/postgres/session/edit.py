@@ -11,9 +11,11 @@ import psycopg
 from stowage.access.idempotency import IdempotencyKey
 from stowage.access.identity import Identity, Role
 from stowage.basics.ids import new_operation_id
+from stowage.entities.declared import ENTITIES
 from stowage.postgres.session.connection import APP
 from stowage.postgres.session.idempotency import KeptAnswer, keep, replayed
 from stowage.postgres.session.marks import mark_dirty
+from stowage.postgres.session.own_rules import refuse_followed, rules_instead
 from stowage.postgres.session.search_path import follow_search_path
 from stowage.postgres.session.transactions import REQUEST_SECONDS, transact
 from stowage.tenants import Tenant
@@ -111,8 +113,10 @@ class Edit:
 
         def marked(connection: psycopg.Connection) -> tuple[T, bool]:
             follow_search_path(connection, self.schema)
+            rules = rules_instead(connection, self.schema, [entity.table for entity in ENTITIES.values()])
             outcome, has_changed = work(connection)
             if has_changed:
+                refuse_followed(connection, rules, self.tenant.id, self.operation)
                 mark_dirty(self.tenant.id, self.tenant.database, self.at)
             return outcome, has_changed
 

@@ -5,6 +5,7 @@ Behavior"). Of a table with a rule, Postgres refuses the statements that write r
 (PostgreSQL documentation, "CREATE RULE").
 """
 
+from collections.abc import Collection, Iterable, Sequence
 from typing import Literal, LiteralString
 
 import psycopg
@@ -12,6 +13,7 @@ from psycopg import sql
 
 from stowage.basics.errors import ConflictError
 from stowage.entities.declaration import Entity
+from stowage.entities.declared import ENTITIES
 from stowage.postgres.session.violations import Violation
 
 type Event = Literal["INSERT", "UPDATE", "DELETE"]
@@ -42,6 +44,9 @@ def refuse_kept(
 ) -> None:
     """ConflictError `not_allowed` where so many records were left as they are without an error; 0: nothing."""
     if count > 0:
+        table = declared.table
+        if rules := [rule for _, rule, of in rules_instead(connection, schema, [table]) if of == event]:
+            raise _in_the_way([(table, rules)])
         violation = skipped(connection, schema, declared, event)
         why = (
             violation.sentence if violation else f"A rule or a trigger of {declared.table} leaves records as they are."
@@ -60,9 +65,61 @@ def rules_in_the_way(connection: psycopg.Connection, schema: str) -> ConflictErr
     found = connection.execute(_WITH_RULES, (schema,)).fetchall()
     if not found:
         return None
+    return _in_the_way(found)
+
+
+def _in_the_way(found: Iterable[tuple[str, Sequence[str]]]) -> ConflictError:
     tables = " and ".join(f"{table} ({', '.join(f'"{rule}"' for rule in rules)})" for table, rules in found)
     return ConflictError(
         f"Rules of the tables (CREATE RULE) stand in the way of this change: of {tables}. Nothing was changed; a "
         "trigger in place of such a rule does not stand in the way.",
         "not_allowed",
     )
+
+
+# A rule of one action with RETURNING is one that Postgres follows in our statements too: they tell what the action
+# returns, of whichever table, and the record is as it was.
+_INSTEAD: LiteralString = """
+SELECT relname::text, rulename::text, CASE ev_type WHEN '2' THEN 'UPDATE' WHEN '3' THEN 'INSERT' ELSE 'DELETE' END
+FROM pg_rewrite JOIN pg_class AS ruled ON ruled.oid = ev_class
+WHERE is_instead AND ev_type <> '1' AND ev_class = ANY(ARRAY(
+    SELECT to_regclass(format('%%I.%%I', %(schema)s::text, name))::oid FROM unnest(%(tables)s::text[]) AS name
+))
+ORDER BY relname, rulename
+"""
+_WRITTEN: LiteralString = """
+SELECT DISTINCT entity, type FROM stowage.changes WHERE tenant = %(tenant)s AND operation = %(operation)s
+"""
+
+
+def rules_instead(connection: psycopg.Connection, schema: str, tables: Collection[str]) -> list[tuple[str, str, Event]]:
+    """The rules of these tables that do something else instead: table, rule, and of what."""
+    return connection.execute(_INSTEAD, {"schema": schema, "tables": list(tables)}).fetchall()
+
+
+def refuse_followed(
+    connection: psycopg.Connection, rules: Sequence[tuple[str, str, Event]], tenant: str, operation: str
+) -> None:
+    """ConflictError `not_allowed` where one of the rules stood in for what an operation's entries say was done."""
+    if not rules:
+        return
+    written = connection.execute(_WRITTEN, {"tenant": tenant, "operation": operation}).fetchall()
+    known = [(ENTITIES[name], how) for name, how in written if name in ENTITIES]
+    done = {(entity.table, event) for entity, how in known for event in _events_of(entity, how)}
+    followed = [(table, rule) for table, rule, event in rules if (table, event) in done]
+    if followed:
+        raise _in_the_way([(table, [rule]) for table, rule in followed])
+
+
+def _events_of(entity: Entity, how: str) -> tuple[Event, ...]:
+    """How entries of a type come about."""
+    match how:
+        case "created":
+            return ("INSERT",)
+        case "purged":
+            return ("DELETE",)
+        case "deleted" | "restored" if not entity.soft_delete:
+            return ("INSERT", "DELETE")
+        case "updated" | "deleted" | "restored":
+            return ("UPDATE",)
+    return ()

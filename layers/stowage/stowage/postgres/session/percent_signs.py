@@ -5,6 +5,7 @@ psycopg takes each percent sign of such a statement for a placeholder's
 `sql.Literal` too.
 """
 
+from collections.abc import Iterator
 from typing import Any, Self, override
 
 import psycopg
@@ -18,14 +19,17 @@ class Cursor[Row](psycopg.Cursor[Row]):
     @override
     def execute(self, query: Any, params: Params | None = None, **options: Any) -> Self:
         if params is not None and isinstance(query, sql.Composable):
-            query = self._doubled(query)
+            query = "".join(_pieces(query, self.connection))
         return super().execute(query, params, **options)
 
-    def _doubled(self, query: sql.Composable) -> bytes:
-        match query:
-            case sql.Composed():
-                return b"".join([self._doubled(part) for part in query])
-            case sql.SQL() | sql.Placeholder():
-                return query.as_bytes(self)
-            case _:
-                return query.as_bytes(self).replace(b"%", b"%%")
+
+def _pieces(query: sql.Composable, connection: psycopg.Connection[Any]) -> Iterator[str]:
+    for part in query if isinstance(query, sql.Composed) else [query]:
+        if isinstance(part, sql.SQL):
+            yield part.as_string()
+        elif isinstance(part, sql.Composed):
+            yield from _pieces(part, connection)
+        elif isinstance(part, sql.Placeholder):
+            yield part.as_string(connection)
+        else:
+            yield part.as_string(connection).replace("%", "%%")

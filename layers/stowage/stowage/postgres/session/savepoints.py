@@ -33,11 +33,11 @@ def tried(
     parameters: Mapping[str, Any],
     is_whole: Callable[[tuple[Any, ...]], bool] = lambda _: True,
     *,
-    strictly: sql.Composed | None = None,
+    strictly: Callable[[], sql.Composed] | None = None,
 ) -> tuple[Any, ...] | Refused:
     """A statement's one row, or why the database refused. What is refused or not whole leaves nothing.
 
-    The connection is in a transaction. `strictly` is the same statement without ON CONFLICT, which Postgres does not
+    The connection is in a transaction. `strictly` gives the same statement without ON CONFLICT, which Postgres does not
     take where a unique rule of the table is deferrable (PostgreSQL documentation, "INSERT").
     """
     connection.execute(_TRY)
@@ -47,7 +47,7 @@ def tried(
         refused = refusal(error)
         if strictly and isinstance(error, psycopg.errors.ObjectNotInPrerequisiteState):
             connection.execute(_UNDO)
-            return tried(connection, strictly, parameters, is_whole)
+            return tried(connection, strictly(), parameters, is_whole)
         if refused is None:
             raise
         connection.execute(_UNDO)

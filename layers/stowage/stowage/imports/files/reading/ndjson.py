@@ -2,9 +2,9 @@
 
 import json
 from collections.abc import Iterator
-from math import isfinite
 from typing import Any
 
+from stowage.basics.json_numbers import read_number
 from stowage.imports.files.reading.lines import Lines
 from stowage.imports.files.reading.rows import Broken, Place, Row, Rows
 
@@ -36,8 +36,6 @@ class NdjsonRows(Rows):
 def _read(text: str) -> dict[str, Any] | Broken:
     try:
         given = _DECODER.decode(text)
-    except _TooLargeError as refused:
-        return Broken("invalid_json", f"{_holder(text)} {refused} is too large.", text)
     except _RefusedError as refused:
         return Broken("invalid_json", str(refused), text)
     except (ValueError, RecursionError):
@@ -49,24 +47,6 @@ def _read(text: str) -> dict[str, Any] | Broken:
 
 class _RefusedError(ValueError):
     """JSON that Python reads, and that others read otherwise or not at all (RFC 8259, sections 4 and 6)."""
-
-
-class _TooLargeError(ValueError):
-    """A number that no double holds; its text."""
-
-
-def _holder(text: str) -> str:
-    """The key of the line's object that such a number stands under, as the beginning of a sentence."""
-    try:
-        given = json.loads(text)
-    except (ValueError, RecursionError):
-        return "The number"
-    for key, value in given.items() if isinstance(given, dict) else ():
-        try:
-            json.dumps(value, allow_nan=False)
-        except ValueError:
-            return f"{key[:100]}: the number"
-    return "The number"
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -85,14 +65,7 @@ def _constant(name: str) -> Any:
     raise _RefusedError(f"{name} is no JSON; null or a number would be.")
 
 
-def _float(text: str) -> float:
-    number = float(text)
-    if not isfinite(number):
-        raise _TooLargeError(text[:100])
-    return number
-
-
-_DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_constant, parse_float=_float)
+_DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_constant, parse_float=read_number)
 
 
 def _hint(text: str) -> str:
