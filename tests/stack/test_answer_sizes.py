@@ -1,5 +1,6 @@
 """Answers near the gateway's limit, through the front: nothing is changed without its answer reaching the caller."""
 
+import time
 from typing import Any
 
 import psycopg
@@ -141,6 +142,41 @@ def test_a_record_does_not_grow_beyond_what_can_be_shown(office: Office, large: 
     told(office.caller().get("/api/v1/tasks/t"), 200)
     office.run("UPDATE tasks SET description = title")
     assert "exports" in refusal(office.caller().get("/api/v1/tasks/t"), 413, "too_large")["error"]
+
+
+def test_a_record_of_any_size_is_told_and_never_read_whole(office: Office) -> None:
+    office.run(
+        "INSERT INTO tasks (id, title, description) SELECT id, 'x', repeat('y', size) "
+        "FROM (VALUES ('small', 1), ('large', 20000000), ('huge', 260000000)) AS given (id, size)"
+    )
+    caller, before = office.caller("admin"), office.run("SELECT md5(t::text) FROM tasks AS t ORDER BY 1")
+    began = time.monotonic()
+    for record_id in ("large", "huge"):
+        assert "exports" in refusal(caller.get(f"/api/v1/tasks/{record_id}"), 413, "too_large")["error"]
+        for headers in ({}, {"if-match": '"x"'}):
+            changed = caller.patch(f"/api/v1/tasks/{record_id}", json={"title": "y"}, headers=headers)
+            refusal(changed, 413, "too_large")
+    page = told(caller.get("/api/v1/tasks?sort=id"), 200)
+    assert (page["truncated"], page["data"]) == (True, [{"id": "huge"}, {"id": "large"}, {"id": "small"}])
+    huge = {"updates": [{"id": "huge", "title": "y"}]}
+    [failure] = told(caller.patch("/api/v1/bulk/tasks", json=huge), 207)["data"]["failures"]
+    assert (failure["id"], failure["code"]) == ("huge", "too_large")
+    assert time.monotonic() - began < 5, "a record of that size alone takes as long to write out"
+    assert office.run("SELECT md5(t::text) FROM tasks AS t ORDER BY 1") == before
+
+    some = {"updates": [{"id": "small", "title": "y"}, {"id": "large", "title": "y"}, *huge["updates"]]}
+    changed = told(caller.patch("/api/v1/bulk/tasks", json=some), 207)["data"]
+    assert (changed["updated"], changed["failed"], changed["truncated"]) == (2, 1, True)
+    assert (changed["items"], changed["failures"]) == (
+        [{"id": "small"}, {"id": "large"}], [{"index": 2, "id": "huge", "code": "too_large"}],
+    )  # fmt: skip
+    told(caller.delete("/api/v1/tasks/large"), 200)
+    entries = told(caller.get("/api/v1/tasks/large/history"), 200)
+    assert (entries["truncated"], entries["data"][0]["after"]) == (True, None)
+    assert [item["id"] for item in told(caller.get(office.path("trash?type=task")), 200)["items"]] == ["large"]
+    told(caller.post(office.path("trash/large/restore"), json={"dataType": "tasks"}), 200)
+    # The journal holds texts of up to 256 MB.
+    refusal(caller.delete("/api/v1/tasks/huge"), 409, "not_allowed")
 
 
 def test_the_trash_shows_long_names_cut(office: Office) -> None:

@@ -9,10 +9,10 @@ from stowage.access.identity import for_role
 from stowage.basics.errors import BadRequestError, Detail, NotFoundError, PreconditionFailedError
 from stowage.basics.ids import decode_id
 from stowage.basics.paging import paginate
-from stowage.basics.sizes import is_deliverable
+from stowage.basics.sizes import MOST_ANSWER_BYTES, MOST_CHANGED_BYTES, is_deliverable, too_large_record
 from stowage.entities.declaration import Entity
 from stowage.postgres.edits.inserts import insert_problems, insert_records, with_ids
-from stowage.postgres.edits.updates import Update, lock_followed, lock_records, update_problems, update_records
+from stowage.postgres.edits.updates import Update, larger, lock_followed, lock_records, update_problems, update_records
 from stowage.postgres.reads.cut_ids import refuse_cut_id
 from stowage.postgres.reads.records import read_page
 from stowage.postgres.reads.records import read_record as read_row
@@ -24,7 +24,16 @@ from stowage.postgres.session.savepoints import Refused
 from stowage.postgres.session.transactions import look
 from stowage.records.answers import envelope, etag, fits, names, whole
 from stowage.records.bodies import Items, read_body, read_items
-from stowage.records.failures import NOT_FOUND, Failure, explain, explain_left, explain_refusal, invalid, single
+from stowage.records.failures import (
+    NOT_FOUND,
+    TOO_LARGE,
+    Failure,
+    explain,
+    explain_left,
+    explain_refusal,
+    invalid,
+    single,
+)
 from stowage.records.hooks import hooked, hooked_items
 from stowage.records.models import changed_record, changed_records, defaults_of, holds_exact, new_record
 from stowage.records.queries import parse_query
@@ -113,9 +122,13 @@ def change_record(edit: Edit, entity: Entity, record_id: str, body: bytes, if_ma
             if not names(if_match, etag(present)):
                 raise PreconditionFailedError("The record has changed since; read it again.")
         lock_followed(connection, edit.schema, entity, updates)
-        updated = update_records(connection, edit, entity, updates)
+        updated = update_records(connection, edit, entity, updates, largest=MOST_ANSWER_BYTES)
         if not isinstance(updated, Refused) and not updated.missing:
+            if updated.records is None:
+                raise too_large_record()
             return whole(updated.records)
+        if larger(connection, edit.schema, entity, updates, MOST_ANSWER_BYTES):
+            raise too_large_record()
         problems, lost = update_problems(connection, edit.schema, entity, updates)
         if lost:
             raise _not_found(entity)
@@ -145,21 +158,24 @@ def change_records(edit: Edit, entity: Entity, body: bytes) -> KeptAnswer:
         lock_followed(connection, edit.schema, entity, [update for _, update in updates])
         changing = _Changing(connection, edit, entity, "update", items.total)
         found = {index: complaints[0] for index, complaints in changing.write(updates).items()}
-        return _answer(edit.operation, ",".join(filter(None, changing.changed)), updates, failures | found, items)
+        records = None if None in changing.changed else ",".join(filter(None, changing.changed))
+        return _answer(edit.operation, records, updates, failures | found, items)
 
     return edit.answer_once(f"PATCH bulk/{entity.name}", body, work)
 
 
 class _Changing(Writing[Update]):
-    """Updates; `changed` is the JSON of the records that are changed."""
+    """Updates; `changed` is the JSON of the records that are changed, None for more than an answer may have."""
 
     def __init__(self, *given: Any) -> None:
         super().__init__(*given)
-        self.changed: list[str] = []
+        self.changed: list[str | None] = []
 
     def save(self, records: Numbered[Update], told: Told | None, places: list[int] | None) -> Refused | None:
         updates = [update for _, update in records]
-        updated = update_records(self.connection, self.edit, self.entity, updates, told, places=places)
+        updated = update_records(
+            self.connection, self.edit, self.entity, updates, told, places=places, largest=MOST_CHANGED_BYTES
+        )
         if isinstance(updated, Refused):
             return updated
         self.changed.append(updated.records)
@@ -180,9 +196,11 @@ class _Changing(Writing[Update]):
         updates = [update for _, update in records]
         problems, lost = update_problems(self.connection, self.edit.schema, self.entity, updates)
         found: Found = {records[n - 1][0]: [NOT_FOUND] for n in lost}
+        for n in larger(self.connection, self.edit.schema, self.entity, updates, MOST_CHANGED_BYTES):
+            found[records[n - 1][0]] = [TOO_LARGE]
         for problem in problems or []:
             found.setdefault(records[problem.n - 1][0], []).append(explain(self.entity, problem))
-        return None if problems is None and not lost else found
+        return None if problems is None and not found else found
 
 
 def _refuse_duplicates(items: Items, key: str) -> None:
@@ -203,7 +221,7 @@ def _refuse_duplicates(items: Items, key: str) -> None:
 
 def _answer(
     operation: str,
-    records: str,
+    records: str | None,
     updates: Sequence[tuple[int, Update]],
     failures: dict[int, Failure],
     items: Items,
@@ -215,7 +233,7 @@ def _answer(
     for index, failure in sorted(failures.items()):
         listed.append({"index": index, "id": sent[index]["id"], "code": failure.code, "error": failure.error})
     status = 207 if failures else 200
-    body = fits(head, "items", records, listed)
+    body = None if records is None else fits(head, "items", records, listed)
     if body is None:
         given = items.sent()
         short = to_json([{"id": given[index]["id"]} for index, _ in updates if index not in failures]).decode()[1:-1]

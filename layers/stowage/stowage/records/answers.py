@@ -5,9 +5,8 @@ from typing import Any
 
 from pydantic_core import from_json, to_json
 
-from stowage.basics.errors import TooLargeError
 from stowage.basics.json_numbers import write_json
-from stowage.basics.sizes import is_deliverable
+from stowage.basics.sizes import is_deliverable, too_large_record
 
 _HEAD, _TAIL = '{"success":true,"data":', "}"
 
@@ -20,7 +19,7 @@ def envelope(data: str) -> str:
 def whole(record: str) -> str:
     """The same record's JSON; TooLargeError where no answer could carry it."""
     if not is_deliverable(envelope(record)):
-        raise TooLargeError("This record is larger than an answer may be; exports and file imports take such ones.")
+        raise too_large_record()
     return record
 
 

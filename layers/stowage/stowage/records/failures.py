@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from stowage.basics.errors import BadRequestError, ConflictError, Detail, StowageError
+from stowage.basics.sizes import MOST_CHANGED_BYTES
 from stowage.entities.declaration import Entity
 from stowage.entities.declared import ENTITIES
 from stowage.postgres.edits.rules import Problem
@@ -77,6 +78,9 @@ def explain_refusal(refused: Refused) -> Failure:
 NOT_FOUND = Failure("not_found", "id", "There is no such record.")
 IN_THE_WAY = Failure("conflict", "", "Another record stands in the way of this one.")
 NOT_ALLOWED = Failure("invalid", "", "The database does not allow this record.")
+TOO_LARGE = Failure(
+    "too_large", "", f"This record has more than {MOST_CHANGED_BYTES // 1_000_000} MB; file imports change such ones."
+)
 NOT_TRIED = Failure(
     "not_tried", "", "The database refuses too many of these records to try each; send this one again with fewer."
 )

@@ -9,7 +9,7 @@ from psycopg import sql
 from psycopg.types.json import Jsonb
 
 from stowage.entities.declaration import Entity
-from stowage.postgres.edits.locks import Outcome, by_one_reference, lock_children, lock_records
+from stowage.postgres.edits.locks import Outcome, count_of, families_of, lock_children, lock_records
 from stowage.postgres.journal.changes import Lines, Summary, journalled
 from stowage.postgres.journal.images import whole_image
 from stowage.postgres.session.edit import Edit
@@ -151,14 +151,13 @@ def delete_locked(
     """Move those of the locked records to the trash that have no code yet; `outcome` with what came along."""
     good = [each for each, code in zip(ids, outcome.codes, strict=True) if code is None and each is not None]
     locked = lock_children(connection, edit.schema, declared, good, trashed=False)
-    cascades = [
-        (f"cascaded_{n}", child, reference) for n, (child, reference) in enumerate(declared.children("cascade"))
-    ]
-    counts = [sql.SQL("(SELECT count(*) FROM {})").format(sql.Identifier(name)) for name, _, _ in cascades]
+    families = families_of(declared)
+    cascades = [cascade for family in families for cascade in family]
+    counts = [count_of(family) for family in families]
     cascaded = _CASCADED.format(
         sql.SQL(", ").join(
             sql.SQL("{}, {}").format(sql.Literal(child.name), count)
-            for (_, child, _), count in zip(cascades, counts, strict=True)
+            for ((_, child, _), *_), count in zip(families, counts, strict=True)
         )
     )
     summary = Summary(declared.name, sql.SQL("%(told)s") + (cascaded if cascades else sql.SQL("")))
@@ -206,10 +205,9 @@ def delete_locked(
     assert row is not None
     kept, *came_along = row
     refuse_kept(connection, edit.schema, declared, kept)
-    along = zip(cascades, locked, came_along, by_one_reference(declared), strict=False)
-    for (_, child, _), wanted, count, is_alone in along:
-        refuse_kept(connection, edit.schema, child, wanted - count if is_alone else 0)
-    came = {child.name: int(n) for (_, child, _), n in zip(cascades, came_along, strict=False) if n}
+    for ((_, child, _), *_), wanted, count in zip(families, locked, came_along, strict=False):
+        refuse_kept(connection, edit.schema, child, wanted - count)
+    came = {child.name: int(n) for ((_, child, _), *_), n in zip(families, came_along, strict=False) if n}
     return Outcome(outcome.codes, came)
 
 

@@ -25,7 +25,7 @@ from stowage.postgres.journal.images import whole_image
 from stowage.postgres.journal.operations import summary
 from stowage.postgres.session.edit import Edit
 from stowage.postgres.session.marks import mark_dirty
-from stowage.postgres.session.own_rules import rules_instead, skipped
+from stowage.postgres.session.own_rules import qualified, skipped
 from stowage.postgres.session.row_security import is_row_security, told_of
 from stowage.postgres.session.savepoints import Refused, refusal, tried
 from stowage.postgres.session.search_path import follow_search_path
@@ -171,18 +171,17 @@ class ImportSession:
         self._table, self._rows = table_of(edit.schema, entity), rows_of(edit.schema, entity)
         self._columns = [*{field.column: None for field in entity.fields} | dict.fromkeys(entity.owner)]
         self._id = id_of(entity)
-        self._database_defaults: dict[str, sql.SQL] = {}
+        self._database_defaults: dict[str, sql.Composable] = {}
 
     def prepare(self, defaults: dict[str, Any]) -> None:
         """Make the temporary tables; `defaults` are the values, by column, of columns that a file may not have, or
         DATABASE.
         """
         with self.errors():
-            follow_search_path(self._connection, self.edit.schema, for_good=True)
-            if any(
-                event != "DELETE"
-                for _, _, event in rules_instead(self._connection, self.edit.schema, [self._entity.table])
-            ):
+            rules = follow_search_path(
+                self._connection, self.edit.schema, [qualified(self.edit.schema, self._entity)], for_good=True
+            )
+            if any(event != "DELETE" for _, _, event in rules):
                 raise _ruled_out(self._entity)
             self._connection.execute(_PREPARE)
             columns = sql.SQL(", ").join(map(sql.Identifier, self._columns))

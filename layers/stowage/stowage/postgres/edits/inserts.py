@@ -12,6 +12,7 @@ from psycopg import sql
 from psycopg.types.json import Jsonb
 
 from stowage.basics.json_numbers import write_json
+from stowage.basics.sizes import too_large_record
 from stowage.entities.declaration import DATABASE, Entity
 from stowage.postgres.edits.new_ids import make_defaults, make_ids, pass_over
 from stowage.postgres.edits.rules import (
@@ -50,7 +51,8 @@ WITH given AS MATERIALIZED (
 counted AS MATERIALIZED (SELECT count(*) AS stw_rows FROM written),
 {journal}
 SELECT stw_rows, (
-           SELECT string_agg(written.record, ',' ORDER BY given.stw_n)
+           SELECT CASE WHEN bool_and(written.record IS NOT NULL)
+                       THEN string_agg(written.record, ',' ORDER BY given.stw_n) END
            FROM written JOIN given ON given.{id} = written.id
            WHERE stw_rows = %(total)s
        ),
@@ -156,7 +158,9 @@ def insert_records(
         return row
     count, records, missing = row
     if count == len(rows):
-        return records or ""
+        if records is None:  # a trigger or a default has made one larger than the request
+            raise too_large_record()
+        return str(records)
     candidates = _CANDIDATES.format(table=table_of(edit.schema, entity))
     return taken(connection, edit.schema, entity, candidates, {"rows": write_json(rows)}, missing)
 

@@ -12,7 +12,7 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from stowage.entities.declaration import Entity
+from stowage.entities.declaration import Entity, Reference
 from stowage.postgres.tables.relations import id_of, key_type, mine, parents, rows_of, shared_lock, table_of, text_array
 from stowage.postgres.tables.trashed import in_trash, outside_trash
 
@@ -128,9 +128,31 @@ def lock_parents(connection: psycopg.Connection, schema: str, declared: Entity, 
         connection.execute(statement, {"ids": text_array(ids)})
 
 
+type Cascade = tuple[str, Entity, Reference]
+"""The name of a CTE with the records that go along by a reference, their entity, the reference."""
+
+
+def families_of(declared: Entity) -> list[list[Cascade]]:
+    """What goes along with a record: a list for each entity, of its references.
+
+    A record that refers to another twice goes along by one of them, so that only all of them together count it once.
+    """
+    families = dict[str, list[Cascade]]()
+    for n, (child, reference) in enumerate(declared.children("cascade")):
+        families.setdefault(child.name, []).append((f"cascaded_{n}", child, reference))
+    return list(families.values())
+
+
+def count_of(family: Sequence[Cascade]) -> sql.Composed:
+    """How many records of an entity go along."""
+    one = sql.SQL("(SELECT count(*) FROM {})")
+    return sql.SQL(" + ").join(one.format(sql.Identifier(name)) for name, _, _ in family)
+
+
+_THEIRS = sql.SQL("{column} = ANY(%(ids)s::{key}[])")
 _LOCK_CHILDREN = sql.SQL("""
 WITH locked AS MATERIALIZED (
-    SELECT {id} FROM {child} AS record WHERE {mine} AND {column} = ANY(%(ids)s::{key}[]) AND {which}
+    SELECT {id} FROM {child} AS record WHERE {mine} AND ({theirs}) AND {which}
     ORDER BY {id} FOR UPDATE
 )
 SELECT count(*) FROM locked
@@ -142,26 +164,21 @@ def lock_children(
 ) -> list[int]:
     """Lock the records that go with these, in the trash or outside it; after their parents, ids in order.
 
-    How many by each reference, in the order of `declared.children("cascade")`.
+    How many of each entity, in the order of `families_of`.
     """
     counts: list[int] = []
-    for child, reference in declared.children("cascade"):
+    for family in families_of(declared):
+        child = family[0][1]
+        theirs = [
+            _THEIRS.format(column=sql.Identifier(child.column(reference.field)), key=key_type(declared))
+            for _, _, reference in family
+        ]
         statement = _LOCK_CHILDREN.format(
             child=table_of(schema, child),
             mine=mine(schema, child, "record"),
             id=id_of(child),
-            column=sql.Identifier(child.column(reference.field)),
-            key=key_type(declared),
+            theirs=sql.SQL(" OR ").join(theirs),
             which=(in_trash if trashed else outside_trash)(child, "record"),
         )
         counts += connection.execute(statement, {"ids": text_array(ids)}).fetchone() or ()
     return counts
-
-
-def by_one_reference(declared: Entity) -> list[bool]:
-    """Of each of `declared.children("cascade")`: whether it is the only reference from that entity.
-
-    A record with two of them goes along by one, and is missing in the count of the other.
-    """
-    children = [child.name for child, _ in declared.children("cascade")]
-    return [children.count(name) == 1 for name in children]

@@ -15,8 +15,8 @@ from stowage.basics.errors import MisconfiguredError
 from stowage.basics.ids import new_record_ids, new_uuids
 from stowage.entities.declaration import Entity, Field
 from stowage.postgres.session.edit import Edit
+from stowage.postgres.session.percent_signs import Expression
 from stowage.postgres.tables.relations import table_of
-from stowage.postgres.tables.unique_rules import as_written
 
 NUMBERS_PASSED_OVER = 2_000_000
 """So many numbers of a sequence are passed over one by one, which any role may do that takes them."""
@@ -54,7 +54,7 @@ def make_ids(connection: psycopg.Connection, edit: Edit, entity: Entity, count: 
     return new_record_ids(entity.id_prefix, count, edit.at)
 
 
-def id_maker(connection: psycopg.Connection, schema: str, entity: Entity) -> sql.SQL:
+def id_maker(connection: psycopg.Connection, schema: str, entity: Entity) -> sql.Composable:
     """The expression that makes an id in the database, where the search path is the tenant's."""
     row = connection.execute(
         _MAKER, {"table": table_of(schema, entity).as_string(connection), "key": entity.column("id")}
@@ -64,7 +64,7 @@ def id_maker(connection: psycopg.Connection, schema: str, entity: Entity) -> sql
             f"The database should make the ids of {entity.name}, but their column has neither default nor identity.",
             "no_ids",
         )
-    return as_written(row[0])
+    return Expression(row[0])
 
 
 _DEFAULTS: LiteralString = """
@@ -76,11 +76,11 @@ WHERE adrelid = to_regclass(%s) AND attgenerated = '' AND attname = ANY(%s)
 
 def default_makers(
     connection: psycopg.Connection, schema: str, entity: Entity, columns: Sequence[str]
-) -> dict[str, sql.SQL]:
+) -> dict[str, sql.Composable]:
     """The expressions that make the database's own defaults of these columns; those that have none are left out."""
     table = table_of(schema, entity).as_string(connection)
     found = connection.execute(_DEFAULTS, (table, list(columns))).fetchall() if columns else []
-    return {column: as_written(maker) for column, maker in found}
+    return {column: Expression(maker) for column, maker in found}
 
 
 def make_defaults(connection: psycopg.Connection, schema: str, entity: Entity, field: Field, count: int) -> list[Any]:

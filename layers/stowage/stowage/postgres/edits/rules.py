@@ -15,9 +15,10 @@ from psycopg.rows import class_row
 from stowage.entities.declaration import Entity, Reference
 from stowage.entities.declared import ENTITIES
 from stowage.postgres.edits.misfits import find_misfits
+from stowage.postgres.session.percent_signs import Expression
 from stowage.postgres.tables.relations import id_of, mine, references_of, rows_of, shared_lock, table_of
 from stowage.postgres.tables.trashed import outside_trash
-from stowage.postgres.tables.unique_rules import UniqueRule, as_written, is_in_the_way, undeclared_rules
+from stowage.postgres.tables.unique_rules import UniqueRule, is_in_the_way, undeclared_rules
 
 
 @dataclass(frozen=True)
@@ -239,7 +240,7 @@ def find_problems(
             )
     # The conditions are the database's own, written by whoever owns the table.
     problems += [
-        _UNCHECKED.format(columns=sql.Literal(columns), condition=as_written(condition), name=sql.Literal(check))
+        _UNCHECKED.format(columns=sql.Literal(columns), condition=Expression(condition), name=sql.Literal(check))
         for columns, condition, check in checks
     ]
     if not problems:

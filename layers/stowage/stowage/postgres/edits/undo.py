@@ -21,6 +21,7 @@ from stowage.postgres.journal.images import changed_image, whole_image
 from stowage.postgres.journal.operations import Operation
 from stowage.postgres.session.edit import Edit
 from stowage.postgres.session.own_rules import refuse_kept
+from stowage.postgres.session.percent_signs import Expression
 from stowage.postgres.tables.relations import (
     any_of,
     breaks_a_rule,
@@ -37,7 +38,7 @@ from stowage.postgres.tables.relations import (
 )
 from stowage.postgres.tables.sameness import is_same
 from stowage.postgres.tables.trashed import of_trash, outside_trash, put_in, take_out
-from stowage.postgres.tables.unique_rules import UniqueRule, as_written, is_in_the_way, out_of_trash, undeclared_rules
+from stowage.postgres.tables.unique_rules import UniqueRule, is_in_the_way, out_of_trash, undeclared_rules
 from stowage.tenants import Tenant
 
 _PART: LiteralString = """
@@ -367,7 +368,7 @@ AND NOT EXISTS (SELECT FROM pg_temp.undoing AS going WHERE going.id = stw_other.
 
 def _stays(declared: Entity, rule: UniqueRule) -> sql.Composed:
     """Whether a rule counts `stw_other`, and it does not go back too."""
-    return _STAYS.format(condition=as_written(rule.condition), id=id_of(declared))
+    return _STAYS.format(condition=Expression(rule.condition), id=id_of(declared))
 
 
 def _gone(schema: str, declared: Entity) -> Iterator[sql.Composable]:

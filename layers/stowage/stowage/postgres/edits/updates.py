@@ -12,6 +12,7 @@ from psycopg import sql
 from psycopg.types.json import Jsonb
 
 from stowage.basics.json_numbers import write_json
+from stowage.basics.sizes import MOST_ANSWER_BYTES
 from stowage.entities.declaration import Entity
 from stowage.postgres.edits.rules import (
     Parent,
@@ -26,7 +27,7 @@ from stowage.postgres.edits.rules import (
 )
 from stowage.postgres.journal.changes import Lines, Summary, journalled, staged
 from stowage.postgres.journal.images import changed_image, whole_image
-from stowage.postgres.reads.records import record_json
+from stowage.postgres.reads.records import is_large, record_json
 from stowage.postgres.session.edit import Edit
 from stowage.postgres.session.savepoints import Refused, tried
 from stowage.postgres.tables.relations import id_of, key_type, mine, rows_of, stamped, table_of, text_array
@@ -39,11 +40,11 @@ type Update = dict[str, Any]
 
 @dataclass(frozen=True)
 class Updated:
-    """The records as they are now, JSON joined by commas in the order of the updates; whose update was not made,
-    counted from 1.
+    """The records as they are now, JSON joined by commas in the order of the updates, None where that is more than an
+    answer may have; whose update was not made, counted from 1.
     """
 
-    records: str
+    records: str | None
     missing: tuple[int, ...]
 
 
@@ -109,7 +110,8 @@ found AS MATERIALIZED (
 ),
 counted AS MATERIALIZED (SELECT count(*) AS succeeded FROM found),
 {journal}
-SELECT string_agg(record, ',' ORDER BY n),
+SELECT CASE WHEN (SELECT bool_and(record IS NOT NULL) AND sum(octet_length(record)) <= {most} FROM found)
+            THEN (SELECT string_agg(record, ',' ORDER BY n) FROM found) ELSE CASE WHEN count(*) = 0 THEN '' END END,
        CASE WHEN count(*) = %(given)s THEN '{{}}' ELSE
            ARRAY(SELECT n FROM given WHERE NOT EXISTS (SELECT FROM found WHERE found.n = given.n) ORDER BY n)
        END
@@ -133,14 +135,15 @@ def update_records(
     told: Mapping[str, Any] | None = None,
     *,
     places: Sequence[int] | None = None,
+    largest: int | None = None,
 ) -> Updated | Refused:
     """Change live records and journal what changed of each; one statement.
 
-    An update is left out where its record is not there, where the record would not agree with its parents or its
-    followers, and where a trigger leaves it out. Refused, and nothing is changed, where a rule of the database does
-    not allow one of them. `told` is what the operation's summary says, but for how many succeeded; its `total` is
-    there. With `places`, those of the updates in the whole operation, their entries wait for `append_staged` instead,
-    and no summary is written.
+    An update is left out where its record is not there or has more bytes than the `largest`, where the record would
+    not agree with its parents or its followers, and where a trigger leaves it out. Refused, and nothing is changed,
+    where a rule of the database does not allow one of them. `told` is what the operation's summary says, but for how
+    many succeeded; its `total` is there. With `places`, those of the updates in the whole operation, their entries wait
+    for `append_staged` instead, and no summary is written.
     """
     touched = _touched(entity, updates)
     parents = _touched_parents(entity, touched)
@@ -159,7 +162,8 @@ def update_records(
             for parent in parents
         ),
         parents_first=_all([sql.SQL("(SELECT count(*) FROM {}) >= 0").format(parent.cte) for parent in parents]),
-        live=outside_trash_unindexed(entity, "stw_old"),
+        live=_all([outside_trash_unindexed(entity, "stw_old"), *_not_larger(entity, largest)]),
+        most=sql.Literal(MOST_ANSWER_BYTES),
         unchanged=_NAMES.format(sql.SQL(", ").join(_unchanged(entity, column) for column in touched)),
         sound=_all([*(_agrees(parent) for parent in parents), *_keeps_followers(edit.schema, entity, touched)]),
         old_new=sql.SQL(", ").join(_OLD_NEW.format(*_as_old_and_new(column)) for column in (*touched, *entity.stamps)),
@@ -192,7 +196,7 @@ def update_records(
             "places": places,
         },
     )
-    return row if isinstance(row, Refused) else Updated(row[0] or "", tuple(row[1]))
+    return row if isinstance(row, Refused) else Updated(row[0], tuple(row[1]))
 
 
 _CANDIDATES = sql.SQL("""
@@ -250,6 +254,25 @@ def update_problems(
         )
     }
     return problems, {n for n, each in enumerate(_ids(entity, updates), 1) if each not in there}
+
+
+def _not_larger(entity: Entity, largest: int | None) -> list[sql.Composable]:
+    return [] if largest is None else [sql.SQL("NOT {}").format(is_large(entity, "stw_old", largest))]
+
+
+def larger(
+    connection: psycopg.Connection, schema: str, entity: Entity, updates: Sequence[Update], largest: int
+) -> set[int]:
+    """Of which updates, counted from 1, the record has more bytes than the `largest`."""
+    statement = _THERE.format(
+        table=rows_of(schema, entity),
+        id=id_of(entity),
+        key=key_type(entity),
+        live=is_large(entity, "stw_old", largest),
+    )
+    ids = _ids(entity, updates)
+    found = {row[0] for row in connection.execute(statement, {"ids": text_array(ids)})}
+    return {n for n, each in enumerate(ids, 1) if each in found}
 
 
 _THERE = sql.SQL("SELECT {id}::text FROM {table} AS stw_old WHERE {id} = ANY(%(ids)s::{key}[]) AND {live}")

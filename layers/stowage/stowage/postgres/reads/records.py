@@ -12,7 +12,7 @@ from psycopg import sql
 from psycopg.rows import class_row, scalar_row
 
 from stowage.basics.errors import BadRequestError
-from stowage.basics.sizes import MOST_ANSWER_BYTES
+from stowage.basics.sizes import MOST_ANSWER_BYTES, too_large_record
 from stowage.entities.declaration import Entity, Field
 from stowage.entities.filters import Filters
 from stowage.postgres.reads.moments import base64_text, json_list, local_text, moment_text
@@ -46,8 +46,37 @@ _RECORD = sql.SQL("(SELECT row_to_json(stw_line)::text FROM (SELECT {}) AS stw_l
 _NAMED = sql.SQL("{} AS {}")
 
 
+_WHERE_SMALL = sql.SQL("CASE WHEN NOT {large} THEN {record} END")
+_LARGE = sql.SQL("({sizes} > {most})")
+_TEXT_SIZE = sql.SQL("coalesce(octet_length({}::text), 0)")
+_BYTES_SIZE = sql.SQL("coalesce(octet_length({}), 0)")
+_STORED_SIZE = sql.SQL("coalesce(pg_column_size({}), 0)")
+_OF_ANY_LENGTH = ("text", "bytes", "json", "other")
+
+
+def is_large(entity: Entity, row: str, most: int) -> sql.Composable:
+    """Whether the values of a record of `row` surely have more bytes than `most`.
+
+    Their lengths alone are looked at, which Postgres keeps beside a value that is stored elsewhere, so that nothing of
+    it is read (PostgreSQL documentation, "TOAST"). What is compressed and no text counts as it is stored.
+    """
+    sizes: list[sql.Composable] = []
+    for field in entity.fields:
+        if field.type in _OF_ANY_LENGTH or field.is_array:
+            size = _STORED_SIZE
+            if not field.is_array:
+                size = {"text": _TEXT_SIZE, "bytes": _BYTES_SIZE}.get(field.type, size)
+            sizes.append(size.format(sql.Identifier(row, field.column)))
+    if not sizes:
+        return sql.SQL("false")
+    # Of bigint: Postgres adds up integers, and two values of a gigabyte are too many for one.
+    return _LARGE.format(sizes=sql.SQL("::bigint + ").join(sizes), most=sql.Literal(most))
+
+
 def record_json(entity: Entity, row: str) -> sql.Composed:
-    """The text of one record's JSON, from the columns of `row`, an alias of its table or of rows like it."""
+    """The text of one record's JSON, from the columns of `row`, an alias of its table or of rows like it; null for one
+    that no answer could carry.
+    """
     values = [
         _NAMED.format(
             _value(field, sql.Identifier(row, field.column), is_id=entity.holds_id(field.name)),
@@ -55,7 +84,8 @@ def record_json(entity: Entity, row: str) -> sql.Composed:
         )
         for field in entity.fields
     ]
-    return _RECORD.format(sql.SQL(", ").join(values))
+    record = _RECORD.format(sql.SQL(", ").join(values))
+    return _WHERE_SMALL.format(large=is_large(entity, row, MOST_ANSWER_BYTES), record=record)
 
 
 def _value(field: Field, column: sql.Identifier, *, is_id: bool) -> sql.Composable:
@@ -84,8 +114,7 @@ def read_record(
     connection: psycopg.Connection, tenant: Tenant, entity: Entity, record_id: str, *, lock: bool = False
 ) -> str | None:
     """The JSON of a record outside the trash, or None; `lock` keeps it as it is until the transaction ends.
-
-    Of one that no answer could carry no more comes than shows so: a value may have hundreds of megabytes.
+    TooLargeError for one that no answer could carry, of which no more than that shows is read.
     """
     statement = _ONE.format(
         most=sql.Literal(MOST_ANSWER_BYTES + 1),
@@ -94,8 +123,10 @@ def read_record(
         is_it=is_record(entity, "found", sql.Placeholder("id")),
         live=outside_trash(entity, "found"),
     )
-    with connection.cursor(row_factory=scalar_row) as cursor:
-        return cursor.execute(statement + _FOR_UPDATE if lock else statement, {"id": record_id}).fetchone()
+    found = connection.execute(statement + _FOR_UPDATE if lock else statement, {"id": record_id}).fetchone()
+    if found == (None,):
+        raise too_large_record()
+    return found[0] if found else None
 
 
 _ANY = sql.SQL("SELECT EXISTS (SELECT FROM {rows} AS found WHERE {is_it})")
@@ -117,8 +148,8 @@ WITH matched AS NOT MATERIALIZED ({matched}),
          SELECT row_number() OVER (ORDER BY {page_order}) AS n, {record} AS record, {id} AS id FROM page
      )
 SELECT (SELECT count(*) FROM matched) AS total,
-       CASE WHEN coalesce(sum(octet_length(record)), 0) <= {most} THEN coalesce(string_agg(record, ',' ORDER BY n), '')
-       END AS records,
+       CASE WHEN coalesce(bool_and(record IS NOT NULL), true) AND coalesce(sum(octet_length(record)), 0) <= {most}
+            THEN coalesce(string_agg(record, ',' ORDER BY n), '') END AS records,
        coalesce(string_agg('{{"id":' || to_json(id) || '}}', ',' ORDER BY n), '') AS ids
 FROM line
 """)

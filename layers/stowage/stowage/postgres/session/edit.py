@@ -15,7 +15,7 @@ from stowage.entities.declared import ENTITIES
 from stowage.postgres.session.connection import APP
 from stowage.postgres.session.idempotency import KeptAnswer, keep, replayed
 from stowage.postgres.session.marks import mark_dirty
-from stowage.postgres.session.own_rules import refuse_followed, rules_instead
+from stowage.postgres.session.own_rules import qualified, refuse_followed
 from stowage.postgres.session.search_path import follow_search_path
 from stowage.postgres.session.transactions import REQUEST_SECONDS, transact
 from stowage.tenants import Tenant
@@ -112,8 +112,9 @@ class Edit:
         """
 
         def marked(connection: psycopg.Connection) -> tuple[T, bool]:
-            follow_search_path(connection, self.schema)
-            rules = rules_instead(connection, self.schema, [entity.table for entity in ENTITIES.values()])
+            rules = follow_search_path(
+                connection, self.schema, [qualified(self.schema, each) for each in ENTITIES.values()]
+            )
             outcome, has_changed = work(connection)
             if has_changed:
                 refuse_followed(connection, rules, self.tenant.id, self.operation)

@@ -5,7 +5,7 @@ Behavior"). Of a table with a rule, Postgres refuses the statements that write r
 (PostgreSQL documentation, "CREATE RULE").
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Literal, LiteralString
 
 import psycopg
@@ -45,7 +45,8 @@ def refuse_kept(
     """ConflictError `not_allowed` where so many records were left as they are without an error; 0: nothing."""
     if count > 0:
         table = declared.table
-        if rules := [rule for _, rule, of in rules_instead(connection, schema, [table]) if of == event]:
+        found = connection.execute(f"SELECT {INSTEAD}", {"tables": [qualified(schema, declared)]}).fetchone()
+        if rules := [rule for _, rule, of in (found or ([],))[0] if of == event]:
             raise _in_the_way([(table, rules)])
         violation = skipped(connection, schema, declared, event)
         why = (
@@ -79,27 +80,30 @@ def _in_the_way(found: Iterable[tuple[str, Sequence[str]]]) -> ConflictError:
 
 # A rule of one action with RETURNING is one that Postgres follows in our statements too: they tell what the action
 # returns, of whichever table, and the record is as it was.
-_INSTEAD: LiteralString = """
-SELECT relname::text, rulename::text, CASE ev_type WHEN '2' THEN 'UPDATE' WHEN '3' THEN 'INSERT' ELSE 'DELETE' END
-FROM pg_rewrite JOIN pg_class AS ruled ON ruled.oid = ev_class
-WHERE is_instead AND ev_type <> '1' AND ev_class = ANY(ARRAY(
-    SELECT to_regclass(format('%%I.%%I', %(schema)s::text, name))::oid FROM unnest(%(tables)s::text[]) AS name
-))
-ORDER BY relname, rulename
+INSTEAD: LiteralString = """
+(SELECT coalesce(jsonb_agg(jsonb_build_array(relname, rulename, CASE ev_type
+            WHEN '2' THEN 'UPDATE' WHEN '3' THEN 'INSERT' ELSE 'DELETE' END) ORDER BY relname, rulename), '[]')
+ FROM pg_rewrite JOIN pg_class AS ruled ON ruled.oid = ev_class
+ WHERE is_instead AND ev_type <> '1' AND ev_class = ANY(ARRAY(
+     SELECT to_regclass(name)::oid FROM unnest(%(tables)s::text[]) AS name
+ )))
 """
+"""The `Rule`s of the `tables` (`qualified`), a value of a SELECT list."""
+
+type Rule = tuple[str, str, Event]
+"""A rule that does something else instead: its table, its name, of what."""
+
 _WRITTEN: LiteralString = """
 SELECT DISTINCT entity, type FROM stowage.changes WHERE tenant = %(tenant)s AND operation = %(operation)s
 """
 
 
-def rules_instead(connection: psycopg.Connection, schema: str, tables: Collection[str]) -> list[tuple[str, str, Event]]:
-    """The rules of these tables that do something else instead: table, rule, and of what."""
-    return connection.execute(_INSTEAD, {"schema": schema, "tables": list(tables)}).fetchall()
+def qualified(schema: str, declared: Entity) -> str:
+    """The name of an entity's table, in SQL; it need not be there."""
+    return sql.Identifier(declared.shared.schema if declared.shared else schema, declared.table).as_string()
 
 
-def refuse_followed(
-    connection: psycopg.Connection, rules: Sequence[tuple[str, str, Event]], tenant: str, operation: str
-) -> None:
+def refuse_followed(connection: psycopg.Connection, rules: Sequence[Rule], tenant: str, operation: str) -> None:
     """ConflictError `not_allowed` where one of the rules stood in for what an operation's entries say was done."""
     if not rules:
         return

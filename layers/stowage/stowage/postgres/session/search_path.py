@@ -3,19 +3,30 @@ schema, in triggers, checks and the functions of indexes too; what of ours calls
 same.
 """
 
+from collections.abc import Collection
 from typing import LiteralString
 
 import psycopg
 from psycopg import sql
 
+from stowage.postgres.session.own_rules import INSTEAD, Rule
+
 # Ten thousand records and their images in the journal: with Postgres's own 4 MB they would go through temporary files.
-_FOLLOW: LiteralString = "SELECT set_config('search_path', %s, %s), set_config('work_mem', '32MB', true)"
+_FOLLOW: LiteralString = f"""
+SELECT set_config('search_path', %(path)s, %(local)s), set_config('work_mem', '32MB', true), {INSTEAD}
+"""
 
 
-def follow_search_path(connection: psycopg.Connection, schema: str, *, for_good: bool = False) -> None:
+def follow_search_path(
+    connection: psycopg.Connection, schema: str, tables: Collection[str], *, for_good: bool = False
+) -> list[Rule]:
     """Let the rest of the transaction find names in that schema, then in public, with memory for ten thousand records.
+    The rules of these tables (`qualified`) that do something else instead, because one statement is enough.
 
     `for_good`: the path holds for all of the session, of a connection that serves no other tenant.
     """
     path = sql.Identifier(schema).as_string(connection)
-    connection.execute(_FOLLOW, (f"{path}, public", not for_good))
+    given = {"path": f"{path}, public", "local": not for_good, "tables": list(tables)}
+    row = connection.execute(_FOLLOW, given).fetchone()
+    assert row is not None, "a SELECT without FROM gives one row"
+    return [*map(tuple, row[2])]

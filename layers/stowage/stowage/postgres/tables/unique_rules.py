@@ -15,6 +15,7 @@ import psycopg
 from psycopg import sql
 
 from stowage.entities.declaration import Entity
+from stowage.postgres.session.percent_signs import Expression
 from stowage.postgres.tables.relations import id_of, table_of
 from stowage.postgres.tables.trashed import live_value
 
@@ -177,8 +178,8 @@ def is_in_the_way(
     condition holds, unless given.
     """
     names = [sql.Identifier(f"stw_key_{n}") for n in range(len(rule.keys))]
-    keys = [as_written(key) for key in rule.keys]
-    condition = as_written(rule.condition)
+    keys = [Expression(key) for key in rule.keys]
+    condition = Expression(rule.condition)
     return _IS_IN_THE_WAY.format(
         keys=sql.SQL(", ").join(sql.SQL("{} AS {}").format(key, name) for key, name in zip(keys, names, strict=True)),
         condition=condition,
@@ -187,7 +188,7 @@ def is_in_the_way(
         id=id_of(declared),
         row_id=id_of(declared, alias),
         alike=sql.SQL(" AND ").join(
-            _ALIKE[rule.nulls_alike].format(key=key, operator=as_written(operator), wanted=name)
+            _ALIKE[rule.nulls_alike].format(key=key, operator=Expression(operator), wanted=name)
             for key, operator, name in zip(keys, rule.operators, names, strict=True)
         ),
         others=others or condition,
@@ -206,13 +207,8 @@ def with_generated(rule: UniqueRule, row: sql.Composable) -> sql.Composable:
     """An item of a FROM clause: `row`, its generated columns, as far as the rule looks at them, made anew."""
     if not rule.generated:
         return row
-    made = [sql.SQL("{}, {}").format(sql.Literal(name), as_written(by)) for name, by in rule.generated.items()]
-    return _WITH_GENERATED.format(table=as_written(rule.table), row=row, made=sql.SQL(", ").join(made))
-
-
-def as_written(text: LiteralString) -> sql.SQL:
-    """An expression of the catalog's, written by whoever owns the table, in a statement that takes parameters."""
-    return sql.SQL(text.replace("%", "%%"))
+    made = [sql.SQL("{}, {}").format(sql.Literal(name), Expression(by)) for name, by in rule.generated.items()]
+    return _WITH_GENERATED.format(table=Expression(rule.table), row=row, made=sql.SQL(", ").join(made))
 
 
 _OUT_OF_TRASH = sql.SQL("jsonb_populate_record({row}.*, {live}::jsonb || {named})")

@@ -10,6 +10,7 @@ from psycopg.rows import class_row
 
 from stowage.entities.declaration import Entity
 from stowage.entities.declared import ENTITIES
+from stowage.postgres.edits.locks import families_of
 from stowage.postgres.tables.relations import id_of, key_type, parents, rows_of
 from stowage.postgres.tables.trashed import (
     counts,
@@ -93,9 +94,12 @@ FROM {source} JOIN {table} AS record
 
 _CAME_ALONG = sql.SQL("""
 {entity}, (SELECT count(*) FROM {table} AS child
-           WHERE child.{column} = record.{id} AND {in_trash} AND {with} = record.{id}::text
-             AND {operation} IS NOT DISTINCT FROM {theirs})
+           WHERE ({theirs}) AND {in_trash} AND {with} = record.{id}::text
+             AND {operation} IS NOT DISTINCT FROM {parents_operation})
 """)
+
+
+_THEIRS = sql.SQL("child.{} = record.{}")
 
 
 def list_trash(
@@ -150,14 +154,18 @@ def shown_rows(schema: str, declared: Entity, source: str) -> sql.Composed:
         _CAME_ALONG.format(
             entity=sql.Literal(child.name),
             table=rows_of(schema, child),
-            column=sql.Identifier(child.column(reference.field)),
+            theirs=sql.SQL(" OR ").join(
+                _THEIRS.format(sql.Identifier(child.column(reference.field)), id_of(declared))
+                for _, _, reference in family
+            ),
             in_trash=in_trash_unindexed(child, "child"),
             operation=of_trash(child, "child", "deleted_operation"),
-            theirs=of_trash(declared, "record", "deleted_operation"),
+            parents_operation=of_trash(declared, "record", "deleted_operation"),
             **{"with": of_trash(child, "child", "deleted_with")},
             id=id_of(declared),
         )
-        for child, reference in declared.children("cascade")
+        for family in families_of(declared)
+        for child in [family[0][1]]
     ]
     return _SHOWN.format(
         entity=sql.Literal(declared.name),

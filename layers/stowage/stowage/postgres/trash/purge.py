@@ -15,7 +15,7 @@ import psycopg
 from psycopg import errors, sql
 
 from stowage.entities.declaration import Entity
-from stowage.postgres.edits.locks import by_one_reference, lock_children
+from stowage.postgres.edits.locks import count_of, families_of, lock_children
 from stowage.postgres.journal.changes import Change, Lines, Summary, append_changes, journalled
 from stowage.postgres.session.edit import Edit
 from stowage.postgres.session.own_rules import refuse_kept, skipped
@@ -71,9 +71,8 @@ _PURGED_CHILDREN = sql.SQL("""
 ),
 {leave}""")
 
-_STAYED = sql.SQL("""
-(SELECT count(*) FROM {table} AS record JOIN gone ON record.{column} = gone.id WHERE {in_trash}) - {count}
-""")
+_STAYED = sql.SQL("(SELECT count(*) FROM ({theirs}) AS stw_theirs) - ({count})")
+_THEIRS = sql.SQL("SELECT record.{id} FROM {table} AS record JOIN gone ON record.{column} = gone.id WHERE {in_trash}")
 
 _PURGED_LINES = sql.SQL(" UNION ALL SELECT %(tenant)s, {entity}, id::text, was_listed, moment FROM {name} ")
 
@@ -111,24 +110,29 @@ def purge_records(
     if referrers(declared):
         ids = _lock_going(connection, edit, declared, ids, only_due=only_due)
         empty_references(connection, edit, declared, ids)
-    cascades = [
-        (f"cascaded_{n}", child, reference) for n, (child, reference) in enumerate(declared.children("cascade"))
-    ]
-    counts = [sql.SQL("(SELECT count(*) FROM {})").format(sql.Identifier(name)) for name, _, _ in cascades]
+    families = families_of(declared)
+    cascades = [cascade for family in families for cascade in family]
+    counts = [count_of(family) for family in families]
     cascaded = _CASCADED.format(
         sql.SQL(", ").join(
             sql.SQL("{}, {}").format(sql.Literal(child.name), count)
-            for (_, child, _), count in zip(cascades, counts, strict=True)
+            for ((_, child, _), *_), count in zip(families, counts, strict=True)
         )
     )
     stayed = [
         _STAYED.format(
-            table=rows_of(schema, child),
-            column=sql.Identifier(child.column(reference.field)),
-            in_trash=in_trash_unindexed(child, "record"),
+            theirs=sql.SQL(" UNION ").join(
+                _THEIRS.format(
+                    id=id_of(child),
+                    table=rows_of(schema, child),
+                    column=sql.Identifier(child.column(reference.field)),
+                    in_trash=in_trash_unindexed(child, "record"),
+                )
+                for _, child, reference in family
+            ),
             count=count,
         )
-        for (_, child, reference), count in zip(cascades, counts, strict=True)
+        for family, count in zip(families, counts, strict=True)
     ]
     told = _SUMMARY.format(total=_GONE_COUNT, cascaded=cascaded if cascades else sql.SQL(""))
     statement = _PURGE.format(
@@ -181,9 +185,10 @@ def purge_records(
     count, along, *came = row
     left = _going_of(connection, edit, declared, ids, only_due=only_due)
     refuse_kept(connection, schema, declared, len(left), "DELETE")
-    for (_, child, _), kept, is_alone in zip(cascades, along, by_one_reference(declared), strict=True):
-        refuse_kept(connection, schema, child, kept if is_alone else 0, "DELETE")
-    return Purged(int(count), {child.name: int(n) for (_, child, _), n in zip(cascades, came, strict=False) if n})
+    for ((_, child, _), *_), kept in zip(families, along, strict=True):
+        refuse_kept(connection, schema, child, kept, "DELETE")
+    went = {child.name: int(n) for ((_, child, _), *_), n in zip(families, came, strict=False) if n}
+    return Purged(int(count), went)
 
 
 _MOMENT = sql.SQL("{}::timestamptz")

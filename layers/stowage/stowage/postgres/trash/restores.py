@@ -7,11 +7,12 @@ import psycopg
 from psycopg import sql
 
 from stowage.entities.declaration import Entity
-from stowage.postgres.edits.locks import by_one_reference, lock_children, lock_parents
+from stowage.postgres.edits.locks import count_of, families_of, lock_children, lock_parents
 from stowage.postgres.journal.changes import Lines, journalled
 from stowage.postgres.journal.images import changed_image, whole_image
 from stowage.postgres.session.edit import Edit
 from stowage.postgres.session.own_rules import refuse_kept
+from stowage.postgres.session.percent_signs import Expression
 from stowage.postgres.tables.relations import (
     any_of,
     id_of,
@@ -32,7 +33,7 @@ from stowage.postgres.tables.trashed import (
     outside_trash,
     take_out,
 )
-from stowage.postgres.tables.unique_rules import UniqueRule, as_written, is_in_the_way, out_of_trash, undeclared_rules
+from stowage.postgres.tables.unique_rules import UniqueRule, is_in_the_way, out_of_trash, undeclared_rules
 from stowage.postgres.trash.spans import uncount
 
 _LOCK = sql.SQL("""
@@ -92,7 +93,8 @@ _RESTORED_CHILDREN = sql.SQL("""
 ),
 {leave}""")
 
-_KEPT = sql.SQL("(SELECT count(*) FROM {1}) - {0}")
+_KEPT = sql.SQL("(SELECT count(*) FROM ({old}) AS stw_olds) - ({count})")
+_OLD = sql.SQL("SELECT stw_id FROM {}")
 
 _RENAME = sql.SQL("""
 , {label} = coalesce(old.stw_renamed, record.{label})
@@ -141,12 +143,15 @@ def restore_records(
     schema = edit.schema
     entities = [declared, *(child for child, _ in declared.children("cascade"))]
     rules = undeclared_rules(connection, schema, entities) if rename else {entity.name: [] for entity in entities}
-    cascades = [
-        (f"cascaded_{n}", child, reference) for n, (child, reference) in enumerate(declared.children("cascade"))
-    ]
-    counts = [sql.SQL("(SELECT count(*) FROM {})").format(sql.Identifier(name)) for name, _, _ in cascades]
+    families = families_of(declared)
+    cascades = [cascade for family in families for cascade in family]
+    counts = [count_of(family) for family in families]
     kept_along = [
-        _KEPT.format(count, sql.Identifier(f"old_{name}")) for count, (name, _, _) in zip(counts, cascades, strict=True)
+        _KEPT.format(
+            count=count,
+            old=sql.SQL(" UNION ").join(_OLD.format(sql.Identifier(f"old_{name}")) for name, _, _ in family),
+        )
+        for count, family in zip(counts, families, strict=True)
     ]
     statement = _RESTORE.format(
         id=id_of(declared),
@@ -199,9 +204,9 @@ def restore_records(
     assert row is not None
     kept, along, *came = row
     refuse_kept(connection, schema, declared, kept)
-    for (_, child, _), count, is_alone in zip(cascades, along, by_one_reference(declared), strict=True):
-        refuse_kept(connection, schema, child, count if is_alone else 0)
-    return {child.name: int(n) for (_, child, _), n in zip(cascades, came, strict=False) if n}
+    for ((_, child, _), *_), count in zip(families, along, strict=True):
+        refuse_kept(connection, schema, child, count)
+    return {child.name: int(n) for ((_, child, _), *_), n in zip(families, came, strict=False) if n}
 
 
 def _taking(schema: str, declared: Entity) -> dict[str, sql.Composable]:
@@ -273,7 +278,7 @@ _COUNTS = sql.SQL("({condition} OR {along})")
 def _counts(rule: UniqueRule, along: sql.Composable) -> sql.Composed:
     """Whether a rule counts `stw_other`, or will once it has come back with the others."""
     along = sql.SQL("EXISTS (SELECT FROM (SELECT stw_other.*) AS other WHERE {})").format(along)
-    return _COUNTS.format(condition=as_written(rule.condition), along=along)
+    return _COUNTS.format(condition=Expression(rule.condition), along=along)
 
 
 def _name_is_taken(
