@@ -147,9 +147,9 @@ def test_a_record_does_not_grow_beyond_what_can_be_shown(office: Office, large: 
 def test_a_record_of_any_size_is_told_and_never_read_whole(office: Office) -> None:
     office.run(
         "INSERT INTO tasks (id, title, description) SELECT id, 'x', repeat('y', size) "
-        "FROM (VALUES ('small', 1), ('large', 20000000), ('huge', 260000000)) AS given (id, size)"
+        "FROM (VALUES ('small', 1), ('large', 6000000), ('huge', 65000000)) AS given (id, size)"
     )
-    caller, before = office.caller("admin"), office.run("SELECT md5(t::text) FROM tasks AS t ORDER BY 1")
+    caller, before = office.caller("admin"), office.run("SELECT id, xmin::text FROM tasks ORDER BY id")
     began = time.monotonic()
     for record_id in ("large", "huge"):
         assert "exports" in refusal(caller.get(f"/api/v1/tasks/{record_id}"), 413, "too_large")["error"]
@@ -162,7 +162,7 @@ def test_a_record_of_any_size_is_told_and_never_read_whole(office: Office) -> No
     [failure] = told(caller.patch("/api/v1/bulk/tasks", json=huge), 207)["data"]["failures"]
     assert (failure["id"], failure["code"]) == ("huge", "too_large")
     assert time.monotonic() - began < 5, "a record of that size alone takes as long to write out"
-    assert office.run("SELECT md5(t::text) FROM tasks AS t ORDER BY 1") == before
+    assert office.run("SELECT id, xmin::text FROM tasks ORDER BY id") == before
 
     some = {"updates": [{"id": "small", "title": "y"}, {"id": "large", "title": "y"}, *huge["updates"]]}
     changed = told(caller.patch("/api/v1/bulk/tasks", json=some), 207)["data"]
@@ -175,8 +175,6 @@ def test_a_record_of_any_size_is_told_and_never_read_whole(office: Office) -> No
     assert (entries["truncated"], entries["data"][0]["after"]) == (True, None)
     assert [item["id"] for item in told(caller.get(office.path("trash?type=task")), 200)["items"]] == ["large"]
     told(caller.post(office.path("trash/large/restore"), json={"dataType": "tasks"}), 200)
-    # The journal holds texts of up to 256 MB.
-    refusal(caller.delete("/api/v1/tasks/huge"), 409, "not_allowed")
 
 
 def test_the_trash_shows_long_names_cut(office: Office) -> None:
