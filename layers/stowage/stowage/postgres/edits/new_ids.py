@@ -15,7 +15,7 @@ from stowage.basics.errors import MisconfiguredError
 from stowage.basics.ids import new_record_ids, new_uuids
 from stowage.entities.declaration import Entity, Field
 from stowage.postgres.session.edit import Edit
-from stowage.postgres.session.percent_signs import Expression
+from stowage.postgres.tables.expressions import Expression
 from stowage.postgres.tables.relations import table_of
 
 NUMBERS_PASSED_OVER = 2_000_000

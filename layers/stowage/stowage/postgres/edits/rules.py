@@ -15,7 +15,7 @@ from psycopg.rows import class_row
 from stowage.entities.declaration import Entity, Reference
 from stowage.entities.declared import ENTITIES
 from stowage.postgres.edits.misfits import find_misfits
-from stowage.postgres.session.percent_signs import Expression
+from stowage.postgres.tables.expressions import Expression
 from stowage.postgres.tables.relations import id_of, mine, references_of, rows_of, shared_lock, table_of
 from stowage.postgres.tables.trashed import outside_trash
 from stowage.postgres.tables.unique_rules import UniqueRule, is_in_the_way, undeclared_rules

@@ -10,19 +10,7 @@ from typing import Any, Self, override
 
 import psycopg
 from psycopg import sql
-from psycopg.abc import AdaptContext, Params
-
-
-class Expression(sql.Composable):
-    """SQL of the catalog's, written by whoever owns the table; it may stand in statements with and without
-    parameters.
-    """
-
-    _obj: str
-
-    @override
-    def as_bytes(self, context: AdaptContext | None = None) -> bytes:
-        return self._obj.encode()
+from psycopg.abc import Params
 
 
 class Cursor[Row](psycopg.Cursor[Row]):

@@ -15,7 +15,7 @@ import psycopg
 from psycopg import sql
 
 from stowage.entities.declaration import Entity
-from stowage.postgres.session.percent_signs import Expression
+from stowage.postgres.tables.expressions import Expression
 from stowage.postgres.tables.relations import id_of, table_of
 from stowage.postgres.tables.trashed import live_value
 

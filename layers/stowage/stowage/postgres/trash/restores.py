@@ -12,7 +12,7 @@ from stowage.postgres.journal.changes import Lines, journalled
 from stowage.postgres.journal.images import changed_image, whole_image
 from stowage.postgres.session.edit import Edit
 from stowage.postgres.session.own_rules import refuse_kept
-from stowage.postgres.session.percent_signs import Expression
+from stowage.postgres.tables.expressions import Expression
 from stowage.postgres.tables.relations import (
     any_of,
     id_of,
