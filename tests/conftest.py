@@ -195,6 +195,7 @@ class LocalStack:
             "STOWAGE_HOME": str(home),
             "STOWAGE_PORT": str(self.port),
             "STOWAGE_AWS_PORT": str(self.aws_port),
+            "STOWAGE_PARAMETER_BackupSchedule": "",  # no backup that a test did not ask for
             **environment,
         }
         self.process: subprocess.Popen[str] | None = None

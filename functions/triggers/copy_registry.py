@@ -8,6 +8,6 @@ from stowage.postgres.schema.registry import copy_registry
 
 
 @trigger
-def app(_event: dict[str, Any], _now: datetime) -> dict[str, int]:
+def app(_event: dict[str, Any], now: datetime) -> dict[str, int]:
     """Answer how many tenants there are, and how many were written."""
-    return copy_registry()
+    return copy_registry(now)

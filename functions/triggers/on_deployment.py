@@ -17,4 +17,4 @@ def app(now: datetime) -> dict[str, object]:
     for database in ("main", *settings().databases):
         with connect(database, OWNER) as connection:
             applied[database] = migrate(connection)
-    return {"applied": applied, **copy_registry(), **check_declarations(now)}
+    return {"applied": applied, **copy_registry(now), **check_declarations(now)}

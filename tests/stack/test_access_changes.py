@@ -115,6 +115,8 @@ DASHBOARD = {
 DEEDS = {
     "POST /api/backup/export": Deed(202, "/api/backup/export", {"project_id": "<tenant>"}),
     "POST /api/backup/estimate": Deed(200, "/api/backup/estimate", {"project_id": "<tenant>"}),
+    "PUT /api/backup/settings": Deed(200, "/api/backup/settings?project_id=<tenant>", {"format": "tar"}),
+    "POST /api/backup/settings/preview": Deed(200, "/api/backup/settings/preview?project_id=<tenant>", {}),
     "POST /api/backup/{id}/verify": Deed(202, "/api/backup/<backup>/verify", {}),
     "DELETE /api/backup/{id}": Deed(204, "/api/backup/<backup>"),
     "POST /api/jobs/{id}/cancel": Deed(409, "/api/jobs/<export>/cancel"),

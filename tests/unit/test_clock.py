@@ -274,5 +274,5 @@ def test_the_copy_of_the_registry_is_written_where_it_differs(here: Cloud) -> No
         ([], 0),
     ):
         with here.reading():
-            assert write_copy(wanted) == {"tenants": len(wanted), "written": writes}
+            assert write_copy(wanted, START) == {"tenants": len(wanted), "written": writes}
             assert here.writes == writes

@@ -97,6 +97,8 @@ DUTIES: tuple[Duty, ...] = (
     Chore("notes", "stowage.runs.audit_notes:touch_old_notes"),
     Chore("leases", "stowage.runs.clock:free_places"),
     Chore("recount", "stowage.runs.counters:recount"),
+    DueList("NEW_TENANTS", "stowage.schedules:begin"),
+    DueList("SCHEDULES", "stowage.schedules:look_after"),
     Chore("waiting", "stowage.runs.clock:start_waiting"),
     Call("PURGE", lambda: settings().purge_function, timedelta(minutes=10)),
     Call("KEYS", lambda: settings().keys_function, timedelta(hours=1)),

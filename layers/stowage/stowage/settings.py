@@ -56,6 +56,9 @@ class Settings(BaseModel):
     stale_seconds: int = 900
     export_hours: int = 24
     backup_days: int = 30
+    backup_schedule: str = "0 2 * * *"
+    backup_timezone: str = "UTC"
+    backup_window_minutes: int = 240
     run_days: int = 90
     trash_days: int = 30
     audit_days: int = 365

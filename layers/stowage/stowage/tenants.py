@@ -12,6 +12,8 @@ from stowage.basics.schemas import Schema
 
 COPY = "TENANTS"
 """The partition of the registry's copy, an item for each tenant."""
+NEW_TENANTS = "NEW_TENANTS"
+"""The due list of copied tenants that were not given a schedule yet (`stowage.schedules`)."""
 REGISTRY_NOTE = ("NOTE#registry", "COPY")
 """The item that asks for the registry to be copied."""
 

@@ -57,25 +57,34 @@ def create_backup(
     BadRequestError for what is not configured, RateLimitedError when the minute has no more room.
     """
     must_be_configured(request)
-    run = Run(
+    run = new_backup(tenant, request, identity.sub, now)
+    once = IdempotencyKey.of(tenant.id, identity.sub, "create_backup", key, request.model_dump(mode="json"))
+    created = BackupCreated(job_id=run.id, status="pending", project_id=tenant.id, created_at=run.created_at)
+    made = request_run(run, now, created.model_dump, key=once or None, limits=limits, limit_message=TOO_MANY)
+    return BackupCreated.model_validate(made)
+
+
+def new_backup(
+    tenant: Tenant, request: BackupRequest, requested_by: str, now: datetime, slot: str | None = None
+) -> Run:
+    """A run that will make a backup; `slot` is the time of the schedule for which it does."""
+    return Run(
         id=new_run_id(now),
         tenant=tenant.id,
         kind=EXPORT_BACKUP.name,
         database=tenant.database,
+        trigger="schedule" if slot else "manual",
         spec={
             "format": request.format,
             "compress": request.compress,
             "storage_path": request.storage_path or "backups",
             "schema": tenant.schema,
             "file_name": file_name(tenant, request, now),
+            **({"slot": slot} if slot else {}),
         },
-        requested_by=identity.sub,
+        requested_by=requested_by,
         created_at=rfc3339(now),
     )
-    once = IdempotencyKey.of(tenant.id, identity.sub, "create_backup", key, request.model_dump(mode="json"))
-    created = BackupCreated(job_id=run.id, status="pending", project_id=tenant.id, created_at=run.created_at)
-    made = request_run(run, now, created.model_dump, key=once or None, limits=limits, limit_message=TOO_MANY)
-    return BackupCreated.model_validate(made)
 
 
 def must_be_configured(request: BackupRequest) -> None:

@@ -8,8 +8,12 @@ from psycopg.rows import class_row
 
 from stowage.aws import table
 from stowage.aws.table import Image, Item
+from stowage.basics.ids import rfc3339
 from stowage.postgres.session.connection import APP, borrowed
-from stowage.tenants import COPY, schema_of
+from stowage.tenants import COPY, NEW_TENANTS, schema_of
+
+COPY_FORM = 2
+"""Counts up when a version writes more of a tenant, or is to write every one again."""
 
 
 @dataclass(frozen=True)
@@ -61,14 +65,17 @@ def read_tenant(connection: psycopg.Connection, id: str) -> TenantRow | None:
         return cursor.execute(_TENANT, (id,)).fetchone()
 
 
-def copy_registry() -> dict[str, int]:
+def copy_registry(now: datetime) -> dict[str, int]:
     """Make the copy equal to the registry, writing only what differs; how many tenants there are, and were written."""
     with borrowed("main", APP) as connection:
-        return write_copy(read_tenants(connection))
+        return write_copy(read_tenants(connection), now)
 
 
-def write_copy(rows: list[TenantRow]) -> dict[str, int]:
-    """Make the copy equal to these rows, writing only what differs; how many there are, and were written."""
+def write_copy(rows: list[TenantRow], now: datetime) -> dict[str, int]:
+    """Make the copy equal to these rows, writing only what differs; how many there are, and were written.
+
+    What is written stands on the list of tenants that are to be given a schedule.
+    """
     wanted: dict[str, Item] = {
         row.id: {
             "pk": COPY,
@@ -78,19 +85,20 @@ def write_copy(rows: list[TenantRow]) -> dict[str, int]:
             "database": row.database,
             "trash_days": row.trash_days,
             "schema": row.schema,
+            "form": COPY_FORM,
         }
         for row in rows
     }
     copied = {item["sk"]: item for item in table.query(COPY)}
-    changed = [item for tenant, item in wanted.items() if copied.get(tenant) != item]
+    changed = [item for tenant, item in wanted.items() if not item.items() <= copied.get(tenant, {}).items()]
     for item in changed:
-        table.put(item)
+        table.put(item | {"due_list": NEW_TENANTS, "due_at": rfc3339(now)})
     gone = copied.keys() - wanted.keys()
     for tenant in gone:
         table.delete(COPY, tenant)
     return {"tenants": len(wanted), "written": len(changed) + len(gone)}
 
 
-def copy_as_asked(_changes: list[Image], _now: datetime) -> int:
+def copy_as_asked(_changes: list[Image], now: datetime) -> int:
     """Copy the registry because somebody asked for it, however often; how many tenants were written."""
-    return copy_registry()["written"]
+    return copy_registry(now)["written"]

@@ -1,0 +1,57 @@
+"""What clients see of a tenant's backup settings, and what they may set (docs/api.md)."""
+
+import hashlib
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from stowage.backups.records import BackupFormat
+from stowage.schedules.times import check_cron, check_timezone
+
+LONGEST_CRON = 100
+LONGEST_WINDOW = 24 * 60
+"""In minutes."""
+
+
+class Schedule(BaseModel):
+    """When a tenant is backed up."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    cron: Annotated[str, Field(max_length=LONGEST_CRON), AfterValidator(check_cron)]
+    """Minute, hour, day of month, month, day of week, as Unix has them."""
+    timezone: Annotated[str, Field(max_length=LONGEST_CRON), AfterValidator(check_timezone)] = "UTC"
+    enabled: bool = True
+    window_minutes: Annotated[int, Field(ge=0, le=LONGEST_WINDOW)] = 0
+    """Each tenant's turn comes at a minute of its own within this time."""
+
+
+class BackupSettings(BaseModel):
+    """How a tenant is backed up: the body of `PUT /api/backup/settings`."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    schedule: Schedule | None = None
+    """None: only when somebody asks."""
+    format: BackupFormat = "sql"
+
+
+class Settings(BackupSettings):
+    """A tenant's backup settings as they are."""
+
+    next_run_at: str | None
+    """When the next scheduled backup begins to wait for its place; null without a schedule that is enabled."""
+    missed: list[str]
+    """The last times of the schedule at which no backup was made, newest first."""
+
+
+class SettingsPreview(BaseModel):
+    """What settings would come to."""
+
+    next_run_at: list[str]
+
+
+def settings_tag(settings: dict[str, Any], version: int) -> str:
+    """The `ETag` of a tenant's settings: another one after every change of them."""
+    told = f"{version} {sorted(settings.items())}"
+    return f'"{hashlib.sha256(told.encode()).hexdigest()[:32]}"'
