@@ -7,7 +7,7 @@ from stowage.entry.answers import Answer
 from stowage.entry.http import Caller, Data, http_app, json_response
 from stowage.schedules.records import Settings
 
-app = http_app(answers=(Answer(200, Data[Settings], ("ETag",)),))
+app = http_app(answers=(Answer(200, Data[Settings], ("ETag",)),), reads=("X-Tenant-Id",))
 
 
 @app.get("/api/backup/settings")

@@ -7,7 +7,7 @@ from stowage.entry.answers import Answer
 from stowage.entry.http import Caller, Data, http_app, json_response
 from stowage.schedules.records import BackupSettings, SettingsPreview
 
-app = http_app("admin", answers=(Answer(200, Data[SettingsPreview]),))
+app = http_app("admin", answers=(Answer(200, Data[SettingsPreview]),), reads=("X-Tenant-Id",))
 
 
 @app.post("/api/backup/settings/preview")

@@ -19,7 +19,7 @@ from stowage.postgres.schema.registry import TenantRow, write_copy
 from stowage.runs.kinds import EXPORT_BACKUP
 from stowage.runs.record import Run
 from stowage.runs.store import change_run, list_history
-from stowage.schedules.records import BackupSettings, Schedule
+from stowage.schedules.records import BackupSettings, WantedSchedule
 from stowage.schedules.times import slots_after
 from stowage.tenants import find_tenant
 from tests.cloud import Cloud, cloud
@@ -43,7 +43,7 @@ def registered(*names: str, now: datetime = NIGHT - timedelta(hours=4)) -> None:
 
 
 def set_for(tenant: str, now: datetime, cron: str, timezone: str = "UTC", **more: Any) -> None:
-    wanted = BackupSettings(schedule=Schedule(cron=cron, timezone=timezone, **more))
+    wanted = BackupSettings(schedule=WantedSchedule(cron=cron, timezone=timezone, **more))
     schedules.write_settings(find_tenant(tenant, now), ADMIN, wanted, now, None)
 
 
@@ -120,14 +120,14 @@ def test_tenants_are_spread_over_the_window_and_keep_their_minute() -> None:
 )
 def test_what_is_no_schedule_is_refused(field: str, value: object, why: str) -> None:
     with pytest.raises(ValidationError, match=why):
-        Schedule.model_validate({"cron": "0 2 * * *", field: value})
+        WantedSchedule.model_validate({"cron": "0 2 * * *", field: value})
 
 
 @pytest.mark.parametrize(
     "cron", ["0 * * * *", "0 */2 * * *", "0 2 * * MON-FRI", "0 2,14 * * *", "0 2 29 2 *", "0 2 1 JAN *"]
 )
 def test_what_is_a_schedule_is_taken(cron: str) -> None:
-    assert Schedule(cron=cron).cron == cron
+    assert WantedSchedule(cron=cron).cron == cron
 
 
 def test_a_new_tenant_is_scheduled_by_itself_and_a_removed_one_no_more(here: Cloud) -> None:
@@ -158,7 +158,7 @@ def test_settings_of_its_own_outlive_the_copies_of_the_registry(here: Cloud) -> 
 @pytest.mark.parametrize("change", [None, {"enabled": False}])
 def test_a_schedule_that_is_off_makes_no_backup(here: Cloud, change: dict[str, bool] | None) -> None:
     registered("acme")
-    wanted = BackupSettings(schedule=Schedule(cron="0 2 * * *", **change) if change else None)
+    wanted = BackupSettings(schedule=WantedSchedule(cron="0 2 * * *", **change) if change else None)
     settings, _ = schedules.write_settings(find_tenant("acme", NIGHT), ADMIN, wanted, NIGHT, None)
     assert settings.next_run_at is None
     tick(NIGHT + timedelta(days=2), ON_THE_CLOCK)

@@ -18,7 +18,7 @@ from stowage.basics.errors import NotFoundError, PreconditionFailedError, Unavai
 from stowage.basics.ids import parse_rfc3339, rfc3339
 from stowage.runs.record import UNFINISHED
 from stowage.runs.store import create_run, find_run
-from stowage.schedules.records import BackupSettings, Schedule, Settings, SettingsPreview, settings_tag
+from stowage.schedules.records import BackupSettings, Settings, SettingsPreview, WantedSchedule, settings_tag
 from stowage.schedules.times import Slot, slots_after
 from stowage.settings import settings
 from stowage.tenants import Tenant, find_tenant
@@ -117,7 +117,7 @@ def _is_unfinished(tenant: str, run_id: str | None) -> bool:
 
 
 def _due_slots(
-    tenant: str, schedule: Schedule | None, nominal: datetime, now: datetime
+    tenant: str, schedule: WantedSchedule | None, nominal: datetime, now: datetime
 ) -> tuple[Slot | None, list[datetime]]:
     """The next slot, and the nominal times of those that are due: this one and all after it."""
     passed = [nominal]
@@ -128,13 +128,13 @@ def _due_slots(
     return None, passed
 
 
-def _coming_slots(tenant: str, schedule: Schedule | None, now: datetime) -> Iterator[Slot]:
+def _coming_slots(tenant: str, schedule: WantedSchedule | None, now: datetime) -> Iterator[Slot]:
     """The slots that are not due yet; the first one's nominal time may have passed."""
     window = timedelta(minutes=schedule.window_minutes if schedule else 0)
     return (slot for slot in _slots(tenant, schedule, now - window) if slot.due > now)
 
 
-def _slots(tenant: str, schedule: Schedule | None, nominal: datetime) -> Iterator[Slot]:
+def _slots(tenant: str, schedule: WantedSchedule | None, nominal: datetime) -> Iterator[Slot]:
     if schedule is None or not schedule.enabled:
         return iter(())
     return slots_after(schedule.cron, schedule.timezone, schedule.window_minutes, tenant, nominal)
@@ -159,7 +159,7 @@ def _defaults() -> BackupSettings:
     if not own.backup_schedule:
         return BackupSettings()
     return BackupSettings(
-        schedule=Schedule(
+        schedule=WantedSchedule(
             cron=own.backup_schedule, timezone=own.backup_timezone, window_minutes=own.backup_window_minutes
         )
     )

@@ -13,8 +13,8 @@ LONGEST_WINDOW = 24 * 60
 """In minutes."""
 
 
-class Schedule(BaseModel):
-    """When a tenant is backed up."""
+class WantedSchedule(BaseModel):
+    """When a tenant is to be backed up."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -31,13 +31,25 @@ class BackupSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    schedule: Schedule | None = None
+    schedule: WantedSchedule | None = None
     """None: only when somebody asks."""
     format: BackupFormat = "sql"
 
 
-class Settings(BackupSettings):
+class Schedule(BaseModel):
+    """When a tenant is backed up."""
+
+    cron: str
+    timezone: str
+    enabled: bool
+    window_minutes: int
+
+
+class Settings(BaseModel):
     """A tenant's backup settings as they are."""
+
+    schedule: Schedule | None
+    format: BackupFormat
 
     next_run_at: str | None
     """When the next scheduled backup begins to wait for its place; null without a schedule that is enabled."""
