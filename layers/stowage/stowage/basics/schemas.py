@@ -17,3 +17,7 @@ class Schema(str):
         made = super().__new__(cls, name)
         made.tenant = tenant
         return made
+
+    def __getnewargs__(self) -> tuple[str, str]:  # type: ignore[override]
+        """What makes it again where it is copied or sent to another process."""
+        return str(self), self.tenant
