@@ -1,7 +1,8 @@
 """`make bench`: every benchmark, on the running local stack or on one started for it.
 
 make bench                          all of them
-make bench ARGS="runs dumps"        some of: runs, dumps, exports, bulk, trash, imports, file_imports, compressors
+make bench ARGS="runs dumps"        some of: runs, dumps, exports, bulk, trash, imports, file_imports, compressors,
+                                    own_tables, declarations
 """
 
 import argparse
@@ -24,6 +25,8 @@ BENCHMARKS = {
     "imports": [["benchmarks.imports"]],
     "compressors": [["benchmarks.compressors"]],
     "file_imports": [["benchmarks.file_imports"]],
+    "own_tables": [["benchmarks.own_tables"]],
+    "declarations": [["benchmarks.declarations"]],
 }
 START_SECONDS = 60
 
