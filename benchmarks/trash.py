@@ -25,7 +25,7 @@ from benchmarks.dumps import told
 from local.sample.rows import Sizes, fill
 from stowage.postgres.schema.migrations import create_tenant
 
-GOAL = 3.0
+GOAL = 2.0
 LIMIT = 50
 SMALL, LARGE = 1_000, 1_000_000
 

@@ -5,6 +5,7 @@ import io
 import json
 from base64 import b64decode
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from itertools import count
@@ -30,9 +31,11 @@ from stowage.imports.files.validating import row_types
 from stowage.imports.files.writing import write_batch
 from stowage.imports.items import import_items
 from stowage.postgres.edits.file_batches import ImportSession, begin_import
+from stowage.postgres.schema.migrations import apply_roles, migrate
 from stowage.records import change_record, change_records, create_record, list_records, read_record
 from tests.conftest import RunningStack
 from tests.stack.office import Office, in_process, open_office
+from tests.stack.servers import NEWEST, OLDER
 
 type Json = Any
 
@@ -92,19 +95,48 @@ CREATE TABLE kitchens (
 IMPORTS = count(1)
 
 
+JARS = Entity(
+    "jars",
+    "jar",
+    "jars",
+    None,
+    label="id",
+    soft_delete=False,
+    own=(Field("facts", "facts", "other", sql_type="hstore", is_nullable=True),),
+    key=Key((("id", "bigint"),), "database"),
+)
+"""Of an extension that the newest server does not have here."""
+JARS_TABLE = """
+CREATE EXTENSION IF NOT EXISTS hstore SCHEMA public;
+CREATE TABLE jars (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, facts public.hstore,
+    created_at timestamptz NOT NULL, updated_at timestamptz NOT NULL
+);
+"""
+BOTH_SERVERS = pytest.mark.parametrize("office", [NEWEST, OLDER], indirect=True)
+
+
 @pytest.fixture(scope="module")
-def office(stack: RunningStack) -> Iterator[Office]:
-    ENTITIES["kitchens"] = KITCHENS
+def office(request: pytest.FixtureRequest, stack: RunningStack) -> Iterator[Office]:
+    """An office of the stack, or (`OLDER`) on an older server beside it."""
+    is_older = getattr(request, "param", NEWEST) == OLDER
+    if is_older:
+        url = request.getfixturevalue("servers")(OLDER).make_database().url
+        stack = replace(stack, description=stack.description | {"database_url": url})
+    ENTITIES["kitchens"], ENTITIES["jars"] = KITCHENS, JARS
     try:
         with psycopg.connect(stack.database_url, autocommit=True) as database:
+            if is_older:
+                apply_roles(database)
+                migrate(database)
             made = open_office(stack, database)
-            made.run(TABLE)
+            made.run(TABLE + (JARS_TABLE if is_older else ""))
             database.execute("SELECT stowage.grant_tenant(%s)", (made.schema,))
             with in_process(stack):
                 yield made
             made.close()
     finally:
-        del ENTITIES["kitchens"]
+        del ENTITIES["kitchens"], ENTITIES["jars"]
 
 
 def data(answer: Any) -> Json:
@@ -193,6 +225,7 @@ def insert(office: Office, kitchens: list[Json]) -> list[str]:
     return ids
 
 
+@BOTH_SERVERS
 @SOME
 @given(st.lists(KITCHEN, min_size=1, max_size=4))
 def test_what_get_gives_patch_and_post_take(office: Office, kitchens: list[Json]) -> None:
@@ -252,6 +285,7 @@ def import_file(office: Office, type: Any, file: bytes, on_conflict: Any) -> tup
     return outcome.outcomes, outcome.failures
 
 
+@BOTH_SERVERS
 @pytest.mark.parametrize("format", ["csv", "ndjson", "xlsx"])
 @SOME
 @given(st.lists(KITCHEN, min_size=1, max_size=4))
@@ -277,6 +311,7 @@ def test_what_an_export_writes_an_import_reads(office: Office, format: str, kitc
     assert rows(office) == before
 
 
+@BOTH_SERVERS
 @SOME
 @given(st.lists(KITCHEN, min_size=1, max_size=3))
 def test_parquet_and_json_hold_every_value(office: Office, kitchens: list[Json]) -> None:
@@ -506,3 +541,27 @@ def test_a_default_of_the_database_fills_what_is_left_out(office: Office) -> Non
     assert data(create_record(office.edit(NOW), KITCHENS, sent({})))["size"] == 7
     assert import_file(office, "csv", b"flag,size\ntrue,\nfalse,5\n", "fail") == ("cc", [])
     assert [row[0] for row in office.run("SELECT size FROM kitchens ORDER BY id DESC LIMIT 2")] == [5, 7]
+
+
+@pytest.mark.parametrize("office", [OLDER], indirect=True)
+def test_an_hstore_is_a_text_that_post_and_patch_take(office: Office) -> None:
+    written = ['"a"=>"1", "b"=>NULL', '"1"=>"one, \\"two\\"", "ö"=>""', ""]
+    statement = "INSERT INTO jars (facts, created_at, updated_at) VALUES (%s::public.hstore, now(), now()) RETURNING id"
+    ids = [str(office.run(statement, each)[0][0]) for each in written]
+    gone = str(office.run("INSERT INTO jars (created_at, updated_at) VALUES (now(), now()) RETURNING id")[0][0])
+
+    def facts(*of: str) -> list[str | None]:
+        found = dict(office.run("SELECT id::text, facts::text FROM jars"))
+        return [found[each] for each in of]
+
+    assert facts(*ids) == written
+    records = [json.loads(read_record(office.tenant, JARS, each)) for each in (*ids, gone)]
+    assert [record["facts"] for record in records] == [*written, None]
+    copies = data(import_items(office.edit(NOW), JARS, sent({"items": [{"facts": r["facts"]} for r in records]})))[
+        "items"
+    ]
+    copied = [copy["id"] for copy in copies]
+    assert facts(*copied) == [*written, None]
+    updates = [{"id": each, "facts": f} for each, f in zip(copied, [None, *reversed(written)], strict=True)]
+    change_records(office.edit(NOW), JARS, sent({"updates": updates}))
+    assert facts(*copied) == [None, *reversed(written)]
