@@ -17,7 +17,7 @@ from annotated_types import MaxLen
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from stowage.basics.errors import BadRequestError
+from stowage.basics.errors import BadRequestError, StowageError
 from stowage.bulk import bulk_undo
 from stowage.bulk.requests import UndoRequest
 from stowage.entities.declaration import DATABASE, Entity, Field, Key
@@ -563,5 +563,18 @@ def test_an_hstore_is_a_text_that_post_and_patch_take(office: Office) -> None:
     copied = [copy["id"] for copy in copies]
     assert facts(*copied) == [*written, None]
     updates = [{"id": each, "facts": f} for each, f in zip(copied, [None, *reversed(written)], strict=True)]
-    change_records(office.edit(NOW), JARS, sent({"updates": updates}))
+    changed = data(change_records(office.edit(NOW), JARS, sent({"updates": updates})))
     assert facts(*copied) == [None, *reversed(written)]
+    undone = json.loads(bulk_undo(office.edit(NOW), UndoRequest(operationId=changed["operationId"])).body)
+    assert undone["failed"] == 0, undone
+    assert facts(*copied) == [*written, None]
+    for call in (
+        lambda: change_record(office.edit(NOW), JARS, copied[0], sent({"facts": "no hstore"}), None),
+        lambda: create_record(office.edit(NOW), JARS, sent({"facts": '"a"=>'})),
+    ):
+        with pytest.raises(StowageError, match="does not fit"):
+            call()
+    bad = [{"id": copied[0], "facts": "no hstore"}, {"id": copied[1], "facts": '"z"=>"1"'}]
+    partly = data(change_records(office.edit(NOW), JARS, sent({"updates": bad})))
+    assert [failure["id"] for failure in partly["failures"]] == [copied[0]]
+    assert facts(*copied[:2]) == [written[0], '"z"=>"1"']

@@ -10,6 +10,7 @@ from stowage.postgres.tables.sameness import field_at, is_same
 # A row type of these columns alone: functions take 100 arguments at most, tables have more columns.
 _IMAGE = sql.SQL("(SELECT to_jsonb(stw_image) FROM (SELECT {columns}) AS stw_image)")
 _COLUMN = sql.SQL("{value} AS {column}")
+_TEXT = sql.SQL("{value}::text AS {column}")
 
 
 def journalled_columns(declared: Entity) -> list[str]:
@@ -22,14 +23,21 @@ def journalled_columns(declared: Entity) -> list[str]:
 
 def whole_image(declared: Entity, row: str, more: Sequence[str] = ()) -> sql.Composed:
     """The whole record in `row`, an alias of its table or of rows like it, with `more` of its columns."""
-    return image_of(row, [*journalled_columns(declared), *more])
+    return image_of(declared, row, [*journalled_columns(declared), *more])
 
 
-def image_of(row: str, columns: Sequence[str], prefix: str = "") -> sql.Composed:
-    """These columns of `row` by their names; there they are called so behind `prefix`."""
+def image_of(declared: Entity, row: str, columns: Sequence[str], prefix: str = "") -> sql.Composed:
+    """These columns of `row` by their names; there they are called so behind `prefix`.
+
+    A type that Stowage does not know is its text: some have a JSON of their own, hstore an object, that they do not
+    read again.
+    """
+    texts = {field.column for field in declared.fields if field.type == "other"}
     return _IMAGE.format(
         columns=sql.SQL(", ").join(
-            _COLUMN.format(value=sql.Identifier(row, prefix + column), column=sql.Identifier(column))
+            (_TEXT if column in texts else _COLUMN).format(
+                value=sql.Identifier(row, prefix + column), column=sql.Identifier(column)
+            )
             for column in columns
         )
     )
@@ -49,4 +57,4 @@ def changed_image(declared: Entity, columns: Sequence[str], old: str, new: str, 
         )
         for column in columns
     )
-    return _CHANGED.format(image=image_of(old, columns, prefix), unchanged=_UNCHANGED.format(names=names))
+    return _CHANGED.format(image=image_of(declared, old, columns, prefix), unchanged=_UNCHANGED.format(names=names))

@@ -60,13 +60,16 @@ def violation_of(error: psycopg.Error) -> Violation | None:
         case errors.UntranslatableCharacter():
             return Violation("invalid", "The tenant's database has no such character in its encoding.")
         case psycopg.DataError():
-            return Violation("invalid", "A value does not fit its column in the database.")
+            return _MISFIT
+        case errors.InternalError_() if (diag.source_file or "").endswith("_io.c"):
+            return _MISFIT  # of an extension's type, such as hstore before Postgres 16, which says no SQLSTATE
     # A SQLSTATE that is none of Postgres's own comes from a trigger.
     if isinstance(error, errors.RaiseException | psycopg.IntegrityError) or type(error) is psycopg.DatabaseError:
         return Violation("invalid", f"{_named('rule', constraint)} of {table} does not allow this.")
     return None
 
 
+_MISFIT = Violation("invalid", "A value does not fit its column in the database.")
 _IN_THE_WAY = "another record is in the way"
 _DANGLING = "a record would refer to one that is not there"
 
