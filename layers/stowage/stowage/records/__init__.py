@@ -183,7 +183,9 @@ class _Changing(Writing[Update]):
             found = self._why(left) or {}
             if len(found) < len(left):
                 kept = explain_left(skipped(self.connection, self.edit.schema, self.entity, "UPDATE"))
-                found = {index: [kept] for index, _ in left} | found
+                updates = [update for _, update in left]
+                large = larger(self.connection, self.edit.schema, self.entity, updates, MOST_CHANGED_BYTES)
+                found = {index: [TOO_LARGE if n in large else kept] for n, (index, _) in enumerate(left, 1)} | found
             self.left |= found
         return None
 
@@ -196,11 +198,9 @@ class _Changing(Writing[Update]):
         updates = [update for _, update in records]
         problems, lost = update_problems(self.connection, self.edit.schema, self.entity, updates)
         found: Found = {records[n - 1][0]: [NOT_FOUND] for n in lost}
-        for n in larger(self.connection, self.edit.schema, self.entity, updates, MOST_CHANGED_BYTES):
-            found[records[n - 1][0]] = [TOO_LARGE]
         for problem in problems or []:
             found.setdefault(records[problem.n - 1][0], []).append(explain(self.entity, problem))
-        return None if problems is None and not found else found
+        return None if problems is None and not lost else found
 
 
 def _refuse_duplicates(items: Items, key: str) -> None:
