@@ -2,6 +2,7 @@
 
 from datetime import datetime
 
+from stowage import schedules
 from stowage.attention.comparing import check_declarations
 from stowage.entry.deployment import on_deployment
 from stowage.postgres.schema.migrations import migrate
@@ -12,7 +13,8 @@ from stowage.settings import settings
 
 @on_deployment
 def app(now: datetime) -> dict[str, object]:
-    """Answer which migrations were applied; a failing one fails the deployment."""
+    """Answer which migrations were applied; a failing one fails the deployment, and so does a schedule that is none."""
+    schedules.check_deployment()
     applied = {}
     for database in ("main", *settings().databases):
         with connect(database, OWNER) as connection:

@@ -320,6 +320,23 @@ def test_what_the_product_restores_and_deletes_anew_is_no_longer_stowages(produc
     assert product.trash(product.folders)[0].deleted_by == "ada"
 
 
+def test_what_came_along_by_one_of_two_references_stays_with_its_parent(
+    product: Product, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    references = tuple(replace(each, on_delete="cascade") for each in product.papers.references)
+    monkeypatch.setitem(ENTITIES, "papers", replace(product.papers, references=references))
+    by_cover, *_ = product.papers_of("3")
+    product.run("UPDATE papers SET cover_id = 2 WHERE folder_id = 1")
+    product.run("UPDATE papers SET cover_id = 1 WHERE id = %(id)s::uuid", id=by_cover)
+    product.delete(product.folders, "1")
+    with product.acting() as connection:
+        assert list_orphans(connection, TENANT) == 0
+    assert {row.id for row in product.trash()} == {"1"}
+    product.run(f"UPDATE folders SET {product.kind.restore} WHERE id = 1")
+    with product.acting() as connection:
+        assert list_orphans(connection, TENANT) == 3
+
+
 def test_what_is_past_its_time_goes_with_what_came_along(product: Product) -> None:
     product.delete(product.folders, "1", "2")
     product.delete(product.papers, product.papers_of("3")[0])
@@ -375,6 +392,10 @@ def test_a_far_page_is_right_without_reading_what_lies_before_it(
     check_pages(skipped=6)
     with product.acting(PURGE) as connection:
         assert begin_purge(connection, TENANT, product.folders, "3", NOW, only_due=False)
+    check_pages(skipped=5)
+    # Into the newest span, whose start the papers made, and out of it again.
+    product.delete(product.folders, "2", at=NOW + DAY)
+    product.restore(product.folders, "2")
     check_pages(skipped=5)
     product.delete(product.papers, product.papers_of("2")[0], at=datetime.now(UTC))
     product.run(f"UPDATE folders SET {product.kind.delete} WHERE id = 2")

@@ -21,10 +21,12 @@ from stowage.runs.record import Run
 from stowage.runs.store import change_run, list_history
 from stowage.schedules.records import BackupSettings, WantedSchedule
 from stowage.schedules.times import slots_after
+from stowage.settings import settings
 from stowage.tenants import find_tenant
 from tests.cloud import Cloud, cloud
 
 NIGHT = datetime(2026, 10, 1, 2, 0, tzinfo=UTC)
+EVENING = NIGHT - timedelta(hours=3)
 ADMIN, BOB = (Identity(role, role, frozenset({"acme"}), NIGHT + timedelta(days=99)) for role in ("admin", "operator"))
 ON_THE_CLOCK = [duty for duty in DUTIES if duty.name in ("NEW_TENANTS", "SCHEDULES")]
 
@@ -59,7 +61,7 @@ def end_runs(*names: str) -> None:
         change_run(run, {"status": "completed"}, when={})
 
 
-def told(tenant: str) -> schedules.Settings:
+def told(tenant: str) -> schedules.CurrentSettings:
     return schedules.read_settings(find_tenant(tenant, NIGHT))[0]
 
 
@@ -78,6 +80,12 @@ def told(tenant: str) -> schedules.Settings:
         ("0 0 * * *", "Asia/Kathmandu", "2026-05-01T00:00Z", ["05-01T18:15", "05-02T18:15"]),
         ("0 2 29 2 *", "UTC", "2026-05-01T00:00Z", ["02-29T02:00", "02-29T02:00"]),
         ("0 4 * * MON", "UTC", "2026-11-28T00:00Z", ["11-30T04:00", "12-07T04:00"]),
+        # A star is the same as its numbers, unless it is every hour, which comes as time passes.
+        ("0 */12 * * *", "Europe/Berlin", "2026-03-28T12:00Z", ["03-28T23:00", "03-29T10:00"]),
+        ("0 */2 * * *", "Europe/Berlin", "2026-03-29T00:30Z", ["03-29T01:00", "03-29T02:00"]),
+        ("0 */2 * * *", "Europe/Berlin", "2026-10-24T23:30Z", ["10-25T00:00", "10-25T03:00"]),
+        ("0 * * * *", "Europe/Berlin", "2026-10-24T23:30Z", ["10-25T00:00", "10-25T01:00", "10-25T02:00"]),
+        ("*/60 2 * * *", "UTC", "2026-05-01T00:00Z", ["05-01T02:00", "05-02T02:00"]),
         ("0 4 1 * 7", "UTC", "2026-11-28T00:00Z", ["11-29T04:00", "12-01T04:00"]),
     ],
 )
@@ -146,21 +154,76 @@ def test_a_new_tenant_is_scheduled_by_itself_and_a_removed_one_no_more(here: Clo
 
 def test_settings_of_its_own_outlive_the_copies_of_the_registry(here: Cloud) -> None:
     registered("acme")
-    set_for("acme", NIGHT, "0 5 * * *")
-    write_copy([TenantRow("acme", "acme", "Acme renamed", "main")], NIGHT)
-    tick(NIGHT, ON_THE_CLOCK)
-    settings = told("acme")
+    set_for("acme", EVENING, "0 5 * * *")
+    tag = schedules.read_settings(find_tenant("acme", NIGHT))[1]
+    write_copy([TenantRow("acme", "acme", "Acme renamed", "main")], EVENING)
+    tick(EVENING, ON_THE_CLOCK)
+    settings, same = schedules.read_settings(find_tenant("acme", NIGHT))
+    assert same == tag
     assert settings.schedule is not None
     assert settings.schedule.cron == "0 5 * * *"
     assert settings.next_run_at == rfc3339(NIGHT + timedelta(hours=3))
+
+
+def test_the_deployments_schedule_is_that_of_all_without_one_of_their_own(
+    here: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registered("acme", "globex", "initech")
+    set_for("globex", EVENING, "0 5 * * *")
+    for cron, due in (("", None), ("0 3 * * *", 3), ("0 4 * * *", 4)):
+        monkeypatch.setenv("STOWAGE_BACKUP_SCHEDULE", cron)
+        monkeypatch.setenv("STOWAGE_BACKUP_WINDOW_MINUTES", "0")
+        settings.cache_clear()
+        registered("acme", "globex", "initech", now=EVENING)
+        expected = rfc3339(NIGHT.replace(hour=due)) if due else None
+        assert told("acme").next_run_at == told("initech").next_run_at == expected
+        assert told("globex").next_run_at == rfc3339(NIGHT.replace(hour=5))
+        assert write_copy([TenantRow(each, each, each, "main") for each in ("acme", "globex", "initech")], NIGHT) == {
+            "tenants": 3,
+            "written": 0,
+        }
+
+
+@pytest.mark.parametrize(("name", "value"), [("SCHEDULE", "*/30 * * * *"), ("TIMEZONE", "Europe/Berlon")])
+def test_a_deployment_with_a_schedule_that_is_none_is_refused(
+    here: Cloud, monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    schedules.check_deployment()
+    monkeypatch.setenv(f"STOWAGE_BACKUP_{name}", value)
+    settings.cache_clear()
+    with pytest.raises(ValueError, match=r"BackupSchedule, BackupTimezone or BackupWindowMinutes: .*(hour|zone)"):
+        schedules.check_deployment()
+
+
+def test_a_change_of_the_settings_loses_no_slot_and_doubles_none(here: Cloud) -> None:
+    registered("acme")
+    set_for("acme", EVENING, "0 2 * * *", window_minutes=200)
+    due = parse_rfc3339(str(told("acme").next_run_at))
+    assert NIGHT + timedelta(minutes=10) < due
+    set_for("acme", NIGHT + timedelta(minutes=5), "0 2 * * *", window_minutes=1)
+    assert told("acme").next_run_at == rfc3339(due)
+    set_for("acme", due + timedelta(minutes=1), "0 2 * * *", window_minutes=1)
+    tick(due + timedelta(minutes=2), ON_THE_CLOCK)
+    set_for("acme", due + timedelta(minutes=3), "0 2 * * *", window_minutes=1440)
+    tick(due + timedelta(hours=20), ON_THE_CLOCK)
+    assert [run.spec["slot"] for run in runs_of("acme")] == [rfc3339(NIGHT)]
+    assert parse_rfc3339(str(told("acme").next_run_at)) >= NIGHT + timedelta(days=1)
+
+
+def test_a_change_of_the_settings_is_in_the_audit_log(here: Cloud) -> None:
+    registered("acme")
+    set_for("acme", EVENING, "0 5 * * *")
+    [note] = table.query("NOTE#audit")
+    assert (note["type"], note["tenant"], note["actor"]) == ("backup_settings.changed", "acme", "admin")
+    assert "0 5 * * *" in note["after"]
 
 
 @pytest.mark.parametrize("change", [None, {"enabled": False}])
 def test_a_schedule_that_is_off_makes_no_backup(here: Cloud, change: dict[str, bool] | None) -> None:
     registered("acme")
     wanted = BackupSettings(schedule=WantedSchedule(cron="0 2 * * *", **change) if change else None)
-    settings, _ = schedules.write_settings(find_tenant("acme", NIGHT), ADMIN, wanted, NIGHT, None)
-    assert settings.next_run_at is None
+    current, _ = schedules.write_settings(find_tenant("acme", NIGHT), ADMIN, wanted, EVENING, None)
+    assert current.next_run_at is None
     tick(NIGHT + timedelta(days=2), ON_THE_CLOCK)
     assert runs_of("acme") == []
 
@@ -189,14 +252,16 @@ def test_a_run_by_the_clock_leaves_the_entity_tag_as_it_is(here: Cloud) -> None:
 
 def test_a_slow_backup_is_waited_for_and_the_slot_is_told_as_missed(here: Cloud) -> None:
     registered("acme")
-    set_for("acme", NIGHT, "0 * * * *")
+    set_for("acme", EVENING, "0 2-23 * * *")
+    tick(NIGHT, ON_THE_CLOCK)
+    end_runs("acme")
     for hour in range(1, 4):
         tick(NIGHT + timedelta(hours=hour), ON_THE_CLOCK)
-    assert len(runs_of("acme")) == 1
+    assert len(runs_of("acme")) == 2
     assert told("acme").missed == [rfc3339(NIGHT + timedelta(hours=hour)) for hour in (3, 2)]
     end_runs("acme")
     tick(NIGHT + timedelta(hours=4), ON_THE_CLOCK)
-    assert [run.spec["slot"] for run in runs_of("acme")] == [rfc3339(NIGHT + timedelta(hours=h)) for h in (1, 4)]
+    assert [run.spec["slot"] for run in runs_of("acme")] == [rfc3339(NIGHT + timedelta(hours=h)) for h in (0, 1, 4)]
 
 
 def test_forty_days_with_an_outage_and_the_end_of_summer_time(here: Cloud) -> None:
@@ -206,8 +271,8 @@ def test_forty_days_with_an_outage_and_the_end_of_summer_time(here: Cloud) -> No
     rules = {f"tenant{n}": (crons[n % 3], zones[n % 5], n * 57 % 200) for n in range(3)}
     registered(*rules)
     for name, (cron, zone, window) in rules.items():
-        set_for(name, NIGHT, cron, zone, window_minutes=window)
-    start, end = NIGHT, NIGHT + timedelta(days=40)
+        set_for(name, EVENING, cron, zone, window_minutes=window)
+    start, end = EVENING, NIGHT + timedelta(days=40)
     outage = (NIGHT + timedelta(days=24), NIGHT + timedelta(days=26))
     now = start
     while now < end:

@@ -25,14 +25,21 @@ _PLACE = ("CLOCK", "NOTES")
 
 def audit_note(run: Run, event: str, actor: str, now: datetime, after: Mapping[str, object] | None = None) -> Put:
     """The write that asks for one journal entry: what happened (`requested`) to which run, by whom, when."""
+    return audit_entry(run.tenant, run.database, f"{run.kind}.{event}", run.id, actor, now, after)
+
+
+def audit_entry(
+    tenant: str, database: str, type: str, subject: str, actor: str, now: datetime, after: Mapping[str, object] | None
+) -> Put:
+    """The write that asks for one journal entry of a tenant: what happened (`export.requested`) to what."""
     return Put(
         {
             "pk": AUDIT_NOTES,
             "sk": new_run_id(now),
-            "tenant": run.tenant,
-            "database": run.database,
-            "type": f"{run.kind}.{event}",
-            "subject": run.id,
+            "tenant": tenant,
+            "database": database,
+            "type": type,
+            "subject": subject,
             "actor": actor,
             "at": rfc3339(now),
             "after": json.dumps(after) if after is not None else None,

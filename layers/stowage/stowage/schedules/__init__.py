@@ -1,13 +1,16 @@
 """Scheduled backups: a tenant's settings, and the clock's work with them.
 
-A tenant's settings are one item of the table, which stands on a due list with the time of its next slot. Whoever makes
-the backup of a slot moves the item on in the same transaction, so a slot is run once however often the clock ticks.
+A tenant has one item of the table, with its settings, which stands on a due list under the time of its next slot.
+Whoever makes the backup of a slot moves the item on in the same transaction, so a slot is run once however often the
+clock ticks; `passed` is the last nominal time that was looked after.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import suppress
 from datetime import datetime, timedelta
 from itertools import islice
+
+from pydantic import ValidationError
 
 from stowage.access.identity import Identity, for_role
 from stowage.aws import table
@@ -16,9 +19,10 @@ from stowage.backups import new_backup
 from stowage.backups.records import BackupRequest
 from stowage.basics.errors import NotFoundError, PreconditionFailedError, UnavailableError
 from stowage.basics.ids import parse_rfc3339, rfc3339
+from stowage.runs.audit_notes import audit_entry
 from stowage.runs.record import UNFINISHED
 from stowage.runs.store import create_run, find_run
-from stowage.schedules.records import BackupSettings, Settings, SettingsPreview, WantedSchedule, settings_tag
+from stowage.schedules.records import BackupSettings, CurrentSettings, SettingsPreview, WantedSchedule, settings_tag
 from stowage.schedules.times import Slot, slots_after
 from stowage.settings import settings
 from stowage.tenants import Tenant, find_tenant
@@ -29,58 +33,70 @@ REQUESTED_BY = "schedule"
 MOST_MISSED = 20
 """So many missed times are told."""
 PREVIEWED = 5
+_SORT_KEY = "BACKUPS"
 _TRIES = 5
 """Of a change that meets others."""
 
 
-def read_settings(tenant: Tenant) -> tuple[Settings, str]:
+def read_settings(tenant: Tenant) -> tuple[CurrentSettings, str]:
     """A tenant's backup settings and their entity tag; the deployment's own as long as nobody has set any."""
-    item = _read(tenant.id)
-    return _told(item), _tag(item)
+    return _told(_read(tenant.id))
 
 
 @for_role("admin")
 def write_settings(
     tenant: Tenant, identity: Identity, wanted: BackupSettings, now: datetime, if_match: str | None
-) -> tuple[Settings, str]:
+) -> tuple[CurrentSettings, str]:
     """Set a tenant's backup settings, all of them; how they are then, and their entity tag.
 
-    PreconditionFailedError where `if_match` does not name the settings as they are.
+    PreconditionFailedError where `if_match` does not name the settings as they are. A backup whose time
+    has come is made all the same, unless there is to be no schedule any more.
     """
     from stowage.records.answers import names
 
     for _ in range(_TRIES):
         item = _read(tenant.id)
-        if if_match is not None and not names(if_match, _tag(item)):
+        if if_match is not None and not names(if_match, _told(item)[1]):
             raise PreconditionFailedError("The settings have changed since; read them again.")
         given = wanted.model_dump(mode="json")
-        changes: Item = {"tenant": tenant.id, "settings": given, "version": item["version"] + 1, "by": identity.sub}
-        slot = next(_coming_slots(tenant.id, wanted.schedule, now), None)
+        changes: Item = {"settings": given, "version": _version(item) + 1}
+        if not (_has_come(item, now) and _is_on(wanted.schedule)):
+            changes |= _place(_next_slot(item, wanted.schedule, now))
+        note = audit_entry(tenant.id, tenant.database, "backup_settings.changed", tenant.id, identity.sub, now, given)
         try:
-            table.transact([_moving(tenant.id, slot, changes, {"version": item["version"] or ABSENT})])
+            table.transact([_changing(item, changes), note])
         except ConditionFailedError:
             continue
-        return read_settings(tenant)
+        return _told(item | changes)
     raise UnavailableError("The settings change too quickly; try again.", retry_after=1)
 
 
 @for_role("admin")
 def preview(tenant: Tenant, identity: Identity, wanted: BackupSettings, now: datetime) -> SettingsPreview:  # noqa: ARG001
     """When the next backups would be due with these settings."""
-    found = islice(_coming_slots(tenant.id, wanted.schedule, now), PREVIEWED)
+    found = islice(_coming_slots(_read(tenant.id), wanted.schedule, now), PREVIEWED)
     return SettingsPreview(next_run_at=[rfc3339(slot.due) for slot in found])
 
 
+def check_deployment() -> None:
+    """ValueError where the deployment's own schedule is none."""
+    try:
+        _defaults()
+    except ValidationError as error:
+        why = "; ".join(each["msg"].removeprefix("Value error, ") for each in error.errors())
+        raise ValueError(f"BackupSchedule, BackupTimezone or BackupWindowMinutes: {why}.") from error
+
+
 def begin(copied: Item, now: datetime) -> None:
-    """Give a tenant that was copied from the registry its schedule: the deployment's, or what it had before."""
-    tenant = copied["sk"]
-    item = _read(tenant)
-    if not item.get("due_list"):
-        slot = next(_coming_slots(tenant, BackupSettings.model_validate(item["settings"]).schedule, now), None)
-        changes: Item = {"tenant": tenant, "settings": item["settings"], "version": item["version"] + 1}
+    """Put a tenant that was copied from the registry where its next backup is due: by its own settings, or by what the
+    deployment says now.
+    """
+    item = _read(copied["sk"])
+    place = _place(_next_slot(item, _settings(item).schedule, now))
+    if not _has_come(item, now) and any(item.get(name) != value for name, value in place.items()):
         with suppress(ConditionFailedError):  # somebody has just set them
-            table.transact([_moving(tenant, slot, changes, {"version": item["version"] or ABSENT})])
-    table.update(copied["pk"], tenant, {}, remove=("due_list", "due_at"), when={"due_at": copied["due_at"]})
+            table.transact([_changing(item, place)])
+    table.update(copied["pk"], copied["sk"], {}, remove=("due_list", "due_at"), when={"due_at": copied["due_at"]})
 
 
 def look_after(item: Item, now: datetime) -> None:
@@ -91,24 +107,24 @@ def look_after(item: Item, now: datetime) -> None:
     try:
         tenant = find_tenant(item["tenant"], now)
     except NotFoundError:  # it is gone from the registry; its settings stay, should it come back
-        table.update(item["pk"], item["sk"], {}, remove=("due_list", "due_at"), when={"due_at": item["due_at"]})
+        table.transact([_changing(item, _place(None))])
         return
-    wanted = BackupSettings.model_validate(item["settings"])
-    slot, passed = _due_slots(tenant.id, wanted.schedule, parse_rfc3339(item["slot"]), now)
-    expected = {"due_at": item["due_at"], "version": item["version"]}
+    wanted = _settings(item)
+    slot, passed = _due_slots(item, wanted.schedule, now)
+    changes: Item = {"passed": rfc3339(passed[-1]), **_place(slot)}
     run = None
-    if not _is_unfinished(tenant.id, item.get("last_run")):
+    if _is_on(wanted.schedule) and not _is_unfinished(tenant.id, item.get("last_run")):
         request = BackupRequest(format=wanted.format)
         run = new_backup(tenant, request, REQUESTED_BY, now, slot=rfc3339(passed.pop()))
-    changes: Item = {"last_run": run.id} if run else {}
-    missed = [rfc3339(each) for each in reversed(passed)]
-    changes["missed"] = [*missed, *item.get("missed", [])][:MOST_MISSED]
-    moved = _moving(tenant.id, slot, changes, expected)
+        changes["last_run"] = run.id
+    if _is_on(wanted.schedule):
+        missed = [rfc3339(each) for each in reversed(passed)]
+        changes["missed"] = [*missed, *item.get("missed", [])][:MOST_MISSED]
     with suppress(ConditionFailedError):  # another tick was first, or somebody has just changed the settings
         if run:
-            create_run(run, now, [moved])
+            create_run(run, now, [_changing(item, changes)])
         else:
-            table.transact([moved])
+            table.transact([_changing(item, changes)])
 
 
 def _is_unfinished(tenant: str, run_id: str | None) -> bool:
@@ -116,42 +132,64 @@ def _is_unfinished(tenant: str, run_id: str | None) -> bool:
     return run is not None and run.status in UNFINISHED
 
 
-def _due_slots(
-    tenant: str, schedule: WantedSchedule | None, nominal: datetime, now: datetime
-) -> tuple[Slot | None, list[datetime]]:
-    """The next slot, and the nominal times of those that are due: this one and all after it."""
-    passed = [nominal]
-    for slot in _slots(tenant, schedule, nominal):
+def _is_on(schedule: WantedSchedule | None) -> bool:
+    return schedule is not None and schedule.enabled
+
+
+def _has_come(item: Item, now: datetime) -> bool:
+    """Whether the time of the item's slot has come, so that its backup waits for its minute or for the clock."""
+    return item.get("due_list") is not None and item["slot"] <= rfc3339(now)
+
+
+def _due_slots(item: Item, schedule: WantedSchedule | None, now: datetime) -> tuple[Slot | None, list[datetime]]:
+    """The next slot, and the nominal times of those that are due: the item's and all after it."""
+    passed = [parse_rfc3339(item["slot"])]
+    for slot in _slots(item, schedule, passed[0]):
         if slot.due > now:
             return slot, passed
         passed.append(slot.nominal)
     return None, passed
 
 
-def _coming_slots(tenant: str, schedule: WantedSchedule | None, now: datetime) -> Iterator[Slot]:
-    """The slots that are not due yet; the first one's nominal time may have passed."""
+def _next_slot(item: Item, schedule: WantedSchedule | None, now: datetime) -> Slot | None:
+    return next(_coming_slots(item, schedule, now), None)
+
+
+def _coming_slots(item: Item, schedule: WantedSchedule | None, now: datetime) -> Iterator[Slot]:
+    """The slots that are not due yet. The first one's nominal time may have passed, but no backup was made for it."""
     window = timedelta(minutes=schedule.window_minutes if schedule else 0)
-    return (slot for slot in _slots(tenant, schedule, now - window) if slot.due > now)
+    passed = item.get("passed", "")
+    return (slot for slot in _slots(item, schedule, now - window) if slot.due > now and rfc3339(slot.nominal) > passed)
 
 
-def _slots(tenant: str, schedule: WantedSchedule | None, nominal: datetime) -> Iterator[Slot]:
+def _slots(item: Item, schedule: WantedSchedule | None, nominal: datetime) -> Iterator[Slot]:
     if schedule is None or not schedule.enabled:
         return iter(())
-    return slots_after(schedule.cron, schedule.timezone, schedule.window_minutes, tenant, nominal)
+    return slots_after(schedule.cron, schedule.timezone, schedule.window_minutes, item["tenant"], nominal)
 
 
-def _moving(tenant: str, slot: Slot | None, changes: Item, when: Mapping[str, object]) -> Update:
-    """The write that changes a tenant's settings and puts them where they are due at a slot, or nowhere."""
-    places = ("due_list", "due_at", "slot")
+def _place(slot: Slot | None) -> Item:
+    """Where an item stands that is due at a slot; None for each of these attributes: nowhere."""
     if slot is None:
-        return Update(*_key(tenant), changes, remove=places, when=when)
-    place = {"due_list": DUE_LIST, "due_at": rfc3339(slot.due), "slot": rfc3339(slot.nominal)}
-    return Update(*_key(tenant), changes | place, when=when)
+        return dict.fromkeys(("due_list", "due_at", "slot"))
+    return {"due_list": DUE_LIST, "due_at": rfc3339(slot.due), "slot": rfc3339(slot.nominal)}
+
+
+def _changing(item: Item, changes: Item) -> Update:
+    """The write that changes a tenant's item, unless somebody has changed it since it was read; None takes away."""
+    set_here = {name: value for name, value in changes.items() if value is not None}
+    expected = {name: item.get(name, ABSENT) for name in ("version", "due_at")}
+    key = f"T#{item['tenant']}", _SORT_KEY
+    return Update(*key, {"tenant": item["tenant"], **set_here}, tuple(changes.keys() - set_here), when=expected)
 
 
 def _read(tenant: str) -> Item:
-    """A tenant's item; before there is one, what the deployment says, as version 0."""
-    return table.get(*_key(tenant)) or {"settings": _defaults().model_dump(mode="json"), "version": 0}
+    """A tenant's item, which has no settings before somebody has set any."""
+    return table.get(f"T#{tenant}", _SORT_KEY) or {"tenant": tenant}
+
+
+def _settings(item: Item) -> BackupSettings:
+    return BackupSettings.model_validate(item["settings"]) if "settings" in item else _defaults()
 
 
 def _defaults() -> BackupSettings:
@@ -165,13 +203,12 @@ def _defaults() -> BackupSettings:
     )
 
 
-def _told(item: Item) -> Settings:
-    return Settings(**item["settings"], next_run_at=item.get("due_at"), missed=item.get("missed", []))
+def _version(item: Item) -> int:
+    version: int = item.get("version", 0)
+    return version
 
 
-def _tag(item: Item) -> str:
-    return settings_tag(item["settings"], item["version"])
-
-
-def _key(tenant: str) -> tuple[str, str]:
-    return f"T#{tenant}", "BACKUPS"
+def _told(item: Item) -> tuple[CurrentSettings, str]:
+    given = _settings(item).model_dump(mode="json")
+    told = CurrentSettings(**given, next_run_at=item.get("due_at"), missed=item.get("missed", []))
+    return told, settings_tag(given, _version(item))

@@ -1,6 +1,7 @@
 """What clients see of a tenant's backup settings, and what they may set (docs/api.md)."""
 
 import hashlib
+import json
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
@@ -45,7 +46,7 @@ class Schedule(BaseModel):
     window_minutes: int
 
 
-class Settings(BaseModel):
+class CurrentSettings(BaseModel):
     """A tenant's backup settings as they are."""
 
     schedule: Schedule | None
@@ -64,6 +65,6 @@ class SettingsPreview(BaseModel):
 
 
 def settings_tag(settings: dict[str, Any], version: int) -> str:
-    """The `ETag` of a tenant's settings: another one after every change of them."""
-    told = f"{version} {sorted(settings.items())}"
+    """The `ETag` of a tenant's settings: another one after every change of them, the same when a backup is made."""
+    told = f"{version} {json.dumps(settings, sort_keys=True)}"
     return f'"{hashlib.sha256(told.encode()).hexdigest()[:32]}"'

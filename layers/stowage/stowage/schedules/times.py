@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 import tzdata
 from cronsim import CronSim, CronSimError
 
-FIELDS = 5
+FIELDS, HOURS = 5, 24
 LEAST_BETWEEN = timedelta(hours=1)
 LOOKED_AT = 100
 """So many times of a schedule are looked at to see how often it comes."""
@@ -33,9 +33,23 @@ def slots_after(cron: str, timezone: str, window_minutes: int, tenant: str, nomi
     The tenants of one schedule are spread over its window, each at the same minute of it every time.
     """
     offset = timedelta(minutes=crc32(tenant.encode()) % window_minutes if window_minutes else 0)
-    for time in CronSim(cron, nominal.astimezone(ZoneInfo(timezone))):
+    for time in CronSim(_in_numbers(cron), nominal.astimezone(ZoneInfo(timezone))):
         found = time.astimezone(UTC)
         yield Slot(found, found + offset)
+
+
+def _in_numbers(cron: str) -> str:
+    """The same schedule with its minutes and hours as numbers, unless it comes every hour: only where neither begins
+    with a star does cron mean the clock's time, and otherwise the time that passes.
+    """
+    parsed = CronSim(cron, datetime(2024, 1, 1, tzinfo=UTC))
+    if len(parsed.hours) == HOURS:
+        return cron
+    return " ".join([_listed(parsed.minutes), _listed(parsed.hours), *cron.split()[2:]])
+
+
+def _listed(numbers: set[int]) -> str:
+    return ",".join(map(str, sorted(numbers)))
 
 
 def check_cron(cron: str) -> str:

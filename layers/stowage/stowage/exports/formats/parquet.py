@@ -1,12 +1,12 @@
 """Parquet by pyarrow, which only the worker's image has, hence imported where it is used."""
 
-import json
 from base64 import b64decode
 from collections.abc import Collection, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from stowage.basics.errors import RunError
+from stowage.basics.json_numbers import read_json, write_json
 from stowage.postgres.reads.copy import Rows, Snapshot
 from stowage.postgres.reads.rendering import copy_values, have_nested, is_decimal
 from stowage.postgres.reads.selection import Column, Selection
@@ -138,14 +138,12 @@ def _with_python_values(table: "pyarrow.Table", selection: Selection, schema: "p
 
 def _list(type: str, text: str) -> list[Any]:
     """The elements of an array's JSON, those of a type without a list of its own as texts."""
-    elements = json.loads(text)
+    elements = read_json(text)
     if type == "number":  # "NaN" and the infinities are texts
         return [None if each is None else float(each) for each in elements]
     if type in _OF_LISTS:
         return list(elements)
-    return [
-        each if each is None or isinstance(each, str) else json.dumps(each, ensure_ascii=False) for each in elements
-    ]
+    return [each if each is None or isinstance(each, str) else write_json(each) for each in elements]
 
 
 def _parsed_type(column: Column, schema: "pyarrow.Schema") -> Any:

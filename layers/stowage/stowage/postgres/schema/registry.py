@@ -10,6 +10,7 @@ from stowage.aws import table
 from stowage.aws.table import Image, Item
 from stowage.basics.ids import rfc3339
 from stowage.postgres.session.connection import APP, borrowed
+from stowage.settings import settings
 from stowage.tenants import COPY, NEW_TENANTS, schema_of
 
 COPY_FORM = 2
@@ -74,8 +75,11 @@ def copy_registry(now: datetime) -> dict[str, int]:
 def write_copy(rows: list[TenantRow], now: datetime) -> dict[str, int]:
     """Make the copy equal to these rows, writing only what differs; how many there are, and were written.
 
-    What is written stands on the list of tenants that are to be given a schedule.
+    What is written stands on the list of tenants that are to be given a schedule: so all do when the deployment's own
+    has changed.
     """
+    own = settings()
+    form = [COPY_FORM, own.backup_schedule, own.backup_timezone, own.backup_window_minutes]
     wanted: dict[str, Item] = {
         row.id: {
             "pk": COPY,
@@ -85,7 +89,7 @@ def write_copy(rows: list[TenantRow], now: datetime) -> dict[str, int]:
             "database": row.database,
             "trash_days": row.trash_days,
             "schema": row.schema,
-            "form": COPY_FORM,
+            "form": form,
         }
         for row in rows
     }

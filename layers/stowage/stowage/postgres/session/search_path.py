@@ -13,7 +13,7 @@ from stowage.postgres.session.own_rules import INSTEAD, Rule
 
 # Ten thousand records and their images in the journal: with Postgres's own 4 MB they would go through temporary files.
 _FOLLOW: LiteralString = f"""
-SELECT set_config('search_path', %(path)s, %(local)s), set_config('work_mem', '32MB', true), {INSTEAD}
+SELECT set_config('search_path', %(path)s, %(local)s), set_config('work_mem', '32MB', %(local)s), {INSTEAD}
 """
 
 

@@ -218,7 +218,9 @@ _ORPHANS = sql.SQL("""
 UPDATE stowage.trash_entries AS kept SET deleted_with = NULL
 FROM {child} AS child
 WHERE kept.tenant = %(tenant)s AND kept.entity = {entity} AND kept.deleted_with <> ''
-  AND child.{child_id} = kept.id::{key} AND {counts}
+  AND child.{child_id} = kept.id::{key} AND {counts}{alone}
+""")
+_WITHOUT_PARENT = sql.SQL("""
   AND NOT EXISTS (
       SELECT FROM {parent} AS parent
       WHERE parent.{id} = child.{column} AND {in_trash} AND {theirs} = kept.deleted_operation
@@ -228,22 +230,29 @@ WHERE kept.tenant = %(tenant)s AND kept.entity = {entity} AND kept.deleted_with 
 
 def list_orphans(connection: psycopg.Connection, tenant: Tenant) -> int:
     """Show by themselves what came to the trash with a parent that a product's own SQL has taken out; how many."""
-    count = 0
+    without: dict[str, list[sql.Composed]] = {}
     for parent in (declared for declared in ENTITIES.values() if declared.soft_delete):
         for child, reference in parent.children("cascade"):
-            statement = _ORPHANS.format(
-                child=rows_of(tenant.schema, child),
-                entity=sql.Literal(child.name),
-                child_id=id_of(child),
-                key=key_type(child),
-                counts=counts(child, "child", "kept"),
+            condition = _WITHOUT_PARENT.format(
                 parent=rows_of(tenant.schema, parent),
                 id=id_of(parent),
                 column=sql.Identifier(child.column(reference.field)),
                 in_trash=in_trash(parent, "parent"),
                 theirs=of_trash(parent, "parent", "deleted_operation"),
             )
-            count += connection.execute(statement, {"tenant": tenant.id}).rowcount
+            without.setdefault(child.name, []).append(condition)
+    count = 0
+    for name, conditions in without.items():
+        child = ENTITIES[name]
+        statement = _ORPHANS.format(
+            child=rows_of(tenant.schema, child),
+            entity=sql.Literal(name),
+            child_id=id_of(child),
+            key=key_type(child),
+            counts=counts(child, "child", "kept"),
+            alone=sql.SQL("").join(conditions),
+        )
+        count += connection.execute(statement, {"tenant": tenant.id}).rowcount
     return count
 
 

@@ -4,8 +4,9 @@
 until the next one's: what a far page need not read. A tenant's entities share the starts of their spans.
 
 The newest span is counted from its rows whenever somebody asks: so a deletion changes no span, and those of a product's
-own SQL count at once. What leaves the trash is taken off its span. What a product's own SQL takes out is not noticed
-until the next recount: until then far pages may show some records twice, and miss none.
+own SQL count at once. What leaves the trash is taken off its span. Until the next recount nobody notices what a
+product's own SQL takes out of an older span, or puts into one by a moment of the past: until then far pages may show
+some records twice, or pass over some.
 """
 
 from collections.abc import Sequence
@@ -145,7 +146,7 @@ found AS MATERIALIZED (
 spans AS (
     INSERT INTO stowage.trash_spans (tenant, entity, since, listed)
     SELECT %(tenant)s, {entity}, since, sum(listed)
-    FROM (TABLE found UNION ALL SELECT '-infinity', 0) AS spans GROUP BY since
+    FROM (TABLE found UNION ALL SELECT unnest(starts), 0 FROM given) AS spans GROUP BY since
 )
 INSERT INTO stowage.trash_counts (tenant, entity, listed)
 SELECT %(tenant)s, {entity}, coalesce(sum(listed), 0) FROM found
