@@ -184,12 +184,12 @@ def test_the_deployments_schedule_is_that_of_all_without_one_of_their_own(
         }
 
 
-@pytest.mark.parametrize(("name", "value"), [("SCHEDULE", "*/30 * * * *"), ("TIMEZONE", "Europe/Berlon")])
+@pytest.mark.parametrize(("name", "value"), [("BACKUP_SCHEDULE", "*/30 * * * *"), ("BACKUP_TIMEZONE", "Europe/Berlon")])
 def test_a_deployment_with_a_schedule_that_is_none_is_refused(
     here: Cloud, monkeypatch: pytest.MonkeyPatch, name: str, value: str
 ) -> None:
     schedules.check_deployment()
-    monkeypatch.setenv(f"STOWAGE_BACKUP_{name}", value)
+    monkeypatch.setenv(f"STOWAGE_{name}", value)
     settings.cache_clear()
     with pytest.raises(ValueError, match=r"BackupSchedule, BackupTimezone or BackupWindowMinutes: .*(hour|zone)"):
         schedules.check_deployment()
