@@ -111,6 +111,35 @@ def test_an_edited_migration_is_refused_and_named(database: str, folder: Path) -
     assert states == dict.fromkeys(PRODUCT, "applied") | {"product/0002_journal": "edited"}
 
 
+def test_a_migration_counts_as_applied_where_an_earlier_text_of_it_was(database: str, folder: Path) -> None:
+    split = folder / "product" / "0026_trash_spans.sql"
+    split.write_text(f"{split.read_text()}-- earlier: {'0' * 64}\n")
+    with connect(database, "stowage_owner") as connection:
+        connection.execute("UPDATE stowage.migrations SET checksum = repeat('0', 64) WHERE version = 26")
+        assert migrate(connection, folder) == []
+        assert {state.state for state in read_status(connection, folder)} == {"applied"}
+
+
+_LOCKED = "SELECT mode FROM pg_locks WHERE relation = 'stowage.trash_entries'::regclass AND pid = pg_backend_pid()"
+_READ = "SELECT seq_scan + coalesce(idx_scan, 0) FROM pg_stat_xact_user_tables WHERE relname = 'trash_entries'"
+
+
+def test_an_upgrade_of_the_trash_never_reads_the_entries_while_nobody_else_may(database: str) -> None:
+    with connect(database, "stowage_owner") as connection:
+        connection.execute("ALTER TABLE stowage.trash_entries DROP COLUMN of_flag; DROP TABLE stowage.trash_spans")
+        for version, lock, reads in (
+            (26, "AccessExclusiveLock", False),
+            (27, "ShareLock", True),
+            (28, "RowExclusiveLock", True),
+        ):
+            [migration] = [each for each in read_migrations("product") if each.version == version]
+            with connection.transaction():
+                connection.execute(migration.statements)
+                held = {mode for (mode,) in connection.execute(_LOCKED)}
+                assert held - {"AccessShareLock"} == {lock}, version
+                assert (connection.execute(_READ).fetchone() != (0,)) is reads, version
+
+
 def test_a_failing_migration_leaves_nothing_and_keeps_those_before_it(database: str, folder: Path) -> None:
     (folder / "product" / "0901_good.sql").write_text("CREATE TABLE stowage.good ();")
     broken = folder / "product" / "0902_broken.sql"

@@ -405,6 +405,19 @@ def test_a_far_page_is_right_without_reading_what_lies_before_it(
     check_pages(skipped=0)
 
 
+def test_entries_that_an_earlier_version_wrote_are_listed_at_once_and_sorted_after_the_next_count(
+    product: Product,
+) -> None:
+    papers = product.papers_of("1")
+    for n, paper in enumerate(papers):
+        product.delete(product.papers, paper, at=NOW - n * DAY)
+    product.delete(product.folders, "1", at=NOW + DAY)
+    whole = [row.id for row in product.trash(product.papers)]
+    product.run("UPDATE stowage.trash_entries SET of_flag = false")
+    assert sorted(row.id for row in product.trash(product.papers)) == sorted(whole) == sorted(papers)
+    assert [row.id for row in product.trash(product.papers)] == whole
+
+
 @pytest.mark.parametrize("by_product", [False, True])
 def test_a_purge_that_has_begun_is_neither_listed_nor_restored(product: Product, by_product: bool) -> None:
     if by_product:

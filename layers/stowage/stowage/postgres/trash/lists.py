@@ -58,8 +58,8 @@ _ALL = sql.SQL("""
  FROM {table} AS record WHERE {listed}
  ORDER BY {deleted_at} DESC, record.{id} DESC LIMIT %(limit)s + %(offset)s)
 """)
-# A flag's moments are those of the entries. What the product deleted itself has none and comes last; it is looked for
-# only where the entries do not fill the page.
+# A flag's moments are those of the entries. What the product deleted itself has none and comes last, and so does what a
+# version before wrote (`recount_trash` mends it); both are looked for only where the entries do not fill the page.
 _ALL_OF_FLAG = sql.SQL("""
 (WITH entered AS MATERIALIZED (
     SELECT kept.deleted_at AS deleted_at, record.{id}::text AS id,
@@ -74,7 +74,7 @@ _ALL_OF_FLAG = sql.SQL("""
   WHERE {in_trash} AND NOT EXISTS (
       SELECT FROM stowage.trash_entries AS stw_entry
       WHERE stw_entry.tenant = %(tenant)s AND stw_entry.entity = {entity} AND stw_entry.id = record.{id}::text
-        AND {counts}
+        AND {counts} AND (stw_entry.of_flag OR stw_entry.deleted_with IS NOT NULL)
   )
   ORDER BY record.{id} DESC LIMIT greatest(0, %(limit)s + %(offset)s - (SELECT count(*) FROM entered))))
 """)

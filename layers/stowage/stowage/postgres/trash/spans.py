@@ -133,6 +133,10 @@ SELECT deleted_at AS moment, row_number() OVER (ORDER BY deleted_at DESC) AS n F
 WHERE tenant = %(tenant)s AND entity = {entity} AND of_flag AND deleted_with IS NULL
 """)
 
+_MEND_FLAGS: LiteralString = """
+UPDATE stowage.trash_entries SET of_flag = true
+WHERE tenant = %(tenant)s AND entity = ANY(%(entities)s) AND NOT of_flag AND deleted_with IS NULL
+"""
 _FORGET: LiteralString = "DELETE FROM stowage.trash_spans WHERE tenant = %s"
 _RECOUNT = sql.SQL("""
 WITH given AS MATERIALIZED (
@@ -155,12 +159,16 @@ ON CONFLICT (tenant, entity) DO UPDATE SET listed = excluded.listed
 
 
 def recount_trash(connection: psycopg.Connection, tenant: Tenant, entities: Sequence[Entity]) -> None:
-    """Count a tenant's trash from its rows, in a transaction; `entities` are all that have one.
+    """Count a tenant's trash from its rows, in a transaction; `entities` are all that have one. Entries of flags that a
+    version before wrote say so from now on.
 
     Nobody of ours changes the trash meanwhile. (A restore that waits for this takes nothing off the spans.)
     """
     # Every change takes numbers last and commits; so who holds the numbers sees all of them.
     connection.execute(_HOLD, (tenant.id,))
+    flags = [declared.name for declared in entities if declared.trash.is_flag]
+    if flags:
+        connection.execute(_MEND_FLAGS, {"tenant": tenant.id, "entities": flags})
     starts = ["-infinity"]
     for declared in entities:
         moments = (_MOMENTS_ENTERED if declared.trash.is_flag else _MOMENTS).format(

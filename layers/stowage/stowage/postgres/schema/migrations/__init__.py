@@ -6,6 +6,7 @@ uses `register_tenant` instead and migrates them itself.
 """
 
 import hashlib
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,6 +29,8 @@ _ROLE_ATTEMPTS = 20
 """Roles belong to the whole server, and no lock that we may take does: two runs in two databases at once make one of
 them fail with "tuple concurrently updated", after it has waited for the other."""
 
+_EARLIER = re.compile(r"^-- earlier: ([0-9a-f]{64})$", re.MULTILINE)
+
 _NOT_MIGRATED = "This database is not migrated yet: run `migrate` first."
 
 
@@ -39,13 +42,20 @@ class MigrationError(StowageError):
 
 @dataclass(frozen=True)
 class Migration:
-    """One SQL file: `name` is `product/0002_journal`, `checksum` the SHA-256 of its text in hex."""
+    """One SQL file: `name` is `product/0002_journal`, `checksum` the SHA-256 of its text in hex.
+
+    A line `-- earlier: CHECKSUM` names an earlier text of it: where that one was applied, this one counts as applied.
+    """
 
     family: Family
     version: int
     name: str
     text: str
     checksum: str
+
+    def is_applied_as(self, checksum: str) -> bool:
+        """Whether a text of that checksum was this migration."""
+        return checksum in (self.checksum, *_EARLIER.findall(self.text))
 
     @property
     def statements(self) -> bytes:
@@ -248,7 +258,7 @@ def _states(
         if checksum is None:
             yield MigrationState(schema, name, "pending", None)
         else:
-            yield MigrationState(schema, name, "applied" if checksum == migration.checksum else "edited", at)
+            yield MigrationState(schema, name, "applied" if migration.is_applied_as(checksum) else "edited", at)
     for name, _, at in recorded.values():
         yield MigrationState(schema, name, "unknown", at)
 
@@ -306,7 +316,7 @@ def _apply_one(connection: psycopg.Connection, schema: str, migration: Migration
         _lock(connection)
         recorded = connection.execute(_CHECKSUM, (schema, migration.version)).fetchone()
     if recorded is not None:
-        if recorded[0] != migration.checksum:
+        if not migration.is_applied_as(recorded[0]):
             raise MigrationError(
                 f"{migration.name} was edited after it was applied to {schema}. "
                 "Put it back as it was, and write the change as a new migration."

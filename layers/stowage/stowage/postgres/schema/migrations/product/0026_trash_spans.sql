@@ -12,9 +12,7 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON stowage.trash_spans TO stowage_app;
 GRANT SELECT, UPDATE ON stowage.trash_spans TO stowage_purge;
 GRANT SELECT ON stowage.trash_spans TO stowage_dump;
 
--- A flag says of no row when it was deleted: the trash of those is listed from their entries. Of a column that holds a
--- moment the mark is that moment, so that these entries need no such index.
+-- Whether an entry is of a flag (0027 says what for). Earlier versions of this file made the index of 0027 as well, while
+-- the new column locked the table.
+-- earlier: f0c3a47f7c272668924099b7f288471478936a2000511d2ab2c4c89c1bc29cc4
 ALTER TABLE stowage.trash_entries ADD COLUMN of_flag boolean NOT NULL DEFAULT false;
-UPDATE stowage.trash_entries SET of_flag = true WHERE mark IS DISTINCT FROM deleted_at;
-CREATE INDEX trash_entries_of_flags ON stowage.trash_entries (tenant, entity, deleted_at, id)
-    WHERE of_flag AND deleted_with IS NULL;
