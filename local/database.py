@@ -17,7 +17,9 @@ from stowage.postgres.schema.migrations import apply_roles, migrate, migrate_ten
 from stowage.postgres.session.command_line import connect_as
 
 _OUR_LOGINS = r"""
-SELECT rolname FROM pg_roles WHERE rolcanlogin AND rolname LIKE 'stowage\_%' AND rolname <> current_user
+SELECT rolname FROM pg_roles
+WHERE rolcanlogin AND rolname LIKE 'stowage\_%' AND rolname <> current_user
+  AND pg_has_role(current_user, oid, 'MEMBER WITH ADMIN OPTION')
 """
 
 

@@ -42,6 +42,29 @@ CREATE DATABASE {DATABASE} OWNER {MASTER};
 """
 """One statement a line, because single-user mode reads so. RDS's master has the same two predefined roles."""
 
+_RESTORE = "stowage_restore"
+_LIMITS = {
+    "row_security": "off",
+    "jit": "off",
+    "client_encoding": "'UTF8'",
+    "TimeZone": "'UTC'",
+    "DateStyle": "'ISO'",
+    "IntervalStyle": "'postgres'",
+    "standard_conforming_strings": "on",
+    "statement_timeout": "0",
+    "lock_timeout": "'30s'",
+    "idle_in_transaction_session_timeout": "'10min'",
+    "idle_session_timeout": "'10min'",
+}
+_RESTORE_ROLE = f"""
+DO $$ BEGIN IF to_regrole('{_RESTORE}') IS NULL THEN CREATE ROLE {_RESTORE}; END IF; END $$;
+REVOKE {_RESTORE} FROM {MASTER} CASCADE;
+ALTER ROLE {_RESTORE} LOGIN CREATEDB PASSWORD '{{password}}';
+GRANT {MASTER} TO {_RESTORE} WITH INHERIT TRUE, SET TRUE;
+""" + "".join(f"ALTER ROLE {_RESTORE} SET {name} = {value};\n" for name, value in _LIMITS.items())
+"""Here the master itself owns the tenants' schemas, and from Postgres 16 on whoever makes a role is a member of it. So
+the role that restores, a member of the schemas' owner, can only come from elsewhere. Its limits are roles.sql's."""
+
 _SUPERUSER = "postgres"
 _ACCESS = f"""\
 host all {_SUPERUSER} 127.0.0.1/32 reject
@@ -114,6 +137,7 @@ class Postgres:
         elif not self._password_file.exists():
             self._draw_password(lambda password: self._tell(self._data, f"ALTER ROLE {MASTER} PASSWORD '{password}';"))
         self._password = self._password_file.read_text()
+        self._make_restore_role()
         (self._data / "pg_hba.conf").write_text(_ACCESS)
         self._launch()
         threading.Thread(target=self._revive, daemon=True).start()
@@ -178,6 +202,15 @@ class Postgres:
         password = secrets.token_hex(16)
         set_password(password)
         self._password_file.write_text(password)
+
+    def _make_restore_role(self) -> None:
+        """Once for each password; clusters of earlier versions do not have the role as it has to be."""
+        made = self._data / "restore-role"
+        of = hashlib.sha256(self._password.encode()).hexdigest()
+        if not made.exists() or made.read_text() != of:
+            self._tell(self._data, _RESTORE_ROLE.format(password=self._password))
+            made.write_text(of)
+            made.chmod(0o600)
 
     def _tell(self, data: Path, statements: str) -> None:
         """Run statements as the superuser while no server runs."""

@@ -223,7 +223,9 @@ def test_a_role_that_forwards_to_a_backend_may_read_the_key_for_it() -> None:
 
 @pytest.mark.parametrize("module", [*HANDLERS, WORKER])
 def test_a_role_logs_in_to_the_database_only_as_its_code_does(module: str) -> None:
-    """As the schemas' owner only what migrates them, as the purge only what deletes for good; to restore nobody."""
+    """As the schemas' owner only what migrates them, as the purge only what deletes for good, to restore only the
+    worker.
+    """
     found = deployed()
     given = statements(found, roles(found)[module])
     database = "arn:<AWS::Partition>:rds-db:<AWS::Region>:<AWS::AccountId>:dbuser:db-1/"
@@ -234,6 +236,8 @@ def test_a_role_logs_in_to_the_database_only_as_its_code_does(module: str) -> No
         assert allowed == {"stowage_app", "stowage_dump", "stowage_owner"}
     elif any(name.startswith("stowage.postgres.trash.purge.") for name in reach(module).definitions):
         assert allowed == {"stowage_app", "stowage_dump", "stowage_purge"}
+    elif module == WORKER:
+        assert allowed == {"stowage_app", "stowage_dump", "stowage_restore"}
     else:
         assert allowed == {"stowage_app", "stowage_dump"}
 
@@ -395,7 +399,7 @@ def test_the_state_machine_may_run_exactly_what_its_states_call() -> None:
             (f"ecs:{verb}", "arn:<AWS::Partition>:ecs:<AWS::Region>:<AWS::AccountId>:task/<Cluster>/*")
             for verb in ("StopTask", "DescribeTasks", "TagResource")
         ),
-        ("iam:PassRole", "<LaneRole.Arn>"),
+        ("iam:PassRole", "<WorkerRole.Arn>"),
         ("iam:PassRole", "<WorkerExecutionRole.Arn>"),
         # https://docs.aws.amazon.com/step-functions/latest/dg/connect-ecs.html, "IAM policies"
         *(

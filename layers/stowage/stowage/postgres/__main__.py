@@ -14,6 +14,7 @@ import psycopg
 from stowage.basics.errors import StowageError
 from stowage.postgres.dumps.needs import Needs
 from stowage.postgres.dumps.portable import Form, portable
+from stowage.postgres.restores.rights import grant_restore
 from stowage.postgres.schema.known_tenants import wait_until_known
 from stowage.postgres.schema.migrations import (
     apply_roles,
@@ -73,6 +74,9 @@ def parser() -> argparse.ArgumentParser:
     granting.add_argument(
         "--skip-others", action="store_true", help="leave out tables of other owners, instead of granting nothing"
     )
+    granting.add_argument(
+        "--restore", action="store_true", help="only what restores and trial restores need, as the server's master"
+    )
     registering = command("register", "Register a schema as a tenant, in the main database, as its master.")
     registering.add_argument("id", metavar="ID", help="the tenant's id in the API")
     registering.add_argument("slug", metavar="SLUG", help="its schema is tenant_SLUG, unless --schema says another")
@@ -122,6 +126,9 @@ def _run(given: argparse.Namespace) -> int:
             case "migrate":
                 applied = migrate(connection) + (migrate_tenants(connection) if given.tenants else [])
                 print("\n".join(f"applied {name}" for name in applied) or "Nothing to apply.")
+            case "grant" if given.restore:
+                told = grant_restore(connection, given.schema)
+                print("\n".join(f"{statement};" for statement in told) or "Nothing to grant.")
             case "grant":
                 left = grant_tenant(connection, given.schema, read_only=given.read_only, skip_others=given.skip_others)
                 print(f"Granted in {given.schema}.")

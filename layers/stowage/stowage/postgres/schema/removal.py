@@ -120,6 +120,8 @@ def remove(connection: psycopg.Connection) -> Held:
             held = read_held(connection)
             roles = [role for role in ROLES if role in held.roles]
             _refuse(connection, held)
+            for owner, member in connection.execute(_MEMBERSHIPS, {"roles": roles}).fetchall():
+                connection.execute(sql.SQL("REVOKE {} FROM {}").format(sql.Identifier(owner), sql.Identifier(member)))
             joined = _become_member(connection, roles)
             for table in held.tables:
                 dropped = sql.SQL(", ").join(sql.SQL("DROP COLUMN {}").format(sql.Identifier(name)) for name in COLUMNS)
@@ -140,6 +142,14 @@ def remove(connection: psycopg.Connection) -> Held:
 
 
 _IS_SUPERUSER: LiteralString = "SELECT rolsuper FROM pg_roles WHERE rolname = current_user"
+
+
+# `grant --restore` made the role that restores a member of the product's owners.
+_MEMBERSHIPS: LiteralString = """
+SELECT pg_get_userbyid(roleid), pg_get_userbyid(member) FROM pg_auth_members
+WHERE member = ANY(%(roles)s::regrole[]) AND roleid <> ALL(%(roles)s::regrole[])
+  AND EXISTS (SELECT FROM pg_roles WHERE oid = roleid AND rolname <> 'rds_iam')
+"""
 
 
 # Who may take back the rights that Stowage's roles have been given, as far as the role that is logged in may not.

@@ -12,7 +12,9 @@
 --   stowage_owner    owns the schemas control_plane and stowage, runs their migrations
 --   stowage_app      request handlers, exports, bulk edits: DML in tenants' schemas; reads and appends to the journal
 --   stowage_dump     reads tenants' schemas and the journal: pg_dump
---   stowage_restore  creates schemas and fills them
+--   stowage_restore  creates schemas and fills them. `python -m stowage.postgres grant SCHEMA --restore` makes it a member
+--                    of the owners of a tenant's objects. A role that is a member of whoever runs this file cannot be
+--                    administered by that one (Postgres refuses circles): it is left as it is then.
 --   stowage_purge    deletes records for good and empties what names them, blanks the images that the journal keeps of them, and lets it forget what
 --                    is past its retention
 
@@ -33,6 +35,10 @@ BEGIN
         EXCEPTION WHEN duplicate_object OR unique_violation THEN
             NULL;  -- another run has just made it
         END;
+        EXECUTE format('GRANT CONNECT ON DATABASE %I TO %I', current_database(), role_name);
+        CONTINUE WHEN role_name = 'stowage_restore' AND NOT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user)
+            AND current_setting('server_version_num')::int >= 160000
+            AND pg_has_role(role_name, current_user, 'MEMBER');
         IF NOT pg_has_role(current_user, role_name, 'MEMBER WITH ADMIN OPTION')
             AND NOT (SELECT rolcreaterole AND current_setting('server_version_num')::int < 160000
                      FROM pg_roles WHERE rolname = current_user)
@@ -52,7 +58,13 @@ BEGIN
         EXECUTE format('ALTER ROLE %I SET DateStyle = %L', role_name, 'ISO');
         EXECUTE format('ALTER ROLE %I SET IntervalStyle = %L', role_name, 'postgres');
         EXECUTE format('ALTER ROLE %I SET standard_conforming_strings = on', role_name);
-        EXECUTE format('GRANT CONNECT ON DATABASE %I TO %I', current_database(), role_name);
+        IF role_name = 'stowage_restore' THEN
+            -- A restore is idle while the artifact's next bytes are on their way.
+            ALTER ROLE stowage_restore SET statement_timeout = 0;
+            ALTER ROLE stowage_restore SET lock_timeout = '30s';
+            ALTER ROLE stowage_restore SET idle_in_transaction_session_timeout = '10min';
+            ALTER ROLE stowage_restore SET idle_session_timeout = '10min';
+        END IF;
     END LOOP;
 
     EXECUTE format('GRANT CREATE ON DATABASE %I TO stowage_owner, stowage_restore', current_database());
@@ -92,12 +104,6 @@ ALTER ROLE stowage_owner SET statement_timeout = 0;
 ALTER ROLE stowage_owner SET lock_timeout = '10s';
 ALTER ROLE stowage_owner SET idle_in_transaction_session_timeout = '60s';
 ALTER ROLE stowage_owner SET idle_session_timeout = '60s';
-
--- A restore is idle while the artifact's next bytes are on their way.
-ALTER ROLE stowage_restore SET statement_timeout = 0;
-ALTER ROLE stowage_restore SET lock_timeout = '30s';
-ALTER ROLE stowage_restore SET idle_in_transaction_session_timeout = '10min';
-ALTER ROLE stowage_restore SET idle_session_timeout = '10min';
 
 ALTER ROLE stowage_purge SET statement_timeout = '60s';
 ALTER ROLE stowage_purge SET lock_timeout = '5s';

@@ -29,6 +29,7 @@ Connection = psycopg.Connection
 APP = "stowage_app"
 DUMP = "stowage_dump"
 OWNER = "stowage_owner"
+RESTORE = "stowage_restore"
 PURGE = "stowage_purge"
 
 SERVER_CA = Path(__file__).with_name("server-ca.pem")
