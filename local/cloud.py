@@ -73,7 +73,7 @@ class Cloud:
         self._launcher = Launcher(children, "local.preload_tasks", "worker", paths, log)
         self.tasks = Tasks(
             self._launcher.start,
-            environment | _worker_environment(),
+            environment | _image_environment(),
             definition_of=lambda name: moto_services.task_definition(self._moto, name),
             secret_of=moto_services.secret_value,
             on_change=self._task_changed,
@@ -94,7 +94,7 @@ class Cloud:
         self.deployment = deployed = deployment.resolve(self._configuration, given)
         resources.create(deployed, self._configuration.aws_endpoint_url)
         self._snapshot.restore()
-        for function in deployed.functions(self._environment):
+        for function in self._declared_functions():
             self.functions.add(function)
         tables = {
             f"{deployed.known[name]}": deployed.known[f"{name}.StreamArn"]
@@ -115,10 +115,13 @@ class Cloud:
 
     def warm(self, count: int) -> None:
         """Have workers ready for the environment that most functions share."""
-        functions = self.deployment.functions(self._environment)
+        functions = self._declared_functions()
         environments = [function.environment for function in functions]
         modules = sorted({function.handler.rpartition(".")[0] for function in functions})
         self._pool.warm(max(set(environments), key=environments.count), modules, count)
+
+    def _declared_functions(self) -> list[Function]:
+        return self.deployment.functions(self._environment, _image_environment())
 
     def create_custom_resources(self) -> None:
         """Run the custom resources' functions; StartError where one fails."""
@@ -182,6 +185,6 @@ class Cloud:
         self._bus.emit("aws.ecs", "ECS Task State Change", tasks.event_detail(task), [task["taskArn"]])
 
 
-def _worker_environment() -> dict[str, str]:
+def _image_environment() -> dict[str, str]:
     """What the worker's image holds beside the code: Postgres's programs on the path."""
     return {"PATH": f"{binaries()}{os.pathsep}{os.environ.get('PATH', os.defpath)}"}

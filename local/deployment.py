@@ -41,6 +41,18 @@ PROPERTIES: dict[str, Known] = {
         "Timeout": ...,
         "VpcConfig": {"SecurityGroupIds": _NETWORK, "SubnetIds": _NETWORK},
     },
+    "AWS::Lambda::Function": {
+        "Architectures": "functions run on this machine's processor",
+        "Code": {"ImageUri": "the worker's image is this repository and Postgres's programs"},
+        "Description": "for readers",
+        "Environment": {"Variables": ...},
+        "ImageConfig": {"Command": ..., "EntryPoint": "local/function_worker.py is the runtime"},
+        "MemorySize": ...,
+        "PackageType": ...,
+        "Role": "the local stack checks no permissions; tests/structure does",
+        "Timeout": ...,
+        "VpcConfig": {"SecurityGroupIds": _NETWORK, "SubnetIds": _NETWORK},
+    },
     "AWS::Serverless::LayerVersion": {
         "CompatibleArchitectures": "for AWS",
         "CompatibleRuntimes": "for AWS",
@@ -74,12 +86,17 @@ class Deployment:
             if resource["Type"] == kind
         }
 
-    def functions(self, process_environment: dict[str, str]) -> list[Function]:
-        """The functions, with the environment that their processes get."""
+    def functions(self, process_environment: dict[str, str], image_environment: dict[str, str]) -> list[Function]:
+        """The functions, with their processes' environment; those of the worker's image have its own too."""
         return [
-            _function(logical_id, properties, self.known[logical_id], process_environment, retries)
+            _function(
+                logical_id,
+                properties,
+                self.known[logical_id],
+                process_environment | (image_environment if _is_image(properties) else {}),
+                self._retries(self.known[logical_id]),
+            )
             for logical_id, properties in self.of_type("AWS::Lambda::Function").items()
-            for retries in [self._retries(self.known[logical_id])]
         ]
 
     def _retries(self, name: str) -> int:
@@ -115,13 +132,17 @@ def _function(
     return Function(
         logical_id=logical_id,
         name=name,
-        handler=properties["Handler"],
+        handler=properties["ImageConfig"]["Command"][0] if _is_image(properties) else properties["Handler"],
         timeout=int(properties.get("Timeout", 3)),
         memory=memory,
         environment=tuple(sorted(environment.items())),
         dead_letter_arn=properties.get("DeadLetterConfig", {}).get("TargetArn"),
         retries=retries,
     )
+
+
+def _is_image(properties: Json) -> bool:
+    return bool(properties.get("PackageType") == "Image")
 
 
 def resolve(configuration: Configuration, given: dict[str, str], made: dict[str, str] | None = None) -> Deployment:

@@ -60,7 +60,7 @@ class Direct(HTTPAdapter):
         deployed = deployment.resolve(configuration, values, description["resources"])
         self._here = _Here()
         functions = Functions(self._here, _Unchanged(), _Unchanged(), lambda: None, lambda *_: None)  # type: ignore[arg-type]
-        for function in deployed.functions(process_environment(configuration)):
+        for function in deployed.functions(process_environment(configuration), {}):
             functions.add(function)
         self._gateway = Gateway(functions, lambda: "in this process")
         for properties in deployed.of_type("AWS::ApiGatewayV2::Api").values():

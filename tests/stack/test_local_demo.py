@@ -10,7 +10,7 @@ type MakeStack = Callable[..., LocalStack]
 
 
 def test_the_demo_ends_well_and_the_next_start_serves_its_files(own_stack: MakeStack) -> None:
-    stack = own_stack()
+    stack = own_stack(STOWAGE_PARAMETER_ImageMaxBytes="67108864")
     assert stack.launch("demo", "--once").wait(120) == 0, stack.terminal()
     shown = stack.terminal()
     assert re.findall(r"^Export of acme's (\w+) as (\w+): ", shown, re.MULTILINE) == [
@@ -35,6 +35,7 @@ def test_the_demo_ends_well_and_the_next_start_serves_its_files(own_stack: MakeS
             assert api.get(link).content == files[each["filename"]]
         [backup] = api.get("/api/backup?project_id=acme").json()["data"]
         assert backup["status"] == "completed"
+        assert not (stack.home / "logs" / "worker.log").exists(), "it needed no task"
         dump = api.get(f"/api/backup/{backup['id']}/download").content
         assert hashlib.sha256(dump).hexdigest() == backup["sha256"]
         assert dump in files.values()

@@ -32,6 +32,7 @@ VARIANTS: dict[str, dict[str, str]] = {
         "DatabaseLogin": "secret",
         "DatabaseSecretArn": "arn:aws:secretsmanager:eu-central-1:123456789012:secret:database-AbCdEf",
     },
+    "every backup in the worker": {"ImageMaxBytes": "0"},
     "keys of the owner": {
         "KmsKeyArn": "arn:aws:kms:eu-central-1:123456789012:key/1",
         "JwtSecretArn": "arn:aws:secretsmanager:eu-central-1:123456789012:secret:jwt-AbCdEf",
@@ -104,8 +105,16 @@ def of_type(found: Resources, kind: str) -> dict[str, Any]:
 
 
 def functions(variant: str = "defaults") -> dict[str, Any]:
-    """The functions' properties by logical id."""
-    return of_type(deployed(variant), "AWS::Lambda::Function")
+    """The properties of the functions that are handlers, by logical id."""
+    found = of_type(deployed(variant), "AWS::Lambda::Function")
+    return {name: properties for name, properties in found.items() if "Handler" in properties}
+
+
+def image_function() -> dict[str, Any]:
+    """The properties of the one function that is made from the worker's image."""
+    found = of_type(deployed(), "AWS::Lambda::Function")
+    [properties] = [properties for properties in found.values() if properties.get("PackageType") == "Image"]
+    return dict(properties)
 
 
 def function_by_module() -> dict[str, str]:

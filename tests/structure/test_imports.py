@@ -22,6 +22,7 @@ CLOCKS = {
     "layers/stowage/stowage/entry/deployment.py": "a deployment's",
     "functions/steps/run_inline.py": "a lane runs for minutes, so it is given the clock itself",
     "worker/__main__.py": "the same, and its log",
+    "worker/function.py": "the same",
     "layers/stowage/stowage/runs/progress.py": "a transfer of hours reports when its bytes last moved",
 }
 """Where the time of day is read, and why there."""

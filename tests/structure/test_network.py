@@ -68,7 +68,7 @@ def test_in_upstream_mode_exactly_the_functions_that_forward_leave_the_vpc() -> 
     assert forwarding
     inside = {name for name, properties in functions().items() if "VpcConfig" in properties}
     still = {name for name, properties in of_type(found, "AWS::Lambda::Function").items() if "VpcConfig" in properties}
-    assert still == inside - forwarding
+    assert still & set(functions()) == inside - forwarding
 
 
 def test_the_walk_understands_every_use_of_a_client() -> None:

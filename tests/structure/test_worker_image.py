@@ -1,7 +1,9 @@
 """The worker's image, as far as its Dockerfile tells: only what is needed, and run by nobody in particular."""
 
+import importlib
 import re
 
+from tests.structure.deployed_template import deployed, image_function, of_type
 from tests.structure.repository import ROOT, WORKER
 
 STAGES = [
@@ -38,7 +40,7 @@ def test_only_the_package_and_the_worker_are_copied() -> None:
         "--from=wheels /wheels /opt/wheels",
         "layers/stowage/stowage /opt/stowage/stowage",
         "layers/entities/stowage_entities /opt/stowage/stowage_entities",
-        "worker/__init__.py worker/__main__.py /opt/stowage/worker/",
+        "worker/__init__.py worker/__main__.py worker/function.py /opt/stowage/worker/",
     ]
     assert not given("ADD")
     sources = [path for stage in STAGES for name, rest in stage if name == "COPY" for path in rest.split()[:-1]]
@@ -49,3 +51,25 @@ def test_wheels_are_those_of_the_lock() -> None:
     [install] = [rest for name, rest in STAGES[0] if name == "RUN"]
     assert "--require-hashes" in install
     assert "--only-binary=:all:" in install
+
+
+def test_the_function_of_the_image_may_and_knows_what_the_worker_does() -> None:
+    function = image_function()
+    [task] = of_type(deployed(), "AWS::ECS::TaskDefinition").values()
+    [container] = task["ContainerDefinitions"]
+    given = {each["Name"]: each["Value"] for each in container["Environment"] if each["Name"].startswith("STOWAGE_")}
+    assert function["Environment"]["Variables"] == given
+    assert function["Role"] == task["TaskRoleArn"]
+    assert function["Code"]["ImageUri"] == container["Image"]
+    assert "SubnetIds" in function["VpcConfig"]
+
+
+def test_the_function_of_the_image_is_run_by_lambdas_own_runtime_client() -> None:
+    """The image's own entry point waits for a run in its environment, not for an event."""
+    config = image_function()["ImageConfig"]
+    assert config["EntryPoint"] == ["python", "-m", "awslambdaric"]
+    [handler] = config["Command"]
+    module, _, name = handler.rpartition(".")
+    assert callable(getattr(importlib.import_module(module), name))
+    assert f"{module.replace('.', '/')}.py" in " ".join(given("COPY"))
+    assert "awslambdaric" in (WORKER / "requirements.in").read_text().splitlines()

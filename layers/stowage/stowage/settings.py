@@ -49,6 +49,7 @@ class Settings(BaseModel):
     backups_per_minute: int = 10
     worker_exports_per_tenant: int = 3
     inline_max_bytes: int = 32 * 1024 * 1024
+    image_max_bytes: int = 64 * 1024 * 1024
     worker_cpu: int = 1024
     worker_memory: int = 2048
     max_attempts: int = 3

@@ -12,11 +12,14 @@ from stowage.postgres.dumps.preflight import must_exist
 from stowage.postgres.session.connection import DUMP, Connection
 from stowage.postgres.session.held_tables import READING, telling_held_tables
 from stowage.postgres.session.transactions import look
-from stowage.runs.record import Estimate, Run
+from stowage.runs.kinds import EXPORT_BACKUP
+from stowage.runs.plan import lane_of
+from stowage.runs.record import Estimate, Lane, Run
 from stowage.tenants import Tenant
 
 DUMP_BYTES_A_SECOND = 100_000_000
 WORKER_START_SECONDS = 45
+IMAGE_START_SECONDS = 3
 LOCK_SECONDS = 5.0
 """How long a request waits for a table that somebody holds exclusively."""
 
@@ -27,7 +30,7 @@ class BackupEstimate(BaseModel):
     bytes: int
     rows: int
     tables: int
-    lane: str
+    lane: Lane
     seconds: float
 
 
@@ -38,10 +41,14 @@ def estimate_backup(tenant: Tenant, identity: Identity, request: BackupRequest) 
     """
     must_be_configured(request)
     found = _estimate(tenant.database, tenant.schema, request.compress)
-    seconds = WORKER_START_SECONDS + found.source_bytes / DUMP_BYTES_A_SECOND
-    return BackupEstimate(
-        bytes=found.bytes, rows=found.rows, tables=found.tables, lane="worker", seconds=round(seconds, 1)
-    )
+    run = Run(
+        id="", tenant=tenant.id, kind=EXPORT_BACKUP.name, database=tenant.database, spec={}, requested_by="",
+        created_at="",
+    )  # fmt: skip
+    lane = lane_of(run, Estimate(rows=found.rows, bytes=found.source_bytes))
+    start = WORKER_START_SECONDS if lane == "worker" else IMAGE_START_SECONDS
+    seconds = start + found.source_bytes / DUMP_BYTES_A_SECOND
+    return BackupEstimate(bytes=found.bytes, rows=found.rows, tables=found.tables, lane=lane, seconds=round(seconds, 1))
 
 
 def estimate_run(run: Run) -> Estimate:

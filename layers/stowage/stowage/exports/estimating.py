@@ -1,5 +1,7 @@
 """How large an export will be, asked of Postgres's planner."""
 
+from typing import Literal
+
 from pydantic import BaseModel
 
 from stowage.access.identity import Identity, for_role
@@ -11,8 +13,7 @@ from stowage.postgres.reads.copy import LOCK_SECONDS
 from stowage.postgres.session.transactions import look
 from stowage.runs.kinds import EXPORT
 from stowage.runs.plan import lane_of
-from stowage.runs.record import Estimate, Lane, Run
-from stowage.settings import settings
+from stowage.runs.record import Estimate, Run
 from stowage.tenants import Tenant
 
 INLINE_BYTES_A_SECOND = 20_000_000
@@ -25,7 +26,7 @@ class ExportEstimate(BaseModel):
 
     rows: int
     bytes: int
-    lane: Lane
+    lane: Literal["inline", "worker"]
     seconds: float
 
 
@@ -42,11 +43,12 @@ def estimate_export(tenant: Tenant, identity: Identity, request: ExportRequest) 
     )
     must_fetch(run, identity)
     found = _estimate(tenant.database, tenant.schema, tenant.id, spec)
-    lane = lane_of(run, found, settings().inline_max_bytes)
-    if lane == "inline":
+    is_inline = lane_of(run, found) == "inline"
+    if is_inline:
         seconds = 0.5 + found.bytes / INLINE_BYTES_A_SECOND
     else:
         seconds = WORKER_START_SECONDS + found.bytes / WORKER_BYTES_A_SECOND
+    lane: Literal["inline", "worker"] = "inline" if is_inline else "worker"
     return ExportEstimate(rows=found.rows, bytes=found.bytes, lane=lane, seconds=round(seconds, 1))
 
 

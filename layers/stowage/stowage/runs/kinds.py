@@ -66,6 +66,8 @@ class RunKind:
     """The webhook events that follow from its end."""
     protects: bool = False
     """Whether its file protects the tenant: the tenant's summary names the last one."""
+    fits_image: bool = False
+    """Whether a small run may be made at once in a function of the worker's image, for whoever asked for it."""
     ends_itself: bool = False
     """Whether a cancelled run ends by itself, because what it has done stays and its manifest must say what that is."""
     marks: str | None = None
@@ -121,6 +123,7 @@ EXPORT_BACKUP = RunKind(
     speaks_sql=True,
     exclusive=True,
     protects=True,
+    fits_image=True,
     work="stowage.backups.making:make_backup",
     estimator="stowage.backups.estimating:estimate_run",
     result="stowage.backups.records:job_result",
@@ -136,6 +139,7 @@ VERIFY = RunKind(
     fits_inline=None,
     speaks_sql=False,
     exclusive=False,
+    fits_image=True,
     marks="verification",
     work="stowage.backups.verifying:verify_backup",
     estimator="stowage.backups.verification:estimate_run",

@@ -32,7 +32,7 @@ type Estimator = Callable[[Run], Estimate]
 def plan_attempt(
     tenant: str, run_id: str, attempt: int, execution: str, estimator: Callable[[str], Estimator], now: datetime
 ) -> Lane | str:
-    """The lane of an attempt (`inline`, `worker`), or `wait`. An error that makes the run
+    """The lane of an attempt (`inline`, `image`, `worker`), or `wait`. An error that makes the run
     impossible is written on it, then raised.
     """
     run = _start(read_run(tenant, run_id), attempt, execution, now)
@@ -41,7 +41,7 @@ def plan_attempt(
     except StowageError as error:
         record_failure(run, error.code, error.message, retryable=error.retryable)
         raise
-    lane = lane_of(run, run.estimate, settings().inline_max_bytes)
+    lane = lane_of(run, run.estimate)
     if lane == "worker" and not lease_of(run).in_worker and not _move_to_worker(run):
         _wait_again(run)
         return WAIT
@@ -55,12 +55,18 @@ def plan_attempt(
     return lane
 
 
-def lane_of(run: Run, estimate: Estimate, inline_max_bytes: int) -> Lane:
-    """`inline` for a small run of a kind that can run in a function, else `worker`: its image alone
-    has pg_dump and Arrow.
+def lane_of(run: Run, estimate: Estimate) -> Lane:
+    """`inline` for a small run of a kind that can run in a function. `image` for a small one that somebody waits for
+    and that needs what the worker's image has, pg_dump above all; should that fail, it tries again in the worker.
+    Else `worker`.
     """
-    fits = kind_of(run.kind).fits_inline
-    return "inline" if fits and fits(run.spec) and estimate.bytes <= inline_max_bytes else "worker"
+    kind, image_max_bytes = kind_of(run.kind), settings().image_max_bytes
+    if kind.fits_inline and kind.fits_inline(run.spec) and estimate.bytes <= settings().inline_max_bytes:
+        return "inline"
+    is_first = run.tries <= 1 and run.trigger == "manual"
+    if kind.fits_image and is_first and image_max_bytes and estimate.bytes <= image_max_bytes:
+        return "image"
+    return "worker"
 
 
 def _start(run: Run, attempt: int, execution: str, now: datetime) -> Run:

@@ -18,7 +18,7 @@ from stowage.basics.ids import rfc3339
 from stowage.runs.kinds import kind_of
 
 type Status = Literal["pending", "running", "completed", "failed", "cancelled"]
-type Lane = Literal["inline", "worker"]
+type Lane = Literal["inline", "image", "worker"]
 
 FINAL: tuple[Status, ...] = ("completed", "failed", "cancelled")
 UNFINISHED: tuple[Status, ...] = ("pending", "running")
