@@ -3,7 +3,7 @@
 import importlib
 import re
 
-from tests.structure.deployed_template import deployed, image_function, of_type
+from tests.structure.deployed_template import deployed, functions, image_function, of_type
 from tests.structure.repository import ROOT, WORKER
 
 STAGES = [
@@ -53,13 +53,13 @@ def test_wheels_are_those_of_the_lock() -> None:
     assert "--only-binary=:all:" in install
 
 
-def test_the_function_of_the_image_may_and_knows_what_the_worker_does() -> None:
+def test_the_function_of_the_image_knows_what_the_worker_does_and_may_what_functions_may() -> None:
     function = image_function()
     [task] = of_type(deployed(), "AWS::ECS::TaskDefinition").values()
     [container] = task["ContainerDefinitions"]
     given = {each["Name"]: each["Value"] for each in container["Environment"] if each["Name"].startswith("STOWAGE_")}
     assert function["Environment"]["Variables"] == given
-    assert function["Role"] == task["TaskRoleArn"]
+    assert function["Role"] == functions()["RunInlineFunction"]["Role"], "it restores nothing"
     assert function["Code"]["ImageUri"] == container["Image"]
     assert "SubnetIds" in function["VpcConfig"]
 
