@@ -68,13 +68,18 @@ class Acknowledged:
     cancelled: list[str] = field(default_factory=list)
     created: list[str] = field(default_factory=list)
     deleted: list[tuple[str, list[str]]] = field(default_factory=list)
+    followers: dict[str, int] = field(default_factory=dict)
+    """By an account's id: what a PATCH set."""
+    patched: list[tuple[str, list[str]]] = field(default_factory=list)
+    undone: list[tuple[str, list[str]]] = field(default_factory=list)
+    restored: list[str] = field(default_factory=list)
     counted: int = 0
     objects: dict[str, tuple[bytes | None, bytes | None]] = field(default_factory=dict)
     """By key: what was stored last (None: deleted), and what was being stored when nobody answered any more."""
 
     def enough(self, times: int) -> bool:
         """Whether there is much of every kind."""
-        many = (self.exports, self.created, self.deleted)
+        many = (self.exports, self.created, self.deleted, self.patched, self.undone, self.restored)
         few = (self.backups, self.verifications, self.imports, self.uploads, self.cancelled)
         return (
             all(len(kind) >= 3 * times for kind in many)
@@ -180,6 +185,34 @@ def work(office: Office, done: Acknowledged) -> list[Callable[[], None]]:
 
         return repeat(delete)
 
+    def editing() -> Callable[[], None]:
+        """Change accounts alone and in bulk, then delete them and take that back: by undo, and out of the trash."""
+        api = office.caller()
+        left = office.accounts(*[f"edit_{uuid4().hex}" for _ in range(1000)])
+
+        def answered(method: str, path: str, body: Json = None) -> Json:
+            answer = api.request(method, path, json=body, timeout=20)
+            assert answer.status_code == 200, answer.text
+            return answer.json()
+
+        def edit() -> None:
+            one, *many = [left.pop() for _ in range(4)]
+            number = next(numbers) + 1
+            answered("PATCH", f"/api/v1/accounts/{one}", {"followers": number})
+            done.followers[one] = number
+            updates = [{"id": each, "followers": number} for each in many]
+            updated = answered("PATCH", "/api/v1/bulk/accounts", {"updates": updates})["data"]
+            done.followers |= dict.fromkeys(many, number)
+            done.patched.append((updated["operationId"], many))
+            deleted = answered("POST", office.path("bulk/delete"), {"dataType": "accounts", "ids": many})
+            undone = answered("POST", office.path("bulk/undo"), {"operationId": deleted["operationId"]})
+            done.undone.append((undone["operationId"], many))
+            answered("DELETE", f"/api/v1/accounts/{one}")
+            answered("POST", office.path(f"trash/{one}/restore"), {"dataType": "accounts"})
+            done.restored.append(one)
+
+        return repeat(edit)
+
     def counting() -> Callable[[], None]:
         dynamodb = stack.aws("dynamodb", config=ONCE)
         one = {":one": {"N": "1"}}
@@ -219,6 +252,7 @@ def work(office: Office, done: Acknowledged) -> list[Callable[[], None]]:
         cancelling(),
         creating(),
         deleting(),
+        editing(),
         counting(),
         storing("chaos/one"),
         storing("chaos/two"),
@@ -276,9 +310,12 @@ def assert_all_there(office: Office, done: Acknowledged) -> None:
     assert [answer.text for answer in answers if answer.status_code != 200] == []
     assert set(done.created) <= office.live("tasks")
     live = office.live("accounts")
-    for operation, ids in done.deleted:
-        assert not live & set(ids)
+    assert live >= {*done.restored, *(each for _, ids in done.undone for each in ids)}
+    assert not live & {each for _, ids in done.deleted for each in ids}
+    for operation, ids in (*done.deleted, *done.patched, *done.undone):
         assert {entry["id"] for entry in office.journal(operation)} >= set(ids)
+    accounts = office.rows("accounts")
+    assert {each: accounts[each]["followers"] for each in done.followers} == done.followers
     dynamodb, s3 = stack.aws("dynamodb"), stack.aws("s3")
     item = dynamodb.get_item(TableName=stack.resources["Table"], Key=COUNTER)["Item"]
     assert int(item["n"]["N"]) in (done.counted, done.counted + 1)
