@@ -4,14 +4,20 @@ unknown, and the rest completes.
 
 import gzip
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
+from psycopg import sql
 
+from local.postgres import binaries
 from tests.conftest import Api
+from tests.stack.dump_surface import ROOT, Database
 from tests.stack.office import Office
+from tests.stack.restoring import ENDINGS, STEM, Backups, commands, of_format
 from tests.stack.route_surface import ended_job, export_body, refusal, start_backup
+from tests.stack.servers import NEWEST, Servers
 
 type Json = Any
 
@@ -92,6 +98,72 @@ $$ $body$
     for kind in ("sql", "tar", "custom"):
         job = ended_job(admin, start_backup(admin, office.id, format=kind))
         assert (job["status"], job["attempts"], job["last_error"]) == ("completed", 1, None), kind
+
+
+NAMES = (
+    "100% %s %(x)s", 'quo"te', "apos'trophe", "back\\slash", "\\.", "line\nfeed", "tab\tstop", " lead", "trail ", "a.b", "{0}",
+    "select", "user", "COPY", "FROM stdin;", "Upper", "upper", "$$", "$x$", "/* c", "-- Name: x; Type: TABLE; Schema: y",
+    "x" * 63, "ü" * 31 + "z", "名前", "😀",
+)  # fmt: skip
+MADE_OF_A_NAME = """
+CREATE TYPE {kind} AS ENUM ({text}, '', 'other');
+CREATE TABLE {name} ({columns}, kind {kind} DEFAULT {text}, CONSTRAINT {name} CHECK ({name} IS NOT NULL));
+INSERT INTO {name} SELECT {texts} UNION ALL SELECT {texts};
+CREATE INDEX ON {name} (({name} || {text})) WHERE {name} <> {text};
+CREATE VIEW {view} AS SELECT {name}, kind = {text} AS {text_as_name} FROM {name};
+CREATE SEQUENCE {sequence};
+CREATE FUNCTION {name}(text DEFAULT {text}) RETURNS text LANGUAGE sql AS {body};
+COMMENT ON TABLE {name} IS {text};
+COMMENT ON COLUMN {name}.{name} IS {text};
+"""
+
+
+def named(kind: str, name: str) -> sql.Identifier:
+    """A name for something else that is made of this name."""
+    return sql.Identifier(f"{kind}{name}".encode()[:63].decode(errors="ignore"))
+
+
+def made_of(name: str) -> sql.Composed:
+    """One of everything a schema may hold, called so; in a table of it, columns of all names."""
+    return sql.SQL(MADE_OF_A_NAME).format(
+        name=sql.Identifier(name),
+        text=sql.Literal(name[:20]),
+        body=sql.Literal(f"SELECT {sql.Literal(name).as_string()}"),
+        text_as_name=named("is ", name),
+        columns=sql.SQL(", ").join([sql.SQL("{} text").format(sql.Identifier(each)) for each in NAMES]),
+        texts=sql.SQL(", ").join(map(sql.Literal, NAMES)),
+        **{kind: named(kind[0], name) for kind in ("kind", "view", "sequence")},
+    )
+
+
+@pytest.mark.parametrize("kind", ["sql", "custom"])
+def test_a_tenant_of_odd_names_is_backed_up_and_restored_as_it_was(
+    office: Office, servers: Servers, tmp_path: Path, kind: str
+) -> None:
+    office.database.execute(sql.SQL("SET search_path = {}").format(sql.Identifier(office.schema)))
+    office.database.execute(sql.SQL("").join(map(made_of, NAMES)))
+    office.database.execute("RESET search_path")
+    admin, server = office.caller("admin"), servers(NEWEST)
+
+    job = ended_job(admin, start_backup(admin, office.id, format=kind))
+
+    assert (job["status"], job["last_error"]) == ("completed", None)
+    backup = admin.get(f"/api/backup/{job['id']}")
+    assert {name: backup.json()["data"]["manifest"]["contents"]["rows"][name] for name in NAMES} == dict.fromkeys(NAMES, 2)
+    address = admin.get(job["result"]["download_path"], allow_redirects=False).headers["location"]
+    (tmp_path / f"{STEM}.{ENDINGS[kind]}").write_bytes(requests.get(address, timeout=60).content)
+    (tmp_path / "manifest.json").write_text(backup.text)
+    (tmp_path / ".venv").symlink_to(ROOT / ".venv")
+    target = server.make_database()
+    command = of_format(commands("docs/restore.md", "## 2. Anywhere: owned by whoever restores it"), kind)
+    Backups(tmp_path, target, {}).run(command, server, target.url)
+    assert dumped(target, office.schema) == dumped(Database(office.stack.database_url, binaries()), office.schema)
+
+
+def dumped(database: Database, schema: str) -> list[str]:
+    """The lines of a dump without what is another one in each."""
+    lines = database.run("pg_dump", "-O", "-x", "-n", schema).decode().splitlines()
+    return [line for line in lines if not line.startswith(("\\restrict", "\\unrestrict", "-- Dumped"))]
 
 
 ASKED: dict[str, Callable[[Api, Office], requests.Response]] = {
