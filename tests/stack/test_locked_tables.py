@@ -5,16 +5,20 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import Any
+from uuid import uuid4
 
 import psycopg
 import pytest
 import requests
 from psycopg import sql
 
-from stowage.basics.errors import TransientRunError
+from stowage.basics.errors import TransientRunError, UnavailableError
+from stowage.entities.declared import ENTITIES
 from stowage.entities.filters import Filters, parse_filters
 from stowage.exports.formats import estimate, open_export
+from stowage.postgres.edits.file_batches import ImportSession, begin_import
 from stowage.postgres.reads import copy
 from tests.conftest import Api, RunningStack
 from tests.stack.office import Office
@@ -128,6 +132,35 @@ def test_a_record_that_somebody_holds_is_no_locked_table(office: Office) -> None
         owner.execute(sql.SQL("SELECT FROM {} FOR UPDATE").format(sql.Identifier(office.schema, "accounts")))
         response = office.caller().patch("/api/v1/accounts/a", json={"followers": 1})
     assert refusal(response, 503, "database_busy")["error"] == "Others are changing these records at the moment."
+
+
+def test_an_import_says_which_table_it_cannot_wait_for(office: Office) -> None:
+    edit, import_id, accounts = office.edit(datetime.now(UTC)), uuid4().hex, ENTITIES["accounts"]
+    with (
+        psycopg.connect(office.stack.database_url, autocommit=True) as owner,
+        psycopg.connect(office.app_url, autocommit=True, options="-c lock_timeout=200ms") as connection,
+    ):
+        assert begin_import(connection, import_id, 1, edit, accounts, keep_days=9)
+        session = ImportSession(connection, edit, accounts, import_id, 1)
+        told = []
+        with locked(owner, office.id, "accounts"), pytest.raises(UnavailableError) as caught:
+            session.prepare({})
+        told.append(caught.value.message)
+        session.prepare({})
+        for table in ("accounts", "brands"):
+            with locked(owner, office.id, table), pytest.raises(UnavailableError) as caught, session.batch():
+                connection.execute(sql.SQL("SELECT FROM {}").format(sql.Identifier(office.schema, table)))
+            told.append(caught.value.message)
+        with owner.transaction(), pytest.raises(UnavailableError) as caught, session.batch():
+            owner.execute(sql.SQL("SELECT FROM {} FOR UPDATE").format(sql.Identifier(office.schema, "brands")))
+            connection.execute(sql.SQL("SELECT FROM {} FOR UPDATE").format(sql.Identifier(office.schema, "brands")))
+        told.append(caught.value.message)
+    assert told == [
+        "The table accounts stays locked at the moment.",
+        "The table accounts stays locked at the moment.",
+        "The table brands stays locked at the moment.",
+        "Others are changing these records at the moment.",
+    ]
 
 
 def test_an_export_that_waits_too_long_says_what_for(stack: RunningStack, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,6 +24,7 @@ from stowage.postgres.journal.changes import Lines, append_changes, append_stage
 from stowage.postgres.journal.images import whole_image
 from stowage.postgres.journal.operations import summary
 from stowage.postgres.session.edit import Edit
+from stowage.postgres.session.held_tables import WRITING, told_of_held
 from stowage.postgres.session.marks import mark_dirty
 from stowage.postgres.session.own_rules import qualified, skipped
 from stowage.postgres.session.row_security import is_row_security, told_of
@@ -196,13 +197,16 @@ class ImportSession:
 
     @contextmanager
     def errors(self) -> Iterator[None]:
-        """Psycopg's errors as ours: UnavailableError for what a second try of the batch may not meet,
-        TransientRunError for a connection that broke, RunError where Postgres refuses for good.
+        """Psycopg's errors as ours: UnavailableError, which names held tables, for what a second try of the batch may
+        not meet, TransientRunError for a connection that broke, RunError where Postgres refuses for good.
         """
         try:
             yield
         except _BUSY as error:
-            raise UnavailableError("Others are changing these records at the moment.", "database_busy") from error
+            waited = isinstance(error, errors.LockNotAvailable)
+            held = told_of_held(self._connection, self.edit.schema, WRITING) if waited else None
+            told = held or "Others are changing these records at the moment"
+            raise UnavailableError(f"{told}.", "database_busy") from error
         except psycopg.Error as error:
             if is_row_security(error):
                 raise told_of(self._connection, error) from error

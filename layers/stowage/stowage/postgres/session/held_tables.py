@@ -38,14 +38,18 @@ def telling_held_tables[T](database: str, role: str, schema: str, modes: tuple[s
         if not isinstance(error.__cause__, errors.LockNotAvailable):
             raise
         with borrowed(database, role) as connection:
-            held = _held_tables(connection, schema, modes)
-        if not held:
+            told = told_of_held(connection, schema, modes)
+        if told is None:
             raise
-        verb = "tables {} stay" if len(held) > 1 else "table {} stays"
-        sentence = f"The {verb.format(' and '.join(held))} locked at the moment; nothing was changed."
+        sentence = f"{told}; nothing was changed."
         raise UnavailableError(sentence, error.code, retry_after=error.retry_after) from error.__cause__
 
 
-def _held_tables(connection: psycopg.Connection, schema: str, modes: tuple[str, ...]) -> list[str]:
+def told_of_held(connection: psycopg.Connection, schema: str, modes: tuple[str, ...]) -> str | None:
+    """Which tables of the schema are held at the moment, in words without a full stop; None where none is."""
     schemas = [schema, *{literal["schema"] for literal in DECLARED.values() if literal["schema"]}]
-    return [name for (name,) in connection.execute(_HELD, {"schemas": schemas, "modes": list(modes)})]
+    found = connection.execute(_HELD, {"schemas": schemas, "modes": list(modes)}).fetchall()
+    if not found:
+        return None
+    held = " and ".join(name for (name,) in found)
+    return f"The {'tables' if len(found) > 1 else 'table'} {held} {'stay' if len(found) > 1 else 'stays'} locked at the moment"
