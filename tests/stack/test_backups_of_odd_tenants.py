@@ -101,9 +101,9 @@ $$ $body$
 
 
 NAMES = (
-    "100% %s %(x)s", 'quo"te', "apos'trophe", "back\\slash", "\\.", "line\nfeed", "tab\tstop", " lead", "trail ", "a.b", "{0}",
-    "select", "user", "COPY", "FROM stdin;", "Upper", "upper", "$$", "$x$", "/* c", "-- Name: x; Type: TABLE; Schema: y",
-    "x" * 63, "ü" * 31 + "z", "名前", "😀",
+    "100% %s %(x)s", 'quo"te', "apos'trophe", "back\\slash", "\\.", "line\nfeed", "tab\tstop", " lead", "trail ", "a.b",
+    "{0}", "select", "user", "COPY", "FROM stdin;", "Upper", "upper", "$$", "$x$", "/* c",
+    "-- Name: x; Type: TABLE; Schema: y", "x" * 63, "ü" * 31 + "z", "名前", "😀",
 )  # fmt: skip
 MADE_OF_A_NAME = """
 CREATE TYPE {kind} AS ENUM ({text}, '', 'other');
@@ -149,7 +149,9 @@ def test_a_tenant_of_odd_names_is_backed_up_and_restored_as_it_was(
 
     assert (job["status"], job["last_error"]) == ("completed", None)
     backup = admin.get(f"/api/backup/{job['id']}")
-    assert {name: backup.json()["data"]["manifest"]["contents"]["rows"][name] for name in NAMES} == dict.fromkeys(NAMES, 2)
+    assert {name: backup.json()["data"]["manifest"]["contents"]["rows"][name] for name in NAMES} == dict.fromkeys(
+        NAMES, 2
+    )
     address = admin.get(job["result"]["download_path"], allow_redirects=False).headers["location"]
     (tmp_path / f"{STEM}.{ENDINGS[kind]}").write_bytes(requests.get(address, timeout=60).content)
     (tmp_path / "manifest.json").write_text(backup.text)

@@ -110,6 +110,7 @@ def test_what_is_as_declared_has_no_findings(database: psycopg.Connection) -> No
         ("ALTER TABLE notes ALTER deleted_at SET NOT NULL", "error", "deleted_at is NOT NULL, so every record is in"),
         ("ALTER TABLE notes ADD deleted_by text, ADD purge_at timestamptz, ADD deleted_operation text, "
          "ADD deleted_with text", "error", "an earlier version's trash lies in these rows; `soft-delete` prints how"),
+        ("ALTER TABLE notes ADD stw_n integer", "error", "stw_n must be renamed: names in Stowage's statements begin"),
         ("ALTER TABLE notes DROP CONSTRAINT notes_pkey", "error", "id is not unique by itself"),
         ("DROP INDEX notes_created_at_idx", "warning", "no index begins with created_at: lists are slow"),
         ("DROP INDEX notes_deleted_at_id_idx", "warning", "no index begins with deleted_at: the trash is slow"),

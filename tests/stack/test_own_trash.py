@@ -108,6 +108,13 @@ updated = "updated_at"
 title = "text not null"
 folderId = {{ type = "bigint not null", references = "folders", onDelete = "cascade" }}
 coverId = {{ type = "bigint", references = "folders", onDelete = "keep" }}
+
+[threads]
+key = "id bigint client"
+updated = "updated_at"
+{trash}
+[threads.fields]
+parentId = {{ type = "bigint", references = "threads", onDelete = "cascade" }}
 """
 TABLES = """
 CREATE TABLE folders (
@@ -122,6 +129,11 @@ CREATE TABLE papers (
 );
 CREATE UNIQUE INDEX ON papers (folder_id, title) WHERE {outside};
 CREATE UNIQUE INDEX papers_lower ON papers (folder_id, lower(title)) WHERE {outside};
+CREATE TABLE threads (
+    id bigint PRIMARY KEY, parent_id bigint REFERENCES threads, {column},
+    updated_at timestamp NOT NULL DEFAULT '2026-01-01'
+);
+INSERT INTO threads (id, parent_id) VALUES (1, NULL), (2, 1), (3, 2), (4, 4), (5, 1);
 INSERT INTO folders (title) VALUES ('one'), ('two'), ('three');
 INSERT INTO papers (title, folder_id) SELECT 'p' || n, folder FROM generate_series(1, 2) n, generate_series(1, 3) folder
 """
@@ -132,7 +144,7 @@ class Product:
 
     def __init__(self, kind: Kind, database: psycopg.Connection) -> None:
         self.kind, self.database = kind, database
-        self.folders, self.papers = ENTITIES["folders"], ENTITIES["papers"]
+        self.folders, self.papers, self.threads = ENTITIES["folders"], ENTITIES["papers"], ENTITIES["threads"]
 
     def run(self, statement: str, **given: Any) -> list[tuple[Any, ...]]:
         """Run SQL of the product's own."""
@@ -220,7 +232,8 @@ def product(
         monkeypatch.setitem(ENTITIES, name, entity)
     made = Product(kind, database)
     made.run(
-        "DROP TABLE IF EXISTS papers, folders; DELETE FROM stowage.trash_entries; DELETE FROM stowage.trash_counts"
+        "DROP TABLE IF EXISTS papers, folders, threads; "
+        "DELETE FROM stowage.trash_entries; DELETE FROM stowage.trash_counts"
     )
     made.run(TABLES.format(column=kind.column, outside=kind.outside))
     made.run("SELECT stowage.grant_tenant('tenant_acme')")
@@ -243,6 +256,19 @@ def test_a_deletion_sets_the_products_own_column_and_lists_what_only_stowage_kno
     assert product.exported("folders") == {"2", "3"}
     assert product.exported("papers") == {*product.papers_of("2")[1:], *product.papers_of("3")}
     assert [product.state(product.folders, each) for each in ("1", "2", "9")] == ["trash", "outside", "nowhere"]
+
+
+def test_of_an_entity_that_refers_to_itself_each_record_goes_once(product: Product) -> None:
+    threads = product.threads
+    assert product.delete(threads, "2", "1", "4") == Outcome([None, None, None], {"threads": 2})
+    assert {item.id: item.cascaded for item in product.trash(threads)} == {
+        "1": {"threads": 1}, "2": {"threads": 1}, "4": {"threads": 0},
+    }  # fmt: skip
+    assert product.restore(threads, "1", "2", "4") == {"threads": 2}
+    assert product.trash(threads) == []
+    product.delete(threads, "1", "2", "4")
+    product.purge(threads, "1", "2", "4")
+    assert product.rows("threads") == {}
 
 
 def test_a_restore_clears_the_column_as_the_product_would(product: Product) -> None:

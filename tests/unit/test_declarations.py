@@ -94,6 +94,17 @@ def test_a_trash_is_a_moment_or_a_flag(said: str, trash: Trash) -> None:
     assert declared(changed('trash = "deleted_at"', f"trash = {said}"))["things"].trash == trash
 
 
+def test_columns_of_a_key_and_of_times_may_have_any_name() -> None:
+    """The long form says a name with spaces."""
+    toml = changed(KEY, "[things]\nkey = { column = 'the \"key\" %', type = 'bigint', maker = 'client' }")
+    toml = toml.replace('trash = "deleted_at"', 'trash = "gone at"')
+    toml = toml.replace('"updated_at"', '{ column = "changed at", type = "timestamp" }')
+    [literal, _] = read_declarations({"tables.toml": toml}).values()
+    assert (literal["key"], literal["maker"]) == ((('the "key" %', "bigint"),), "client")
+    assert literal["updated"] == ("changed at", "timestamp without time zone")
+    assert literal["trash"] == ("gone at", "moment")
+
+
 def test_a_trash_makes_an_entity_part_of_the_dashboard_unless_it_says_no() -> None:
     entities = declared(THINGS)
     assert (entities["things"].dashboard, entities["makers"].dashboard) == (True, False)
@@ -153,6 +164,10 @@ def test_an_exact_number_has_its_digits() -> None:
         ('[things]\nkey = "id text stowage"', '[things]\nkey = "name text client"', 8, "id is in the column 'name'"),
         ('trash = "deleted_at"', 'trash = "name"', 8, "things.fields.name: the trash is in the column 'name' already"),
         ('trash = "deleted_at"', 'trash = "created_at"', 6, "things.trash: createdAt is in the column 'created_at'"),
+        (KEY, '[things]\nkey = "stw_n text client"', 2, "things.key: 'stw_n' may not begin"),
+        ('trash = "deleted_at"', 'trash = "stw_mark"', 6, "things.trash: 'stw_mark' may not begin with stw_"),
+        ('"name"\ncreated = "created_at"', '"name"\ncreated = "stw_now"', 4, "things.created: 'stw_now' may not"),
+        ('"varchar(40) not null"', '{ type = "text", column = "stw_row" }', 8, "things.fields.name: 'stw_row' may not"),
         ('trash = "deleted_at"', "trash = true", 6, "things.trash: expected a column"),
         ('trash = "deleted_at"', 'trash = { falg = "x" }', 6, "things.trash.falg: unknown; the keys here are flag"),
         ('trash = "deleted_at"', 'trash = { flag = "x", nullable = 1 }', 6, "things.trash.nullable: expected true or"),

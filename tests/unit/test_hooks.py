@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from stowage.basics.errors import BadRequestError, MisconfiguredError
+from stowage.basics.json_numbers import read_json, write_json
 from stowage.entities import hooks
 from stowage.entities.building import build
 from stowage.entities.checking import check
@@ -28,6 +29,7 @@ key = "id text stowage"
 name = { type = "varchar(10) not null", hook = "tidy" }
 slug = { type = "text not null", hook = "slug_of" }
 size = { type = "integer", hook = "halve" }
+bill = { type = "jsonb", hook = "add_up" }
 """
 HOOKS = """
 def tidy(value, record):
@@ -40,6 +42,9 @@ def slug_of(value, record):
 
 def halve(value, record):
     return 10 // value * 2 if value is not None else None
+
+def add_up(value, record):
+    return value
 """
 
 
@@ -88,8 +93,30 @@ def test_what_they_refuse_is_told_by_field_in_their_words_and_so_is_what_they_ge
 
 
 @pytest.mark.parametrize(
+    ("does", "bill"),
+    [
+        ("value", '{"price":12.50,"rate":0.5,"items":[1e400,123456789012345678901.5,7]}'),
+        ("value | {'sum': value['price'] * value['rate'] + 1}", '"sum":7.25}'),
+        ("{'sum': round(value['price']), 'less': value['price'] < 13, 'most': max(value['price'], 3)}",
+         '{"sum":12,"less":true,"most":12.50}'),
+        ("sum([value['price'], value['price'] / 2, -value['price'] // 1])", "5.75"),
+        ("{'is': isinstance(value['price'], float), 'text': f\"{value['price']:.1f}\"}", '{"is":true,"text":"12.5"}'),
+        ("record['bill']['items'][1]", "123456789012345678901.5"),
+        ("(__import__('decimal').Decimal('0.10') * 3, value['price'])", "[0.30,12.50]"),
+    ],
+)  # fmt: skip
+def test_numbers_of_json_are_numbers_to_a_hook_and_keep_their_digits(
+    entity: Entity, monkeypatch: pytest.MonkeyPatch, does: str, bill: str
+) -> None:
+    load(monkeypatch, f"{HOOKS}\ndef add_up(value, record): return {does}")
+    given = read_json(b'{"price": 12.50, "rate": 0.5, "items": [1e400, 123456789012345678901.5, 7]}')
+    assert write_json(made(entity, name="x", bill=given)["bill"]).endswith(bill)
+
+
+@pytest.mark.parametrize(
     ("text", "field", "told"),
     [
+        ("def add_up(value, record): return {'x': float('nan')}", "bill", "its hook add_up gives something else:"),
         ("def tidy(value, record): return 7", "name", "its hook tidy gives something else: expected a text"),
         ("def tidy(value, record): return None", "name", "its hook tidy gives something else:"),
         ("def tidy(value, record): return 'x' * 11", "name", "its hook tidy gives something else:"),

@@ -2,7 +2,8 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from decimal import Decimal
+from typing import Any, Self
 
 from pydantic_core import PydanticSerializationError, to_json
 
@@ -29,6 +30,44 @@ class ExactNumber:
 
     def __hash__(self) -> int:
         return hash(self.text)
+
+
+class NumberOfText(float):
+    """An ExactNumber for somebody who computes: a float that knows its text."""
+
+    __slots__ = ("text",)
+
+    def __new__(cls, text: str) -> Self:
+        """The float of a number's text."""
+        number = super().__new__(cls, text)
+        number.text = text
+        return number
+
+
+def to_floats(value: Any) -> Any:
+    """A value of `read_json` whose numbers are int and float, those that a float would not keep with their text."""
+    match value:
+        case ExactNumber():
+            return NumberOfText(value.text)
+        case list():
+            return [to_floats(each) for each in value]
+        case dict():
+            return {key: to_floats(each) for key, each in value.items()}
+    return value
+
+
+def from_floats(value: Any) -> Any:
+    """What somebody made of `to_floats`: numbers that are still the same keep their digits, and decimals theirs."""
+    match value:
+        case NumberOfText():
+            return ExactNumber(value.text)
+        case Decimal():
+            return ExactNumber(str(value)) if value.is_finite() else float(value)
+        case list() | tuple():
+            return [from_floats(each) for each in value]
+        case dict():
+            return {key: from_floats(each) for key, each in value.items()}
+    return value
 
 
 def read_number(text: str) -> float | ExactNumber:

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from stowage.basics.errors import MisconfiguredError
 from stowage.entities.hooks import hook_named
-from stowage.entities.language import TRASH_IN_ROW
+from stowage.entities.language import OWN_PREFIX, TRASH_IN_ROW
 from stowage.entities.shapes import Absent, Shape, ShapeColumn
 from stowage.entities.types import read_type
 
@@ -139,6 +139,9 @@ def _compare_columns(
     for column in declared:
         if column not in shape.columns:
             yield finding("error", f"there is no column {column}")
+    for column in shape.columns:
+        if column.startswith(OWN_PREFIX):
+            yield finding("error", f"{column} must be renamed: names in Stowage's statements begin with {OWN_PREFIX}")
     yield from _compare_trash(literal, shape, finding)
     unwritten = _columns_that(literal, "hidden") | _columns_that(literal, "read_only")
     filled = _columns_that(literal, "filled")

@@ -35,6 +35,8 @@ _FIELD_KEYS = (
 _KEY_KEYS = ("column", "type", "maker", "references", "onDelete")
 _LIMITS = {"minLength": "min_length", "maxLength": "max_length", "minimum": "ge", "maximum": "le"}
 _PYTHON: dict[str, tuple[type, ...]] = {"integer": (int,), "number": (int, float), "boolean": (bool,)}
+OWN_PREFIX = "stw_"
+"""What the names in Stowage's statements begin with. A column of such a name would be taken for one of them."""
 TRASH_IN_ROW = ("deleted_at", "deleted_by", "purge_at", "deleted_operation", "deleted_with")
 """The columns of a trash that lies whole in the row, as earlier versions made it (`stowage.move_trash`)."""
 TIMES = {"created": ("createdAt", "created_at"), "updated": ("updatedAt", "updated_at")}
@@ -209,6 +211,7 @@ def _entity(table: _Table) -> dict[str, Any]:
             if read["column"] in columns:
                 table.complain(f"{columns[read['column']]} is in the column {read['column']!r} already", "fields", name)
             columns.setdefault(read["column"], name)
+    _check_columns(table, columns)
     shown = {name for name, each in table.fields.items() if not each.get("hidden")}
     label = text("label", "id")
     if label != "id" and label not in shown:
@@ -254,6 +257,15 @@ def _entity(table: _Table) -> dict[str, Any]:
             table.complain(f"{name} is a time, and times are filtered by createdAfter and createdBefore", "filters")
     literal["lacks"] = _lacking(literal)
     return literal
+
+
+def _check_columns(table: _Table, columns: Mapping[str, str]) -> None:
+    """Columns, each with its name in the API, that Stowage's own statements could not tell from their names."""
+    keys = {"id": "key", "the trash": "trash"} | {called: key for key, (called, _) in TIMES.items()}
+    for column, name in columns.items():
+        if column.startswith(OWN_PREFIX):
+            path = ("fields", name) if name in table.fields else (keys[name],)
+            table.complain(f"{column!r} may not begin with {OWN_PREFIX}: names in Stowage's statements do", *path)
 
 
 def _check_owner(table: _Table, column: str, columns: Mapping[str, str]) -> None:

@@ -15,6 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from stowage.basics.complaints import message, refusal
 from stowage.basics.errors import Detail
+from stowage.basics.json_numbers import from_floats, to_floats
 from stowage.entities.declaration import Entity, Field
 from stowage.entities.hooks import hook_named
 from stowage.records.bodies import Items
@@ -54,7 +55,7 @@ def hooked_row(entity: Entity, row: Mapping[str, Any], *, is_new: bool) -> tuple
     """A record by its fields' names after the hooks, and what they refuse of it."""
     done, details = dict(row), list[Detail]()
     for field in _hooked_fields(entity):
-        details += _run(entity, field, done, MappingProxyType(dict(row)), is_new=is_new)
+        details += _run(entity, field, done, MappingProxyType(to_floats(dict(row))), is_new=is_new)
     return done, details
 
 
@@ -84,7 +85,7 @@ def _run(
     if value is None and field.name not in record:
         return [{"field": field.name, "message": "is required"}] if is_new and field.must_be_made else []
     try:
-        done[field.name] = _type(entity, field).validate_python(value)
+        done[field.name] = _type(entity, field).validate_python(from_floats(value) if field.type == "json" else value)
     except ValidationError as error:
         told = message(error.errors(include_url=False)[0])
         return [{"field": field.name, "message": f"its hook {field.hook} gives something else: {told}"}]

@@ -9,7 +9,7 @@ from psycopg import sql
 from psycopg.types.json import Jsonb
 
 from stowage.entities.declaration import Entity
-from stowage.postgres.edits.locks import Outcome, count_of, families_of, lock_children, lock_records
+from stowage.postgres.edits.locks import Outcome, count_of, families_of, lock_children, lock_records, unasked
 from stowage.postgres.journal.changes import Lines, Summary, journalled
 from stowage.postgres.journal.images import whole_image
 from stowage.postgres.session.edit import Edit
@@ -101,7 +101,7 @@ SELECT (SELECT count(DISTINCT id) FROM unnest(%(ids)s::{key}[]) AS asked (id))
 _CASCADE = sql.SQL("""
 {name} AS (
     UPDATE {table} AS record SET {put_in}
-    WHERE {mine} AND record.{column} = ANY(%(ids)s::{key}[]) AND {outside}
+    WHERE {mine} AND record.{column} = ANY(%(ids)s::{key}[]) AND {outside}{unasked}
     RETURNING record.{id} AS id, {mark} AS stw_mark, record.{column}::text AS stw_parent, {image} AS after
 ),
 {enter}""")
@@ -174,6 +174,7 @@ def delete_locked(
                 key=key_type(declared),
                 table=table_of(edit.schema, child),
                 column=sql.Identifier(child.column(reference.field)),
+                unasked=unasked(declared, child),
                 **_putting(edit.schema, child),
                 enter=enter(child, name, sql.Identifier("stw_parent")),
             )

@@ -152,17 +152,26 @@ def count_of(family: Sequence[Cascade]) -> sql.Composed:
 _THEIRS = sql.SQL("{column} = ANY(%(ids)s::{key}[])")
 _LOCK_CHILDREN = sql.SQL("""
 WITH locked AS MATERIALIZED (
-    SELECT {id} FROM {child} AS record WHERE {mine} AND ({theirs}) AND {which}
+    SELECT {id} FROM {child} AS record WHERE {mine} AND ({theirs}) AND {which}{unasked}
     ORDER BY {id} FOR UPDATE
 )
 SELECT count(*) FROM locked
 """)
 
 
+_UNASKED = sql.SQL(" AND record.{id} <> ALL(%(ids)s::{key}[])")
+
+
+def unasked(declared: Entity, child: Entity) -> sql.Composable:
+    """What keeps a `record` from going along that is asked for itself, where an entity refers to itself."""
+    return _UNASKED.format(id=id_of(child), key=key_type(declared)) if child == declared else sql.SQL("")
+
+
 def lock_children(
     connection: psycopg.Connection, schema: str, declared: Entity, ids: Sequence[str], *, trashed: bool
 ) -> list[int]:
-    """Lock the records that go with these, in the trash or outside it; after their parents, ids in order.
+    """Lock the records that go with these, in the trash or outside it; after their parents, which are locked, ids in
+    order.
 
     How many of each entity, in the order of `families_of`.
     """
@@ -179,6 +188,7 @@ def lock_children(
             id=id_of(child),
             theirs=sql.SQL(" OR ").join(theirs),
             which=(in_trash if trashed else outside_trash)(child, "record"),
+            unasked=unasked(declared, child),
         )
         counts += connection.execute(statement, {"ids": text_array(ids)}).fetchone() or ()
     return counts

@@ -52,4 +52,5 @@ def told_of_held(connection: psycopg.Connection, schema: str, modes: tuple[str, 
     if not found:
         return None
     held = " and ".join(name for (name,) in found)
-    return f"The {'tables' if len(found) > 1 else 'table'} {held} {'stay' if len(found) > 1 else 'stays'} locked at the moment"
+    verb = "tables {} stay" if len(found) > 1 else "table {} stays"
+    return f"The {verb.format(held)} locked at the moment"

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 import psycopg
 from psycopg.types.json import Jsonb
 
+from stowage.entities.language import OWN_PREFIX
 from stowage.entities.shapes import Absent, Index, Shape, ShapeColumn
 
 _ABSENT_SCHEMAS = """
@@ -63,7 +64,8 @@ columns AS (
            )) AS alike
     FROM tables
     JOIN pg_attribute ON attrelid = tables.oid AND attnum > 0 AND NOT attisdropped
-     AND (attname = ANY(tables.columns) OR (attnotnull AND NOT atthasdef AND attidentity = ''))
+     AND (attname = ANY(tables.columns) OR (attnotnull AND NOT atthasdef AND attidentity = '')
+          OR starts_with(attname::text, %(own)s))
     JOIN pg_type AS type ON type.oid = atttypid
     GROUP BY attrelid
 ),
@@ -165,6 +167,7 @@ def read_shapes(
         "schemas": list(schemas),
         "wanted": Jsonb({table: list(columns) for table, columns in wanted.items()}),
         "named": named,
+        "own": OWN_PREFIX,
     }
     with connection.transaction():
         connection.execute("SELECT set_config('search_path', '', true)")

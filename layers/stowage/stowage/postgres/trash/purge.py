@@ -15,7 +15,7 @@ import psycopg
 from psycopg import errors, sql
 
 from stowage.entities.declaration import Entity
-from stowage.postgres.edits.locks import count_of, families_of, lock_children
+from stowage.postgres.edits.locks import count_of, families_of, lock_children, unasked
 from stowage.postgres.journal.changes import Change, Lines, Summary, append_changes, journalled
 from stowage.postgres.session.edit import Edit
 from stowage.postgres.session.own_rules import refuse_kept, skipped
@@ -66,13 +66,15 @@ SELECT (SELECT count(*) FROM gone), {stayed}, {counts}
 _PURGED_CHILDREN = sql.SQL("""
 {name} AS (
     DELETE FROM {table} AS record USING gone
-    WHERE {mine} AND record.{column} = gone.id AND {in_trash}
+    WHERE {mine} AND record.{column} = gone.id AND {in_trash}{unasked}
     RETURNING record.{id} AS id, {with} IS NULL AS was_listed, {moment} AS moment, {hash} AS before
 ),
 {leave}""")
 
 _STAYED = sql.SQL("(SELECT count(*) FROM ({theirs}) AS stw_theirs) - ({count})")
-_THEIRS = sql.SQL("SELECT record.{id} FROM {table} AS record JOIN gone ON record.{column} = gone.id WHERE {in_trash}")
+_THEIRS = sql.SQL("""
+SELECT record.{id} FROM {table} AS record JOIN gone ON record.{column} = gone.id WHERE {in_trash}{unasked}
+""")
 
 _PURGED_LINES = sql.SQL(" UNION ALL SELECT %(tenant)s, {entity}, id::text, was_listed, moment FROM {name} ")
 
@@ -127,6 +129,7 @@ def purge_records(
                     table=rows_of(schema, child),
                     column=sql.Identifier(child.column(reference.field)),
                     in_trash=in_trash_unindexed(child, "record"),
+                    unasked=unasked(declared, child),
                 )
                 for _, child, reference in family
             ),
@@ -153,6 +156,7 @@ def purge_records(
                 table=table_of(schema, child),
                 mine=mine(schema, child, "record"),
                 column=sql.Identifier(child.column(reference.field)),
+                unasked=unasked(declared, child),
                 **_going(child),
                 leave=leave(child, name),
             )
