@@ -35,6 +35,7 @@ class ExactNumber:
 class NumberOfText(float):
     """An ExactNumber for somebody who computes: a float that knows its text."""
 
+    text: str
     __slots__ = ("text",)
 
     def __new__(cls, text: str) -> Self:
