@@ -259,6 +259,7 @@ def backups(told: Recorder) -> None:
     told.call("POST", f"/api/jobs/{slow}/retry")
     told.ended(f"/api/jobs/{slow}")
     told.call("GET", f"/api/backup/stats?project_id={told.tenant}")
+    told.call("GET", "/api/backup/protection")
     nightly = {"schedule": {"cron": "30 2 * * *", "timezone": "Europe/Berlin", "window_minutes": 120}, "format": "sql"}
     told.call("POST", f"/api/backup/settings/preview?project_id={told.tenant}", nightly)
     told.call("PUT", f"/api/backup/settings?project_id={told.tenant}", nightly)

@@ -64,6 +64,7 @@ ROUTES = {
     "POST /api/backup/export": Access("admin", "named", 400),
     "POST /api/backup/estimate": Access("admin", "named", 400),
     "GET /api/backup/stats": Access("viewer", "named", 200),
+    "GET /api/backup/protection": Access("viewer", "none", 200),
     "GET /api/backup/settings": Access("viewer", "named", 200),
     "PUT /api/backup/settings": Access("admin", "named", 400),
     "POST /api/backup/settings/preview": Access("admin", "named", 400),

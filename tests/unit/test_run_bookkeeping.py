@@ -14,6 +14,7 @@ from stowage.aws.table import ConditionFailedError
 from stowage.basics.errors import ConflictError, NotFoundError
 from stowage.basics.ids import new_run_id, rfc3339
 from stowage.pipeline.source import Source
+from stowage.protection.fleet import read_stats
 from stowage.runs import counters, settle, using
 from stowage.runs.attempt import Attempt, Product
 from stowage.runs.change import cancel_run, forget_run, retry_run
@@ -27,6 +28,7 @@ from stowage.runs.record import NO_DATABASE, Run, new_item
 from stowage.runs.settle import settle as end_attempt
 from stowage.runs.store import create_run, find_run, read_progress, read_run
 from stowage.runs.summary import read_summary
+from stowage.tenants import Tenant
 from tests.cloud import Cloud, cloud
 
 NOW = datetime(2026, 11, 20, 8, 0, tzinfo=UTC)
@@ -323,7 +325,7 @@ def test_an_answer_never_reads_a_whole_history(history: Cloud) -> None:
         assert jobs.read_stats(None, NOW, 30).total > 900
         assert read.items_read <= 31 * 8
     with history.reading() as read:
-        stats = backups.read_stats(["acme"], NOW)
+        stats = read_stats([Tenant("acme", "acme", "Acme")], ["acme"], NOW)
         assert stats.total == RECORDS
         assert read.items_read <= days + 1
     with history.reading() as read:

@@ -60,6 +60,7 @@ class Settings(BaseModel):
     backup_schedule: str = "0 2 * * *"
     backup_timezone: str = "UTC"
     backup_window_minutes: int = 240
+    backup_grace_minutes: int = 120
     run_days: int = 90
     trash_days: int = 30
     audit_days: int = 365

@@ -18,6 +18,7 @@ REGISTRY_NOTE = ("NOTE#registry", "COPY")
 """The item that asks for the registry to be copied."""
 
 _ID = re.compile(r"[A-Za-z0-9_-]{1,100}")
+_READ = ("sk", "slug", "name", "database", "trash_days", "schema", "since")
 _REMEMBER = timedelta(seconds=60)
 _known: dict[str, tuple[datetime, "Tenant"]] = {}
 
@@ -34,6 +35,8 @@ class Tenant:
     """How long its trash keeps what is deleted, where it has a rule of its own."""
     schema: str = ""
     """The schema that holds its tables, in fact a `Schema`; `schema_of` its slug unless given."""
+    since: str | None = None
+    """When the registry's copy got it; None where a version before 0.2 has copied it."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "schema", Schema(self.schema or schema_of(self.slug), self.id))
@@ -65,7 +68,7 @@ def find_tenant(tenant_id: str, now: datetime) -> Tenant:
 
 def list_tenants() -> list[Tenant]:
     """Every tenant, by id."""
-    return [_tenant(item) for item in table.query(COPY)]
+    return [_tenant(item) for item in table.query(COPY, only=_READ)]
 
 
 def _tenant(item: dict[str, object]) -> Tenant:
@@ -77,6 +80,7 @@ def _tenant(item: dict[str, object]) -> Tenant:
         str(item["database"]),
         int(str(days)) if days is not None else None,
         str(item.get("schema") or ""),
+        str(item["since"]) if "since" in item else None,
     )
 
 

@@ -1,44 +1,36 @@
 """Backups: a tenant's schema dumped into storage, its history, its file (docs/api.md)."""
 
-from collections.abc import Iterable, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Sequence
+from datetime import datetime
 from itertools import islice
 
 from stowage.access.idempotency import IdempotencyKey
 from stowage.access.identity import Identity, for_role
 from stowage.access.limits import Limit
 from stowage.aws import objects, table
-from stowage.aws.table import Item
 from stowage.backups.limits import TOO_MANY
 from stowage.backups.records import (
     BackupCreated,
     BackupDetail,
     BackupPage,
     BackupRequest,
-    BackupStats,
-    LastBackup,
-    LastVerified,
     backup,
     backup_detail,
 )
 from stowage.basics.errors import BadRequestError, ConflictError, GoneError
-from stowage.basics.ids import new_run_id, parse_rfc3339, rfc3339
+from stowage.basics.ids import new_run_id, rfc3339
 from stowage.runs.audit_notes import audit_note
 from stowage.runs.change import forget_run
-from stowage.runs.counters import count_history, counts_of_history
-from stowage.runs.keeping import policy
+from stowage.runs.counters import count_history
 from stowage.runs.kinds import EXPORT_BACKUP
 from stowage.runs.manifest import bucket_of, read_manifest
-from stowage.runs.record import FINAL, Run, StoredFile
+from stowage.runs.record import Run, StoredFile
 from stowage.runs.request import request_run
 from stowage.runs.store import list_history, read_run
-from stowage.runs.summary import read_summaries, read_summary
+from stowage.runs.summary import read_summary
 from stowage.tenants import Tenant
 
 LINK_SECONDS = 15 * 60
-EXPIRES_SOON = timedelta(days=7)
-STORAGE_GB_MONTH, GIGABYTE = 0.023, 1 << 30
-"""S3 Standard on demand in us-east-1, in USD: https://aws.amazon.com/s3/pricing/"""
 EXTENSIONS = {"sql": "sql", "tar": "tar", "custom": "dump"}
 
 
@@ -120,39 +112,6 @@ def list_backups(tenant: str, now: datetime, status: str | None, offset: int, li
         offset=offset,
         has_more=len(found) > limit,
     )
-
-
-def read_stats(tenants: Iterable[str] | None, now: datetime) -> BackupStats:
-    """What became of the backups of these tenants (None: of all), by the counts; no history is read.
-
-    What has expired counts as completed until the clock has taken its file away.
-    """
-    counts = list(counts_of_history(tenants, EXPORT_BACKUP.history, now))
-    by = {name: sum(each.count(name) for each in counts) for name in (*FINAL, "expired", "unfinished", "bytes")}
-    last_days = rfc3339(now + EXPIRES_SOON - timedelta(days=policy().backup_days))[:10]
-    summaries = list(read_summaries(tenants))
-    success, verified = (_newest(summaries, name) for name in ("last_success", "last_verified"))
-    return BackupStats(
-        total=sum(by.values()) - by["bytes"],
-        **by,
-        last_success=LastBackup(id=success["id"], completed_at=success["at"], size_bytes=success["bytes"])
-        if success
-        else None,
-        last_verified=LastVerified(
-            id=verified["id"],
-            completed_at=verified["at"],
-            verified_at=verified["verified_at"],
-            age_seconds=int((now - parse_rfc3339(verified["at"])).total_seconds()),
-        )
-        if verified
-        else None,
-        expiring_soon=sum(each.count("completed") for each in counts if each.day <= last_days),
-        cost_usd_month=round(by["bytes"] / GIGABYTE * STORAGE_GB_MONTH, 6),
-    )
-
-
-def _newest(summaries: list[Item], name: str) -> Item | None:
-    return max((each[name] for each in summaries if name in each), key=lambda last: str(last["at"]), default=None)
 
 
 def read_backup(run: Run, now: datetime) -> BackupDetail:

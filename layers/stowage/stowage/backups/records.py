@@ -1,6 +1,5 @@
 """What clients see of a backup, and what they may ask for (docs/api.md)."""
 
-import hashlib
 import re
 from collections.abc import Callable
 from datetime import datetime
@@ -120,50 +119,6 @@ class BackupDetail(Backup):
 
     manifest: dict[str, Any] | None
     last_error: str | None
-
-
-class LastBackup(BaseModel):
-    """The last backup that succeeded, kept or not."""
-
-    id: str
-    completed_at: str
-    size_bytes: int
-
-
-class LastVerified(BaseModel):
-    """The newest verified backup that is still kept; `age_seconds` are since it was complete."""
-
-    id: str
-    completed_at: str
-    verified_at: str
-    age_seconds: int
-
-
-class BackupStats(BaseModel):
-    """The backups of a list, counted by outcome, and what is stored of them.
-
-    `completed` and `bytes` count the backups that are still kept. `expiring_soon` counts those of them that expire
-    within seven days, by the day on which they were requested. `cost_usd_month` is the price of the bytes in S3. For
-    several tenants, `last_success` and `last_verified` are the newest of all.
-    """
-
-    total: int
-    completed: int
-    expired: int
-    failed: int
-    cancelled: int
-    unfinished: int
-    bytes: int
-    last_success: LastBackup | None
-    last_verified: LastVerified | None
-    expiring_soon: int
-    cost_usd_month: float
-
-
-def stats_tag(stats: BackupStats) -> str:
-    """The entity tag of the statistics, weak because the age changes all the time (RFC 9110 §8.8.3)."""
-    told = stats.model_dump_json(exclude={"last_verified": {"age_seconds"}})
-    return f'W/"{hashlib.sha256(told.encode()).hexdigest()[:32]}"'
 
 
 class BackupPage(BaseModel):

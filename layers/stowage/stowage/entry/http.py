@@ -160,6 +160,12 @@ class CallerContext(VisitorContext):
             return [self.tenant_named(project_id).id]
         return None if EVERY_TENANT in self.identity.tenants else sorted(self.identity.tenants)
 
+    def tenants_spanned(self, project_id: str | None) -> list[Tenant]:
+        """The same tenants as far as there are such, each with its name."""
+        if project_id or "x-tenant-id" in self.headers:
+            return [self.tenant_named(project_id)]
+        return self.tenants()
+
     def must(self, role: Role) -> None:
         """ForbiddenError below that role."""
         refuse_below(self.identity.role, role)

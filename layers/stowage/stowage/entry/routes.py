@@ -4,6 +4,7 @@ ROUTES = (
     "GET /api/backup",
     "POST /api/backup/estimate",
     "POST /api/backup/export",
+    "GET /api/backup/protection",
     "GET /api/backup/settings",
     "PUT /api/backup/settings",
     "POST /api/backup/settings/preview",

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from stowage.access.identity import Identity, for_role
 from stowage.aws import table
-from stowage.aws.table import ABSENT, ConditionFailedError, Item, Update
+from stowage.aws.table import ABSENT, ConditionFailedError, Item, Update, Write
 from stowage.backups import new_backup
 from stowage.backups.records import BackupRequest
 from stowage.basics.errors import NotFoundError, PreconditionFailedError, UnavailableError
@@ -22,6 +22,7 @@ from stowage.basics.ids import parse_rfc3339, rfc3339
 from stowage.runs.audit_notes import audit_entry
 from stowage.runs.record import UNFINISHED
 from stowage.runs.store import create_run, find_run
+from stowage.runs.summary import noting
 from stowage.schedules.records import BackupSettings, CurrentSettings, SettingsPreview, WantedSchedule, settings_tag
 from stowage.schedules.times import Slot, slots_after
 from stowage.settings import settings
@@ -64,7 +65,10 @@ def write_settings(
             changes |= _place(_next_slot(item, wanted.schedule, now))
         note = audit_entry(tenant.id, tenant.database, "backup_settings.changed", tenant.id, identity.sub, now, given)
         try:
-            table.transact([_changing(item, changes), note])
+            telling = _telling(item | changes)
+            if wanted.schedule != _settings(item).schedule:
+                telling.set["schedule_at"] = rfc3339(now)
+            table.transact([_changing(item, changes), telling, note])
         except ConditionFailedError:
             continue
         return _told(item | changes)
@@ -93,6 +97,8 @@ def begin(copied: Item, now: datetime) -> None:
     """
     item = _read(copied["sk"])
     place = _place(_next_slot(item, _settings(item).schedule, now))
+    if "settings" in item:
+        table.transact([_telling(item)])
     if not _has_come(item, now) and any(item.get(name) != value for name, value in place.items()):
         with suppress(ConditionFailedError):  # somebody has just set them
             table.transact([_changing(item, place)])
@@ -120,11 +126,32 @@ def look_after(item: Item, now: datetime) -> None:
     if _is_on(wanted.schedule):
         missed = [rfc3339(each) for each in reversed(passed)]
         changes["missed"] = [*missed, *item.get("missed", [])][:MOST_MISSED]
+    writes: list[Write] = [_changing(item, changes)]
+    if passed and _is_on(wanted.schedule):
+        writes.append(noting(tenant.id, {"missed_at": rfc3339(passed[-1])}))
     with suppress(ConditionFailedError):  # another tick was first, or somebody has just changed the settings
         if run:
-            create_run(run, now, [_changing(item, changes)])
+            create_run(run, now, writes)
         else:
-            table.transact([_changing(item, changes)])
+            table.transact(writes)
+
+
+def deployments_schedule() -> WantedSchedule | None:
+    """The schedule of all tenants that have no settings of their own."""
+    return _defaults().schedule
+
+
+def schedule_in(summary: Item, deployments: WantedSchedule | None) -> WantedSchedule | None:
+    """The schedule of a summary's tenant, its own or the deployment's; None where there is none that is enabled."""
+    schedule = deployments
+    if "schedule" in summary:
+        schedule = WantedSchedule.model_construct(**summary["schedule"]) if summary["schedule"] else None
+    return schedule if _is_on(schedule) else None
+
+
+def _telling(item: Item) -> Update:
+    """The write that puts a tenant's own schedule into its summary; an empty one where it wants none."""
+    return noting(item["tenant"], {"schedule": item["settings"]["schedule"] or {}})
 
 
 def _is_unfinished(tenant: str, run_id: str | None) -> bool:

@@ -13,7 +13,7 @@ from stowage.postgres.session.connection import APP, borrowed
 from stowage.settings import settings
 from stowage.tenants import COPY, NEW_TENANTS, schema_of
 
-COPY_FORM = 2
+COPY_FORM = 3
 """Counts up when a version writes more of a tenant, or is to write every one again."""
 
 
@@ -96,7 +96,8 @@ def write_copy(rows: list[TenantRow], now: datetime) -> dict[str, int]:
     copied = {item["sk"]: item for item in table.query(COPY)}
     changed = [item for tenant, item in wanted.items() if not item.items() <= copied.get(tenant, {}).items()]
     for item in changed:
-        table.put(item | {"due_list": NEW_TENANTS, "due_at": rfc3339(now)})
+        since = copied.get(item["sk"], {}).get("since", rfc3339(now))
+        table.put(item | {"since": since, "due_list": NEW_TENANTS, "due_at": rfc3339(now)})
     gone = copied.keys() - wanted.keys()
     for tenant in gone:
         table.delete(COPY, tenant)

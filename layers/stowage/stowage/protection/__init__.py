@@ -1,0 +1,1 @@
+"""How well each tenant is protected: its last verified backup against what its schedule allows (docs/api.md)."""
