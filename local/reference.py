@@ -53,10 +53,11 @@ def reference() -> str:
 def parsers() -> list[argparse.ArgumentParser]:
     """The parsers of the commands that people give."""
     from local import breaking, command_line
+    from stowage.backups import __main__ as backups
     from stowage.entities import __main__ as entities
     from stowage.postgres import __main__ as postgres
 
-    return [command_line.parser(), postgres.parser(), entities.parser(), breaking.parser()]
+    return [command_line.parser(), postgres.parser(), entities.parser(), backups.parser(), breaking.parser()]
 
 
 def _parameters() -> Iterator[str]:

@@ -23,6 +23,7 @@ CLOCKS = {
     "functions/steps/run_inline.py": "a lane runs for minutes, so it is given the clock itself",
     "worker/__main__.py": "the same, and its log",
     "worker/function.py": "the same",
+    "layers/stowage/stowage/backups/__main__.py": "a command's",
     "layers/stowage/stowage/runs/progress.py": "a transfer of hours reports when its bytes last moved",
 }
 """Where the time of day is read, and why there."""
@@ -30,6 +31,7 @@ CLOCKS = {
 ENVIRONMENT = {
     "layers/stowage/stowage/settings.py": "the settings",
     "worker/__main__.py": "the run that the state machine gives",
+    "layers/stowage/stowage/backups/__main__.py": "the table and the bucket that a command is given",
     "layers/stowage/stowage/postgres/dumps/pg_dump.py": "what pg_dump inherits: where programs and temporary files are",
     "layers/stowage/stowage/postgres/__main__.py": "the token with which `register --wait` asks the API",
     "layers/stowage/stowage/postgres/session/connection.py": "libpq's variables, which psycopg and pg_dump both follow",

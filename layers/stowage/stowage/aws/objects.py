@@ -1,6 +1,7 @@
 """Objects of the two buckets: look, read small ones, sign, delete. `uploads` writes them."""
 
 import json
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 from urllib.parse import quote
@@ -9,6 +10,9 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from stowage.aws.clients import s3
 from stowage.basics.errors import UnavailableError
+
+REFUSALS: tuple[type[Exception], ...] = (ClientError, BotoCoreError)
+"""What a call of AWS may raise: it said no, or no call could be made."""
 
 
 def head(bucket: str, key: str) -> dict[str, Any] | None:
@@ -49,10 +53,20 @@ def read_json(bucket: str, key: str) -> dict[str, Any] | None:
         body = s3().get_object(Bucket=bucket, Key=key)["Body"].read()
     except s3().exceptions.NoSuchKey:
         return None
-    except (ClientError, BotoCoreError) as error:
+    except REFUSALS as error:
         raise UnavailableError("Storage does not answer as it should.") from error
     document: dict[str, Any] = json.loads(body)
     return document
+
+
+def keys(bucket: str, prefix: str = "") -> Iterator[str]:
+    """The keys of a bucket that begin with a prefix, in their order, read as they are taken."""
+    try:
+        for page in s3().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
+            for found in page.get("Contents", []):
+                yield found["Key"]
+    except REFUSALS as error:
+        raise UnavailableError("Storage does not answer as it should.") from error
 
 
 def delete_prefix(bucket: str, prefix: str) -> int:

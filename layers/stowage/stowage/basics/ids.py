@@ -60,6 +60,13 @@ def new_run_id(now: datetime) -> str:
     return str(UUID(int=value))
 
 
+def run_id_time(run_id: str) -> datetime:
+    """When a run was asked for, from its id; ValueError for what is none."""
+    if not is_run_id(run_id):
+        raise ValueError(f"not the id of a run: {run_id!r}")
+    return datetime.fromtimestamp((UUID(run_id).int >> 80) / 1000, UTC)
+
+
 def new_operation_id(now: datetime) -> str:
     """`op_` and the hexadecimal of a UUIDv7: ids of operations sort by the time of their creation."""
     return "op_" + new_run_id(now).replace("-", "")

@@ -76,12 +76,17 @@ def verified_outcome(run: Run) -> Outcome | None:
     manifest = read_manifest(run)
     if manifest is None or (manifest["run"], manifest["attempt"]) != (run.id, run.attempt):
         return None
-    bucket = bucket_of(run)
+    return outcome_of(manifest) if is_whole(run, manifest) else None
+
+
+def is_whole(run: Run, manifest: Item) -> bool:
+    """Whether each file of a manifest is there, and as it says."""
+    bucket = str(bucket_of(run))
     for entry in _entries(manifest).values():
-        stored = objects.head(str(bucket), entry["key"])
+        stored = objects.head(bucket, entry["key"])
         if stored is None or (stored["size"], stored["crc32"]) != (entry["size_bytes"], entry["crc32"]):
-            return None
-    return outcome_of(manifest)
+            return False
+    return True
 
 
 def outcome_of(manifest: Item) -> Outcome:
