@@ -11,7 +11,11 @@ import pytest
 import xlsxwriter
 
 from stowage.basics.errors import RunError
+from stowage.entities.declared import ENTITIES, make_entity
+from stowage.entities.language import read_declarations
+from stowage.imports.files.columns import Naming
 from stowage.imports.files.opening import open_rows
+from stowage.imports.files.preparing import Batch, Preparer
 from stowage.imports.files.reading import Broken, Layout, Row, Rows
 from stowage.imports.files.reading.workbook import parts as parts_module
 from stowage.imports.files.reading.workbook.cells import as_text
@@ -289,6 +293,52 @@ TEXTS = (
 def test_a_cell_is_what_excel_shows(cell: str, value: Any) -> None:
     found = one(cell, texts=TEXTS)
     assert (found, type(found)) == (value, type(value))
+
+
+SUMS = """
+[sums]
+key = "id bigint database"
+[sums.fields]
+exact = "numeric"
+price = "numeric(12, 2)"
+whole = "bigint"
+double = "float8"
+"""
+
+
+@pytest.mark.parametrize(
+    ("cell", "stored"),
+    [
+        # As Excel writes 19.99, and 0.1 + 0.2; what it shows of both has 15 digits at most.
+        ("<c><v>19.989999999999998</v></c>", {"exact": "19.99", "price": "19.99", "double": 19.99}),
+        ("<c><f>A1+B1</f><v>0.30000000000000004</v></c>", {"exact": "0.3", "price": "0.3", "double": 0.1 + 0.2}),
+        ("<c><v>2549.8999999999996</v></c>", {"exact": "2549.9", "price": "2549.9"}),
+        ("<c><v>-1.4210854715202004E-14</v></c>", {"exact": None, "double": -1.4210854715202004e-14}),
+        ("<c><v>123456789.12345679</v></c>", {"exact": None, "price": None, "double": 123456789.12345679}),
+        ("<c><v>12345678901234567</v></c>", {"exact": "12345678901234567", "whole": 12345678901234567}),
+        ("<c><v>12345678901234567890</v></c>", {"exact": "12345678901234567890", "whole": None}),
+        ("<c><v>1.2345678901234567E+17</v></c>", {"exact": "123456789012345670", "whole": 123456789012345670}),
+        # As Java's programs write whole numbers.
+        ("<c><v>7.0</v></c>", {"exact": "7", "price": "7", "whole": 7, "double": 7.0}),
+        ("<c><v>1.0E7</v></c>", {"exact": "10000000", "whole": 10_000_000}),
+        ("<c><v>7.5</v></c>", {"whole": None, "price": "7.5"}),
+        ("<c><v>7.125</v></c>", {"price": None, "exact": "7.125"}),
+        ('<c t="str"><v>0.1234567890123456789</v></c>', {"exact": "0.1234567890123456789"}),
+        ('<c t="str"><v>12345678901234567.25</v></c>', {"exact": "12345678901234567.25"}),
+    ],
+)
+def test_a_number_is_stored_as_it_is_shown_or_fails_its_row(
+    monkeypatch: pytest.MonkeyPatch, cell: str, stored: dict[str, Any]
+) -> None:
+    literals = read_declarations({"tables.toml": SUMS})
+    entity = make_entity("sums", literals["sums"], literals)
+    monkeypatch.setitem(ENTITIES._made, "sums", entity)
+    monkeypatch.setitem(ENTITIES._literals, "sums", {})
+    preparer = Preparer(entity, "run", "xlsx", None, Naming(entity, {}))
+    rows: list[tuple[int, Row]] = [(0, {name: one(cell)}) for name in stored]
+    prepared = preparer.prepare(Batch(0, rows, 0, 0, 0, True, None))
+    found = {name: prepared.records.get(n, {name: None})[name] for n, name in enumerate(stored, 1)}
+    assert found == stored, prepared.failures
 
 
 def test_an_error_is_its_cells_alone() -> None:

@@ -21,6 +21,8 @@ from stowage.entities.keys import canonical
 
 MOST_DIGITS = 131_072
 """Digits before the point of a numeric without a precision (PostgreSQL documentation, "Numeric Types")."""
+TOLD_DIGITS = 12
+"""With so few digits a double's 15 are what was meant, whatever computing it has added behind them."""
 MOST_EXPONENT = 1_000
 """Of a number in JSON: jsonb writes its zeros out, so that six characters become so many thousands."""
 
@@ -142,9 +144,7 @@ def _number(field: Field, given: object) -> Any:
 def _numeric(field: Field, given: object) -> str:
     if isinstance(given, bool) or not isinstance(given, str | int | float | Decimal | ExactNumber):
         raise ValueError("expected a number as a text, such as 12.50")  # noqa: TRY004
-    text = str(given).strip()
-    if isinstance(given, float) and len(Decimal(text).normalize().as_tuple().digits) > SURE_DIGITS:
-        raise ValueError(f"expected a text, because a number of more than {SURE_DIGITS} digits may lose some")
+    text = _of_double(given) if isinstance(given, float) else str(given).strip()
     if text in _SPECIAL and (text == "NaN" or field.precision is None):
         return text
     if not _NUMERIC.fullmatch(text):
@@ -158,6 +158,17 @@ def _numeric(field: Field, given: object) -> str:
     if field.precision is not None and -int(number.normalize().as_tuple().exponent) > (field.scale or 0):
         raise ValueError(f"expected at most {field.scale or 0} digits behind the point")
     return text
+
+
+def _of_double(given: float) -> str:
+    """The decimal number that a double stands for. ValueError where its digits are too many to tell.
+
+    Programs show 15 digits of a double. A sum of 0.1 and 0.2 has 17, and is 0.3 to everybody who sees it.
+    """
+    shown = f"{given:.{SURE_DIGITS}g}"
+    if float(shown) == given or len(Decimal(shown).normalize().as_tuple().digits) <= TOLD_DIGITS:
+        return shown
+    raise ValueError(f"expected a text, because a number of more than {SURE_DIGITS} digits may lose some")
 
 
 def _boolean(_field: Field, given: object) -> bool:
