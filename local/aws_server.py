@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import unquote, unquote_to_bytes
 
-from local import aws_errors, faults, signature
+from local import aws_errors, faults, mends_tables, signature
 from local.aws_errors import AwsError
 from local.event_bus import EventBus
 from local.faults import Faults
@@ -78,8 +78,9 @@ class Moto:
             given["status"], given["headers"] = int(status[:3]), headers
 
         try:
-            if request.header("x-amz-target").startswith("DynamoDB_"):
-                return _call_dynamodb(request)
+            service, _, operation = request.header("x-amz-target").partition(".")
+            if service.startswith("DynamoDB_"):
+                return mends_tables.call(operation, request, lambda: _call_dynamodb(request))
             chunks = self._application(_environ(request), start_response)
         except OperationNotFoundError as error:
             raise NotImplementedError(str(error)) from error

@@ -7,13 +7,13 @@ import copy
 import datetime
 import functools
 import json
-import pickle
 import time
 import types
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from local import mends_tables
 from local.shared_loader import share_loader
 
 type Json = Any
@@ -49,7 +49,8 @@ def apply(hooks: Hooks, endpoint_url: str) -> None:
     forget_old_executions()
     take_attributes_as_they_are()
     parse_a_definition_once()
-    parse_an_update_once()
+    parse_a_path_once()
+    mends_tables.apply()
 
 
 def leave_out_instance_types() -> None:
@@ -412,50 +413,10 @@ def parse_a_definition_once() -> None:
     ExecutionWorker._get_evaluation_entrypoint = entrypoint
 
 
-def parse_an_update_once() -> None:
-    """Each update parses its expression twice anew, copies what it has parsed attribute by attribute, and asks
-    every part of it ten times for what it is.
-    """
-    from moto.dynamodb.parsing import validators
-    from moto.dynamodb.parsing.ast_nodes import DepthFirstTraverser, Node
-    from moto.dynamodb.parsing.expressions import UpdateExpressionParser
+def parse_a_path_once() -> None:
+    """Each parameter of a state makes the parser of paths anew, and its tables with it."""
+    import moto.stepfunctions.parser.asl.component.common.path.result_path as results
+    import moto.stepfunctions.parser.asl.utils.json_path as paths
 
-    make = UpdateExpressionParser.make
-
-    @functools.lru_cache(500)
-    def parsed(expression: str) -> Any:
-        tree: Any = make(expression)
-        tree.pickled = pickle.dumps(tree)
-        return tree
-
-    def copied(value: Any) -> Any:
-        pickled = getattr(value, "pickled", None)
-        return pickle.loads(pickled) if pickled else copy.deepcopy(value)  # noqa: S301
-
-    @functools.cache
-    def known(kind: type, wanted: tuple[type, ...]) -> bool:
-        return issubclass(kind, wanted)
-
-    @functools.cache
-    def has_parts(kind: type) -> bool:
-        return issubclass(kind, Node)
-
-    def traverse(self: Any, node: Any, wanted: tuple[type, ...], child_id: int = -1) -> Any:
-        kind: Any = type(node)
-        if not has_parts(kind):
-            return node
-        parent = node.parent
-        for i, child in enumerate(node.children or ()):
-            self.pre_processing_of_child(node, i)
-            traverse(self, child, wanted, i)
-        if known(kind, wanted):
-            node = self.process(node)
-            node.parent = parent
-            if parent:
-                parent.children[child_id] = node
-        return node
-
-    # Only the validation changes what was parsed, and works on a copy.
-    UpdateExpressionParser.make = staticmethod(parsed)
-    validators.deepcopy = copied
-    DepthFirstTraverser.traverse = lambda self, node: traverse(self, node, self.nodes_to_be_processed())
+    for module in (results, paths):
+        module.parse = functools.cache(module.parse)
