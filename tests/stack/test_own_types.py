@@ -71,6 +71,8 @@ TYPES: dict[str, tuple[str, dict[str, Any]]] = {
     "locals": ("timestamp[]", {"type": "local_timestamp", "is_array": True}),
     "floats": ("double precision[]", {"type": "number", "is_array": True}),
     "nets": ("inet[]", {"type": "other", "is_array": True}),
+    "path": ("jsonpath", {"type": "other"}),
+    "words": ("tsquery", {"type": "other"}),
 }
 GENERATED = Field("doubled", "doubled", "numeric", is_nullable=True, is_read_only=True)
 DEFAULTED = Field("size", "size", "integer", default=DATABASE)
@@ -197,6 +199,8 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "locals": st.lists(st.none() | LOCALS, max_size=3),
     "floats": st.lists(st.none() | st.floats().map(lambda value: value + 0.0), max_size=3),
     "nets": st.lists(st.sampled_from(["10.0.0.1", "::1"]), max_size=2),
+    "path": st.sampled_from(["$", '$."a"?(@ > 1)']),
+    "words": st.sampled_from(["'a' & 'b c'", "'ä':*"]),
 }
 KITCHEN = st.fixed_dictionaries({name: st.none() | values for name, values in VALUES.items()})
 SOME = settings(
@@ -500,7 +504,14 @@ def test_a_number_that_no_double_holds_does_not_matter_in_a_key_that_is_left_out
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("ip", "nowhere"), ("place", "here"), ("period", "[5,1)"), ("nets", ["nowhere"])],
+    [
+        ("ip", "nowhere"),
+        ("place", "here"),
+        ("period", "[5,1)"),
+        ("nets", ["nowhere"]),
+        ("path", "$."),
+        ("words", "a &"),
+    ],
 )
 def test_what_only_postgres_can_judge_is_told_by_its_field_too(office: Office, field: str, value: Json) -> None:
     with pytest.raises(BadRequestError) as refused:

@@ -9,12 +9,31 @@ from psycopg import sql
 from psycopg.types.json import Jsonb
 
 from stowage.entities.declaration import Entity
-from stowage.postgres.edits.locks import Outcome, count_of, families_of, lock_children, lock_records, unasked
+from stowage.postgres.edits.locks import (
+    Outcome,
+    count_of,
+    families_of,
+    lock_children,
+    lock_records,
+    refers_to_itself,
+    unasked,
+)
 from stowage.postgres.journal.changes import Lines, Summary, journalled
 from stowage.postgres.journal.images import whole_image
 from stowage.postgres.session.edit import Edit
 from stowage.postgres.session.own_rules import refuse_kept
-from stowage.postgres.tables.relations import has_children, id_of, key_type, mine, rows_of, table_of, text_array
+from stowage.postgres.tables.relations import (
+    any_of,
+    grandchildren,
+    has_children,
+    has_grandchildren,
+    id_of,
+    key_type,
+    mine,
+    rows_of,
+    table_of,
+    text_array,
+)
 from stowage.postgres.tables.trashed import enter, live_value, mark, outside_trash, outside_trash_unindexed, put_in
 
 _JUDGE = sql.SQL("""
@@ -46,6 +65,9 @@ _GO_ALONG = sql.SQL("""
 """)
 
 
+_ASKED_IDS = sql.SQL("SELECT unnest(%(ids)s::{key}[])")
+
+
 def _judge(
     connection: psycopg.Connection, schema: str, declared: Entity, ids: Sequence[str | None], most: int
 ) -> dict[int, str]:
@@ -69,14 +91,20 @@ def _judge(
         total = sql.SQL("SELECT ") + sql.SQL(" + ").join(_GO_ALONG.format(**cascade) for cascade in cascades)
         row = connection.execute(total, given).fetchone()
         counted = row is not None and row[0] > most
-    if not counted and not declared.children("restrict"):
+    if not (counted or declared.children("restrict") or grandchildren(declared)):
         return {}
+    asked = _ASKED_IDS.format(key=key_type(declared))
     counts = [_CHILDREN.format(**cascade) for cascade in cascades] if counted else [sql.SQL("0")]
     statement = _JUDGE.format(
         id=id_of(declared),
         key=key_type(declared),
         table=rows_of(schema, declared),
-        restricted=has_children(schema, declared, "record"),
+        restricted=any_of(
+            [
+                has_children(schema, declared, "record", besides=asked),
+                has_grandchildren(schema, declared, "record", trashed=False, besides=asked),
+            ]
+        ),
         children=sql.SQL(" + ").join(counts),
     )
     return {n - 1: code for n, code in connection.execute(statement, given)}
@@ -131,9 +159,14 @@ def delete_records(
     """
     outcome = lock_records(connection, edit.schema, declared, ids)
     places = [place for place, code in enumerate(outcome.codes) if code is None]
-    refused = _judge(connection, edit.schema, declared, [ids[place] for place in places], most_children)
-    for n, code in refused.items():
-        outcome.codes[places[n]] = code
+    while places:
+        refused = _judge(connection, edit.schema, declared, [ids[place] for place in places], most_children)
+        for n, code in refused.items():
+            outcome.codes[places[n]] = code
+        if not (refused and refers_to_itself(declared)):
+            break
+        # One that stays may be what another one needs: the others are judged without it.
+        places = [place for n, place in enumerate(places) if n not in refused]
     return delete_locked(connection, edit, declared, ids, outcome, purge_at, kind=kind, **told)
 
 

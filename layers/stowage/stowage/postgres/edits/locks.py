@@ -149,6 +149,11 @@ def count_of(family: Sequence[Cascade]) -> sql.Composed:
     return sql.SQL(" + ").join(one.format(sql.Identifier(name)) for name, _, _ in family)
 
 
+def refers_to_itself(declared: Entity) -> bool:
+    """Whether records belong to records of their own entity, as those of a tree do."""
+    return any(parent is declared for parent, _ in parents(declared))
+
+
 _THEIRS = sql.SQL("{column} = ANY(%(ids)s::{key}[])")
 _LOCK_CHILDREN = sql.SQL("""
 WITH locked AS MATERIALIZED (

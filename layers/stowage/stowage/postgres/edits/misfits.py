@@ -24,6 +24,8 @@ _FILL: LiteralString = """
 INSERT INTO pg_temp.stw_judged (n, item)
 SELECT n, item FROM jsonb_array_elements(%s::jsonb) WITH ORDINALITY AS given (item, n)
 """
+# As `stowage.postgres.session.violations.is_misfit` has it.
+_UNREADABLE = sql.SQL("data_exception OR syntax_error OR feature_not_supported OR internal_error")
 _JUDGE = sql.SQL("""
 DO $stw$
 DECLARE
@@ -35,7 +37,7 @@ BEGIN
             PERFORM jsonb_populate_record(NULL::{table}, stw_given.item);
         EXCEPTION WHEN integrity_constraint_violation THEN
             NULL;
-        WHEN data_exception THEN
+        WHEN {unreadable} THEN
             FOR stw_column IN SELECT jsonb_object_keys(stw_given.item) LOOP
                 BEGIN
                     PERFORM jsonb_populate_record(
@@ -43,7 +45,7 @@ BEGIN
                     );
                 EXCEPTION WHEN integrity_constraint_violation THEN
                     NULL;
-                WHEN data_exception THEN
+                WHEN {unreadable} THEN
                     UPDATE pg_temp.stw_judged SET culprit = stw_column WHERE stw_judged.n = stw_given.n;
                     EXIT;
                 END;
@@ -65,5 +67,5 @@ def find_misfits(
     """
     connection.execute(_PREPARE)
     connection.execute(_FILL, (write_json(items),))
-    connection.execute(_JUDGE.format(table=table_of(schema, entity)))
+    connection.execute(_JUDGE.format(table=table_of(schema, entity), unreadable=_UNREADABLE))
     return connection.execute(_CULPRITS).fetchall()

@@ -15,6 +15,7 @@ from psycopg.rows import class_row
 from stowage.entities.declaration import Entity, Reference
 from stowage.entities.declared import ENTITIES
 from stowage.postgres.edits.misfits import find_misfits
+from stowage.postgres.session.violations import is_misfit
 from stowage.postgres.tables.expressions import Expression
 from stowage.postgres.tables.relations import id_of, mine, references_of, rows_of, shared_lock, table_of
 from stowage.postgres.tables.trashed import outside_trash
@@ -249,8 +250,10 @@ def find_problems(
     try:
         with connection.transaction(), connection.cursor(row_factory=class_row(Problem)) as cursor:
             return _told_once(entity, own_rules, cursor.execute(statement, parameters).fetchall())
-    except (psycopg.DataError, psycopg.IntegrityError):  # the latter where its type is a domain
-        return None
+    except psycopg.Error as error:
+        if isinstance(error, psycopg.IntegrityError) or is_misfit(error):  # the former where its type is a domain
+            return None
+        raise
 
 
 def _told_once(entity: Entity, own_rules: Iterable[UniqueRule], problems: Sequence[Problem]) -> list[Problem]:

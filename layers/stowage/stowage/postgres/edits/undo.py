@@ -7,7 +7,7 @@ here, and only then looked at. What somebody has edited meanwhile, through us or
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import LiteralString
+from typing import Literal, LiteralString
 
 import psycopg
 from psycopg import sql
@@ -146,6 +146,45 @@ def _wanted(declared: Entity, type: Type) -> sql.Composed:
     return _WANTED.format(key=key_type(declared), type=sql.Literal(type))
 
 
+_ALL_WANTED = sql.SQL("SELECT id FROM wanted")
+_RELATED = sql.SQL("""
+WITH {wanted}
+SELECT child.n, parent.n FROM wanted AS child
+JOIN {table} AS record ON {mine} AND record.{id} = child.id
+JOIN wanted AS parent ON parent.id = record.{column}
+""")
+
+
+def _together(
+    connection: psycopg.Connection,
+    schema: str,
+    declared: Entity,
+    type: Literal["created", "deleted"],
+    codes: list[str | None],
+) -> list[str | None]:
+    """The codes where records of a tree were judged as if all of them went: a child comes back with its parent only,
+    a parent goes with its children only.
+    """
+    related = [
+        _RELATED.format(
+            wanted=_wanted(declared, type),
+            table=table_of(schema, declared),
+            mine=mine(schema, declared, "record"),
+            id=id_of(declared),
+            column=sql.Identifier(declared.column(reference.field)),
+        )
+        for parent, reference in parents(declared)
+        if parent is declared and any(codes)
+    ]
+    pairs = [pair for statement in related for pair in connection.execute(statement)]
+    needs = pairs if type == "deleted" else [(parent, child) for child, parent in pairs]
+    code = "parent_in_trash" if type == "deleted" else "has_children"
+    while waiting := [one for one, other in needs if codes[one - 1] is None and codes[other - 1]]:
+        for one in waiting:
+            codes[one - 1] = code
+    return codes
+
+
 _JUDGE_DELETED = sql.SQL("""
 WITH {wanted}, judged AS (
     SELECT wanted.n, CASE
@@ -197,14 +236,16 @@ def judge_deleted(
         mine=mine(schema, declared, "record"),
         id=id_of(declared),
         lacks_parent=any_of(
-            lacks_parent(schema, parent, declared, reference, "record") for parent, reference in parents(declared)
+            lacks_parent(schema, parent, declared, reference, "record", _ALL_WANTED)
+            for parent, reference in parents(declared)
         ),
         clashes=any_of(clashes),
         outside=outside_trash(declared, "record"),
         by=of_trash(declared, "record", "deleted_operation"),
         **{"with": of_trash(declared, "record", "deleted_with")},
     )
-    return _codes(connection, statement, count, {"tenant": tenant.id, "undone": operation.id})
+    codes = _codes(connection, statement, count, {"tenant": tenant.id, "undone": operation.id})
+    return _together(connection, schema, declared, "deleted", codes)
 
 
 def _breaks_a_rule(schema: str, declared: Entity, rules: Sequence[UniqueRule], row: str) -> sql.Composable:
@@ -554,6 +595,6 @@ def judge_created(connection: psycopg.Connection, schema: str, declared: Entity,
         same=sql.SQL(" AND ").join(
             [sql.SQL("true"), *(_same(field, "record", "latter") for field in _content(declared))]
         ),
-        has_children=has_children(schema, declared, "record", ("restrict", "cascade")),
+        has_children=has_children(schema, declared, "record", ("restrict", "cascade"), _ALL_WANTED),
     )
-    return _codes(connection, statement, count)
+    return _together(connection, schema, declared, "created", _codes(connection, statement, count))

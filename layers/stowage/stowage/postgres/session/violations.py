@@ -59,17 +59,29 @@ def violation_of(error: psycopg.Error) -> Violation | None:
             return None  # of a database in SQL_ASCII, whose record holds other bytes than UTF-8
         case errors.UntranslatableCharacter():
             return Violation("invalid", "The tenant's database has no such character in its encoding.")
-        case psycopg.DataError():
-            return _MISFIT
-        case errors.InternalError_() if (diag.source_file or "").endswith("_io.c"):
-            return _MISFIT  # of an extension's type, such as hstore before Postgres 16, which says no SQLSTATE
+        case _ if is_misfit(error):
+            return Violation("invalid", "A value does not fit its column in the database.")
     # A SQLSTATE that is none of Postgres's own comes from a trigger.
     if isinstance(error, errors.RaiseException | psycopg.IntegrityError) or type(error) is psycopg.DatabaseError:
         return Violation("invalid", f"{_named('rule', constraint)} of {table} does not allow this.")
     return None
 
 
-_MISFIT = Violation("invalid", "A value does not fit its column in the database.")
+def is_misfit(error: psycopg.Error) -> bool:
+    """Whether a type cannot read a value.
+
+    Types that read a language (jsonpath, tsquery, ltree) call that a syntax error, xml on a server without it a feature
+    that it lacks, and types of extensions may say no SQLSTATE (hstore before Postgres 16). A mistake in a statement of
+    ours has a position in it.
+    """
+    match error:
+        case errors.SyntaxError() | errors.FeatureNotSupported():
+            return error.diag.statement_position is None
+        case errors.InternalError_():
+            return (error.diag.source_file or "").endswith("_io.c")
+    return isinstance(error, psycopg.DataError)
+
+
 _IN_THE_WAY = "another record is in the way"
 _DANGLING = "a record would refer to one that is not there"
 

@@ -22,9 +22,9 @@ from stowage.entities.absence import absent
 from stowage.entities.declaration import Entity, Reference
 from stowage.entities.declared import ENTITIES
 from stowage.entities.keys import KeyType
-from stowage.postgres.tables.trashed import outside_trash
+from stowage.postgres.tables.trashed import in_trash, outside_trash
 
-_FALSE = sql.SQL("false")
+_FALSE, _TRUE = sql.SQL("false"), sql.SQL("true")
 
 
 def text_array(texts: Sequence[str | None]) -> str:
@@ -172,37 +172,102 @@ def parents(declared: Entity) -> list[tuple[Entity, Reference]]:
     ]
 
 
-_HAS_CHILDREN = sql.SQL("EXISTS (SELECT FROM {table} AS child WHERE child.{column} = {id} AND {outside})")
+_HAS_CHILDREN = sql.SQL("EXISTS (SELECT FROM {table} AS child WHERE child.{column} = {id} AND {outside}{others})")
+_OTHERS = sql.SQL(" AND {row}.{column} NOT IN ({ids})")
+_NOTHING = sql.SQL("")
 
 
-def has_children(schema: str, declared: Entity, row: str, kinds: Sequence[str] = ("restrict",)) -> sql.Composable:
-    """Whether records outside the trash refer to this one in one of these ways."""
+def _others(
+    of: Entity, declared: Entity, row: str, column: sql.Composable, besides: sql.Composable | None
+) -> sql.Composable:
+    """The condition, with its AND, that leaves out records of the entity that is asked about itself, as a tree has."""
+    if besides is None or of is not declared:
+        return _NOTHING
+    return _OTHERS.format(row=sql.Identifier(row), column=column, ids=besides)
+
+
+def has_children(
+    schema: str,
+    declared: Entity,
+    row: str,
+    kinds: Sequence[str] = ("restrict",),
+    besides: sql.Composable | None = None,
+) -> sql.Composable:
+    """Whether records outside the trash refer to this one in one of these ways; `besides` is a query of ids of the
+    same entity that do not count.
+    """
     return any_of(
         _HAS_CHILDREN.format(
             table=rows_of(schema, child),
             column=sql.Identifier(child.column(reference.field)),
             id=id_of(declared, row),
             outside=outside_trash(child, "child"),
+            others=_others(child, declared, "child", id_of(child), besides),
         )
         for kind in kinds
         for child, reference in declared.children(kind)
     )
 
 
-_LACKS_PARENT = sql.SQL("""
-    {row}.{column} IS NOT NULL
-    AND NOT EXISTS (SELECT FROM {table} AS parent WHERE parent.{id} = {row}.{column} AND {outside})
+_HAS_GRANDCHILDREN = sql.SQL("""
+EXISTS (SELECT FROM {along_table} AS along JOIN {table} AS child ON child.{column} = {along_id}
+        WHERE along.{along_column} = {id} AND {along_state} AND {state}{others})
 """)
 
 
-def lacks_parent(schema: str, parent: Entity, declared: Entity, reference: Reference, row: str) -> sql.Composable:
-    """Whether the record that this one names is in the trash, or gone."""
+def grandchildren(declared: Entity) -> list[tuple[Entity, Reference, Entity, Reference]]:
+    """What refers to what goes along with a record, and does not go along itself: a deletion takes one level."""
+    return [
+        (child, reference, grandchild, of_child)
+        for child, reference in declared.children("cascade")
+        for kind in ("restrict", "cascade")
+        for grandchild, of_child in child.children(kind)
+    ]
+
+
+def has_grandchildren(
+    schema: str, declared: Entity, row: str, *, trashed: bool, besides: sql.Composable | None = None
+) -> sql.Composable:
+    """Whether there are `grandchildren` of a record outside the trash; `trashed`: any, of what lies in the trash."""
+    return any_of(
+        _HAS_GRANDCHILDREN.format(
+            along_table=rows_of(schema, child),
+            along_id=id_of(child, "along"),
+            along_column=sql.Identifier(child.column(reference.field)),
+            along_state=(in_trash if trashed else outside_trash)(child, "along"),
+            table=rows_of(schema, grandchild),
+            column=sql.Identifier(grandchild.column(of_child.field)),
+            id=id_of(declared, row),
+            state=_TRUE if trashed else outside_trash(grandchild, "child"),
+            others=_others(child, declared, "along", id_of(child), besides),
+        )
+        for child, reference, grandchild, of_child in grandchildren(declared)
+    )
+
+
+_LACKS_PARENT = sql.SQL("""
+    {row}.{column} IS NOT NULL
+    AND NOT EXISTS (SELECT FROM {table} AS parent WHERE parent.{id} = {row}.{column} AND {outside}){others}
+""")
+
+
+def lacks_parent(
+    schema: str,
+    parent: Entity,
+    declared: Entity,
+    reference: Reference,
+    row: str,
+    besides: sql.Composable | None = None,
+) -> sql.Composable:
+    """Whether the record that this one names is in the trash, or gone; `besides` as in `has_children`."""
+    column = sql.Identifier(declared.column(reference.field))
     return _LACKS_PARENT.format(
         row=sql.Identifier(row),
-        column=sql.Identifier(declared.column(reference.field)),
+        column=column,
         table=rows_of(schema, parent),
         id=id_of(parent),
         outside=outside_trash(parent, "parent"),
+        others=_others(parent, declared, row, column, besides),
     )
 
 

@@ -15,7 +15,7 @@ import psycopg
 from psycopg import errors, sql
 
 from stowage.entities.declaration import Entity
-from stowage.postgres.edits.locks import count_of, families_of, lock_children, unasked
+from stowage.postgres.edits.locks import count_of, families_of, lock_children
 from stowage.postgres.journal.changes import Change, Lines, Summary, append_changes, journalled
 from stowage.postgres.session.edit import Edit
 from stowage.postgres.session.own_rules import refuse_kept, skipped
@@ -66,15 +66,16 @@ SELECT (SELECT count(*) FROM gone), {stayed}, {counts}
 _PURGED_CHILDREN = sql.SQL("""
 {name} AS (
     DELETE FROM {table} AS record USING gone
-    WHERE {mine} AND record.{column} = gone.id AND {in_trash}{unasked}
+    WHERE {mine} AND record.{column} = gone.id AND {in_trash}{apart}
     RETURNING record.{id} AS id, {with} IS NULL AS was_listed, {moment} AS moment, {hash} AS before
 ),
 {leave}""")
 
 _STAYED = sql.SQL("(SELECT count(*) FROM ({theirs}) AS stw_theirs) - ({count})")
-_THEIRS = sql.SQL("""
-SELECT record.{id} FROM {table} AS record JOIN gone ON record.{column} = gone.id WHERE {in_trash}{unasked}
-""")
+_THEIRS = sql.SQL(
+    "SELECT record.{id} FROM {table} AS record JOIN gone ON record.{column} = gone.id WHERE {in_trash}{apart}"
+)
+_APART = sql.SQL(" AND record.{id} NOT IN (SELECT id FROM gone)")
 
 _PURGED_LINES = sql.SQL(" UNION ALL SELECT %(tenant)s, {entity}, id::text, was_listed, moment FROM {name} ")
 
@@ -129,7 +130,7 @@ def purge_records(
                     table=rows_of(schema, child),
                     column=sql.Identifier(child.column(reference.field)),
                     in_trash=in_trash_unindexed(child, "record"),
-                    unasked=unasked(declared, child),
+                    apart=_apart(declared, child),
                 )
                 for _, child, reference in family
             ),
@@ -156,7 +157,7 @@ def purge_records(
                 table=table_of(schema, child),
                 mine=mine(schema, child, "record"),
                 column=sql.Identifier(child.column(reference.field)),
-                unasked=unasked(declared, child),
+                apart=_apart(declared, child),
                 **_going(child),
                 leave=leave(child, name),
             )
@@ -193,6 +194,11 @@ def purge_records(
         refuse_kept(connection, schema, child, kept, "DELETE")
     went = {child.name: int(n) for ((_, child, _), *_), n in zip(families, came, strict=False) if n}
     return Purged(int(count), went)
+
+
+def _apart(declared: Entity, child: Entity) -> sql.Composable:
+    """The condition, with its AND, that a record which goes along does not go by itself: it may be of a tree."""
+    return _APART.format(id=id_of(child)) if child is declared else sql.SQL("")
 
 
 _MOMENT = sql.SQL("{}::timestamptz")

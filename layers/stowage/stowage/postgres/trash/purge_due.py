@@ -13,7 +13,17 @@ from psycopg import sql
 
 from stowage.entities.declaration import Entity, Reference
 from stowage.entities.declared import ENTITIES
-from stowage.postgres.tables.relations import any_of, has_children, id_of, key_type, mine, rows_of, table_of, text_array
+from stowage.postgres.tables.relations import (
+    any_of,
+    has_children,
+    has_grandchildren,
+    id_of,
+    key_type,
+    mine,
+    rows_of,
+    table_of,
+    text_array,
+)
 from stowage.postgres.tables.trashed import counts, deleted_order, in_trash, in_trash_unindexed, mark, of_trash
 from stowage.postgres.trash.purge_references import referrers
 from stowage.postgres.trash.spans import uncount
@@ -48,14 +58,22 @@ _HAS_ANY = sql.SQL("EXISTS (SELECT FROM {table} AS child WHERE child.{column} = 
 
 
 def is_kept(schema: str, declared: Entity) -> sql.Composable:
-    """Whether something still needs a record: even in the trash, or outside it though it should go along."""
+    """Whether something still needs a record: even in the trash, or outside it though it should go along, or because it
+    refers to what goes along.
+    """
     needed = [
         _HAS_ANY.format(
             table=rows_of(schema, child), column=sql.Identifier(child.column(reference.field)), id=id_of(declared)
         )
         for child, reference in declared.children("restrict")
     ]
-    return any_of([*needed, has_children(schema, declared, "record", ("cascade",))])
+    return any_of(
+        [
+            *needed,
+            has_children(schema, declared, "record", ("cascade",)),
+            has_grandchildren(schema, declared, "record", trashed=True),
+        ]
+    )
 
 
 _IS_DUE = sql.SQL("{} <= %(at)s")
