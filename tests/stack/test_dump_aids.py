@@ -260,6 +260,70 @@ def test_extensions_in_the_schema_and_beside_it_are_named_in_order_and_made_by_a
 # Estimates
 
 
+FOR_SUPERUSERS = """
+CREATE OPERATOR CLASS reversed FOR TYPE integer USING btree AS OPERATOR 1 >, OPERATOR 3 =, OPERATOR 5 <,
+    FUNCTION 1 btint4cmp(integer, integer);
+CREATE OPERATOR FAMILY family USING hash;
+CREATE FUNCTION inside(float8) RETURNS float8 LANGUAGE internal IMMUTABLE AS 'dsqrt';
+CREATE FUNCTION tight(integer) RETURNS integer LANGUAGE sql LEAKPROOF AS 'SELECT $1';
+CREATE FUNCTION silent() RETURNS integer LANGUAGE sql SET log_statement = 'none' AS 'SELECT 1';
+CREATE TYPE pence;
+CREATE FUNCTION pence_in(cstring) RETURNS pence LANGUAGE internal IMMUTABLE STRICT AS 'int4in';
+CREATE FUNCTION pence_out(pence) RETURNS cstring LANGUAGE internal IMMUTABLE STRICT AS 'int4out';
+CREATE TYPE pence (INPUT = pence_in, OUTPUT = pence_out, LIKE = integer);
+CREATE CAST (pence AS integer) WITHOUT FUNCTION;
+CREATE TEXT SEARCH TEMPLATE simply (INIT = dsimple_init, LEXIZE = dsimple_lexize);
+"""
+FOR_ANYBODY = """
+CREATE TYPE mood AS ENUM ('calm'); CREATE TYPE steps AS RANGE (subtype = float8); CREATE TYPE pair AS (a mood, b mood);
+CREATE FUNCTION plain(integer, integer) RETURNS integer LANGUAGE plpgsql SECURITY DEFINER SET work_mem = '4MB' AS
+    'BEGIN RETURN $1; END';
+CREATE FUNCTION notes_touched() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';
+CREATE TRIGGER touched BEFORE INSERT ON notes FOR EACH ROW EXECUTE FUNCTION notes_touched();
+ALTER TABLE notes ENABLE ALWAYS TRIGGER touched;
+CREATE CAST (pair AS text) WITH INOUT;
+CREATE OPERATOR ## (LEFTARG = integer, RIGHTARG = integer, FUNCTION = plain);
+CREATE AGGREGATE total(integer) (SFUNC = plain, STYPE = integer);
+CREATE TEXT SEARCH DICTIONARY words (TEMPLATE = simple);
+CREATE DEFAULT CONVERSION told FOR 'LATIN1' TO 'UTF8' FROM iso8859_1_to_utf8;
+CREATE STATISTICS both_ones ON id, body FROM notes;
+"""
+
+
+@pytest.mark.parametrize("version", [OLDER, NEWEST])
+def test_what_only_a_superuser_restores_is_named_and_nothing_else(servers: Servers, version: int) -> None:
+    database = servers(version).make_database()
+    owner = database.connect()
+    owner.execute((TABLE + FOR_ANYBODY).encode())
+    contents, dump = contents_of(database)
+    assert contents.superuser_only == []
+    owner.execute("DROP SCHEMA tenant_acme CASCADE; DROP ROLE IF EXISTS somebody; CREATE ROLE somebody")
+    try:
+        owner.execute(f"GRANT CREATE ON DATABASE {database.environment['PGDATABASE']} TO somebody".encode())
+        script = b"SET ROLE somebody;\n" + re.sub(rb"ALTER .* OWNER TO .*|SET transaction_timeout = 0", b"", dump)
+        database.run("psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "--single-transaction", data=script)
+        owner.execute("DROP SCHEMA tenant_acme CASCADE")
+    finally:
+        owner.execute("DROP OWNED BY somebody; DROP ROLE somebody")
+
+    owner.execute((TABLE + FOR_SUPERUSERS).encode())
+    contents, _ = contents_of(database)
+    assert contents.superuser_only == [
+        "cast (tenant_acme.pence AS integer)",
+        "function tenant_acme.inside(double precision)",
+        "function tenant_acme.pence_in(pg_catalog.cstring)",
+        "function tenant_acme.pence_out(tenant_acme.pence)",
+        "function tenant_acme.silent()",
+        "function tenant_acme.tight(integer)",
+        "operator class tenant_acme.reversed USING btree",
+        "operator family tenant_acme.family USING hash",
+        "operator family tenant_acme.reversed USING btree",
+        "text search template tenant_acme.simply",
+        "type tenant_acme.pence",
+    ]
+    assert f"Only a superuser restores: {', '.join(contents.superuser_only)}." in contents.warnings
+
+
 def test_an_estimate_without_measuring_waits_for_no_lock(servers: Servers) -> None:
     database = servers(NEWEST).make_database()
     database.connect().execute(

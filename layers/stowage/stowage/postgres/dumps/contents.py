@@ -291,6 +291,7 @@ def _lacks(connection: psycopg.Connection[Any], schema: str, columns: list[str],
         ],
         "Publications are not in the dump: {}.": needs.publications,
         "Grants made by others than the owner are restored by a superuser only: {}.": needs.roles.grantors,
+        "Only a superuser restores: {}.": needs.superuser_only,
     }
     warnings = [sentence.format(", ".join(names)) for sentence, names in sentences.items() if names]
     for trap in needs.search_path_traps:

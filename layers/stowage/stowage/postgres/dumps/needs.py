@@ -111,6 +111,8 @@ class Needs(BaseModel):
     are left out.
     """
     search_path_traps: list[SearchPathTrap] = []
+    superuser_only: list[str] = []
+    """What only a superuser may create, beside extensions that are not trusted."""
 
 
 def read_needs(connection: psycopg.Connection[Any], schema: str, warnings: list[str]) -> Needs:
@@ -415,6 +417,37 @@ FUNCTIONS: LiteralString = (
     ORDER BY signature
 """
 )
+# What CREATE OPERATOR CLASS, FUNCTION, TYPE, CAST and TEXT SEARCH leave to superusers (PostgreSQL
+# documentation, "SQL Commands").
+SUPERUSER_ONLY: LiteralString = (
+    OURS
+    + """
+    , barred (classid, objid) AS (
+        SELECT classid, objid FROM members WHERE classid IN ('pg_opclass'::regclass, 'pg_opfamily'::regclass)
+        UNION ALL SELECT classid, objid FROM members
+            JOIN pg_type t ON classid = 'pg_type'::regclass AND t.oid = objid
+            WHERE t.typtype = 'b' AND NOT EXISTS (SELECT FROM pg_type e WHERE e.typarray = t.oid)
+        UNION ALL SELECT classid, objid FROM members
+            JOIN pg_proc p ON classid = 'pg_proc'::regclass AND p.oid = objid
+            JOIN pg_language l ON l.oid = p.prolang
+            WHERE p.prokind <> 'a' AND NOT l.lanpltrusted OR p.proleakproof OR p.prosupport <> 0 OR EXISTS (
+                SELECT FROM unnest(p.proconfig) AS own
+                JOIN pg_settings g ON g.name = split_part(own, '=', 1) AND g.context LIKE 'superuser%%')
+        UNION ALL SELECT 'pg_cast'::regclass, k.oid FROM pg_cast k
+            JOIN members ON classid = 'pg_type'::regclass AND objid IN (k.castsource, k.casttarget)
+            WHERE k.castmethod = 'b' AND NOT EXISTS (
+                SELECT FROM pg_depend WHERE classid = 'pg_cast'::regclass AND objid = k.oid AND deptype IN ('e', 'i'))
+        UNION ALL SELECT 'pg_ts_template'::regclass, oid FROM pg_ts_template
+            WHERE tmplnamespace = (SELECT oid FROM ours)
+        UNION ALL SELECT 'pg_ts_parser'::regclass, oid FROM pg_ts_parser WHERE prsnamespace = (SELECT oid FROM ours)
+    )
+    SELECT DISTINCT i.type || ' ' || i.identity
+    FROM barred b CROSS JOIN LATERAL pg_identify_object(b.classid, b.objid, 0) i
+    WHERE NOT EXISTS (
+        SELECT FROM pg_depend e WHERE e.classid = b.classid AND e.objid = b.objid AND e.deptype IN ('e', 'i'))
+    ORDER BY 1
+"""
+)
 # What a function may name without its schema: what stands in its own one, in public and beside
 # extensions.
 NAMES: LiteralString = """
@@ -531,4 +564,5 @@ _PARTS: Mapping[str, Callable[[psycopg.Connection[Any], str], Any]] = {
     "publications": _texts(PUBLICATIONS),
     "settings": _settings,
     "search_path_traps": _search_path_traps,
+    "superuser_only": _texts(SUPERUSER_ONLY),
 }
