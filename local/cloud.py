@@ -64,7 +64,7 @@ class Cloud:
         self._queue_store = moto_services.MotoQueues(self._moto)
         self._store = FileStore(configuration.home / "objects")
         compile_declarations(root)
-        code = CodeWatch(root / "functions", *layers(root))
+        code = CodeWatch(root / "functions", root / "console", *layers(root))
         template = CodeWatch(root / "template.yaml", root / "statemachines")
         self.functions = Functions(pool, code, template, lambda: self._take_new_code(root), self._give_up)
         self._bus = EventBus(self.functions)

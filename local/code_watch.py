@@ -46,5 +46,5 @@ def _files(folder: Path | str) -> Iterator[tuple[str, int]]:
         if entry.is_dir(follow_symlinks=False):
             if entry.name != "__pycache__" and not entry.name.startswith("."):
                 yield from _files(entry.path)
-        elif entry.name.endswith((".py", ".sql", ".yaml", ".html", ".js", ".css", ".json", ".toml")):
+        elif entry.name.endswith((".py", ".sql", ".yaml", ".html", ".js", ".css", ".svg", ".json", ".toml")):
             yield entry.path, entry.stat().st_mtime_ns

@@ -13,6 +13,7 @@ import requests
 
 from local.console import say, settle, show
 from local.gateway import UNLOGGED_READER
+from local.tokens import sign_in_url
 
 type Json = Any
 TENANT = "acme"
@@ -159,6 +160,7 @@ def where_to_look(description: Json, stack_file: Path) -> str:
     return f"""
 The stack goes on serving; Ctrl-C stops it.
 
+  Console   {sign_in_url(description)}
   API       {url}
   AWS       {description["aws_endpoint_url"]}   (AWS_ENDPOINT_URL of any AWS client; key and secret: local)
   Postgres  psql {description["database_url"]}

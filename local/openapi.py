@@ -82,6 +82,7 @@ PATH = {
     "guildId": "The tenant's id.",
     "entity": "The plural name of a declared entity.",
     "token": "The token of a link that an answer gave.",
+    "path+": "The rest of the path, slashes and all: a page of the console, or one of its files.",
 }
 AN_ID = "The id, as answers give it."
 
@@ -236,7 +237,7 @@ def _operations() -> list[_Operation]:
 
 
 def _unnamed(path: str) -> str:
-    return re.sub(r"\{\w+\}|<\w+>", "{}", path)
+    return re.sub(r"\{\w+\+?\}|<\w+>", "{}", path)
 
 
 def build_base() -> Json:
@@ -330,7 +331,7 @@ def _sample(stem: str) -> Json:
 
 def _path_parameters(route: Route) -> list[Json]:
     found = []
-    for name in re.findall(r"\{(\w+)\+?\}", route.path):
+    for name in re.findall(r"\{(\w+\+?)\}", route.path):
         if name in ("guildId", "entity"):
             found.append({"$ref": f"#/components/parameters/{name}"})
             continue
@@ -355,7 +356,7 @@ def _other_parameters(operation: _Operation, types: _Types) -> list[Json]:
         schema = _not_null(types.schema((operation.route.key, name), "validation"))
         schema |= {"default": default} if default is not None else {}
         found.append({"name": name, "in": "query", "required": required, "schema": schema})
-    if operation.app.open_query:
+    if operation.app.open_query and "{entity}" in operation.route.path:
         found.append({"$ref": "#/components/parameters/filters"})
     return found + [{"$ref": f"#/components/parameters/{name}"} for name in operation.app.description.reads]
 

@@ -176,7 +176,7 @@ class Stack:
         self.description = {
             "pid": os.getpid(),
             "api_url": self.configuration.api_url,
-            "console_url": f"{self.configuration.api_url}/",
+            "console_url": f"{self.configuration.api_url}/console",
             "aws_endpoint_url": self.configuration.aws_endpoint_url,
             "database_url": owner_url,
             "tokens": tokens.issue(secret, [tenant["id"] for tenant in tenants]),
@@ -260,6 +260,7 @@ def run_until_stopped(configuration: Configuration, while_running: Any = None) -
         say(str(error.args[0]))
         return 1
     say(f"Up in {time.monotonic() - started:.1f} s: {configuration.api_url}  (Ctrl-C stops it)")
+    say(f"Console: {tokens.sign_in_url(stack.description)}")
     code = 0
     if while_running:
         code = while_running(stack, stopping)

@@ -1,6 +1,7 @@
 """Tokens of four people, as an identity provider would issue them."""
 
 import time
+from typing import Any
 
 import jwt
 
@@ -22,3 +23,11 @@ def issue(secret: str, sample_tenants: list[str]) -> dict[str, str]:
         )
         for name, (role, tenants) in people.items()
     }
+
+
+def sign_in_url(description: dict[str, Any]) -> str:
+    """The console's address that offers an admin to sign in at one click, from what stack.json holds.
+
+    No server sees what follows `#`.
+    """
+    return f"{description['console_url']}/sign-in#token={description['tokens']['admin']}"

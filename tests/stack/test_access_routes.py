@@ -103,6 +103,10 @@ ROUTES = {
     "HEAD /docs": Access(None, "none", 200),
     "GET /docs/{file}": Access(None, "none", 404),
     "HEAD /docs/{file}": Access(None, "none", 404),
+    "GET /console": Access(None, "none", 200),
+    "HEAD /console": Access(None, "none", 200),
+    "GET /console/{path+}": Access(None, "none", 200),
+    "HEAD /console/{path+}": Access(None, "none", 200),
     "GET /api/downloads/{token}": Access(None, "none", 404),
     "HEAD /api/downloads/{token}": Access(None, "none", 404),
 } | {
@@ -143,7 +147,7 @@ def send(api: Api, route: str, *, tenant: str = "acme2", run: str = UNKNOWN_RUN,
     """Call a route with its placeholders filled in."""
     method, path = route.split()
     path = path.replace("{guildId}", tenant).replace("{token}", "nonsense").replace("{entity}", "tasks")
-    return api.request(method, re.sub(r"\{\w+\}", run, path), **options)
+    return api.request(method, re.sub(r"\{\w+\+?\}", run, path), **options)
 
 
 @pytest.fixture(scope="module")

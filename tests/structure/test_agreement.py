@@ -45,7 +45,7 @@ def declared_in(path: Path) -> set[str]:
 
 def without_names(route: str) -> str:
     """A route with its parameters' names left out: the two notations, and the two sides' names, differ."""
-    return re.sub(r"\{\w+\}|<\w+>", "{}", route)
+    return re.sub(r"\{\w+\+?\}|<\w+>", "{}", route)
 
 
 ROUTED = sorted(name for name in EXPECTED if name in source()["Resources"] and routes_of(name) - {"$default"})
@@ -101,7 +101,7 @@ def test_a_sample_event_comes_by_one_of_its_functions_routes(function: str) -> N
     assert event["routeKey"] in routes_of(function)
     assert context["routeKey"] == event["routeKey"]
     assert context["http"]["method"] == method
-    assert sorted(event.get("pathParameters", {})) == sorted(re.findall(r"\{(\w+)\}", path))
+    assert sorted(event.get("pathParameters", {})) == sorted(re.findall(r"\{(\w+)\+?\}", path))
     for name, value in event.get("pathParameters", {}).items():
         path = path.replace("{" + name + "}", value)
     assert event["rawPath"] == context["http"]["path"] == path

@@ -346,7 +346,7 @@ def _path(event: Mapping[str, Any]) -> str:
     """
     path = event["routeKey"].partition(" ")[2].replace("/api/v1/guilds/", "/api/guilds/")
     for name, value in (event.get("pathParameters") or {}).items():
-        path = path.replace("{" + name + "}", quote(value, safe="~"))
+        path = path.replace("{" + name + "+}", "{" + name + "}").replace("{" + name + "}", quote(value, safe="~"))
     return str(path)
 
 

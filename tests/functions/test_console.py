@@ -1,0 +1,156 @@
+"""The console's files: how they are served and kept, that nothing of them comes from elsewhere."""
+
+import base64
+import gzip
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from stowage.entry import console
+from tests.functions.deployment import deployed, handler, sample
+from tests.structure.repository import ROOT
+
+type Json = Any
+
+FOLDER = ROOT / "console"
+OURS = sorted(path for path in FOLDER.rglob("*") if path.suffix in (".js", ".css", ".html", ".svg"))
+MODULES = [path for path in OURS if path.suffix == ".js" and path.parent.name != "vendor"]
+
+
+@pytest.fixture(autouse=True)
+def deployment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    console.policy.cache_clear()
+    with deployed(monkeypatch, UPLOADS_BUCKET=""):
+        yield
+    console.policy.cache_clear()
+
+
+def ask(path: str = "", method: str = "GET", query: str = "", **headers: str) -> Json:
+    """The handler's whole answer to somebody unknown."""
+    event = sample("show_console")
+    event["headers"], event["rawQueryString"] = headers, query
+    route = "/console/{path+}" if path else "/console"
+    if path:
+        event["pathParameters"] = {"path": path}
+    event["routeKey"] = f"{method} {route}"
+    event["requestContext"]["http"]["method"] = method
+    return handler("show_console")(event, None)
+
+
+def body_of(answer: Json) -> bytes:
+    return base64.b64decode(answer["body"])
+
+
+def headers_of(answer: Json) -> dict[str, str]:
+    return {name.lower(): value for name, value in answer["headers"].items()}
+
+
+def asset(name: str) -> str:
+    return f"{console.read_console().version}/{name}"
+
+
+def test_every_path_without_an_extension_is_the_page() -> None:
+    pages = [ask(), ask("runs", query="run=1&status=failed"), ask("tenants/acme"), ask("records/acme/posts/~aHR0cA")]
+    assert {page["statusCode"] for page in pages} == {200}
+    assert len({body_of(page) for page in pages}) == 1
+    headers = headers_of(pages[0])
+    assert headers["content-type"].startswith("text/html")
+    assert headers["cache-control"] == "no-cache"
+
+
+def test_every_file_is_served_under_the_hash_of_the_folder_for_ever() -> None:
+    for path in OURS:
+        if path.name == "index.html":
+            continue
+        answer = ask(asset(path.relative_to(FOLDER).as_posix()))
+        assert (answer["statusCode"], body_of(answer)) == (200, path.read_bytes()), path
+        assert headers_of(answer)["cache-control"] == "public, max-age=31536000, immutable"
+        assert headers_of(answer)["x-content-type-options"] == "nosniff"
+
+
+OTHERS = (
+    *("app.js", "0000/app.js", "assets/app.js", "index.html"),
+    *("{}/Makefile.md", "{}/../template.yaml", "{}/index.html", "{}/vendor/sources.json", "{}/nothing.js"),
+)
+
+
+@pytest.mark.parametrize("path", OTHERS)
+def test_nothing_else_is_served(path: str) -> None:
+    assert ask(path.format(console.read_console().version))["statusCode"] == 404
+
+
+def test_who_has_it_already_is_told_so_and_head_says_what_get_would() -> None:
+    for path in ("", asset("app.js")):
+        given = ask(path)
+        tag = headers_of(given)["etag"]
+        again = ask(path, **{"if-none-match": tag})
+        assert (again["statusCode"], again.get("body") or "") == (304, "")
+        assert headers_of(ask(path, "HEAD"))["etag"] == tag
+        packed = ask(path, **{"accept-encoding": "gzip, br"})
+        assert headers_of(packed)["content-encoding"] == "gzip"
+        assert gzip.decompress(body_of(packed)) == body_of(given)
+
+
+def test_the_policy_lets_in_nothing_from_elsewhere_and_no_text_as_a_script() -> None:
+    policy = dict(part.strip().partition(" ")[::2] for part in headers_of(ask())["content-security-policy"].split(";"))
+    assert policy == {
+        "default-src": "'none'", "script-src": "'self'", "style-src": "'self'", "img-src": "'self'",
+        "connect-src": "'self'", "form-action": "'self'", "base-uri": "'none'", "frame-ancestors": "'none'",
+        "require-trusted-types-for": "'script'", "trusted-types": "'none'",
+    }  # fmt: skip
+
+
+def test_the_page_and_the_modules_name_only_files_that_are_there() -> None:
+    text = body_of(ask()).decode()
+    assert not re.search(r"<script(?![^>]* src=)|<style| style=| on\w+=", text)
+    for name in re.findall(r'(?:src|href)="([^"]+)"', text):
+        if name != "/docs":
+            assert ask(name.removeprefix("/console/"))["statusCode"] == 200, name
+    for path in MODULES:
+        for name in re.findall(r'(?:from|import\()\s*"([^"]+)"', path.read_text()):
+            assert (path.parent / name).resolve().is_file(), f"{path}: {name}"
+
+
+def test_no_module_writes_html_or_fetches_but_one() -> None:
+    for path in MODULES:
+        text = path.read_text()
+        assert not re.search(r"innerHTML|insertAdjacentHTML|document\.write|\beval\(|new Function", text), path
+        assert len(text.splitlines()) <= 300, path
+        if path.name != "api.js":
+            assert "fetch(" not in text, path
+            assert "XMLHttpRequest" not in text, path
+
+
+def test_the_whole_console_is_small() -> None:
+    """The budget of a first view and of all files, gzipped (docs/console.md)."""
+    assets = console.read_console().assets
+    assert sum(len(each.packed) for each in assets.values()) < 150_000
+
+
+def test_what_is_not_ours_is_what_its_makers_published() -> None:
+    vendor = FOLDER / "vendor"
+    sources = json.loads((vendor / "sources.json").read_text())
+    files = {name: told for source in sources for name, told in source["files"].items()}
+    for name, told in files.items():
+        text = (vendor / name).read_text()
+        for was, now in [told["rewritten"]] if "rewritten" in told else []:
+            assert text.count(now) == 1
+            text = text.replace(now, was)
+        assert hashlib.sha256(text.encode()).hexdigest() == told["sha256"], name
+    assert {path.name for path in vendor.iterdir()} == {*files, "sources.json", "LICENSES.txt"}
+    licences = (vendor / "LICENSES.txt").read_text()
+    assert all(f"{source['package']} {source['version']}" in licences.lower() for source in sources)
+    assert "The MIT License" in licences
+    assert "Apache License" in licences
+
+
+def test_every_failure_of_a_run_has_advice() -> None:
+    section = (ROOT / "docs/operations.md").read_text().partition("## When a run fails")[2].partition("\n## ")[0]
+    codes = {c for row in re.findall(r"^\| (`.*?) \|", section, re.MULTILINE) for c in re.findall(r"`(\w+)`", row)}
+    advised = set(re.findall(r'"([a-z0-9_]+)"', (FOLDER / "words/remedies.js").read_text()))
+    assert len(codes) > 40
+    assert codes - advised == set()
