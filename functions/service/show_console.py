@@ -3,7 +3,7 @@
 from aws_lambda_powertools.event_handler import Response
 
 from stowage.entry.answers import Answer
-from stowage.entry.console import show
+from stowage.entry.console import QUERY, show
 from stowage.entry.http import Visitor, http_app
 
 HEADERS = ("ETag", "Cache-Control", "Content-Security-Policy")
@@ -13,7 +13,8 @@ app = http_app(
     None,
     answers=(*(Answer(200, str, HEADERS, media_type) for media_type in TYPES), Answer(304, None, HEADERS)),
     reads=("If-None-Match",),
-    open_query=True,  # the pages' own: filters, the run that is open
+    open_query=True,
+    query=QUERY,
 )
 
 

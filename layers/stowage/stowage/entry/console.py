@@ -12,6 +12,7 @@ from base64 import b64encode
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path, PurePosixPath
+from typing import Any
 from urllib.parse import urlsplit
 
 from aws_lambda_powertools.event_handler import Response
@@ -27,6 +28,8 @@ TYPES = {
     ".js": "text/javascript; charset=utf-8",
     ".svg": "image/svg+xml",
 }
+QUERY: dict[str, Any] = dict.fromkeys(("tenant", "type", "status", "trigger", "since", "until", "q", "run", "tab"), str)
+"""What a page's address holds; the pages read it, and the server lets anything pass."""
 PAGE = "index.html"
 FIRST = "app.js"
 PLACE = "/console/assets/"
