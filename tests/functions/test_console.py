@@ -7,9 +7,11 @@ import json
 import re
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
+from stowage.aws import clients, objects
 from stowage.entry import console
 from tests.functions.deployment import deployed, handler, sample
 from tests.structure.repository import ROOT
@@ -102,6 +104,21 @@ def test_the_policy_lets_in_nothing_from_elsewhere_and_no_text_as_a_script() -> 
         "connect-src": "'self'", "form-action": "'self'", "base-uri": "'none'", "frame-ancestors": "'none'",
         "require-trusted-types-for": "'script'", "trusted-types": "'none'",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("region", "endpoint"), [("us-east-1", ""), ("eu-central-1", ""), ("us-east-1", "http://127.0.0.1:8081")]
+)
+def test_files_may_go_where_upload_forms_send_them(region: str, endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = {"AWS_DEFAULT_REGION": region, "AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"}
+    for name, value in (given | ({"AWS_ENDPOINT_URL": endpoint} if endpoint else {})).items():
+        monkeypatch.setenv(name, value)
+    clients.s3.cache_clear()
+    clients._session.cache_clear()
+    form = urlsplit(objects.signed_post("uploads-1", "file", most_bytes=1, seconds=1)["url"])
+    assert objects.origin_of("uploads-1") == f"{form.scheme}://{form.netloc}"
+    clients.s3.cache_clear()
+    clients._session.cache_clear()
 
 
 def test_the_page_and_the_modules_name_only_files_that_are_there() -> None:

@@ -13,11 +13,10 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Any
-from urllib.parse import urlsplit
 
 from aws_lambda_powertools.event_handler import Response
 
-from stowage.aws.objects import signed_post
+from stowage.aws.objects import origin_of
 from stowage.basics.errors import NotFoundError
 from stowage.entry.http import VisitorContext
 from stowage.settings import settings
@@ -145,7 +144,4 @@ def policy() -> str:
 
 def _uploads() -> str:
     bucket = settings().uploads_bucket
-    if not bucket:
-        return ""
-    form = urlsplit(signed_post(bucket, "console", most_bytes=0, seconds=1)["url"])
-    return f" {form.scheme}://{form.netloc}"
+    return f" {origin_of(bucket)}" if bucket else ""
