@@ -10,6 +10,15 @@ import { Shell } from "./parts/Shell.js";
 const PAGES = [
   [/^\/$/, () => import("./pages/home/Home.js"), "home"],
   [/^\/runs$/, () => import("./pages/runs/Runs.js"), "runs"],
+  [/^\/tenants$/, () => import("./pages/tenants/Tenants.js"), "tenants"],
+  [/^\/tenants\/(?<tenant>[^/]+)$/, () => import("./pages/tenant/Tenant.js"), "tenants"],
+  [/^\/new\/export$/, () => import("./pages/new/NewExport.js"), "new"],
+  [/^\/new\/backup$/, () => import("./pages/new/NewBackup.js"), "new"],
+  [/^\/new\/import$/, () => import("./pages/import/Import.js"), "new"],
+  [/^\/records(\/(?<tenant>[^/]+)(\/(?<entity>[^/]+)(\/(?<id>[^/]+))?)?)?$/, () => import("./pages/records/Records.js"), "records"],
+  [/^\/trash$/, () => import("./pages/trash/Trash.js"), "trash"],
+  [/^\/operations$/, () => import("./pages/operations/Operations.js"), "operations"],
+  [/^\/audit$/, () => import("./pages/audit/Audit.js"), "audit"],
   [/^\/sign-in$/, () => import("./pages/sign-in/SignIn.js"), "sign-in"],
 ];
 

@@ -13,10 +13,18 @@ import { Dialog } from "./Dialog.js";
 import { Palette } from "./Palette.js";
 import { SignInDialog } from "./SignInForm.js";
 
-const newItems = () => [];
+const newItems = () => [
+  may("operator") && { text: "Export", href: to("/new/export") },
+  may("operator") && { text: "Import", href: to("/new/import") },
+  may("admin") && { text: "Backup", href: to("/new/backup") },
+].filter(Boolean);
 
 const places = () => [
   { id: "home", text: "Home", path: "/" }, { id: "runs", text: "Runs", path: "/runs" },
+  { id: "tenants", text: "Tenants", path: "/tenants" },
+  { head: "Data" }, { id: "records", text: "Records", path: "/records" }, { id: "trash", text: "Trash", path: "/trash" },
+  { id: "operations", text: "Operations", path: "/operations", icon: "undo" },
+  ...(may("admin") ? [{ head: "System" }, { id: "audit", text: "Audit", path: "/audit" }] : []),
 ];
 
 /** What the rail counts: runs that go on, tenants at risk. */

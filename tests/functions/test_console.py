@@ -116,7 +116,7 @@ def test_files_may_go_where_upload_forms_send_them(region: str, endpoint: str, m
     clients.s3.cache_clear()
     clients._session.cache_clear()
     form = urlsplit(objects.signed_post("uploads-1", "file", most_bytes=1, seconds=1)["url"])
-    assert objects.origin_of("uploads-1") == f"{form.scheme}://{form.netloc}"
+    assert clients.origin_of("uploads-1") == f"{form.scheme}://{form.netloc}"
     clients.s3.cache_clear()
     clients._session.cache_clear()
 

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -137,17 +137,6 @@ def signed_post(bucket: str, key: str, *, most_bytes: int, seconds: int) -> dict
         bucket, key, Conditions=[["content-length-range", 0, most_bytes]], ExpiresIn=seconds
     )
     return form
-
-
-def origin_of(bucket: str) -> str:
-    """The origin to which a browser sends the forms of `signed_post`; on AWS the bucket stands in the host's name."""
-    endpoint = urlsplit(s3().meta.endpoint_url)
-    host = (
-        f"{bucket}.{endpoint.netloc}"
-        if endpoint.netloc.endswith((".amazonaws.com", ".amazonaws.com.cn"))
-        else endpoint.netloc
-    )
-    return f"{endpoint.scheme}://{host}"
 
 
 def content_disposition(file_name: str) -> str:
