@@ -34,7 +34,7 @@ function useCounts() {
   );
   const fleet = useLive((signal) => read("/api/backup/stats", {}, { signal }), [], { every: 60000 });
   const count = running.data && `${running.data.data.length}${running.data.next_cursor ? "+" : ""}`;
-  const risk = fleet.data?.data?.at_risk ?? 0;
+  const risk = fleet.data?.data?.tenants?.at_risk ?? 0;
   useEffect(() => set({ running: count }), [count]);
   return { runs: count > 0 || count?.endsWith?.("+") ? { text: `${count} running` } : null, tenants: risk ? { text: `${risk} at risk`, bad: true, short: risk } : null };
 }

@@ -45,12 +45,12 @@ function PerDay({ live }) {
 function Figures({ stats, fleet }) {
   if (!stats) return html`<section class="card"><${Loading} what="figures" rows=${4} /></section>`;
   const kinds = Object.fromEntries((stats.kinds ?? []).map((each) => [each.type, each]));
-  const counted = fleet && ["safe", "soon_due", "at_risk"].every((name) => fleet[name] !== undefined);
-  const judged = counted ? fleet.safe + fleet.soon_due + fleet.at_risk : 0;
+  const states = fleet?.tenants;
+  const judged = states ? states.safe + states.soon_due + states.at_risk : 0;
   const median = (name, value, p95) => [name, span(value) || "none", p95 ? `p95 ${span(p95)}` : ""];
   const figures = [
     ["Success, 30 days", stats.success_rate === null ? "none" : percent(stats.success_rate), `of ${number(stats.completed + stats.failed)}`],
-    judged ? ["Verified in time", percent((fleet.safe + fleet.soon_due) / judged), `of ${number(judged)}`] : ["Tenants", number(get().tenants.length), ""],
+    judged ? ["Verified in time", percent((states.safe + states.soon_due) / judged), `of ${number(judged)}`] : ["Tenants", number(get().tenants.length), ""],
     kinds.export_backup ? median("Backup, median", kinds.export_backup.median_ms, kinds.export_backup.p95_ms) : median("Run, median", stats.median_ms, stats.p95_ms),
     kinds.export ? median("Export, median", kinds.export.median_ms, kinds.export.p95_ms) : ["Runs", number(stats.total), "in 30 days"],
     fleet?.bytes !== undefined ? ["Stored", bytes(fleet.bytes), `${number(fleet.completed ?? fleet.total)} backups`] : ["Written", bytes(stats.bytes), "in 30 days"],

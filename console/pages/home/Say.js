@@ -25,7 +25,8 @@ function lastNight(night) {
 }
 
 export function Say({ live }) {
-  const fleet = live.data?.data;
+  const stats = live.data?.data;
+  const fleet = stats?.tenants;
   const counted = fleet?.at_risk !== undefined;
   const stale = live.at && Date.now() - live.at > STALE;
   const all = get().tenants.length;
@@ -36,9 +37,9 @@ export function Say({ live }) {
   const bars = [["safe", "ok"], ["soon_due", "warn"], ["at_risk", "bad"], ["paused", "idle"]].filter(([state]) => fleet[state]);
   const spoken = marks.map(([state, words]) => `${number(fleet[state])} ${words}`).join(", ");
   return html`<section class="say ${stale ? "stale" : ""}" aria-labelledby="say"><h1 id="say">${sentence(fleet)}</h1>
-    <p>${lastNight(fleet.last_night ?? fleet)} ${live.at && `Everything below was checked ${relative(live.at)}.`}</p>
+    <p>${lastNight(stats.last_night)} ${live.at && `Everything below was checked ${relative(live.at)}.`}</p>
     <${Failure} error=${live.error} at=${live.at} retry=${live.reload} />
     <div class="fleet"><div class="bar" role="img" aria-label=${spoken}>${bars.map(([state, tone]) => html`<i class="back-${tone}" style=${{ flexGrow: fleet[state] }}></i>`)}</div>
       ${marks.map(([state, words]) => html`<a href=${to("/tenants", { state })}><${Protection} state=${state} words=${`${number(fleet[state])} ${words}`} /></a>`)}
-      ${fleet.last_verified && html`<span class="dim">Last verified backup: <${Time} at=${fleet.last_verified.at ?? fleet.last_verified} /></span>`}</div></section>`;
+      ${stats.last_verified && html`<span class="dim">Newest verified backup: <${Time} at=${stats.last_verified.completed_at} /></span>`}</div></section>`;
 }

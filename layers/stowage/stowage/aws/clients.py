@@ -5,7 +5,6 @@ Made through botocore's session: boto3 would add resources that nobody here uses
 
 from functools import cache
 from typing import Any
-from urllib.parse import urlsplit
 
 import botocore.session
 from botocore.config import Config
@@ -27,17 +26,6 @@ def s3() -> Any:
     """
     options = {"addressing_style": "virtual", "payload_signing_enabled": False}
     return _client("s3", s3=options, signature_version="s3v4")
-
-
-def origin_of(bucket: str) -> str:
-    """The origin to which a browser sends the forms of `objects.signed_post`; on AWS the bucket stands in the host's name."""
-    endpoint = urlsplit(s3().meta.endpoint_url)
-    host = (
-        f"{bucket}.{endpoint.netloc}"
-        if endpoint.netloc.endswith((".amazonaws.com", ".amazonaws.com.cn"))
-        else endpoint.netloc
-    )
-    return f"{endpoint.scheme}://{host}"
 
 
 @cache

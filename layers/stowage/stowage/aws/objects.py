@@ -1,6 +1,7 @@
 """Objects of the two buckets: look, read small ones, sign, delete. `uploads` writes them."""
 
 import json
+import os
 from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
@@ -137,6 +138,14 @@ def signed_post(bucket: str, key: str, *, most_bytes: int, seconds: int) -> dict
         bucket, key, Conditions=[["content-length-range", 0, most_bytes]], ExpiresIn=seconds
     )
     return form
+
+
+def origin_of(bucket: str) -> str:
+    """The origin to which browsers send the forms of `signed_post`; no client is made to learn it."""
+    region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION", "us-east-1")
+    place = "s3" if region == "us-east-1" else f"s3.{region}"
+    suffix = "amazonaws.com.cn" if region.startswith("cn-") else "amazonaws.com"
+    return os.environ.get("AWS_ENDPOINT_URL") or f"https://{bucket}.{place}.{suffix}"
 
 
 def content_disposition(file_name: str) -> str:

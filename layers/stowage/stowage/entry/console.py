@@ -16,7 +16,7 @@ from typing import Any
 
 from aws_lambda_powertools.event_handler import Response
 
-from stowage.aws.clients import origin_of
+from stowage.aws.objects import origin_of
 from stowage.basics.errors import NotFoundError
 from stowage.entry.http import VisitorContext
 from stowage.settings import settings
