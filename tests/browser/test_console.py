@@ -18,6 +18,13 @@ PAGES = {
     "": None,
     "/runs": "Runs",
     "/runs?status=failed&since=30d": "Runs",
+    "/new/export?tenant=acme2": "New export",
+    "/new/backup?tenant=acme2": "New backup",
+    "/new/import?tenant=acme2": "Import",
+    "/records/acme2/accounts": "Records",
+    "/trash?tenant=acme2": "Trash",
+    "/operations?tenant=acme2": "Operations",
+    "/audit?tenant=acme2": "Audit",
 }
 """Every page, with a part of its heading."""
 
