@@ -211,8 +211,10 @@ def has_children(
 
 _HAS_GRANDCHILDREN = sql.SQL("""
 EXISTS (SELECT FROM {along_table} AS along JOIN {table} AS child ON child.{column} = {along_id}
-        WHERE along.{along_column} = {id} AND {along_state} AND {state}{others})
+        WHERE along.{along_column} = {id} AND {along_state} AND {state}{itself}{others})
 """)
+# Whoever refers to itself, or in turn to a record that goes along with it, keeps nobody.
+_ITSELF = sql.SQL(" AND {id} NOT IN ({along_id}, child.{child_id})")
 
 
 def grandchildren(declared: Entity) -> list[tuple[Entity, Reference, Entity, Reference]]:
@@ -239,6 +241,9 @@ def has_grandchildren(
             column=sql.Identifier(grandchild.column(of_child.field)),
             id=id_of(declared, row),
             state=_TRUE if trashed else outside_trash(grandchild, "child"),
+            itself=_ITSELF.format(id=id_of(declared, row), along_id=id_of(child, "along"), child_id=id_of(child))
+            if child is declared
+            else _NOTHING,
             others=_others(child, declared, "along", id_of(child), besides),
         )
         for child, reference, grandchild, of_child in grandchildren(declared)

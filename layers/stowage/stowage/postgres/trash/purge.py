@@ -15,7 +15,7 @@ import psycopg
 from psycopg import errors, sql
 
 from stowage.entities.declaration import Entity
-from stowage.postgres.edits.locks import count_of, families_of, lock_children
+from stowage.postgres.edits.locks import count_of, families_of, lock_children, refers_to_itself
 from stowage.postgres.journal.changes import Change, Lines, Summary, append_changes, journalled
 from stowage.postgres.session.edit import Edit
 from stowage.postgres.session.own_rules import refuse_kept, skipped
@@ -110,7 +110,7 @@ def purge_records(
     trigger keeps any of it.
     """
     schema = edit.schema
-    if referrers(declared):
+    if referrers(declared) or refers_to_itself(declared):
         ids = _lock_going(connection, edit, declared, ids, only_due=only_due)
         empty_references(connection, edit, declared, ids)
     families = families_of(declared)
@@ -145,7 +145,7 @@ def purge_records(
         table=table_of(schema, declared),
         mine=mine(schema, declared, "record"),
         due=is_due(declared, only_due=only_due),
-        kept=is_kept(schema, declared),
+        kept=is_kept(schema, declared, _asked(declared)),
         **_going(declared),
         leave=leave(declared, "gone"),
         before_hash=_hash_if_any("change.before"),
@@ -214,6 +214,13 @@ def _going(declared: Entity) -> dict[str, sql.Composable]:
     }
 
 
+_ASKED = sql.SQL("SELECT unnest(%(ids)s::{key}[])")
+
+
+def _asked(declared: Entity) -> sql.Composed:
+    return _ASKED.format(key=key_type(declared))
+
+
 _LOCK_GOING = sql.SQL("""
 WITH locked AS MATERIALIZED (
     SELECT {id} FROM {table} AS record WHERE {mine} AND {id} = ANY(%(ids)s::{key}[]) ORDER BY {id} FOR UPDATE
@@ -239,6 +246,9 @@ def _lock_going(
     )
     connection.execute(statement, {"ids": text_array(ids)})
     going = _going_of(connection, edit, declared, ids, only_due=only_due)
+    while refers_to_itself(declared) and len(going) < len(ids):
+        # One that stays keeps those that it belongs to.
+        ids, going = going, _going_of(connection, edit, declared, going, only_due=only_due)
     lock_children(connection, edit.schema, declared, going, trashed=True)
     return going
 
@@ -253,7 +263,7 @@ def _going_of(
         key=key_type(declared),
         in_trash=in_trash_unindexed(declared, "record"),
         due=is_due(declared, only_due=only_due),
-        kept=is_kept(edit.schema, declared),
+        kept=is_kept(edit.schema, declared, _asked(declared)),
     )
     given = {"ids": text_array(ids), "at": edit.at, "tenant": edit.tenant.id}
     return [record_id for (record_id,) in connection.execute(statement, given)]

@@ -57,9 +57,9 @@ def in_order() -> list[Entity]:
 _HAS_ANY = sql.SQL("EXISTS (SELECT FROM {table} AS child WHERE child.{column} = record.{id})")
 
 
-def is_kept(schema: str, declared: Entity) -> sql.Composable:
+def is_kept(schema: str, declared: Entity, besides: sql.Composable | None = None) -> sql.Composable:
     """Whether something still needs a record: even in the trash, or outside it though it should go along, or because it
-    refers to what goes along.
+    refers to what goes along; `besides` is a query of ids of the entity that go by themselves.
     """
     needed = [
         _HAS_ANY.format(
@@ -71,7 +71,7 @@ def is_kept(schema: str, declared: Entity) -> sql.Composable:
         [
             *needed,
             has_children(schema, declared, "record", ("cascade",)),
-            has_grandchildren(schema, declared, "record", trashed=True),
+            has_grandchildren(schema, declared, "record", trashed=True, besides=besides),
         ]
     )
 
