@@ -40,6 +40,7 @@ from local.snapshot import Snapshot
 from local.streams import Streams
 from local.tasks import Tasks
 from stowage.postgres.session.command_line import connect_as
+from stowage.runs.kinds import KINDS
 
 type Json = Any
 
@@ -71,6 +72,8 @@ class Cloud:
         paths = [str(path) for path in (root, *layers(root))]
         log = str(configuration.logs / "worker.log")
         self._launcher = Launcher(children, "local.preload_tasks", "worker", paths, log)
+        works = {kind.work.partition(":")[0] for kind in KINDS.values()} - {""}
+        self._launcher.prepare(["stowage.runs.lane", *sorted(works)], environment | _image_environment())
         self.tasks = Tasks(
             self._launcher.start,
             environment | _image_environment(),

@@ -11,8 +11,12 @@ from typing import Any
 import pytest
 from moto import mock_aws
 from moto.core.serialize import BaseJSONSerializer
-from moto.dynamodb import models
+from moto.dynamodb import models, responses
+from moto.dynamodb.comparisons import ConditionExpressionParser
+from moto.dynamodb.models.dynamo_type import DynamoType, Item
+from moto.dynamodb.parsing.expressions import UpdateExpressionParser
 
+from local import mends_tables
 from local.mends import roll_back_only_what_a_transaction_touched, take_attributes_as_they_are
 from stowage import tenants
 from stowage.aws import clients
@@ -118,11 +122,21 @@ def _quicken(patch: pytest.MonkeyPatch) -> None:
     for owner, name in (
         (BaseJSONSerializer, "_serialize_type_structure"),
         (models, "copy"),
+        (models, "UpdateExpressionExecutor"),
+        (models, "UpdateExpressionValidator"),
         (models.DynamoDBBackend, "transact_write_items"),
+        (responses, "UpdateExpressionParser"),
+        (UpdateExpressionParser, "make"),
+        (ConditionExpressionParser, "parse"),
+        (ConditionExpressionParser, "_lex_condition_expression"),
+        (DynamoType, "__eq__"),
+        (Item, "__init__"),
+        (Item, "__deepcopy__"),
     ):
         patch.setattr(owner, name, getattr(owner, name))
     take_attributes_as_they_are()
     roll_back_only_what_a_transaction_touched()
+    mends_tables.apply()
 
 
 def _as_bytes(request: Any, **_: Any) -> None:
