@@ -256,6 +256,8 @@ def backups(told: Recorder) -> None:
         told.begun(f"/api/jobs/{slow}")
         told.call("POST", f"/api/jobs/{slow}/cancel")
         told.ended(f"/api/jobs/{slow}")
+    told.call("POST", "/api/jobs/bulk", {"action": "cancel", "ids": [slow]})
+    told.call("POST", "/api/jobs/bulk", {"action": "cancel", "filter": {"project_id": told.tenant}})
     told.call("POST", f"/api/jobs/{slow}/retry")
     told.ended(f"/api/jobs/{slow}")
     told.call("GET", f"/api/backup/stats?project_id={told.tenant}")

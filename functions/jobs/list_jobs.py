@@ -2,45 +2,47 @@
 
 from typing import Annotated, Literal
 
+from aws_lambda_powertools.event_handler import Response
 from aws_lambda_powertools.event_handler.openapi.params import Query
-from pydantic import BaseModel
 
-from stowage import jobs
 from stowage.basics.moments import Bound
-from stowage.entry.http import Caller, WholeNumber, http_app
+from stowage.entry.answers import Answer
+from stowage.entry.http import Caller, WholeNumber, http_app, json_or_unchanged
+from stowage.jobs.filters import JobStatuses, JobTypes, names_of
+from stowage.jobs.pages import JobPage, wanted_runs
+from stowage.jobs.pages import list_jobs as list_page
 
-app = http_app(reads=("X-Tenant-Id",))
-
-
-class JobPage(BaseModel):
-    """A page of jobs; `next_cursor` is null on the last, `total` where no count fits the filters."""
-
-    data: list[jobs.Job]
-    next_cursor: str | None
-    total: int | None
+TAGGED = ("ETag", "Cache-Control")
+app = http_app(
+    answers=(Answer(200, JobPage, TAGGED), Answer(304, None, TAGGED)), reads=("X-Tenant-Id", "If-None-Match")
+)
 
 
 @app.get("/api/jobs")
 def list_jobs(
     caller: Caller,
     project_id: str | None = None,
-    type: jobs.JobType | None = None,
-    status: Literal["pending", "running", "completed", "failed", "cancelled"] | None = None,
+    type: JobTypes | None = None,
+    status: JobStatuses | None = None,
+    trigger: Literal["manual", "schedule"] | None = None,
     since: Bound | None = None,
+    until: Bound | None = None,
+    q: Annotated[str, Query(min_length=1, max_length=200)] | None = None,
+    include: Literal["missed"] | None = None,
     cursor: str | None = None,
     limit: Annotated[WholeNumber, Query(ge=1, le=100)] = 20,
-) -> JobPage:
-    """Show a page of runs of one tenant, or of all that the caller may see."""
-    tenants = caller.tenant_ids(project_id)
-    found, next_cursor = jobs.list_jobs(
-        tenants,
+) -> Response[JobPage | None]:
+    """Show a page of runs of one tenant, or of all that the caller may see; 304 to who knows it already."""
+    wanted = wanted_runs(
         caller.now,
-        kind=type,
-        status=status,
+        kinds=names_of(type),
+        statuses=names_of(status),
+        trigger=trigger,
         since=since,
-        cursor=cursor,
-        limit=limit,
-        base_url=caller.base_url if caller.identity.may("operator") else None,
+        until=until,
+        text=q,
+        with_missed=include is not None,
     )
-    total = jobs.count_jobs(tenants, caller.now, kind=type, status=status, since=since)
-    return JobPage(data=found, next_cursor=next_cursor, total=total)
+    tenants = caller.tenant_ids(project_id)
+    page = list_page(tenants, caller.identity, wanted, caller.now, cursor=cursor, limit=limit, base_url=caller.base_url)
+    return json_or_unchanged(caller.has, page)

@@ -5,7 +5,8 @@ from aws_lambda_powertools.event_handler import Response
 from stowage import jobs
 from stowage.entry.answers import Answer
 from stowage.entry.http import Caller, Data, Id, http_app, json_response
-from stowage.runs.change import must_own, retry_run
+from stowage.runs.actions import must_be_able
+from stowage.runs.change import retry_run
 from stowage.runs.store import read_run, tenant_of
 
 app = http_app("operator", answers=(Answer(202, Data[jobs.Job]),), refuses=(409, 410))
@@ -15,6 +16,6 @@ app = http_app("operator", answers=(Answer(202, Data[jobs.Job]),), refuses=(409,
 def retry_job(caller: Caller, job_id: Id) -> Response[Data[jobs.Job]]:
     """Make a new attempt; the timeline keeps the earlier ones."""
     run = read_run(caller.must_see_run(tenant_of(job_id)), job_id)
-    caller.must(run.file_role)
-    must_own(run, caller.identity)
-    return json_response(Data(data=jobs.job(retry_run(run, caller.sub, caller.now), caller.now)), 202)
+    must_be_able("retry", run, caller.identity, caller.now)
+    changed = retry_run(run, caller.sub, caller.now)
+    return json_response(Data(data=jobs.job(changed, caller.identity, caller.now, caller.base_url)), 202)

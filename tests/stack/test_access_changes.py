@@ -119,6 +119,9 @@ DEEDS = {
     "POST /api/backup/settings/preview": Deed(200, "/api/backup/settings/preview?project_id=<tenant>", {}),
     "POST /api/backup/{id}/verify": Deed(202, "/api/backup/<backup>/verify", {}),
     "DELETE /api/backup/{id}": Deed(204, "/api/backup/<backup>"),
+    "POST /api/jobs/bulk": Deed(
+        200, "/api/jobs/bulk", {"action": "cancel", "filter": {"project_id": "<tenant>", "type": "export"}}
+    ),
     "POST /api/jobs/{id}/cancel": Deed(409, "/api/jobs/<export>/cancel"),
     "POST /api/jobs/{id}/retry": Deed(409, "/api/jobs/<export>/retry"),
     "POST /api/v1/{entity}": Deed(201, "/api/v1/tasks", {"title": "new"}),

@@ -76,6 +76,7 @@ ROUTES = {
     "GET /api/jobs/stats": Access("viewer", "named", 200),
     "GET /api/jobs/{id}": Access("viewer", "run", 404),
     "GET /api/jobs/{id}/timeline": Access("viewer", "run", 404),
+    "POST /api/jobs/bulk": Access("operator", "none", 400),
     "POST /api/jobs/{id}/cancel": Access("operator", "run", 404),
     "POST /api/jobs/{id}/retry": Access("operator", "run", 404),
     "GET /api/v1/{entity}": Access("viewer", "header", 200),

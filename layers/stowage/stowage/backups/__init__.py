@@ -17,17 +17,17 @@ from stowage.backups.records import (
     backup,
     backup_detail,
 )
-from stowage.basics.errors import BadRequestError, ConflictError, GoneError
+from stowage.basics.errors import BadRequestError
 from stowage.basics.ids import new_run_id, rfc3339
+from stowage.runs.actions import must_be_able, must_have_right
 from stowage.runs.audit_notes import audit_note
 from stowage.runs.change import forget_run
 from stowage.runs.counters import count_history
 from stowage.runs.kinds import EXPORT_BACKUP
 from stowage.runs.manifest import bucket_of, read_manifest
-from stowage.runs.record import Run, StoredFile
-from stowage.runs.request import request_run
+from stowage.runs.record import Run
+from stowage.runs.request import as_sent, request_run
 from stowage.runs.store import list_history, read_run
-from stowage.runs.summary import read_summary
 from stowage.tenants import Tenant
 
 LINK_SECONDS = 15 * 60
@@ -74,6 +74,7 @@ def new_backup(
             "file_name": file_name(tenant, request, now),
             **({"slot": slot} if slot else {}),
         },
+        request=None if slot else as_sent(request),
         requested_by=requested_by,
         created_at=rfc3339(now),
     )
@@ -125,22 +126,15 @@ def find_backup(tenant: str, backup_id: str) -> Run:
     return read_run(tenant, backup_id, EXPORT_BACKUP.history)
 
 
-def must_have_file(run: Run, now: datetime) -> StoredFile:
-    """A backup's file; ConflictError where there is none yet, or none came of it, GoneError where it has expired."""
-    if run.file is None:
-        raise ConflictError(f"The backup is {run.status}: there is no file.", "not_completed")
-    if run.is_expired(now):
-        raise GoneError("The backup has expired.", "expired")
-    return run.file
-
-
 @for_role("admin")
 def download_link(run: Run, identity: Identity, source_ip: str, now: datetime) -> str:
     """A storage link to a backup's file, good for 15 minutes; audited.
 
-    ConflictError and GoneError as `must_have_file`.
+    ConflictError where there is no file (yet), GoneError where it has expired.
     """
-    file = must_have_file(run, now)
+    must_be_able("download", run, identity, now)
+    file = run.file
+    assert file is not None, "it has files, and its kind leaves one"
     note = audit_note(run, "downloaded", identity.sub, now, {"source_ip": source_ip})
     table.put(note.item)
     return objects.signed_link(
@@ -159,10 +153,8 @@ def delete_backup(run: Run, identity: Identity, now: datetime, *, force: bool) -
     ConflictError `last_verified` for the newest verified backup of its tenant, unless by `force`; `still_running`,
     `in_use` and `locked` in any case.
     """
-    newest = read_summary(run.tenant).get("last_verified")
-    if newest and newest["id"] == run.id and not force:
-        raise ConflictError(
-            "This is the tenant's newest verified backup. Verify a newer one first, or delete it with force=true.",
-            "last_verified",
-        )
+    if force:
+        must_have_right("delete", run, identity)
+    else:
+        must_be_able("delete", run, identity, now)
     forget_run(run, identity.sub, now)

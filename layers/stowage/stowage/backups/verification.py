@@ -8,14 +8,14 @@ from stowage import jobs
 from stowage.access.idempotency import IdempotencyKey
 from stowage.access.identity import Identity, for_role
 from stowage.access.limits import Limit
-from stowage.backups import must_have_file
 from stowage.backups.limits import TOO_MANY
 from stowage.backups.records import VerifyRequest
 from stowage.basics.errors import BadRequestError
 from stowage.basics.ids import new_run_id, rfc3339
+from stowage.runs.actions import must_be_able
 from stowage.runs.kinds import VERIFY
 from stowage.runs.record import Estimate, Run
-from stowage.runs.request import request_run
+from stowage.runs.request import as_sent, request_run
 from stowage.runs.store import WAITING
 
 
@@ -47,13 +47,14 @@ def start_verification(
         database=backup.database,
         spec={"backup_id": backup.id, "level": request.level, "size_bytes": backup.file and backup.file.size_bytes},
         uses=backup.id,
+        request=as_sent(request, backup_id=backup.id),
         requested_by=identity.sub,
         created_at=rfc3339(now),
     )
 
     def answer() -> dict[str, Any]:
-        must_have_file(backup, now)
-        return jobs.job(run, now, WAITING).model_dump()
+        must_be_able("verify", backup, identity, now)
+        return jobs.job(run, identity, now, progress=WAITING).model_dump()
 
     body = {"backup_id": backup.id, **request.model_dump(mode="json")}
     once = IdempotencyKey.of(backup.tenant, identity.sub, "verify_backup", key, body)

@@ -5,6 +5,7 @@ emitted as `~` + base64url(id), one that begins with `~` too. Servers on the way
 `..`, so these are not plain either.
 """
 
+import hashlib
 import os
 import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
@@ -65,6 +66,18 @@ def run_id_time(run_id: str) -> datetime:
     if not is_run_id(run_id):
         raise ValueError(f"not the id of a run: {run_id!r}")
     return datetime.fromtimestamp((UUID(run_id).int >> 80) / 1000, UTC)
+
+
+def first_run_id(moment: datetime) -> str:
+    """The smallest text that an id of a run made at this moment can be; every earlier run's id is smaller."""
+    milliseconds = f"{max(0, int(moment.timestamp() * 1000)):012x}"
+    return f"{milliseconds[:8]}-{milliseconds[8:]}"
+
+
+def named_run_id(moment: datetime, name: str) -> str:
+    """An id in the form of a run's, for something that happened at a moment; the same whenever it is asked for."""
+    made = UUID(bytes=hashlib.sha256(f"{name} {rfc3339(moment)}".encode()).digest()[:16])
+    return f"{first_run_id(moment)}-7{made.hex[:3]}-8{made.hex[3:6]}-{made.hex[6:18]}"
 
 
 def new_operation_id(now: datetime) -> str:

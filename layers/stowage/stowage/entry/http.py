@@ -9,6 +9,7 @@ Before the route's own code: size, credentials, tenant, role, origin, in this or
 parameters. Whatever is raised becomes an answer in the contract's one shape.
 """
 
+import hashlib
 import json
 import re
 import time
@@ -586,3 +587,12 @@ def json_response[T](
 ) -> Response[T]:
     """An answer with headers of its own; the body is held against the route's return type all the same."""
     return Response(status, "application/json", body, dict(headers or {}), cookies)
+
+
+def json_or_unchanged[T: BaseModel](has: Callable[[str], bool], body: T) -> Response[T | None]:
+    """An answer with an entity tag of its own text, or 304 where the caller `has` that tag (RFC 9110 §13.1.2)."""
+    tag = f'"{hashlib.sha256(body.model_dump_json().encode()).hexdigest()[:32]}"'
+    headers: dict[str, str | list[str]] = {"ETag": tag, "Cache-Control": "no-cache"}
+    if has(tag):
+        return Response(304, headers=headers)
+    return Response(200, "application/json", body, headers)

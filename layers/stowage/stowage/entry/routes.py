@@ -31,6 +31,7 @@ ROUTES = (
     "POST /api/guilds/{guildId}/trash/{itemId}",
     "POST /api/guilds/{guildId}/trash/{itemId}/restore",
     "GET /api/jobs",
+    "POST /api/jobs/bulk",
     "GET /api/jobs/stats",
     "GET /api/jobs/{id}",
     "POST /api/jobs/{id}/cancel",

@@ -26,13 +26,14 @@ from stowage.exports.records import (
     export_record,
     spec_of,
 )
+from stowage.runs.actions import must_be_able
 from stowage.runs.audit_notes import audit_note
-from stowage.runs.change import cancel_run, forget_run, must_own
+from stowage.runs.change import cancel_run, forget_run
 from stowage.runs.counters import count_history
 from stowage.runs.kinds import EXPORT
 from stowage.runs.manifest import bucket_of
 from stowage.runs.record import ONE_FILE, Run
-from stowage.runs.request import request_run
+from stowage.runs.request import as_sent, request_run
 from stowage.runs.store import find_run, list_history, read_run, with_progress
 from stowage.settings import settings
 from stowage.tenants import Tenant
@@ -64,6 +65,7 @@ def create_export(
         kind=EXPORT.name,
         database=tenant.database,
         spec=spec_of(request, file_name(tenant, request, now), filters) | {"schema": tenant.schema},
+        request=as_sent(request),
         requested_by=identity.sub,
         created_at=rfc3339(now),
     )
@@ -171,7 +173,7 @@ def show(run: Run, identity: Identity, now: datetime, base_url: str) -> ExportRe
 def cancel_export(tenant: str, identity: Identity, export_id: str, now: datetime, base_url: str) -> ExportRecord:
     """Stop an export; ConflictError `already_finished`."""
     run = read_run(tenant, export_id, EXPORT.history)
-    must_own(run, identity)
+    must_be_able("cancel", run, identity, now)
     return show(cancel_run(run, identity.sub, now), identity, now, base_url)
 
 
@@ -179,7 +181,7 @@ def cancel_export(tenant: str, identity: Identity, export_id: str, now: datetime
 def delete_export(tenant: str, identity: Identity, export_id: str, now: datetime) -> str:
     """Delete an export's file and record; ConflictError `still_running`, `in_use`."""
     run = read_run(tenant, export_id, EXPORT.history)
-    must_own(run, identity)
+    must_be_able("delete", run, identity, now)
     forget_run(run, identity.sub, now)
     return run.id
 

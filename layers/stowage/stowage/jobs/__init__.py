@@ -1,39 +1,31 @@
 """Runs of every kind, as jobs (docs/api.md)."""
 
+import json
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from datetime import datetime, timedelta
-from itertools import accumulate, chain, islice
-from typing import Any, Literal
+from itertools import accumulate, chain
+from typing import Any
 
 from pydantic import BaseModel
 
+from stowage.access.identity import Identity
 from stowage.access.links import Link, link_url
 from stowage.aws.table import Item
-from stowage.basics.errors import BadRequestError
-from stowage.basics.ids import is_run_id, rfc3339
-from stowage.runs.counters import Counts, first_day, read_counts
-from stowage.runs.keeping import oldest_record
+from stowage.basics.ids import rfc3339
+from stowage.runs.actions import Found, possible_actions
+from stowage.runs.counters import Counts, read_counts
 from stowage.runs.kinds import result_of
+from stowage.runs.listing import MISSED, MissedSlot
 from stowage.runs.manifest import read_manifest
 from stowage.runs.record import ACTIVE_LIST, FINAL, UNFINISHED, Lane, Run, StageMoment
-from stowage.runs.store import newest_runs, stages_of, with_progress
+from stowage.runs.store import stages_of, with_progress
 from stowage.settings import settings
 
 # On-demand prices in us-east-1, in USD: https://aws.amazon.com/fargate/pricing/, https://aws.amazon.com/lambda/pricing/
 FARGATE_CPU_HOUR, FARGATE_GB_HOUR = 0.04048, 0.004445
 LAMBDA_SECOND = 1.769 * 0.0000166667
 """Of `RunInlineFunction`, by its memory in the template."""
-
-
-MOST_COUNTED_TENANTS = 20
-"""A list over more tenants than this has no total, because the counts of each tenant would have to be read."""
-
-
-type JobType = Literal[
-    "export_backup", "export_logs", "export", "import", "restore", "verify", "compare", "replicate", "offboard"
-]
-"""The types by which a list can be filtered. There are no runs of some of them yet; those filters find nothing."""
 
 
 class JobProgress(BaseModel):
@@ -61,6 +53,16 @@ class Job(BaseModel):
     started_at: str | None
     completed_at: str | None
     result: dict[str, Any] | None
+    trigger: str
+    error_code: str | None
+    request: dict[str, Any] | None
+    """The request as it was sent, without values of over 4,000 characters; null for who may not send such a one, and
+    where a schedule made the run.
+    """
+    verification: dict[str, Any] | None
+    """The last verification of a backup: `{level, at, ok}`."""
+    actions: list[str]
+    """What this caller may do with the run now."""
 
 
 class AttemptEntry(BaseModel):
@@ -120,12 +122,20 @@ class JobStats(BaseModel):
     success_rate: float | None
 
 
-def job(run: Run, now: datetime, progress: Item | None = None, base_url: str | None = None) -> Job:
-    """A run as a job. `progress` is read if it is not given and the run has not completed.
+def job(
+    run: Run,
+    identity: Identity,
+    now: datetime,
+    base_url: str | None = None,
+    progress: Item | None = None,
+    found: Found | None = None,
+) -> Job:
+    """A run as a job, as this caller may see it. `progress` is read if it is not given and the run has not completed.
 
-    With `base_url` the result of an import has links to its files; None if the caller may not fetch them.
+    With `base_url` the result of an import has links to its files, for who may fetch them.
     """
     run, progress = with_progress(run, progress)
+    may_fetch = identity.may(run.file_role)
     return Job(
         id=run.id,
         type=run.kind,
@@ -138,7 +148,36 @@ def job(run: Run, now: datetime, progress: Item | None = None, base_url: str | N
         created_at=run.created_at,
         started_at=run.started_at,
         completed_at=run.completed_at,
-        result=_result(run, now, base_url),
+        result=_result(run, now, base_url if may_fetch else None),
+        trigger=run.trigger,
+        error_code=run.error.code if run.error else None,
+        request=json.loads(run.request) if run.request and may_fetch else None,
+        verification=run.verification,
+        actions=possible_actions(run, identity, now, found or Found()),
+    )
+
+
+def missed_job(slot: MissedSlot) -> Job:
+    """A missed time of a schedule among jobs: there is no such run, and nothing can be done with it."""
+    message = "No backup was made at this time of the schedule."
+    return Job(
+        id=slot.id,
+        type=slot.kind,
+        project_id=slot.tenant,
+        status=MISSED,
+        progress=JobProgress(stage=MISSED, percent=0, bytes=0, rows=0, message=message),
+        attempts=0,
+        max_attempts=settings().max_attempts,
+        last_error=message,
+        created_at=slot.at,
+        started_at=None,
+        completed_at=None,
+        result=None,
+        trigger="schedule",
+        error_code=MISSED,
+        request=None,
+        verification=None,
+        actions=[],
     )
 
 
@@ -168,61 +207,6 @@ def _result(run: Run, now: datetime, base_url: str | None) -> dict[str, Any] | N
         return link_url(Link(run.tenant, run.id, run.expires_at, file), base_url)
 
     return result_of(run.kind)(run, now, link)
-
-
-def list_jobs(
-    tenants: Iterable[str] | None,
-    now: datetime,
-    *,
-    kind: str | None,
-    status: str | None,
-    since: datetime | None,
-    cursor: str | None,
-    limit: int,
-    base_url: str | None = None,
-) -> tuple[list[Job], str | None]:
-    """A page of these tenants' runs (None: every tenant's), newest first, and the cursor of the next page."""
-    where: dict[str, object] = {}
-    if kind:
-        where["kind"] = kind
-    if status:
-        where["status"] = status
-    if cursor is not None and not is_run_id(cursor):
-        raise BadRequestError(
-            "That cursor is none of ours; take next_cursor of the page before.",
-            "invalid_cursor",
-            details=[{"field": "cursor", "message": "not a cursor"}],
-        )
-    found = newest_runs(tenants, now.date(), since=_first(since, now), before=cursor, where=where, most=limit + 2)
-    runs = list(islice(found, limit + 1))
-    more = len(runs) > limit
-    return [job(run, now, base_url=base_url) for run in runs[:limit]], runs[limit - 1].id if more else None
-
-
-def count_jobs(
-    tenants: Sequence[str] | None, now: datetime, *, kind: str | None, status: str | None, since: datetime | None
-) -> int | None:
-    """How many jobs a list has in all.
-
-    None if the counts do not say: with `since`, for more than `MOST_COUNTED_TENANTS` tenants, and for the pending or
-    running jobs of all tenants.
-    """
-    many = MOST_COUNTED_TENANTS if tenants is None else len(tenants)
-    if since is not None or many > MOST_COUNTED_TENANTS or (tenants is None and status in UNFINISHED):
-        return None
-    statuses = {None: (*FINAL, "expired", "unfinished"), "completed": ("completed", "expired")}.get(status, (status,))
-    found = [
-        each
-        for each in read_counts(tenants, oldest_record(now).date())
-        if kind in (None, each.kind) and each.day >= first_day(each.kind, now)
-    ]
-    return sum(each.count(str(name)) for each in found for name in statuses)
-
-
-def _first(since: datetime | None, now: datetime) -> datetime:
-    """The first moment that a list reaches back to."""
-    oldest = oldest_record(now)
-    return oldest if since is None else max(oldest, since)
 
 
 def read_timeline(run: Run, now: datetime) -> Timeline:

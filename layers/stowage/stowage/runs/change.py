@@ -2,16 +2,16 @@
 
 from datetime import datetime
 
-from stowage.access.identity import Identity, for_role
 from stowage.aws import objects, table
 from stowage.aws.table import ConditionFailedError, Delete, Update, Write
-from stowage.basics.errors import ConflictError, ForbiddenError, GoneError, UnavailableError
+from stowage.basics.errors import ConflictError, GoneError, UnavailableError
 from stowage.basics.ids import rfc3339
+from stowage.runs.actions import Found, must_be_idle, must_be_retryable, must_be_unfinished
 from stowage.runs.audit_notes import audit_note
 from stowage.runs.counters import as_counted, counting
 from stowage.runs.keeping import record_until
 from stowage.runs.manifest import bucket_of, erase
-from stowage.runs.record import FINAL, SWEEP_LIST, Run, StageMoment, cancelled, queue_place, waiting_list
+from stowage.runs.record import SWEEP_LIST, Run, StageMoment, cancelled, queue_place, waiting_list
 from stowage.runs.settle import SWEEP_AFTER
 from stowage.runs.store import progress_key, read_run
 from stowage.runs.summary import summing_up
@@ -22,22 +22,13 @@ _USED = 3
 """The place of the run that is used among the writes of a retry."""
 
 
-@for_role("operator")
-def must_own(run: Run, identity: Identity) -> None:
-    """ForbiddenError if an operator changes the run of somebody else; admins may change any."""
-    is_own = run.trigger == "manual" and run.requested_by == identity.sub
-    if not is_own and not identity.may("admin"):
-        raise ForbiddenError("Operators cancel and delete their own runs only.", "not_your_run")
-
-
 def cancel_run(run: Run, actor: str, now: datetime) -> Run:
     """Stop a run. One that waits is cancelled at once; one that runs is asked to stop, and is `cancelled` when it has.
 
     ConflictError `already_finished` when there is nothing to stop.
     """
     for _ in range(_TRIES):
-        if run.status in FINAL:
-            raise ConflictError(f"The run is already {run.status}.", "already_finished")
+        must_be_unfinished(run, now, Found())
         if run.cancel_requested:
             return run
         try:
@@ -84,9 +75,8 @@ def _cancelling(run: Run, actor: str, now: datetime) -> list[Write]:
 
 
 def retry_run(run: Run, actor: str, now: datetime) -> Run:
-    """Start a failed or cancelled run anew, as a new attempt. ConflictError in any other state."""
-    if run.status not in ("failed", "cancelled"):
-        raise ConflictError(f"The run is {run.status}; only failed and cancelled ones can be retried.", "not_retryable")
+    """Start a failed or cancelled run anew, as a new attempt. ConflictError and GoneError as `must_be_retryable`."""
+    must_be_retryable(run, now, Found())
     pk, sk = progress_key(run.id)
     assert run.completed_at is not None, "it has ended"
     earlier = [
@@ -155,10 +145,7 @@ def forget_run(run: Run, actor: str, now: datetime) -> None:
     NotFoundError where somebody else has just deleted it.
     """
     for _ in range(_TRIES):
-        if run.status not in FINAL:
-            raise ConflictError("The run has not ended; cancel it first.", "still_running")
-        if run.users > 0:
-            raise ConflictError("Another run is using its file; wait until that has ended, or cancel it.", "in_use")
+        must_be_idle(run)
         try:
             _forget(run, actor, now)
         except ConditionFailedError:

@@ -16,6 +16,7 @@ from stowage.aws import table
 from stowage.aws.table import ABSENT, ConditionFailedError, Update, Write
 from stowage.basics.errors import UnavailableError
 from stowage.basics.ids import parse_rfc3339, rfc3339
+from stowage.runs.endings import marking
 from stowage.runs.keeping import oldest_record, record_life
 from stowage.runs.kinds import KINDS
 from stowage.runs.record import FINAL, UNFINISHED, Run
@@ -35,7 +36,7 @@ _RECOUNT_AFTER = timedelta(minutes=15)
 
 
 def counting(before: Run | None, after: Run | None) -> list[Write]:
-    """The writes that update the counts for one change of a run.
+    """The writes that update the counts, and the marks of failed and cancelled runs, for one change of a run.
 
     None stands for no run: `before` when it is made, `after` when it is deleted. A record that was never counted is
     treated as no run.
@@ -47,11 +48,12 @@ def counting(before: Run | None, after: Run | None) -> list[Write]:
     over_all["unfinished"] = sum(over_all.pop(status, 0) for status in UNFINISHED)
     sk = f"COUNT#{run.created_at[:10]}#{run.kind}"
     ttl = int((parse_rfc3339(run.created_at) + _COUNTS_LIVE).timestamp())
-    return [
+    updates = [
         Update(pk, sk, {"ttl": ttl}, add=add)
         for pk, counts in ((run.pk, changed), (_shard(run.id), over_all))
         if (add := {name: count for name, count in counts.items() if count})
     ]
+    return [*updates, *marking(before, after)]
 
 
 def as_counted(run: Run) -> dict[str, object]:

@@ -62,6 +62,8 @@ class RunKind:
     """The job's `result` after the run has left something: `(run, now, link) -> dict`; `link(file)` gives a link to a
     file.
     """
+    actions: tuple[str, ...]
+    """What may be done with its runs (`stowage.runs.actions`)."""
     events: tuple[str, ...]
     """The webhook events that follow from its end."""
     protects: bool = False
@@ -93,6 +95,7 @@ EXPORT = RunKind(
     work="stowage.exports.making:make_export",
     estimator="stowage.exports.estimating:estimate_run",
     result="stowage.exports.records:job_result",
+    actions=("download", "cancel", "retry", "delete"),
     events=("export.completed", "export.failed"),
 )
 IMPORT = RunKind(
@@ -109,6 +112,7 @@ IMPORT = RunKind(
     work="stowage.imports.files.running:import_file",
     estimator="stowage.imports.files.running:estimate_run",
     result="stowage.imports.files.records:job_result",
+    actions=("download", "cancel", "retry"),
     when_ended="stowage.postgres.edits.file_batches:close_import",
     events=("import.completed", "import.failed"),
 )
@@ -127,6 +131,7 @@ EXPORT_BACKUP = RunKind(
     work="stowage.backups.making:make_backup",
     estimator="stowage.backups.estimating:estimate_run",
     result="stowage.backups.records:job_result",
+    actions=("download", "cancel", "retry", "verify", "delete"),
     events=("backup.completed", "backup.failed"),
 )
 VERIFY = RunKind(
@@ -144,6 +149,7 @@ VERIFY = RunKind(
     work="stowage.backups.verifying:verify_backup",
     estimator="stowage.backups.verification:estimate_run",
     result="stowage.backups.records:verify_result",
+    actions=("cancel", "retry"),
     events=("backup.verified",),
 )
 
@@ -166,6 +172,7 @@ def kind_of(name: str) -> RunKind:
         work="",
         estimator="",
         result="",
+        actions=("cancel", "retry"),
         events=(),
     )
 

@@ -110,6 +110,8 @@ class Run(BaseModel):
     trigger: Literal["manual", "schedule"] = "manual"
     database: str
     spec: dict[str, Any]
+    request: str | None = None
+    """The request as it was sent (`stowage.runs.request.as_sent`); None where nobody sent one."""
     requested_by: str
     created_at: str
     started_at: str | None = None

@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
+from pydantic import BaseModel
+
 from stowage.access.idempotency import IdempotencyKey
 from stowage.access.limits import Limit
 from stowage.aws import table
@@ -20,6 +22,21 @@ from stowage.runs.record import Run
 from stowage.runs.store import create_run
 
 KEYS_LIVE = timedelta(hours=24)
+LONGEST_SHOWN = 4_000
+"""A value of a request that is longer as JSON is not kept for showing."""
+
+
+def as_sent(request: BaseModel, **named: str) -> str:
+    """A request as JSON, as a job shows it: the ids that its path `named`, and the fields that were sent.
+
+    A value of more than 4,000 characters becomes null, so that lists of jobs stay small.
+    """
+    sent = request.model_dump(mode="json", exclude_unset=True)
+    return json.dumps(named | {name: value if _is_short(value) else None for name, value in sent.items()})
+
+
+def _is_short(value: object) -> bool:
+    return len(json.dumps(value)) <= LONGEST_SHOWN
 
 
 def kept_answer(key: IdempotencyKey, now: datetime) -> dict[str, Any] | None:

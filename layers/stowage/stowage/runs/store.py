@@ -1,14 +1,13 @@
 """Runs in the table: make, read, list."""
 
-import heapq
-from collections.abc import Iterable, Iterator
-from datetime import date, datetime, timedelta
+from collections.abc import Iterator
+from datetime import datetime
 from typing import Any
 
 from stowage.aws import table
 from stowage.aws.table import ABSENT, ConditionFailedError, Item, Put, Write
 from stowage.basics.errors import NotFoundError
-from stowage.basics.ids import is_run_id, rfc3339
+from stowage.basics.ids import is_run_id
 from stowage.runs.audit_notes import audit_note
 from stowage.runs.counters import counting
 from stowage.runs.keeping import record_until
@@ -124,47 +123,6 @@ def list_history(tenant: str, history: str, where: dict[str, object], most: int)
 def _page_size(where: dict[str, object], most: int) -> int | None:
     """How many records to read at once to find `most`; None if it is not known how many of them pass the filter."""
     return None if where else most
-
-
-def newest_runs(
-    tenants: Iterable[str] | None,
-    today: date,
-    *,
-    since: datetime,
-    before: str | None,
-    where: dict[str, object],
-    most: int,
-) -> Iterator[Run]:
-    """Runs of these tenants (None: of every tenant), newest first, created on or after `since` and before a run's id,
-    read as they are taken: the caller wants `most` at most.
-
-    A few tenants are read each from its own partition and merged; all of them by the index of days.
-    """
-    if tenants is None:
-        items = _by_day(today, since.date(), before, where, most)
-    else:
-        parts = (_of_tenant(tenant, before, where, most) for tenant in tenants)
-        items = heapq.merge(*parts, key=lambda item: item["id"], reverse=True)
-    for item in items:
-        if item["created_at"] < rfc3339(since):
-            return
-        yield Run.model_validate(item)
-
-
-def _of_tenant(tenant: str, before: str | None, where: dict[str, object], most: int) -> Iterator[Item]:
-    end = f"RUN#{before}" if before else None
-    page_size = _page_size(where, most)
-    return table.query(f"T#{tenant}", prefix="RUN#", newest_first=True, before=end, where=where, page_size=page_size)
-
-
-def _by_day(today: date, since: date, before: str | None, where: dict[str, object], most: int) -> Iterator[Item]:
-    day = today
-    page_size = _page_size(where, most)
-    while day >= since:
-        yield from table.query(
-            day.isoformat(), index="by_day", newest_first=True, before=before, where=where, page_size=page_size
-        )
-        day -= timedelta(days=1)
 
 
 def change_run(run: Run, changes: Item, *, remove: tuple[str, ...] = (), when: dict[str, Any]) -> Run | None:

@@ -20,6 +20,8 @@ from stowage.backups.records import BackupRequest
 from stowage.basics.errors import NotFoundError, PreconditionFailedError, UnavailableError
 from stowage.basics.ids import parse_rfc3339, rfc3339
 from stowage.runs.audit_notes import audit_entry
+from stowage.runs.kinds import EXPORT_BACKUP
+from stowage.runs.listing import missed_slot
 from stowage.runs.record import UNFINISHED
 from stowage.runs.store import create_run, find_run
 from stowage.runs.summary import noting
@@ -129,6 +131,7 @@ def look_after(item: Item, now: datetime) -> None:
     writes: list[Write] = [_changing(item, changes)]
     if passed and _is_on(wanted.schedule):
         writes.append(noting(tenant.id, {"missed_at": rfc3339(passed[-1])}))
+        writes += [missed_slot(tenant.id, EXPORT_BACKUP.name, nominal) for nominal in passed[-MOST_MISSED:]]
     with suppress(ConditionFailedError):  # another tick was first, or somebody has just changed the settings
         if run:
             create_run(run, now, writes)

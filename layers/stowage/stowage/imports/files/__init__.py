@@ -19,7 +19,7 @@ from stowage.entities.declared import writable_entity_at
 from stowage.imports.files.records import FileImportCreated, FileImportRequest, FileImportSpec, UploadForm
 from stowage.runs.kinds import IMPORT
 from stowage.runs.record import Run
-from stowage.runs.request import keep_answer, kept_answer
+from stowage.runs.request import as_sent, keep_answer, kept_answer
 from stowage.runs.store import WAITING, create_run
 from stowage.settings import settings
 from stowage.tenants import Tenant
@@ -60,6 +60,7 @@ def create_file_import(
             "encoding": request.encoding,
             "delimiter": request.delimiter,
             "on_conflict": request.onConflict,
+            "request": as_sent(request, entity=entity.name),
             "asked_by": identity.sub,
             "ttl": int((now + WAITS).timestamp()),
         }
@@ -150,10 +151,11 @@ def start_file_import(
         kind=IMPORT.name,
         database=asked["database"],
         spec=spec.model_dump(),
+        request=asked.get("request"),
         requested_by=identity.sub,
         created_at=rfc3339(now),
     )
-    made = jobs.job(run, now, WAITING)
+    made = jobs.job(run, identity, now, progress=WAITING)
     answer = made.model_dump(mode="json")
     started = {"started_at": rfc3339(now)}
     writes: list[Write] = [Update(f"IMPORT#{import_id}", "UPLOAD", started, when={"started_at": ABSENT})]
