@@ -10,11 +10,12 @@ from datetime import date, timedelta
 from stowage.aws import table
 from stowage.aws.table import Delete, Item, Put, Write
 from stowage.basics.ids import parse_rfc3339
-from stowage.runs.keeping import record_until
 from stowage.runs.record import Run, Status
 
 PAGE = 100
 """Marks read at once."""
+_MARKS_LIVE = timedelta(days=3 * 366)
+"""As the counts; a mark whose record has gone is passed over."""
 MARKED: tuple[Status, ...] = ("failed", "cancelled")
 
 
@@ -42,7 +43,7 @@ def _mark(run: Run) -> Item:
         "status": run.status,
         "trigger": run.trigger,
         "created_at": run.created_at,
-        "ttl": record_until(run, parse_rfc3339(run.created_at)),
+        "ttl": int((parse_rfc3339(run.created_at) + _MARKS_LIVE).timestamp()),
     }
 
 
