@@ -35,7 +35,7 @@ HEADER_OF = {
     "caller.tenant_named(": "X-Tenant-Id",
     "caller.tenant_ids(": "X-Tenant-Id",
     "caller.tenants_spanned(": "X-Tenant-Id",
-    "caller.has(": "If-None-Match",
+    "caller.has": "If-None-Match",
     "visitor.has(": "If-None-Match",
     "show(visitor,": "If-None-Match",
 }
