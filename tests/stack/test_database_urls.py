@@ -12,6 +12,7 @@ import psycopg
 import pytest
 
 from stowage.basics.errors import RunError, UnavailableError
+from stowage.postgres.__main__ import main
 from stowage.postgres.dumps.failures import dump_error
 from stowage.postgres.dumps.pg_dump import Dump
 from stowage.postgres.session.connection import DUMP, child_login, connect
@@ -446,3 +447,26 @@ def test_psycopg_and_libpq_agree_on_what_there_is() -> None:
     assert {b"sslnegotiation", b"channel_binding", b"target_session_attrs"} <= {
         option.keyword for option in psycopg.pq.Conninfo.get_defaults()
     }
+
+
+UNREAD = "The URL is not read by libpq. Give it as postgresql://user@host:port/database."
+TYPED = {
+    "postgresql://m:secret@{}/d?connect_timeout=abc": "The database URL's parameter connect_timeout cannot be used",
+    "postgresql://m:secret@{}/d?schema=public&pgbouncer=true": "The database URL's parameter schema cannot be used",
+    "postgresql+psycopg2://m:secret@{}/d": UNREAD,
+    "http://m:secret@{}/d": UNREAD,
+    "postgresql://m:secret%2@{}/d": UNREAD,
+    "postgresql://m:secret 3@{}/d": UNREAD,
+    "secret": UNREAD,
+    " postgresql://m:secret@{}/d\n": "the database did not answer: connection failed: connection to server at",
+}
+
+
+@pytest.mark.parametrize(("url", "told"), TYPED.items())
+def test_a_command_tells_what_is_wrong_with_its_url_and_no_secret(
+    capsys: pytest.CaptureFixture[str], url: str, told: str
+) -> None:
+    assert main(["status", "--url", url.format("127.0.0.1:1")]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith(f"error: {told}")
+    assert "secret" not in said

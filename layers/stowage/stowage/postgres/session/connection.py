@@ -157,7 +157,7 @@ def _parameters(database: str, role: str, beside: psycopg.Connection | None = No
     except KeyError:
         raise RunError(f"This deployment knows no database {database!r}.", "unknown_database") from None
     try:
-        parameters = {name: str(value) for name, value in conninfo_to_dict(url).items()}
+        parameters = {name: str(value) for name, value in conninfo_to_dict(url.strip()).items()}
     except (psycopg.ProgrammingError, UnicodeDecodeError) as error:
         # libpq's words may hold a part of the URL, so they stay in the log.
         unreadable = MisconfiguredError(f"The URL of the database {database!r} is none.", "connection_misconfigured")
