@@ -32,7 +32,7 @@ app = http_app(None, answers=(Answer(200, Session, ("Set-Cookie",)),), refuses=(
 @app.post("/api/session")
 def create_session(visitor: Visitor, request: SessionRequest) -> Response[Session]:
     """Set the cookie that the console's pages send by themselves; scripts cannot read it."""
-    identity = identify(request.token, visitor.now)
+    identity = identify(request.token, visitor.now, by_cookie=True)
     cookie = Cookie(
         name=COOKIE, value=request.token, path="/", secure=True, http_only=True, same_site=SameSite.LAX_MODE,
         expires=identity.expires_at.replace(tzinfo=None),

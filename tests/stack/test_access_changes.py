@@ -59,13 +59,19 @@ class Scene:
     def upload(self) -> str:
         return uploaded(self.maker, "tasks", "csv", TASKS, self.office.id)
 
+    @cached_property
+    def key(self) -> str:
+        """The id of an API key."""
+        asked = {"json": {"name": "for a program", "role": "viewer"}, "headers": {"x-tenant-id": self.office.id}}
+        return str(self.office.caller("admin").post("/api/v1/api-keys", **asked).json()["id"])
+
     def filled(self, given: Json) -> Json:
         """A path or body with what its names stand for."""
         if isinstance(given, dict):
             return {key: self.filled(value) for key, value in given.items()}
         if not isinstance(given, str):
             return given
-        for name in ("export", "backup", "upload", "operation"):
+        for name in ("export", "backup", "upload", "operation", "key"):
             if f"<{name}>" in given:
                 given = given.replace(f"<{name}>", getattr(self, name))
         return given.replace("{guildId}", self.office.id).replace("<tenant>", self.office.id)
@@ -96,7 +102,7 @@ class Deed:
     @property
     def by_id(self) -> bool:
         """Whether it names something of its tenant (but a run, whose id says whose it is), besides the tenant."""
-        named = ("exports/<", "trash/", "bulk/", "tasks/k")
+        named = ("exports/<", "trash/", "bulk/", "tasks/k", "api-keys/")
         return any(part in self.path for part in named)
 
 
@@ -124,6 +130,8 @@ DEEDS = {
     ),
     "POST /api/jobs/{id}/cancel": Deed(409, "/api/jobs/<export>/cancel"),
     "POST /api/jobs/{id}/retry": Deed(409, "/api/jobs/<export>/retry"),
+    "POST /api/v1/api-keys": Deed(201, "/api/v1/api-keys", {"name": "for a program", "role": "viewer"}),
+    "DELETE /api/v1/api-keys/{id}": Deed(204, "/api/v1/api-keys/<key>"),
     "POST /api/v1/{entity}": Deed(201, "/api/v1/tasks", {"title": "new"}),
     "PATCH /api/v1/{entity}/{id}": Deed(200, "/api/v1/tasks/k", {"title": "changed"}),
     "DELETE /api/v1/{entity}/{id}": Deed(200, "/api/v1/tasks/k"),

@@ -92,6 +92,9 @@ ROUTES = {
     "POST /api/v1/import/{entity}/file/{id}/start": Access("operator", "run", 404),
     "GET /api/v1/me": Access("viewer", "none", 200),
     "GET /api/v1/tenants": Access("viewer", "none", 200),
+    "GET /api/v1/api-keys": Access("admin", "header", 200),
+    "POST /api/v1/api-keys": Access("admin", "header", 400),
+    "DELETE /api/v1/api-keys/{id}": Access("admin", "header", 404),
     "GET /api/v1/entities": Access("viewer", "none", 200),
     "GET /api/v1/audit": Access("admin", "named", 200),
     "GET /api/v1/attention": Access("viewer", "none", 200),
@@ -120,6 +123,7 @@ ROUTES = {
 BODIES = {
     "POST /api/v1/bulk/{entity}/delete": {"ids": ["tsk_1"]},
     "POST /api/v1/import/{entity}/file": {"filename": "tasks.csv", "size": 1, "type": "csv"},
+    "POST /api/v1/api-keys": {"name": "a key", "role": "viewer"},
 }
 """What a route must be sent before it looks at the tenant; the others look first, or take an empty object."""
 

@@ -12,14 +12,13 @@ from typing import Any
 
 import jwt
 
+from stowage.access.api_keys import PREFIX, identify_key
 from stowage.access.identity import ROLES, Identity, Role
 from stowage.aws.keys import read_key
 from stowage.basics.errors import UnauthenticatedError, UnavailableError
 from stowage.settings import settings
 
 COOKIE = "auth_token"
-KEY_PREFIX = "stw_"
-"""What our own API keys begin with."""
 LONGEST_SUB = 200
 TOKENS_KEPT = 256
 _UNWRITABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
@@ -36,7 +35,7 @@ def token_of(headers: Mapping[str, str], cookies: list[str]) -> tuple[str, bool]
         return (credentials.strip(), False) if scheme.lower() == "bearer" else ("", False)
     if "x-api-key" in headers:
         key = headers["x-api-key"].strip()
-        return (key, False) if key.startswith(KEY_PREFIX) else ("", False)
+        return (key, False) if key.startswith(PREFIX) else ("", False)
     for cookie in cookies:
         name, _, value = cookie.partition("=")
         if name.strip() == COOKIE:
@@ -47,13 +46,20 @@ def token_of(headers: Mapping[str, str], cookies: list[str]) -> tuple[str, bool]
 def token_for_backend(headers: Mapping[str, str], cookies: list[str]) -> tuple[str, bool]:
     """The same for upstream mode, where a key of ours is no token: it means nothing to the backend."""
     token, by_cookie = token_of({name: value for name, value in headers.items() if name != "x-api-key"}, cookies)
-    return ("", False) if token.startswith(KEY_PREFIX) else (token, by_cookie)
+    return ("", False) if token.startswith(PREFIX) else (token, by_cookie)
 
 
 def identify(token: str, now: datetime, *, by_cookie: bool = False) -> Identity:
-    """The caller that a token names; UnauthenticatedError when it names none."""
+    """The caller that a token or an API key names; UnauthenticatedError when it names none.
+
+    A key is for programs: no cookie holds one.
+    """
     if not token:
         raise UnauthenticatedError("Sign in first.")
+    if token.startswith(PREFIX):
+        if by_cookie:
+            raise UnauthenticatedError("An API key is for programs; sign in with a token.")
+        return identify_key(token, now)
     claims = _claims(token, now)
     config = settings()
     role = _role(claims.get(config.role_claim, "viewer"))
