@@ -18,6 +18,7 @@ from moto.dynamodb.parsing.expressions import UpdateExpressionParser
 
 from local import mends_tables
 from local.mends import roll_back_only_what_a_transaction_touched, take_attributes_as_they_are
+from local.shared_loader import share_loader
 from stowage import tenants
 from stowage.aws import clients
 from stowage.aws.table import encode
@@ -28,6 +29,9 @@ type Json = Any
 _CLIENTS = (
     clients._session, clients.s3, clients.dynamodb, clients.sqs, clients.stepfunctions, clients.lambda_client,
 )  # fmt: skip
+
+
+share_loader()
 
 
 class Cloud:

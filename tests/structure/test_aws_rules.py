@@ -2,6 +2,7 @@
 
 import json
 import re
+from functools import cache
 from importlib import import_module
 from typing import Any
 
@@ -63,6 +64,7 @@ def properties_of(kind: str, variant: str = "defaults") -> dict[str, Any]:
     return found
 
 
+@cache
 def triggers_of(function: str) -> set[str]:
     """How a function is called: `http`, `stream`, `queue`, `asynchronous`, `deployment`, `step`."""
     found = set()
@@ -84,6 +86,7 @@ def triggers_of(function: str) -> set[str]:
     return found
 
 
+@cache
 def called_by_functions() -> set[str]:
     """Functions whose name another one is told, to call it and not wait."""
     return {
