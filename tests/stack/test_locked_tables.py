@@ -20,6 +20,7 @@ from stowage.entities.filters import Filters, parse_filters
 from stowage.exports.formats import estimate, open_export
 from stowage.postgres.edits.file_batches import ImportSession, begin_import
 from stowage.postgres.reads import copy
+from stowage.postgres.session.held_tables import READING, told_of_held
 from tests.conftest import Api, RunningStack
 from tests.stack.office import Office
 from tests.stack.route_surface import (
@@ -32,6 +33,7 @@ from tests.stack.route_surface import (
     start_backup,
     start_export,
 )
+from tests.stack.servers import NEWEST, Servers
 
 TENANT = "acme_x"
 HEADERS = {"X-Tenant-Id": TENANT}
@@ -163,6 +165,20 @@ def test_an_import_says_which_table_it_cannot_wait_for(office: Office) -> None:
         "The table brands stays locked at the moment.",
         "Others are changing these records at the moment.",
     ]
+
+
+def test_a_server_that_shows_nobody_its_locks_leaves_the_tables_unnamed(servers: Servers) -> None:
+    database = servers(NEWEST).make_database()
+    owner = database.connect()
+    owner.execute("CREATE TABLE things (); DROP ROLE IF EXISTS reader; CREATE ROLE reader LOGIN")
+    try:
+        with psycopg.connect(database.url) as holder, database.connect(user="reader") as reader:
+            holder.execute("LOCK TABLE things")
+            assert told_of_held(reader, "public", READING) == "The table things stays locked at the moment"
+            owner.execute("REVOKE SELECT ON pg_locks FROM public")
+            assert told_of_held(reader, "public", READING) is None
+    finally:
+        owner.execute("DROP ROLE reader")
 
 
 def test_an_export_that_waits_too_long_says_what_for(stack: RunningStack, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -46,9 +46,14 @@ def telling_held_tables[T](database: str, role: str, schema: str, modes: tuple[s
 
 
 def told_of_held(connection: psycopg.Connection, schema: str, modes: tuple[str, ...]) -> str | None:
-    """Which tables of the schema are held at the moment, in words without a full stop; None where none is."""
+    """Which tables of the schema are held at the moment, in words without a full stop; None where none is, or where
+    the server does not tell (some keep their views of locks to themselves).
+    """
     schemas = [schema, *{literal["schema"] for literal in DECLARED.values() if literal["schema"]}]
-    found = connection.execute(_HELD, {"schemas": schemas, "modes": list(modes)}).fetchall()
+    try:
+        found = connection.execute(_HELD, {"schemas": schemas, "modes": list(modes)}).fetchall()
+    except psycopg.Error:
+        return None
     if not found:
         return None
     held = " and ".join(name for (name,) in found)
