@@ -10,6 +10,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from psycopg import sql
 
 from stowage.basics.errors import RunError, UnavailableError
 from stowage.postgres.__main__ import main
@@ -177,31 +178,45 @@ def test_what_the_url_says_holds_against_what_is_filled_in(database: Database, d
     assert (environment["PGAPPNAME"], environment["PGCONNECT_TIMEOUT"]) == ("mine", "10")
 
 
-SAID_AFTER_CONNECTING = (
-    "client_encoding", "TimeZone", "row_security", "jit", "standard_conforming_strings", "IntervalStyle"
-)  # fmt: skip
+OTHERWISE = {
+    "client_encoding": ("LATIN1", "UTF8"),
+    "TimeZone": ("Asia/Tokyo", "UTC"),
+    "DateStyle": ("SQL, DMY", "ISO, DMY"),
+    "IntervalStyle": ("iso_8601", "postgres"),
+    "standard_conforming_strings": ("off", "on"),
+    "array_nulls": ("off", "on"),
+    "transform_null_equals": ("on", "off"),
+    "extra_float_digits": ("0", "1"),
+    "bytea_output": ("escape", "hex"),
+    "xmloption": ("document", "content"),
+    "quote_all_identifiers": ("on", "off"),
+    "gin_fuzzy_search_limit": ("1", "0"),
+    "exit_on_error": ("on", "off"),
+    "row_security": ("on", "off"),
+    "jit": ("on", "off"),
+}
+"""What a database may prefer, and what a session of ours has."""
 
 
 def test_a_session_is_ours_whatever_database_and_role_prefer(database: Database, deploy: Deploy) -> None:
     name = database.environment["PGDATABASE"]
     owner = database.connect()
-    for setting in ("client_encoding = 'LATIN1'", "TimeZone = 'Asia/Tokyo'", "DateStyle = 'SQL, DMY'",
-                    "IntervalStyle = 'iso_8601'", "standard_conforming_strings = off"):  # fmt: skip
-        owner.execute(f"ALTER DATABASE {name} SET {setting}".encode())
+    for setting, (preferred, _) in OTHERWISE.items():
+        said = sql.SQL(", ").join(map(sql.Literal, preferred.split(", ")))
+        statement = sql.SQL("ALTER DATABASE {} SET {} = {}")
+        owner.execute(statement.format(sql.Identifier(name), sql.Identifier(setting), said))
     deploy(place(database))
     try:
         with connect("main", DUMP) as connection:
             shown = {
                 setting: (connection.execute("SELECT current_setting(%s)", (setting,)).fetchone() or [None])[0]
-                for setting in (*SAID_AFTER_CONNECTING, "DateStyle")
+                for setting in OTHERWISE
             }
+            values = connection.execute("SELECT %s::text[], to_jsonb(0.1::float8 + 0.2)::text", (["a", None],))
+            assert values.fetchone() == (["a", None], "0.30000000000000004")
     finally:
         owner.execute(f"ALTER DATABASE {name} RESET ALL".encode())
-    assert shown == {
-        "client_encoding": "UTF8", "TimeZone": "UTC", "row_security": "off", "jit": "off",
-        "standard_conforming_strings": "on",
-        "IntervalStyle": "postgres", "DateStyle": "ISO, DMY",
-    }  # fmt: skip
+    assert shown == {setting: ours for setting, (_, ours) in OTHERWISE.items()}
 
 
 def test_no_startup_option_is_sent_that_a_pooler_would_refuse(database: Database, deploy: Deploy) -> None:

@@ -46,7 +46,9 @@ _FILLED_IN = {"connect_timeout": "10", "application_name": "stowage"}
 _kept: dict[tuple[str, str], psycopg.Connection] = {}
 
 # Said after connecting, because poolers refuse startup options. What a database or a role has set
-# for itself is not ours: another encoding, time zone or way to write dates would change values.
+# for itself is not ours: another encoding, time zone or way to write dates would change values,
+# `array_nulls = off` makes texts of the nulls in arrays, a lower `extra_float_digits` rounds the
+# journal's floats, and with `gin_fuzzy_search_limit` a search leaves records out.
 # Where row-level security would hide rows, `row_security = off` is an error instead (PostgreSQL
 # documentation, "row_security"). Statements made of declarations are long and short-lived: to
 # compile one took two seconds where it ran for two milliseconds.
@@ -56,6 +58,14 @@ SET TimeZone = 'UTC';
 SET DateStyle = 'ISO';
 SET IntervalStyle = 'postgres';
 SET standard_conforming_strings = on;
+SET array_nulls = on;
+SET transform_null_equals = off;
+SET extra_float_digits = 1;
+SET bytea_output = 'hex';
+SET xmloption = 'content';
+SET quote_all_identifiers = off;
+SET gin_fuzzy_search_limit = 0;
+SET exit_on_error = off;
 SET row_security = off;
 SET jit = off
 """
