@@ -139,6 +139,7 @@ CREATE TABLE import (id int PRIMARY KEY, webhook text);
 CREATE TABLE box (id int PRIMARY KEY, "the id" int REFERENCES box);
 CREATE TABLE boxes (id smallint PRIMARY KEY, parent_id int REFERENCES box, self smallint REFERENCES boxes);
 CREATE TABLE empty ();
+CREATE TABLE by_day (day date PRIMARY KEY, deleted_at timestamptz);
 CREATE TABLE only_a_key (key uuid PRIMARY KEY DEFAULT gen_random_uuid());
 CREATE TABLE spaced ("the key" text PRIMARY KEY, t text DEFAULT 'a' || 'b', UNIQUE (t, u),
                      u text DEFAULT E'x\\n\\\\"''y');
@@ -159,7 +160,7 @@ def test_odd_names_and_types_are_declared_without_a_mistake(database: psycopg.Co
     literals = read(text)
     tables = {literal["table"]: literal for literal in literals.values()}
     assert tables.keys() == {
-        'a%b "c" ü', "health", "import", "box", "boxes", "only_a_key", "spaced", "parted", "typed"
+        'a%b "c" ü', "health", "import", "box", "boxes", "only_a_key", "spaced", "parted", "typed", "by_day"
     }  # fmt: skip
     odd = {field["column"] for field in tables['a%b "c" ü']["fields"].values()}
     assert odd == {"a b", "A_B", "2nd", "%s", "ü", "__", "created_at", "page", "search", "id_"}
@@ -167,6 +168,7 @@ def test_odd_names_and_types_are_declared_without_a_mistake(database: psycopg.Co
     assert tables["spaced"]["fields"]["u"]["default"] == "x\n\\\"'y"
     assert tables["spaced"]["fields"]["t"]["filled"]
     assert tables["typed"]["fields"]["v"]["values"] == ("a", "b")
+    assert (tables["by_day"]["read_only"], tables["by_day"]["lacks"], tables["by_day"]["trash"]) == (True, (), None)
 
 
 def test_names_that_are_alike_are_told_apart() -> None:

@@ -72,7 +72,18 @@ class _Entity:
     @property
     def is_only_read(self) -> bool:
         """Whether Stowage does not write its records."""
-        return self.table.is_view or len(self.table.key) > 1
+        return self.table.is_view or len(self.table.key) > 1 or self.has_odd_key
+
+    @property
+    def has_odd_key(self) -> bool:
+        """Whether the key is one column of a type by which records are only read."""
+        column = self.table.column(self.table.key[0])
+        return (
+            not self.table.is_view
+            and len(self.table.key) == 1
+            and column is not None
+            and family_of(column.type) not in ("text", "integer", "uuid")
+        )
 
     def say(self, key: str, value: str, comment: str = "") -> None:
         """One line of the file."""
@@ -131,8 +142,8 @@ def _write(entity: _Entity, schema: str, entities: Mapping[str, _Entity], by_sin
         entity.notes.append(f"# {entity.name}: no singular is known; give one with `singular`")
     references = _references(entity, schema, entities)
     _write_key(entity, references)
-    if table.is_view:
-        entity.say("readOnly", "true")
+    if table.is_view or entity.has_odd_key:
+        entity.say("readOnly", "true", "" if table.is_view else "by a key of this type records are read, not written")
     _write_label(entity)
     _write_uniques(entity)
     for key, column in entity.times.items():
