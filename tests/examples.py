@@ -251,6 +251,14 @@ def backups(told: Recorder) -> None:
     backup = told.call("GET", f"/api/backup?project_id={told.tenant}")["data"][0]["id"]
     verify = told.call("POST", f"/api/backup/{backup}/verify", {"level": 2})["data"]["id"]
     told.ended(f"/api/jobs/{verify}")
+    account = told.call("GET", "/api/v1/accounts?limit=1")["data"][0]["id"]
+    told.call("PATCH", f"/api/v1/accounts/{account}", {"displayName": "Old, do not use"})
+    compared = told.call("POST", f"/api/backup/{backup}/compare", {"entities": ["accounts"]})["data"]["id"]
+    told.ended(f"/api/jobs/{compared}")
+    told.call("GET", f"/api/backup/compare/{compared}?entity=accounts&kind=changed")
+    wanted = {"entity": "accounts", "ids": [account, "none"]}
+    told.call("POST", f"/api/backup/compare/{compared}/bring-back", wanted)
+    told.call("POST", f"/api/backup/compare/{compared}/bring-back", {"entity": "accounts", "ids": [account]})
     told.call("GET", f"/api/backup/{backup}")
     told.call("GET", f"/api/jobs?project_id={told.tenant}&limit=2")
     told.call("GET", f"/api/jobs/stats?project_id={told.tenant}&days=1")

@@ -21,11 +21,20 @@ def _verify(runs: Runs) -> str:
     return runs.verify(backup_id)
 
 
+def _compare(runs: Runs) -> str:
+    backup_id = runs.backup()
+    runs.ends(backup_id, "completed")
+    answer = runs.admin.post(f"/api/backup/{backup_id}/compare")
+    assert answer.status_code == 202, answer.text
+    return str(answer.json()["data"]["id"])
+
+
 ASK: dict[str, Callable[[Runs], str]] = {
     "export": lambda runs: runs.export(format="parquet"),
     "import": _import,
     "export_backup": lambda runs: runs.backup(),
     "verify": _verify,
+    "compare": _compare,
 }
 """How a run of each kind is asked for."""
 

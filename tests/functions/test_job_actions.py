@@ -39,6 +39,7 @@ SPECS: dict[str, dict[str, Json]] = {
     "export": {"format": "csv", "mode": "all", "dataType": "tasks", "filters": {}, "filename": "f.csv", "bom": False},
     "export_backup": {"format": "sql", "compress": True, "file_name": "f.sql", "storage_path": "backups"},
     "verify": {"backup_id": "b", "level": 2, "size_bytes": 3},
+    "compare": {"backup_id": "b", "schema": "tenant_acme", "entities": None, "size_bytes": 3},
     "import": {},
 }
 CALLERS: list[tuple[Role, str]] = [("viewer", "me"), ("operator", "me"), ("operator", "they"), ("admin", "me")]

@@ -56,6 +56,13 @@ class Scene:
         return job
 
     @cached_property
+    def compare(self) -> str:
+        admin = self.office.caller("admin")
+        job = admin.post(f"/api/backup/{self.backup}/compare", json={"entities": ["tasks"]}).json()["data"]["id"]
+        assert ended_job(admin, job)["status"] == "completed"
+        return str(job)
+
+    @cached_property
     def upload(self) -> str:
         return uploaded(self.maker, "tasks", "csv", TASKS, self.office.id)
 
@@ -71,7 +78,7 @@ class Scene:
             return {key: self.filled(value) for key, value in given.items()}
         if not isinstance(given, str):
             return given
-        for name in ("export", "backup", "upload", "operation", "key"):
+        for name in ("export", "backup", "compare", "upload", "operation", "key"):
             if f"<{name}>" in given:
                 given = given.replace(f"<{name}>", getattr(self, name))
         return given.replace("{guildId}", self.office.id).replace("<tenant>", self.office.id)
@@ -124,6 +131,10 @@ DEEDS = {
     "PUT /api/backup/settings": Deed(200, "/api/backup/settings?project_id=<tenant>", {"format": "tar"}),
     "POST /api/backup/settings/preview": Deed(200, "/api/backup/settings/preview?project_id=<tenant>", {}),
     "POST /api/backup/{id}/verify": Deed(202, "/api/backup/<backup>/verify", {}),
+    "POST /api/backup/{id}/compare": Deed(202, "/api/backup/<backup>/compare", {"entities": ["tasks"]}),
+    "POST /api/backup/compare/{id}/bring-back": Deed(
+        200, "/api/backup/compare/<compare>/bring-back", {"entity": "tasks", "ids": ["k"]}
+    ),
     "DELETE /api/backup/{id}": Deed(204, "/api/backup/<backup>"),
     "POST /api/jobs/bulk": Deed(
         200, "/api/jobs/bulk", {"action": "cancel", "filter": {"project_id": "<tenant>", "type": "export"}}
@@ -158,7 +169,7 @@ def shared(stack: RunningStack) -> Iterator[Scene]:
         scene = Scene(open_office(stack, database))
         assert scene.export
         assert scene.upload
-        assert scene.backup
+        assert scene.compare
         yield scene
         scene.office.close()
 

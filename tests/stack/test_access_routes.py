@@ -72,6 +72,9 @@ ROUTES = {
     "DELETE /api/backup/{id}": Access("admin", "run", 404),
     "GET /api/backup/{id}/download": Access("admin", "run", 404),
     "POST /api/backup/{id}/verify": Access("admin", "run", 404),
+    "POST /api/backup/{id}/compare": Access("admin", "run", 404),
+    "GET /api/backup/compare/{id}": Access("admin", "run", 400),
+    "POST /api/backup/compare/{id}/bring-back": Access("admin", "run", 400),
     "GET /api/jobs": Access("viewer", "named", 200),
     "GET /api/jobs/stats": Access("viewer", "named", 200),
     "GET /api/jobs/{id}": Access("viewer", "run", 404),
@@ -230,6 +233,13 @@ def test_a_run_is_not_found_under_a_tenant_that_it_does_not_belong_to(
     assert read_job(admin, runs["export"]) == before
 
 
+ABOUT_RUNS: dict[str, Any] = {
+    "GET /api/backup/compare/{id}": {"params": {"entity": "accounts", "kind": "changed"}},
+    "POST /api/backup/compare/{id}/bring-back": {"json": {"entity": "accounts", "ids": ["a"]}},
+}
+"""What a request about a run needs besides its id, to be looked up."""
+
+
 @pytest.mark.parametrize("route", of_kind("run"))
 def test_another_tenants_run_answers_as_one_that_does_not_exist(
     route: str, other: Api, admin: Api, runs: dict[str, str]
@@ -237,9 +247,10 @@ def test_another_tenants_run_answers_as_one_that_does_not_exist(
     run = run_for(route, runs)
     before = read_job(admin, run)
     for headers in ({}, {"x-tenant-id": "acme2"}, {"x-tenant-id": "globex"}):
-        existing = send(other, route, run=run, headers=headers)
-        missing = send(other, route, run=UNKNOWN_RUN, headers=headers)
-        nonsense = send(other, route, run="nonsense", headers=headers)
+        about = ABOUT_RUNS.get(route, {})
+        existing = send(other, route, run=run, headers=headers, **about)
+        missing = send(other, route, run=UNKNOWN_RUN, headers=headers, **about)
+        nonsense = send(other, route, run="nonsense", headers=headers, **about)
         assert refusal(existing, 404, "not_found") == refusal(missing, 404, "not_found")
         assert refusal(existing, 404, "not_found") == refusal(nonsense, 404, "not_found")
         assert headers_of(existing) == headers_of(missing)

@@ -12,6 +12,7 @@ from stowage.backups.verifying import Reading
 from stowage.postgres.dumps import restored
 from stowage.postgres.dumps.contents import DumpContents, SnapshotContents
 from stowage.postgres.dumps.pg_dump import Dump, DumpFormat, pg_dump_version
+from stowage.postgres.dumps.script import Script
 from tests.stack.dump_surface import Database
 
 pytest_plugins = ("tests.stack.dump_fixtures",)
@@ -44,7 +45,7 @@ def manifest(data: bytes, dump_format: DumpFormat, compressed: bool, contents: D
 
 def read(told: dict[str, Any], data: bytes, pg_restore: str, size: int = 100_000) -> dict[str, str | None]:
     """What is wrong, by the names of the checks."""
-    reading = Reading(told, pg_restore)
+    reading = Reading(told, pg_restore, Script())
     try:
         for start in range(0, len(data), size):
             reading.feed(data[start : start + size])

@@ -224,7 +224,7 @@ def test_a_role_that_forwards_to_a_backend_may_read_the_key_for_it() -> None:
 @pytest.mark.parametrize("module", [*HANDLERS, WORKER])
 def test_a_role_logs_in_to_the_database_only_as_its_code_does(module: str) -> None:
     """As the schemas' owner only what migrates them, as the purge only what deletes for good, to restore only the
-    worker.
+    worker and what drops what was staged.
     """
     found = deployed()
     given = statements(found, roles(found)[module])
@@ -236,7 +236,7 @@ def test_a_role_logs_in_to_the_database_only_as_its_code_does(module: str) -> No
         assert allowed == {"stowage_app", "stowage_dump", "stowage_owner"}
     elif any(name.startswith("stowage.postgres.trash.purge.") for name in reach(module).definitions):
         assert allowed == {"stowage_app", "stowage_dump", "stowage_purge"}
-    elif module == WORKER:
+    elif module == WORKER or "stowage.compares.dropping.drop_what_is_gone" in reach(module).definitions:
         assert allowed == {"stowage_app", "stowage_dump", "stowage_restore"}
     else:
         assert allowed == {"stowage_app", "stowage_dump"}

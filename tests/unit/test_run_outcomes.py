@@ -75,6 +75,12 @@ RESULTS = {
         },
         "expired": False,
     },
+    "compare": {
+        "backup_id": "0199f1c2-0000-7a3b-8f10-5a1c2d3e4f50",
+        "backup_at": "2026-11-20T02:00:00.000Z",
+        "entities": [{"name": "accounts", "only_in_backup": 14, "only_live": 212, "changed": 37, "same": 19949}],
+        "expires_at": "2026-11-21T08:15:05.000Z",
+    },
     "verify": {
         "backup_id": "0199f1c2-0000-7a3b-8f10-5a1c2d3e4f50",
         "level": 2,

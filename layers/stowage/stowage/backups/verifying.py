@@ -40,7 +40,7 @@ def verify_backup(attempt: Attempt) -> None:
     run = attempt.run
     attempt.reporter.report("checking", "Looking for the file.")
     backup = find_run(run.tenant, str(run.uses))
-    checks, rows = _verify(backup, attempt.reporter) if backup else ([_bad("file", "The backup is gone.")], 0)
+    checks, rows = read_through(backup, attempt.reporter, Script())
     wrong = next((check for check in checks if not check["ok"]), None)
     verification = {"level": run.spec["level"], "at": rfc3339(attempt.clock()), "ok": wrong is None}
     damaged = RunError(f"The backup is damaged. {wrong['message']}", "backup_damaged") if wrong else None
@@ -54,8 +54,12 @@ type Check = dict[str, Any]
 """`{"name", "ok", "message"}`; the message is null where all is well."""
 
 
-def _verify(backup: Run, reporter: Reporter) -> tuple[list[Check], int]:
-    """The checks in their order, and how many rows were read."""
+def read_through(backup: Run | None, reporter: Reporter, script: Script) -> tuple[list[Check], int]:
+    """Read a stored backup from its first byte to its last, as a plain dump into `script`; what was found, in the order
+    of the checks, and how many rows were read.
+    """
+    if backup is None:
+        return [_bad("file", "The backup is gone.")], 0
     manifest, bucket = read_manifest(backup), str(bucket_of(backup))
     if manifest is None:
         return [_bad("file", "Its manifest is gone.")], 0
@@ -64,7 +68,7 @@ def _verify(backup: Run, reporter: Reporter) -> tuple[list[Check], int]:
         return [_bad("file", "Its file is gone.")], 0
     if stored["size"] != manifest["size_bytes"]:
         return [_bad("file", f"Its file has {stored['size']} bytes instead of {manifest['size_bytes']}.")], 0
-    reading = Reading(manifest, str(Path(settings().pg_dump).with_name("pg_restore")))
+    reading = Reading(manifest, str(Path(settings().pg_dump).with_name("pg_restore")), script)
     try:
         with open_stored(bucket, manifest["key"], stored["etag"], stored["size"]) as file:
             while data := file.read(CHUNK_BYTES):
@@ -83,13 +87,13 @@ def _verify(backup: Run, reporter: Reporter) -> tuple[list[Check], int]:
 class Reading:
     """A backup's bytes on their way through checksum, decompression and the reader of its format."""
 
-    def __init__(self, manifest: Mapping[str, Any], pg_restore: str) -> None:
+    def __init__(self, manifest: Mapping[str, Any], pg_restore: str, script: Script) -> None:
         self._manifest = manifest
         self._sha256 = hashlib.sha256()
         self._unpack: _Unpacking = _Gunzip() if manifest.get("compression") == "gzip" else _AsItIs()
         plain = manifest["format"] == "sql"
-        self._archive = None if plain else Archive(pg_restore)
-        self.script = self._archive.script if self._archive else Script()
+        self.script = script
+        self._archive = None if plain else Archive(pg_restore, script)
         self._is_read = True
 
     def feed(self, data: bytes) -> None:

@@ -18,6 +18,7 @@ _SENTENCES = {
     "changed_since": "This {entity} was changed since.",
     "purged": "This {entity} has been deleted for good.",
     "parent_in_trash": "What this {entity} belongs to is in the trash; restore that first.",
+    "not_in_backup": "The backup holds no such {entity}.",
 }
 
 
@@ -34,7 +35,8 @@ class BulkOperationResult(TypedDict):
     """The answer of a bulk request; results are in its order.
 
     `truncated`: for their size they carry no sentences, or only those that failed are listed, or none. `remaining`: so
-    many changes of an operation are still to be undone, by the same request.
+    many changes of an operation are still to be undone, by the same request; or so many records are still to be brought
+    back, by the request with `next_cursor` as its cursor.
     """
 
     operationId: str
@@ -44,6 +46,7 @@ class BulkOperationResult(TypedDict):
     cascaded: NotRequired[dict[str, int]]
     truncated: NotRequired[bool]
     remaining: NotRequired[int]
+    next_cursor: NotRequired[str]
     results: list[BulkResult]
 
 
@@ -61,23 +64,32 @@ def answer(
     remaining: int = 0,
     *,
     must_list_failures: bool = True,
+    sentences: Mapping[int, str] | None = None,
+    next_cursor: str | None = None,
 ) -> KeptAnswer:
     """200, or 207 where any id failed, with a result for each; under 5 MB, with less where need be.
 
     TooLargeError where not even those that failed can be listed and they must be: fewer ids at once would do.
+    `sentences` are what is told of some failures, by place, instead of what is told of their codes.
     """
+    told = sentences or {}
     failed = len(codes) - codes.count(None)
     result: BulkOperationResult = {
         "operationId": operation,
         "total": len(codes),
         "succeeded": len(codes) - failed,
         "failed": failed,
-        "results": [_result(each, code, declared) for each, code in zip(given, codes, strict=True)],
+        "results": [
+            _result(each, code, told.get(place) or (code and explain(code, declared)))
+            for place, (each, code) in enumerate(zip(given, codes, strict=True))
+        ],
     }
     if cascaded:
         result["cascaded"] = dict(cascaded)
     if remaining:
         result["remaining"] = remaining
+    if next_cursor:
+        result["next_cursor"] = next_cursor
     return KeptAnswer(207 if failed else 200, _fitting(result, must_list_failures))
 
 
@@ -100,10 +112,10 @@ def _fitting(result: BulkOperationResult, must_list_failures: bool) -> str:
     return _json(result)
 
 
-def _result(given: str, code: str | None, declared: Entity) -> BulkResult:
+def _result(given: str, code: str | None, sentence: str | None) -> BulkResult:
     if code is None:
         return {"id": given, "status": "success"}
-    return {"id": given, "status": "error", "error": explain(code, declared), "code": code}
+    return {"id": given, "status": "error", "error": sentence or "", "code": code}
 
 
 def _json(value: object) -> str:

@@ -28,9 +28,9 @@ def bulk_undo(edit: Edit, request: UndoRequest) -> KeptAnswer:
     """The answer of `POST bulk/undo`: a BulkOperationResult of what the operation changed, in its order.
 
     What it deleted comes back from the trash with what went along; what it changed gets its former values; what it
-    created goes to the trash. Codes: `changed_since`, `purged`, `conflict`, `parent_in_trash`, `has_children`. Of an
-    operation of more than `MOST_UNDONE` changes the last ones are undone, and the same request (with another
-    idempotency key) undoes the next of the `remaining`.
+    created or took out of the trash goes there. Codes: `changed_since`, `purged`, `conflict`, `parent_in_trash`,
+    `has_children`. Of an operation of more than `MOST_UNDONE` changes the last ones are undone, and the same request
+    (with another idempotency key) undoes the next of the `remaining`.
     NotFoundError; ConflictError `already_undone` or `not_undoable`; BadRequestError `not_supported` where it created
     records of an entity that has no trash.
     """
@@ -97,8 +97,10 @@ def _put_back(
     by_type: dict[str, list[str]] = {}
     for kind, record_id in records:
         by_type.setdefault(kind, []).append(record_id)
-    deleted, updated, created = (by_type.get(kind, []) for kind in ("deleted", "updated", "created"))
-    if created or deleted:
+    deleted, updated, created, restored = (
+        by_type.get(kind, []) for kind in ("deleted", "updated", "created", "restored")
+    )
+    if created or deleted or restored:
         must_have_trash(declared)
     if updated:
         undo.lock_updated(connection, edit.schema, declared, updated)
@@ -106,6 +108,8 @@ def _put_back(
         lock_for_restoring(connection, edit.schema, declared, deleted)
     if created:
         lock_records(connection, edit.schema, declared, created)
+    if restored:
+        lock_records(connection, edit.schema, declared, restored)
 
     codes: dict[str, list[str | None]] = {}
     cascaded: dict[str, int] = {}
@@ -113,6 +117,9 @@ def _put_back(
         codes["created"] = undo.judge_created(connection, edit.schema, declared, len(created))
         purge_at = purge_time(edit.tenant, edit.at)
         delete_locked(connection, edit, declared, created, Outcome(codes["created"]), purge_at, kind=None)
+    if restored:
+        codes["restored"] = undo.judge_created(connection, edit.schema, declared, len(restored), "restored")
+        _put_into_trash_again(connection, edit, declared, restored, codes["restored"])
     if updated:
         judged = undo.judge_updated(connection, edit.schema, declared, len(updated))
         codes["updated"] = judged.codes
@@ -123,3 +130,15 @@ def _put_back(
         cascaded = restore_records(connection, edit, declared, good)
     in_turn = {kind: iter(its_codes) for kind, its_codes in codes.items()}
     return Outcome([next(in_turn[kind]) for kind, _ in records], cascaded)
+
+
+def _put_into_trash_again(
+    connection: Connection, edit: Edit, declared: Entity, ids: list[str], codes: list[str | None]
+) -> None:
+    """Give records that came out of the trash what they had there, and put them back with what came along."""
+    untouched = undo.only_restored(connection, declared)
+    changed = [code or ("same" if place in untouched else None) for place, code in enumerate(codes, 1)]
+    if None in changed:
+        undo.put_back(connection, edit, declared, undo.Judged(changed, set()), "restored")
+    purge_at = purge_time(edit.tenant, edit.at)
+    delete_locked(connection, edit, declared, ids, Outcome(codes), purge_at, kind=None)

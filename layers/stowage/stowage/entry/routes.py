@@ -2,6 +2,8 @@
 
 ROUTES = (
     "GET /api/backup",
+    "GET /api/backup/compare/{id}",
+    "POST /api/backup/compare/{id}/bring-back",
     "POST /api/backup/estimate",
     "POST /api/backup/export",
     "GET /api/backup/protection",
@@ -11,6 +13,7 @@ ROUTES = (
     "GET /api/backup/stats",
     "DELETE /api/backup/{id}",
     "GET /api/backup/{id}",
+    "POST /api/backup/{id}/compare",
     "GET /api/backup/{id}/download",
     "POST /api/backup/{id}/verify",
     "GET /api/downloads/{token}",

@@ -156,7 +156,7 @@ def change_records(edit: Edit, entity: Entity, body: bytes) -> KeptAnswer:
 
     def work(connection: Connection) -> KeptAnswer:
         lock_followed(connection, edit.schema, entity, [update for _, update in updates])
-        changing = _Changing(connection, edit, entity, "update", items.total)
+        changing = Changing(connection, edit, entity, "update", items.total)
         found = {index: complaints[0] for index, complaints in changing.write(updates).items()}
         records = None if None in changing.changed else ",".join(filter(None, changing.changed))
         return _answer(edit.operation, records, updates, failures | found, items)
@@ -164,17 +164,26 @@ def change_records(edit: Edit, entity: Entity, body: bytes) -> KeptAnswer:
     return edit.answer_once(f"PATCH bulk/{entity.name}", body, work)
 
 
-class _Changing(Writing[Update]):
+class Changing(Writing[Update]):
     """Updates; `changed` is the JSON of the records that are changed, None for more than an answer may have."""
 
-    def __init__(self, *given: Any) -> None:
+    def __init__(self, *given: Any, stamps_given: bool = False) -> None:
         super().__init__(*given)
         self.changed: list[str | None] = []
+        self._stamps_given = stamps_given
 
     def save(self, records: Numbered[Update], told: Told | None, places: list[int] | None) -> Refused | None:
+        """As in `Writing`."""
         updates = [update for _, update in records]
         updated = update_records(
-            self.connection, self.edit, self.entity, updates, told, places=places, largest=MOST_CHANGED_BYTES
+            self.connection,
+            self.edit,
+            self.entity,
+            updates,
+            told,
+            places=places,
+            largest=MOST_CHANGED_BYTES,
+            stamps_given=self._stamps_given,
         )
         if isinstance(updated, Refused):
             return updated
@@ -190,6 +199,7 @@ class _Changing(Writing[Update]):
         return None
 
     def judge(self, records: Numbered[Update]) -> Found | None:
+        """As in `write_what_can_be`."""
         # Parts do not lock in the order in which everybody does.
         lock_records(self.connection, self.edit.schema, self.entity, [update for _, update in records])
         return self._why(records)
@@ -250,6 +260,7 @@ def _answer(
 
 
 __all__ = [
+    "Changing",
     "change_record",
     "change_records",
     "clean_id",

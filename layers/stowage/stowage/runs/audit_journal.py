@@ -13,11 +13,14 @@ from stowage.postgres.journal.changes import Change
 from stowage.postgres.session.connection import APP, borrowed
 from stowage.postgres.session.marks import mark_dirty
 from stowage.runs.audit_notes import DEAD_NOTES
-from stowage.runs.kinds import when_ended_of
+from stowage.runs.kinds import when_ended_of, when_gone_of
 from stowage.runs.record import FINAL
 
+GONE = ("failed", "cancelled", "expired", "deleted")
+"""The events after which nothing of a run is left to be read."""
 
-def append_notes(changes: list[Image], _now: datetime) -> int:
+
+def append_notes(changes: list[Image], now: datetime) -> int:
     """Append new notes to the journal, each once, and delete them; returns how many.
 
     A note that Postgres can never take goes to the dead letters. A note that fails otherwise stays,
@@ -50,6 +53,10 @@ def append_notes(changes: list[Image], _now: datetime) -> int:
                     kind, _, event = note["type"].partition(".")
                     if note["sk"] not in dead and event in FINAL and (when_ended := when_ended_of(kind)):
                         when_ended(connection, note["subject"])
+            for note in its_notes:
+                kind, _, event = note["type"].partition(".")
+                if event in GONE and (when_gone := when_gone_of(kind)):
+                    when_gone(tenant, database, note["subject"], now)
             mark_dirty(tenant, database, parse_rfc3339(its_notes[-1]["at"]))
         except Exception:
             logger.exception("audit entries wait", tenant=tenant, database=database, notes=len(its_notes))

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from stowage.runs.plan import Estimator
     from stowage.runs.record import Run
 
+COMPARED_FOR = timedelta(hours=24)
+"""How long what a comparison has found can be read, and brought back."""
+
 type Bucket = Literal["exports", "backups"]
 type Leaves = Literal["file", "files", "outcome"]
 type Result = Callable[["Run", datetime, Callable[[str], str | None]], dict[str, Any]]
@@ -35,7 +38,7 @@ class Policy:
 
 @dataclass(frozen=True, kw_only=True)
 class RunKind:
-    """One kind of run. `work`, `estimator`, `result` and `when_ended` are names, `module:function`."""
+    """One kind of run. `work`, `estimator`, `result`, `when_ended` and `when_gone` are names, `module:function`."""
 
     name: str
     history: str
@@ -76,6 +79,10 @@ class RunKind:
     """The fact that is also written on the record of the run whose files it used."""
     when_ended: str | None = None
     """Called inside the network after the end of a run was written in the journal: `(connection, run_id) -> None`."""
+    when_gone: str | None = None
+    """Called inside the network after a run has failed, was cancelled or deleted, or what it left has expired:
+    `(tenant, database, run_id, now) -> None`. It may come late, and twice.
+    """
 
 
 def _holds_audit(run: "Run") -> bool:
@@ -152,8 +159,27 @@ VERIFY = RunKind(
     actions=("cancel", "retry"),
     events=("backup.verified",),
 )
+COMPARE = RunKind(
+    name="compare",
+    history="compares",
+    leaves="outcome",
+    bucket=None,
+    keep=lambda _, __: COMPARED_FOR,
+    fetched_by=lambda _: "admin",
+    fits_inline=None,
+    speaks_sql=True,
+    exclusive=False,
+    work="stowage.compares.making:compare_backup",
+    estimator="stowage.compares.asking:estimate_run",
+    result="stowage.compares.requests:job_result",
+    actions=("cancel", "retry"),
+    when_gone="stowage.compares.dropping:drop_what_is_gone",
+    events=(),
+)
 
-KINDS: Mapping[str, RunKind] = MappingProxyType({kind.name: kind for kind in (EXPORT, IMPORT, EXPORT_BACKUP, VERIFY)})
+KINDS: Mapping[str, RunKind] = MappingProxyType(
+    {kind.name: kind for kind in (EXPORT, IMPORT, EXPORT_BACKUP, VERIFY, COMPARE)}
+)
 """Every kind by its name."""
 
 
@@ -198,6 +224,12 @@ def result_of(kind: str) -> Result:
 def when_ended_of(kind: str) -> Callable[[Any, str], object] | None:
     """What is done inside the network after the end of such a run, if anything."""
     name = kind_of(kind).when_ended
+    return _named(kind, name) if name else None
+
+
+def when_gone_of(kind: str) -> Callable[[str, str, str, datetime], object] | None:
+    """What is done inside the network once nothing is left of such a run, if anything."""
+    name = kind_of(kind).when_gone
     return _named(kind, name) if name else None
 
 

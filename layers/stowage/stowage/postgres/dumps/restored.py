@@ -18,8 +18,8 @@ SILENCE_SECONDS = 60.0
 class Archive:
     """An archive that is fed in pieces. `script` is what pg_restore makes of it, once `finish` has returned."""
 
-    def __init__(self, pg_restore: str) -> None:
-        self.script = Script()
+    def __init__(self, pg_restore: str, script: Script) -> None:
+        self.script = script
         self._feeding = True
         self._written = 0
         try:

@@ -5,8 +5,9 @@ from collections.abc import Iterable
 
 from stowage.postgres.dumps.plain import Piece, Splitter
 
-_NAME = rb"""(?:"(?:[^"]|"")*"|[A-Za-z_\x80-\xff][\w$\x80-\xff]*)"""
-_COPY = re.compile(rb"COPY (" + _NAME + rb")\.(" + _NAME + rb") .*FROM stdin;", re.DOTALL)
+NAME = rb"""(?:"(?:[^"]|"")*"|[A-Za-z_\x80-\xff][\w$\x80-\xff]*)"""
+"""An identifier as pg_dump writes it."""
+_COPY = re.compile(rb"COPY (" + NAME + rb")\.(" + NAME + rb") .*FROM stdin;", re.DOTALL)
 _END = b"\n-- PostgreSQL database dump complete\n"
 """The words with which pg_dump and pg_restore end every script."""
 
@@ -43,21 +44,27 @@ class Script:
         for piece in pieces:
             match piece.kind:
                 case "rows":
-                    self.rows[self._table] += piece.text.count(b"\n")
+                    self.take_rows(piece.text)
                 case "statement":
                     self.is_whole = False
-                    self._note_table(piece.text)
+                    self.take_statement(piece.text)
                 case "gap":
                     self.is_whole = self.is_whole or _END in b"\n" + piece.text
 
-    def _note_table(self, statement: bytes) -> None:
+    def take_statement(self, statement: bytes) -> None:
+        """Note the next statement."""
         if found := _COPY.fullmatch(statement):
-            schema, self._table = map(_name, found.groups())
+            schema, self._table = map(name_of, found.groups())
             self.schemas.add(schema)
             # The pieces of rows begin with the line feed of this statement, and end with that of their end mark.
             self.rows[self._table] = self.rows.get(self._table, 0) - 2
 
+    def take_rows(self, text: bytes) -> None:
+        """Note some of the rows that the last statement copies."""
+        self.rows[self._table] += text.count(b"\n")
 
-def _name(quoted: bytes) -> str:
+
+def name_of(quoted: bytes) -> str:
+    """The name that an identifier of SQL writes, in quotes or without."""
     name = quoted[1:-1].replace(b'""', b'"') if quoted.startswith(b'"') else quoted
     return name.decode(errors="replace")

@@ -103,16 +103,19 @@ def insert_records(
     told: Mapping[str, Any] | None = None,
     *,
     places: Sequence[int] | None = None,
+    columns: Sequence[str] | None = None,
 ) -> str | Refused:
     """Insert records and journal them, with the summary that is told of the operation; one statement.
 
     Their JSON, joined by commas in their order; or why the database refused one of them, and then nothing is left of
     it. Rows go in by the order of their unique fields, so that two who import the same do not deadlock. With `places`,
     those of the rows in the whole operation, their entries wait for `append_staged` instead, and no summary is written.
+    With `columns`, which every row has, these are inserted and no others, undeclared ones and the times among them; the
+    JSON is then "" if the records are too large for an answer.
     """
     given_columns = set[str]().union(*rows)
-    own = [column for column in entity.given_columns if column in given_columns]
-    times = [time.column for time in (entity.created, entity.updated) if time]
+    own = columns or [column for column in entity.given_columns if column in given_columns]
+    times = [] if columns else [time.column for time in (entity.created, entity.updated) if time]
     parents = parents_of(entity)
     given = sql.Identifier("given")
     wanted = sql.SQL("SELECT {} FROM given")
@@ -158,9 +161,9 @@ def insert_records(
         return row
     count, records, missing = row
     if count == len(rows):
-        if records is None:  # a trigger or a default has made one larger than the request
+        if records is None and not columns:  # a trigger or a default has made one larger than the request
             raise too_large_record()
-        return str(records)
+        return str(records or "")
     candidates = _CANDIDATES.format(table=table_of(edit.schema, entity))
     return taken(connection, edit.schema, entity, candidates, {"rows": write_json(rows)}, missing)
 

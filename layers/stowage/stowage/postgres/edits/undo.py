@@ -7,7 +7,7 @@ here, and only then looked at. What somebody has edited meanwhile, through us or
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, LiteralString
+from typing import LiteralString
 
 import psycopg
 from psycopg import sql
@@ -37,7 +37,7 @@ from stowage.postgres.tables.relations import (
     table_of,
 )
 from stowage.postgres.tables.sameness import is_same
-from stowage.postgres.tables.trashed import of_trash, outside_trash, put_in, take_out
+from stowage.postgres.tables.trashed import live_value, of_trash, outside_trash, put_in, take_out
 from stowage.postgres.tables.unique_rules import UniqueRule, is_in_the_way, out_of_trash, undeclared_rules
 from stowage.tenants import Tenant
 
@@ -45,7 +45,7 @@ _PART: LiteralString = """
 WITH changed AS (
     SELECT seq, id FROM stowage.changes
     WHERE tenant = %(tenant)s AND operation = %(undone)s AND entity = %(entity)s
-      AND type IN ('created', 'updated', 'deleted') AND seq < %(end)s
+      AND type IN ('created', 'updated', 'deleted', 'restored') AND seq < %(end)s
     ORDER BY seq DESC
 ),
 part AS MATERIALIZED (SELECT seq, id FROM changed LIMIT %(most)s)
@@ -82,9 +82,9 @@ def next_part(connection: psycopg.Connection, tenant: str, operation: Operation,
 
 
 # A file may change a record in several rows. They are one change here, from before the first to after the last, which
-# is undone where the last is; and what the operation made itself and then changed, it made. A record's rows are found
-# by its id. The ids are given, not joined: of a tenant that is new to it the planner expects a handful of rows, and
-# would read all of them for each id. An image that the purge has blanked holds but its hash.
+# is undone where the last is; and what the operation made itself (or took out of the trash) and then changed, it made.
+# A record's rows are found by its id. The ids are given, not joined: of a tenant that is new to it the planner expects
+# a handful of rows, and would read all of them for each id. An image that the purge has blanked holds but its hash.
 _GATHER = sql.SQL("""
 CREATE TEMPORARY TABLE undoing ON COMMIT DROP AS
 WITH folded AS (
@@ -92,7 +92,7 @@ WITH folded AS (
            array_agg(before ORDER BY seq DESC) AS befores, array_agg(after ORDER BY seq) AS afters
     FROM stowage.changes
     WHERE tenant = %(tenant)s AND entity = %(entity)s AND id = ANY(%(ids)s)
-      AND operation IS NOT DISTINCT FROM %(undone)s AND type IN ('created', 'updated', 'deleted')
+      AND operation IS NOT DISTINCT FROM %(undone)s AND type IN ('created', 'updated', 'deleted', 'restored')
     GROUP BY id HAVING max(seq) < %(end)s
 ),
 merged AS (
@@ -159,7 +159,7 @@ def _together(
     connection: psycopg.Connection,
     schema: str,
     declared: Entity,
-    type: Literal["created", "deleted"],
+    type: Type,
     codes: list[str | None],
 ) -> list[str | None]:
     """The codes where records of a tree were judged as if all of them went: a child comes back with its parent only,
@@ -215,7 +215,28 @@ def judge_deleted(
     `purged` (or its purge has begun), `changed_since` (restored, or deleted anew), `parent_in_trash`, `conflict` (a
     unique rule, for it or for what would come with it).
     """
-    schema, children = tenant.schema, declared.children("cascade")
+    schema = tenant.schema
+    statement = _JUDGE_DELETED.format(
+        wanted=_wanted(declared, "deleted"),
+        table=table_of(schema, declared),
+        mine=mine(schema, declared, "record"),
+        id=id_of(declared),
+        lacks_parent=any_of(
+            lacks_parent(schema, parent, declared, reference, "record", _ALL_WANTED)
+            for parent, reference in parents(declared)
+        ),
+        clashes=clashes_outside(connection, schema, declared),
+        outside=outside_trash(declared, "record"),
+        by=of_trash(declared, "record", "deleted_operation"),
+        **{"with": of_trash(declared, "record", "deleted_with")},
+    )
+    codes = _codes(connection, statement, count, {"tenant": tenant.id, "undone": operation.id})
+    return _together(connection, schema, declared, "deleted", codes)
+
+
+def clashes_outside(connection: psycopg.Connection, schema: str, declared: Entity) -> sql.Composable:
+    """Whether a unique rule keeps `record` in the trash, or something that would come along with it."""
+    children = declared.children("cascade")
     rules = undeclared_rules(connection, schema, [declared, *(child for child, _ in children)])
     clashes = [_breaks_a_rule(schema, declared, rules[declared.name], "record")] + [
         _CHILD_CLASHES.format(
@@ -230,22 +251,7 @@ def judge_deleted(
         )
         for child, reference in children
     ]
-    statement = _JUDGE_DELETED.format(
-        wanted=_wanted(declared, "deleted"),
-        table=table_of(schema, declared),
-        mine=mine(schema, declared, "record"),
-        id=id_of(declared),
-        lacks_parent=any_of(
-            lacks_parent(schema, parent, declared, reference, "record", _ALL_WANTED)
-            for parent, reference in parents(declared)
-        ),
-        clashes=any_of(clashes),
-        outside=outside_trash(declared, "record"),
-        by=of_trash(declared, "record", "deleted_operation"),
-        **{"with": of_trash(declared, "record", "deleted_with")},
-    )
-    codes = _codes(connection, statement, count, {"tenant": tenant.id, "undone": operation.id})
-    return _together(connection, schema, declared, "deleted", codes)
+    return any_of(clashes)
 
 
 def _breaks_a_rule(schema: str, declared: Entity, rules: Sequence[UniqueRule], row: str) -> sql.Composable:
@@ -519,11 +525,13 @@ CASE WHEN old.stw_before ? {name} AND stw_record.{stamp} = stw_latter.{stamp} TH
 """)
 
 
-def put_back(connection: psycopg.Connection, edit: Edit, declared: Entity, judged: Judged) -> None:
+def put_back(
+    connection: psycopg.Connection, edit: Edit, declared: Entity, judged: Judged, kind: Type = "updated"
+) -> None:
     """Give the records without a code the columns that they had; `updated_at` too, where nothing else was edited since.
 
     One statement with its journal, without a summary; before it, another takes those that others wait for out of the
-    way.
+    way. `kind` is what the operation did to them.
     """
     table = table_of(edit.schema, declared)
     if judged.awaited:
@@ -540,7 +548,7 @@ def put_back(connection: psycopg.Connection, edit: Edit, declared: Entity, judge
     columns = [field.column for field in _content(declared)]
     all_columns = [*columns, *declared.stamps]
     statement = _PUT_BACK.format(
-        wanted=_wanted(declared, "updated"),
+        wanted=_wanted(declared, kind),
         table=table,
         rows=rows_of(edit.schema, declared),
         mine=mine(edit.schema, declared, "stw_record"),
@@ -582,12 +590,14 @@ SELECT n, code FROM judged WHERE code IS NOT NULL
 """)
 
 
-def judge_created(connection: psycopg.Connection, schema: str, declared: Entity, count: int) -> list[str | None]:
-    """Which of the locked records that the operation made cannot be taken away: `purged`, `changed_since`, or
-    `has_children` by now.
+def judge_created(
+    connection: psycopg.Connection, schema: str, declared: Entity, count: int, kind: Type = "created"
+) -> list[str | None]:
+    """Which of the locked records that the operation made, or (`restored`) took out of the trash, cannot be taken away:
+    `purged`, `changed_since`, or `has_children` by now; of the latter children go along that came along.
     """
     statement = _JUDGE_CREATED.format(
-        wanted=_wanted(declared, "created"),
+        wanted=_wanted(declared, kind),
         table=table_of(schema, declared),
         mine=mine(schema, declared, "record"),
         id=id_of(declared),
@@ -595,6 +605,17 @@ def judge_created(connection: psycopg.Connection, schema: str, declared: Entity,
         same=sql.SQL(" AND ").join(
             [sql.SQL("true"), *(_same(field, "record", "latter") for field in _content(declared))]
         ),
-        has_children=has_children(schema, declared, "record", ("restrict", "cascade"), _ALL_WANTED),
+        has_children=has_children(
+            schema, declared, "record", ("restrict",) if kind == "restored" else ("restrict", "cascade"), _ALL_WANTED
+        ),
     )
-    return _together(connection, schema, declared, "created", _codes(connection, statement, count))
+    return _together(connection, schema, declared, kind, _codes(connection, statement, count))
+
+
+_UNTOUCHED = sql.SQL("SELECT n FROM pg_temp.undoing WHERE type = 'restored' AND before - {columns}::text[] = '{{}}'")
+
+
+def only_restored(connection: psycopg.Connection, declared: Entity) -> list[int]:
+    """The places of the records that the operation took out of the trash and did not change."""
+    columns = sql.Literal([*live_value(declared)])
+    return [n for (n,) in connection.execute(_UNTOUCHED.format(columns=columns))]

@@ -136,6 +136,7 @@ def update_records(
     *,
     places: Sequence[int] | None = None,
     largest: int | None = None,
+    stamps_given: bool = False,
 ) -> Updated | Refused:
     """Change live records and journal what changed of each; one statement.
 
@@ -143,7 +144,8 @@ def update_records(
     not agree with its parents or its followers, and where a trigger leaves it out. Refused, and nothing is changed,
     where a rule of the database does not allow one of them. `told` is what the operation's summary says, but for how
     many succeeded; its `total` is there. With `places`, those of the updates in the whole operation, their entries wait
-    for `append_staged` instead, and no summary is written.
+    for `append_staged` instead, and no summary is written. `stamps_given`: the updates also say when the records were
+    last changed.
     """
     touched = _touched(entity, updates)
     parents = _touched_parents(entity, touched)
@@ -171,9 +173,9 @@ def update_records(
             [
                 *(
                     sql.SQL("{} = {}").format(sql.Identifier(column), sql.Identifier("candidates", f"new_{column}"))
-                    for column in touched
+                    for column in (*touched, *(entity.stamps if stamps_given else ()))
                 ),
-                *stamped(entity, "made"),
+                *([] if stamps_given else stamped(entity, "made")),
             ]
         ),
         touched_count=sql.Literal(len(touched)),

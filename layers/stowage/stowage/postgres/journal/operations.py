@@ -16,12 +16,12 @@ from psycopg.rows import class_row
 
 from stowage.postgres.journal.changes import Change
 
-Kind = Literal["delete", "reassign", "update", "import", "undo", "restore", "purge"]
+Kind = Literal["delete", "reassign", "update", "import", "undo", "restore", "purge", "bring_back"]
 
-BULK_KINDS: tuple[Kind, ...] = ("delete", "reassign", "update", "import", "undo")
+BULK_KINDS: tuple[Kind, ...] = ("delete", "reassign", "update", "import", "undo", "bring_back")
 """What the list of operations shows; what else is done to the trash is audited alike."""
 
-UNDOABLE: tuple[Kind, ...] = ("delete", "reassign", "update", "import")
+UNDOABLE: tuple[Kind, ...] = ("delete", "reassign", "update", "import", "bring_back")
 
 
 @dataclass(frozen=True)

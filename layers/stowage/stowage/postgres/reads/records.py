@@ -73,16 +73,16 @@ def is_large(entity: Entity, row: str, most: int) -> sql.Composable:
     return _LARGE.format(sizes=sql.SQL("::bigint + ").join(sizes), most=sql.Literal(most))
 
 
-def record_json(entity: Entity, row: str) -> sql.Composed:
+def record_json(entity: Entity, row: str, fields: Iterable[Field] | None = None) -> sql.Composed:
     """The text of one record's JSON, from the columns of `row`, an alias of its table or of rows like it; null for one
-    that no answer could carry.
+    that no answer could carry. `fields`: of these alone.
     """
     values = [
         _NAMED.format(
             _value(field, sql.Identifier(row, field.column), is_id=entity.holds_id(field.name)),
             sql.Identifier(field.name),
         )
-        for field in entity.fields
+        for field in (entity.fields if fields is None else fields)
     ]
     record = _RECORD.format(sql.SQL(", ").join(values))
     return _WHERE_SMALL.format(large=is_large(entity, row, MOST_ANSWER_BYTES), record=record)

@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from typing import Any, LiteralString
 
 import psycopg
-from psycopg import sql
+from psycopg import Rollback, sql
 
 from stowage.postgres.session.violations import Violation, violation_of
+
+__all__ = ["Refused", "Rollback", "refusal", "tried"]
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,75 @@
+"""Comparisons: ask for one, and how large it will be."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from stowage import jobs
+from stowage.access.idempotency import IdempotencyKey
+from stowage.access.identity import Identity, for_role
+from stowage.access.limits import Limit
+from stowage.backups.limits import TOO_MANY
+from stowage.basics.errors import BadRequestError
+from stowage.basics.ids import new_run_id, rfc3339
+from stowage.compares.requests import CompareRequest
+from stowage.entities.declared import entity_named
+from stowage.runs.actions import Found, must_have_files
+from stowage.runs.kinds import COMPARE
+from stowage.runs.record import Estimate, Run
+from stowage.runs.request import as_sent, request_run
+from stowage.runs.store import WAITING
+from stowage.tenants import Tenant
+
+
+@for_role("admin")
+def start_compare(
+    backup: Run,
+    tenant: Tenant,
+    identity: Identity,
+    request: CompareRequest,
+    now: datetime,
+    *,
+    key: str | None,
+    limits: Sequence[Limit],
+) -> jobs.Job:
+    """Ask for a backup to be compared with the live tenant; the job that will do it.
+
+    BadRequestError for an entity that is not declared or comes twice, ConflictError or GoneError where there is no file
+    (yet, or any more), RateLimitedError when the minute has no more room.
+    """
+    names = request.entities
+    for place, name in enumerate(names or ()):
+        entity_named(name, f"entities[{place}]")
+        if names and name in names[:place]:
+            message = f"{name} is named twice"
+            raise BadRequestError(f"{message}.", details=[{"field": f"entities[{place}]", "message": message}])
+    run = Run(
+        id=new_run_id(now),
+        tenant=backup.tenant,
+        kind=COMPARE.name,
+        database=tenant.database,
+        spec={
+            "backup_id": backup.id,
+            "schema": tenant.schema,
+            "entities": names,
+            "size_bytes": backup.file and backup.file.size_bytes,
+        },
+        uses=backup.id,
+        request=as_sent(request, backup_id=backup.id),
+        requested_by=identity.sub,
+        created_at=rfc3339(now),
+    )
+
+    def answer() -> dict[str, Any]:
+        must_have_files(backup, now, Found())
+        return jobs.job(run, identity, now, progress=WAITING).model_dump()
+
+    body = {"backup_id": backup.id, **request.model_dump(mode="json")}
+    once = IdempotencyKey.of(backup.tenant, identity.sub, "compare_backup", key, body)
+    made = request_run(run, now, answer, key=once, limits=limits, limit_message=TOO_MANY)
+    return jobs.Job.model_validate(made)
+
+
+def estimate_run(run: Run) -> Estimate:
+    """The size of the file in bytes: a comparison's progress is measured by how much of it was read."""
+    return Estimate(rows=0, bytes=run.spec["size_bytes"])
