@@ -19,6 +19,8 @@ const PAGES = [
   [/^\/trash$/, () => import("./pages/trash/Trash.js"), "trash"],
   [/^\/operations$/, () => import("./pages/operations/Operations.js"), "operations"],
   [/^\/audit$/, () => import("./pages/audit/Audit.js"), "audit"],
+  [/^\/restore\/(?<backup>[^/]+)$/, () => import("./pages/restore/Restore.js"), "tenants"],
+  [/^\/compare\/(?<job>[^/]+)$/, () => import("./pages/compare/Compare.js"), "tenants"],
   [/^\/sign-in$/, () => import("./pages/sign-in/SignIn.js"), "sign-in"],
 ];
 

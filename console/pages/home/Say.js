@@ -20,7 +20,7 @@ export function sentence({ safe = 0, soon_due: soon = 0, at_risk: risk = 0, paus
 
 function lastNight(night) {
   if (!night || !night.due) return "";
-  const parts = [`${number(night.due)} due`, `${number(night.verified)} verified`, night.failed && `${number(night.failed)} failed`, night.missed && `${number(night.missed)} did not run`].filter(Boolean);
+  const parts = [`${number(night.due)} due`, `${number(night.verified)} verified`, night.unverified && `${number(night.unverified)} not verified yet`, night.failed && `${number(night.failed)} failed`, night.missed && `${number(night.missed)} did not run`].filter(Boolean);
   return `Last night: ${parts.join(", ")}.`;
 }
 

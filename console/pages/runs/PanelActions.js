@@ -5,7 +5,7 @@ import { may, say } from "../../lib/store.js";
 import { html, useState } from "../../lib/ui.js";
 import { Button } from "../../parts/basics.js";
 import { Confirm } from "../../parts/Dialog.js";
-import { can, cancel, fileOf, pin, retry, verify } from "./actions.js";
+import { can, cancel, compare, fileOf, pin, retry, revert, verify } from "./actions.js";
 
 /** The newest backup of the tenant that somebody has proved, for a run that made none. */
 async function lastGood(tenant) {
@@ -37,6 +37,10 @@ export function PanelActions({ job, backup, file, done, close }) {
     ${can(job, "verify") && html`<${Button} onClick=${() => verify(job).then(done)}>Verify<//>`}
     ${isBackup && can(job, "pin") && html`<${Button} onClick=${() => pin(job, true).then(done)}>Pin<//>`}
     ${isBackup && can(job, "unpin") && html`<${Button} onClick=${() => pin(job, false).then(done)}>Unpin<//>`}
+    ${isBackup && can(job, "restore") && html`<a class="btn" href=${to(`/restore/${job.id}`)}>Restore…</a>`}
+    ${isBackup && can(job, "compare") && html`<${Button} onClick=${() => compare(job)}>Compare<//>`}
+    ${job.type === "compare" && job.status === "completed" && html`<a class="btn primary" href=${to(`/compare/${job.id}`)}>See the differences</a>`}
+    ${job.type === "restore" && can(job, "revert") && html`<${Button} kind="danger" onClick=${() => revert(job).then(done)}>Revert<//>`}
     ${failed && isBackup && html`<${Button} onClick=${() => lastGood(job.project_id)}>Last good backup<//>`}
     ${isBackup && may("admin") && html`<a class="btn wide" href=${to(`/tenants/${job.project_id}`, { tab: "settings" })}>Settings</a>`}
     <span class="push"></span>

@@ -1,6 +1,6 @@
 /* What can be done with a run, and how. */
 import { change } from "../../lib/api.js";
-import { to } from "../../lib/router.js";
+import { go, to } from "../../lib/router.js";
 import { may } from "../../lib/store.js";
 import { act } from "../../parts/basics.js";
 
@@ -24,6 +24,14 @@ export const verify = (job, level = 2) => act(said(job, "Verifying the backup"),
 export const backUp = (tenant) => act(`Backing up ${tenant}.`, (key) => change("POST", "/api/backup/export", { project_id: tenant }, { key }));
 export const pin = (job, on) => act(on ? "Pinned: it is neither expired nor deleted." : "No longer pinned.",
   (key) => change("POST", `/api/backup/${job.id}/${on ? "pin" : "unpin"}`, undefined, { key }));
+
+export const revert = (job) => act(said(job, "Reverting the restore"), (key) => change("POST", `/api/backup/restore/${job.id}/revert`, undefined, { key }));
+
+/** Set a backup against today, and go where the differences will stand. */
+export async function compare(job) {
+  const made = await act(said(job, "Comparing a backup"), (key) => change("POST", `/api/backup/${job.id}/compare`, {}, { key }));
+  if (made) go(to(`/compare/${made.data.id}`));
+}
 
 /** The link to a run's file, if it left one that this caller may fetch. */
 export function fileOf(job) {
