@@ -1,6 +1,6 @@
 # Every command sets up what it needs first; only a changed lock file makes it do so again.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test test-long bench check format entities openapi reference examples breaking build lock clean
+.PHONY: help setup demo up test test-long bench check format entities openapi reference examples screenshots breaking build lock clean
 unexport PYTHONDONTWRITEBYTECODE
 
 PYTHON := .venv/bin/python
@@ -12,7 +12,7 @@ CODE := functions layers local tests worker benchmarks
 COMPILE := --python-version 3.13 --generate-hashes --no-header --no-annotate --quiet
 
 help: ## Show this list.
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(READY): requirements-dev.lock local/setup.sh
 	@local/setup.sh
@@ -59,6 +59,9 @@ reference: $(READY) ## Write docs/reference.md: parameters, variables, commands.
 examples: $(READY) ## Record the examples in that document anew, from a running stack.
 	@PYTHONPATH=layers/stowage:layers/entities:functions $(PYTHON) -m tests.examples
 	@$(PYTHON) -m local.openapi
+
+screenshots: $(READY) ## Make the pictures of the console anew, from a running stack.
+	@$(PYTHON) -m local.screenshots
 
 breaking: $(READY) ## Say what breaks the API's clients; ARGS=--release begins anew after a release.
 	@$(PYTHON) -m local.breaking $(ARGS)
