@@ -23,12 +23,11 @@ PAGES = (
     ("tenants", "/tenants", 1440, "light"),
     ("home-narrow", "", 360, "dark"),
 )
-SETTLED = "document.querySelector('main h1:not(.unseen)') && !document.querySelector('.loading')"
 
 
 def main() -> int:
     """Make the pictures; 1 with a sentence where no stack runs or no browser is there."""
-    file = from_environment().stack_file
+    file = from_environment(port=None, aws_port=None, home=None, sample=True).stack_file
     program = os.environ.get("STOWAGE_BROWSER") or shutil.which("chromium") or shutil.which("google-chrome")
     if not file.exists() or not program:
         print("Start the stack first (make up), and install chromium or name a browser in STOWAGE_BROWSER.")
@@ -58,7 +57,8 @@ def photograph(description: dict[str, Any], program: str, folder: Path) -> None:
             context.add_cookies([{"name": "auth_token", "value": token, "url": url}])
             page = context.new_page()
             page.goto(f"{url}/console{path.format(run=run)}")
-            page.wait_for_function(SETTLED)
+            page.wait_for_selector("main h1:not(.unseen)")
+            page.wait_for_selector(".loading", state="detached")
             time.sleep(1)
             page.screenshot(path=folder / f"{name}.png")
             context.close()

@@ -206,6 +206,8 @@ def test_records_are_deleted_found_in_the_trash_and_brought_back(
 def test_settings_are_previewed_saved_and_not_saved_over_somebody_elses(
     browser: Browser, stack: RunningStack, admin: Api
 ) -> None:
+    body = {"schedule": {"cron": "0 5 * * *", "timezone": "UTC"}, "format": "sql"}
+    assert admin.put("/api/backup/settings?project_id=zoo", json=body).status_code == 200
     with at_the_console(browser, stack) as operator:
         page = operator.go("/tenants/zoo?tab=settings")
         cron = page.get_by_label("Schedule (cron)")
@@ -217,7 +219,6 @@ def test_settings_are_previewed_saved_and_not_saved_over_somebody_elses(
         wanted = admin.get("/api/backup/settings?project_id=zoo").json()["data"]
         assert wanted["schedule"]["cron"] == "30 3 * * 1-5"
         cron.fill("0 4 * * *")
-        body = {"schedule": {"cron": "0 5 * * *", "timezone": "UTC"}, "format": "sql"}
         assert admin.put("/api/backup/settings?project_id=zoo", json=body).status_code == 200
         operator.refused.add(412)
         page.get_by_role("button", name="Save").click()

@@ -22,7 +22,8 @@ export function Settings({ tenant }) {
 /** The settings without what only answers have. */
 const given = ({ schedule, format, retention }) => ({ schedule, format, ...(retention ? { retention } : {}) });
 
-function Form({ tenant, saved, etag, reload }) {
+function Form({ tenant, reload, ...found }) {
+  const [{ saved, etag }, setSaved] = useState(found);
   const [wanted, setWanted] = useState(given(saved));
   const text = JSON.stringify(wanted);
   const preview = usePreview(tenant, wanted, text);
@@ -35,8 +36,8 @@ function Form({ tenant, saved, etag, reload }) {
     const answer = await save.run();
     if (answer) {
       const next = answer.data.next_run_at;
+      setSaved({ saved: answer.data, etag: answer.etag });
       say(next ? `Saved. Next run ${date(next)}, ${time(next)} UTC.` : "Saved. No backup is scheduled.");
-      reload();
     }
   }
   useKeys({ "Ctrl s": submit }, [text, changed]);
