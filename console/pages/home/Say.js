@@ -13,7 +13,7 @@ export function sentence({ safe = 0, soon_due: soon = 0, at_risk: risk = 0, paus
   const judged = safe + soon + risk;
   if (!judged) return paused ? `Backups of all ${many(paused, "tenant")} are paused.` : "No tenant yet.";
   const good = safe + soon;
-  const rest = paused ? ` Backups of ${many(paused, "other is", "others are")} paused.` : "";
+  const rest = paused ? ` ${many(paused, "other is", "others are")} paused.` : "";
   if (!risk) return `${judged === 1 ? "The only tenant has" : `All ${number(judged)} tenants have`} a verified backup younger than ${judged === 1 ? "its" : "their"} schedule allows.${rest}`;
   return `${number(good)} of ${many(judged, "tenant")} ${good === 1 ? "has" : "have"} a verified backup younger than ${judged === 1 ? "its" : "their"} schedule allows. ${number(risk)} ${risk === 1 ? "does" : "do"} not.${rest}`;
 }
