@@ -21,6 +21,7 @@ OF_NO_PERSON = {
     "local.function_worker": "the local stack starts it",
     "local.openapi": "make openapi",
     "local.reference": "make reference",
+    "local.screenshots": "make screenshots",
     "tests.examples": "make examples",
     "benchmarks": "make bench; its own --help has the options of each",
     "tests.structure.effective_permissions": "named where its test fails",
