@@ -259,6 +259,12 @@ def backups(told: Recorder) -> None:
     wanted = {"entity": "accounts", "ids": [account, "none"]}
     told.call("POST", f"/api/backup/compare/{compared}/bring-back", wanted)
     told.call("POST", f"/api/backup/compare/{compared}/bring-back", {"entity": "accounts", "ids": [account]})
+    asked = {"project_id": told.tenant, "backup_id": backup, "mode": "in_place", "confirm": told.tenant}
+    restore = told.call("POST", "/api/backup/restore", asked)["data"]["id"]
+    told.ended(f"/api/jobs/{restore}")
+    told.call("GET", f"/api/jobs/{restore}")
+    revert = told.call("POST", f"/api/backup/restore/{restore}/revert")["data"]["id"]
+    told.ended(f"/api/jobs/{revert}")
     told.call("GET", f"/api/backup/{backup}")
     told.call("GET", f"/api/jobs?project_id={told.tenant}&limit=2")
     told.call("GET", f"/api/jobs/stats?project_id={told.tenant}&days=1")

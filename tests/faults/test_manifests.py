@@ -29,12 +29,22 @@ def _compare(runs: Runs) -> str:
     return str(answer.json()["data"]["id"])
 
 
+def _restore(runs: Runs) -> str:
+    backup_id = runs.backup()
+    backup = runs.ends(backup_id, "completed")
+    given = {"project_id": backup["tenant"], "backup_id": backup_id, "mode": "new_schema"}
+    answer = runs.admin.post("/api/backup/restore", json=given)
+    assert answer.status_code == 202, answer.text
+    return str(answer.json()["data"]["id"])
+
+
 ASK: dict[str, Callable[[Runs], str]] = {
     "export": lambda runs: runs.export(format="parquet"),
     "import": _import,
     "export_backup": lambda runs: runs.backup(),
     "verify": _verify,
     "compare": _compare,
+    "restore": _restore,
 }
 """How a run of each kind is asked for."""
 

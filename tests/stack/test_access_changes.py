@@ -135,6 +135,10 @@ DEEDS = {
     "POST /api/backup/compare/{id}/bring-back": Deed(
         200, "/api/backup/compare/<compare>/bring-back", {"entity": "tasks", "ids": ["k"]}
     ),
+    "POST /api/backup/restore": Deed(
+        404, "/api/backup/restore", {"project_id": "<tenant>", "backup_id": "<export>", "mode": "new_schema"}
+    ),
+    "POST /api/backup/restore/{job_id}/revert": Deed(404, "/api/backup/restore/<backup>/revert", {}),
     "DELETE /api/backup/{id}": Deed(204, "/api/backup/<backup>"),
     "POST /api/jobs/bulk": Deed(
         200, "/api/jobs/bulk", {"action": "cancel", "filter": {"project_id": "<tenant>", "type": "export"}}

@@ -58,7 +58,7 @@ DASHBOARD = {
     "POST trash/{itemId}/restore": Access("operator", "path", 404),
     "DELETE trash/{itemId}": Access("admin", "path", 404),
 }
-NAMED_IN_BODY = ("POST /api/backup/export", "POST /api/backup/estimate")
+NAMED_IN_BODY = ("POST /api/backup/export", "POST /api/backup/estimate", "POST /api/backup/restore")
 ROUTES = {
     "GET /api/backup": Access("viewer", "named", 200),
     "POST /api/backup/export": Access("admin", "named", 400),
@@ -75,6 +75,8 @@ ROUTES = {
     "POST /api/backup/{id}/compare": Access("admin", "run", 404),
     "GET /api/backup/compare/{id}": Access("admin", "run", 400),
     "POST /api/backup/compare/{id}/bring-back": Access("admin", "run", 400),
+    "POST /api/backup/restore": Access("admin", "named", 400),
+    "POST /api/backup/restore/{job_id}/revert": Access("admin", "run", 404),
     "GET /api/jobs": Access("viewer", "named", 200),
     "GET /api/jobs/stats": Access("viewer", "named", 200),
     "GET /api/jobs/{id}": Access("viewer", "run", 404),

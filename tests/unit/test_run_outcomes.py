@@ -91,6 +91,17 @@ RESULTS = {
             for name in ("file", "checksum", "compression", "end", "schema", "rows")
         ],
     },
+    "restore": {
+        "mode": "new_schema",
+        "backup_id": "0199f1c2-0000-7a3b-8f10-5a1c2d3e4f50",
+        "schema": "stowage_copy_0199f1c27d007a3b8f105a1c2d3e4f50",
+        "tables": 6,
+        "rows": 640,
+        "keeps_old_name": ["function touch: its text"],
+        "keeps_old_name_count": 1,
+        "closed_to": ["stowage_app", "stowage_dump", "stowage_purge"],
+        "left_out": [],
+    },
 }
 """What the job of each sample tells."""
 

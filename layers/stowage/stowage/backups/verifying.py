@@ -7,14 +7,13 @@ were counted when it was made. It needs neither a database nor a disk.
 import hashlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Protocol
-
-from isal import igzip_lib, isal_zlib
+from typing import Any
 
 from stowage.aws import objects
 from stowage.aws.stored_files import open_stored
 from stowage.basics.errors import RunError
 from stowage.basics.ids import rfc3339
+from stowage.pipeline.unpack import unpacking
 from stowage.postgres.dumps.restored import Archive
 from stowage.postgres.dumps.script import Script
 from stowage.runs.attempt import Attempt
@@ -25,9 +24,6 @@ from stowage.runs.store import find_run
 from stowage.settings import settings
 
 CHUNK_BYTES = 1 << 20
-UNPACKED_BYTES = 4 << 20
-GZIP = 31
-"""zlib's `wbits` for one gzip member with its header and its trailer."""
 NAMED_TABLES = 5
 """How many tables a message names before it only counts."""
 
@@ -90,7 +86,7 @@ class Reading:
     def __init__(self, manifest: Mapping[str, Any], pg_restore: str, script: Script) -> None:
         self._manifest = manifest
         self._sha256 = hashlib.sha256()
-        self._unpack: _Unpacking = _Gunzip() if manifest.get("compression") == "gzip" else _AsItIs()
+        self._unpack = unpacking(manifest.get("compression"))
         plain = manifest["format"] == "sql"
         self.script = script
         self._archive = None if plain else Archive(pg_restore, script)
@@ -142,45 +138,6 @@ def differing(counted: Mapping[str, int | None], read: Mapping[str, int]) -> lis
         if count is not None and count != read.get(table, 0)
     ]
     return wrong + [f"{table}, which nobody counted" for table in sorted(set(read) - set(counted))]
-
-
-class _Unpacking(Protocol):
-    @property
-    def is_whole(self) -> bool: ...
-
-    def feed(self, data: bytes) -> Iterator[bytes]: ...
-
-
-class _AsItIs:
-    is_whole = True
-
-    def feed(self, data: bytes) -> Iterator[bytes]:
-        yield data
-
-
-class _Gunzip:
-    """One gzip member; a few megabytes at a time, whatever a damaged file claims."""
-
-    def __init__(self) -> None:
-        self._decompressor: Any = isal_zlib.decompressobj(GZIP)
-        self._is_broken = False
-
-    @property
-    def is_whole(self) -> bool:
-        return self._decompressor.eof and not self._is_broken
-
-    def feed(self, data: bytes) -> Iterator[bytes]:
-        while data and not self._is_broken:
-            if self._decompressor.eof:
-                self._is_broken = True
-                return
-            try:
-                unpacked = self._decompressor.decompress(data, UNPACKED_BYTES)
-            except igzip_lib.IsalError:  # type: ignore[misc]  # its stub calls it an Exception, not a class
-                self._is_broken = True
-                return
-            data = self._decompressor.unconsumed_tail or self._decompressor.unused_data
-            yield unpacked
 
 
 def _check(name: str, ok: bool, message: str) -> Check:

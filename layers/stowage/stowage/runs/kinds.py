@@ -176,9 +176,25 @@ COMPARE = RunKind(
     when_gone="stowage.compares.dropping:drop_what_is_gone",
     events=(),
 )
+RESTORE = RunKind(
+    name="restore",
+    history="restores",
+    leaves="outcome",
+    bucket=None,
+    keep=lambda _, policy: timedelta(days=policy.run_days),
+    fetched_by=lambda _: "admin",
+    fits_inline=None,
+    speaks_sql=True,
+    exclusive=True,
+    ends_itself=True,
+    work="stowage.restores.running:restore",
+    estimator="stowage.restores.estimating:estimate_run",
+    result="stowage.restores.records:job_result",
+    events=("restore.completed", "restore.failed"),
+)
 
 KINDS: Mapping[str, RunKind] = MappingProxyType(
-    {kind.name: kind for kind in (EXPORT, IMPORT, EXPORT_BACKUP, VERIFY, COMPARE)}
+    {kind.name: kind for kind in (EXPORT, IMPORT, EXPORT_BACKUP, VERIFY, COMPARE, RESTORE)}
 )
 """Every kind by its name."""
 

@@ -25,7 +25,7 @@ MOST_BYTES = 1 << 30
 class Entry:
     """One entry. `type` is `TABLE`, `COMMENT` …; `tag` its name, or for comments and grants `TABLE
     name`; `namespace` its schema, "" where it has none. `start` and `end` are its place in the
-    archive.
+    archive. `needs` are the numbers of what it depends on, which may be no entry.
     """
 
     id: int
@@ -35,6 +35,7 @@ class Entry:
     owner: str
     start: int
     end: int
+    needs: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -107,10 +108,11 @@ class _Reader:
             self._integer()  # the kind of relation
         owner = self._text()
         self._text()  # "false": once, whether it has numbers of its own
-        while self._text() is not None:  # what it depends on
-            pass
+        needs = []
+        while (need := self._text()) is not None:  # what it depends on
+            needs.append(int(need))
         skip_place()
-        return Entry(number, kind or "", tag or "", namespace or "", owner or "", start, self._at)
+        return Entry(number, kind or "", tag or "", namespace or "", owner or "", start, self._at, tuple(needs))
 
     def _take(self, length: int) -> bytes:
         end = self._at + length

@@ -60,16 +60,13 @@ def portable(file: io.BufferedReader, form: Form) -> Iterator[bytes]:
     StowageError where it is no plain dump, or not whole. The last bytes before that make psql fail,
     so that the transaction around them is rolled back.
     """
-    rewriting, splitter = _Rewriting(form), Splitter()
+    rewriter = Rewriter(form)
     try:
         for chunk in _unpacked(file):
-            for piece in splitter.feed(chunk):
-                yield from rewriting.rewritten(piece)
-        for piece in splitter.finish():
-            yield from rewriting.rewritten(piece)
-        rewriting.finish(splitter)
+            yield from rewriter.feed(chunk)
+        yield from rewriter.finish()
     except StowageError:
-        yield (_END_OF_ROWS if splitter.is_in_rows else b"") + _NOT_WHOLE
+        yield (_END_OF_ROWS if rewriter.is_in_rows else b"") + _NOT_WHOLE
         raise
 
 
@@ -86,25 +83,47 @@ def _unpacked(file: io.BufferedReader) -> Iterator[bytes]:
         raise StowageError("The file cannot be unpacked to its end: it is not whole.", "dump_not_whole") from error
 
 
-class _Rewriting:
-    """Takes a dump's pieces in order and gives what becomes of each."""
+class Rewriter:
+    """Takes a plain dump in chunks of any size and gives its portable form.
+
+    StowageError where it is no plain dump, or (`finish`) not whole. `rows` counts the lines of rows so far.
+    """
 
     def __init__(self, form: Form) -> None:
-        self.is_whole = False
+        self.rows = 0
+        self._splitter = Splitter()
+        self._is_whole = False
         self._form = form
         self._entry: Header | None = None
         """What the statements that follow belong to."""
         self._casts = [({_in_a_header(name) for name in cast.after}, cast.statement) for cast in form.needs.casts]
 
-    def rewritten(self, piece: Piece) -> Iterator[bytes]:
-        """What becomes of the next piece."""
+    @property
+    def is_in_rows(self) -> bool:
+        """Whether the dump has broken off within the rows of a table, if it goes no further."""
+        return self._splitter.is_in_rows
+
+    def feed(self, chunk: bytes) -> Iterator[bytes]:
+        """What becomes of these bytes, as far as it can be told yet; take it all before the next ones come."""
+        for piece in self._splitter.feed(chunk):
+            yield from self._rewritten(piece)
+
+    def finish(self) -> Iterator[bytes]:
+        """What is left: no more bytes come. StowageError where the dump has ended before its end."""
+        for piece in self._splitter.finish():
+            yield from self._rewritten(piece)
+        if not (self._splitter.is_between and self._is_whole):
+            raise StowageError("The dump ends early: it is not whole.", "dump_not_whole")
+
+    def _rewritten(self, piece: Piece) -> Iterator[bytes]:
         match piece.kind:
             case "rows":
+                self.rows += piece.text.count(b"\n")
                 yield piece.text
             case "gap":
                 for header in headers(piece.text):
                     yield from self._ready_casts(header)
-                self.is_whole = self.is_whole or _COMPLETE in piece.text
+                self._is_whole = self._is_whole or _COMPLETE in piece.text
                 yield piece.text
             case "command" if not piece.text.startswith(_RESTRICTIONS):
                 raise StowageError("The dump holds a command that pg_dump does not write.", "not_plain")
@@ -112,11 +131,6 @@ class _Rewriting:
                 yield piece.text if self._form.keep_restrictions else b""
             case "statement":
                 yield from self._statement(piece.text)
-
-    def finish(self, splitter: Splitter) -> None:
-        """StowageError where the dump has ended before its end."""
-        if not (splitter.is_between and self.is_whole):
-            raise StowageError("The dump ends early: it is not whole.", "dump_not_whole")
 
     def _statement(self, text: bytes) -> Iterator[bytes]:
         form, is_grant = self._form, self._entry is not None and self._entry.type in _GRANT_ENTRIES

@@ -1,0 +1,58 @@
+"""A dump loaded beside the live schema: under its own name, inside one transaction, while the live one is set aside.
+
+Renames lock no table, and until the commit nobody else sees any of it: the live schema serves all the time.
+"""
+
+from collections.abc import Callable, Iterator
+
+from psycopg import sql
+
+from stowage.basics.errors import RunError, StowageError
+from stowage.postgres.dumps.portable import Form, Rewriter
+from stowage.postgres.restores.copies import aside_of, copy_of
+from stowage.postgres.restores.feed import Feed
+
+_LOCK_TIMEOUT = "SET LOCAL lock_timeout = '5s';\n"
+# The dump's own settings last for the session: it waits for locks as long as it takes.
+_RENAME = sql.SQL("ALTER SCHEMA {} RENAME TO {};\n")
+
+
+def load(
+    feed: Feed,
+    script: Iterator[bytes],
+    form: Form,
+    run_id: str,
+    *,
+    is_live: bool,
+    before_commit: Callable[[], None],
+    watch: Callable[[int], None],
+) -> int:
+    """Load a plain dump of the schema `form.schema` as `copy_of(run_id)`; how many lines of rows it had.
+
+    `before_commit` is called when everything has been loaded, and raises where the artifact was not whole.
+    `watch(rows)` is called again and again. Whatever is raised, nothing is there.
+    """
+    rewriter = Rewriter(form)
+    live, aside, copy = form.schema, aside_of(run_id), copy_of(run_id)
+    if is_live:
+        feed.write((_LOCK_TIMEOUT + _rename(live, aside)).encode())
+    try:
+        for chunk in script:
+            for piece in rewriter.feed(chunk):
+                feed.write(piece)
+            watch(rewriter.rows)
+        for piece in rewriter.finish():
+            feed.write(piece)
+    except StowageError as error:
+        if error.code in ("dump_not_whole", "not_plain"):
+            raise RunError(f"The backup is damaged. {error.message}", "backup_damaged") from error
+        raise
+    before_commit()
+    back = _rename(aside, live) if is_live else ""
+    feed.write(("\n" + _LOCK_TIMEOUT + _rename(live, copy) + back).encode())
+    feed.commit()
+    return rewriter.rows
+
+
+def _rename(name: str, to: str) -> str:
+    return _RENAME.format(sql.Identifier(name), sql.Identifier(to)).as_string()

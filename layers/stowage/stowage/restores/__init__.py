@@ -1,0 +1,131 @@
+"""Restores: a backup becomes a schema again, beside the live one or in its place (docs/restore.md)."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from stowage import jobs
+from stowage.access.idempotency import IdempotencyKey
+from stowage.access.identity import Identity, for_role
+from stowage.access.limits import Limit
+from stowage.backups import find_backup, must_have_file
+from stowage.backups.limits import TOO_MANY
+from stowage.basics.errors import BadRequestError, ConflictError, GoneError
+from stowage.basics.ids import new_run_id, rfc3339
+from stowage.restores.records import RestoreBackupRequest, RestoreJob
+from stowage.runs.kinds import RESTORE
+from stowage.runs.record import Run
+from stowage.runs.request import request_run
+from stowage.runs.store import WAITING
+from stowage.tenants import Tenant
+
+
+@for_role("admin")
+def start_restore(
+    tenant: Tenant,
+    identity: Identity,
+    request: RestoreBackupRequest,
+    now: datetime,
+    *,
+    key: str | None,
+    limits: Sequence[Limit],
+) -> RestoreJob:
+    """Ask for a restore; the job that will do it, with a warning of what that means.
+
+    NotFoundError for a backup that is not this tenant's, ConflictError or GoneError where it has no file (yet, or any
+    more), BadRequestError `confirm` where a restore in place is not confirmed, RateLimitedError.
+    """
+    backup = find_backup(tenant.id, request.backup_id)
+    file = must_have_file(backup, now)
+    _must_be_confirmed(tenant, request)
+    if request.tables is not None and backup.spec["format"] == "sql":
+        raise BadRequestError(
+            "Single tables come out of tar and custom backups only: a plain one does not say what a table needs. "
+            "Restore it whole into a new schema.",
+            "not_supported",
+            details=[{"field": "tables", "message": "the backup is of the format sql"}],
+        )
+    run = Run(
+        id=new_run_id(now),
+        tenant=tenant.id,
+        kind=RESTORE.name,
+        database=tenant.database,
+        spec={
+            "mode": request.mode,
+            "backup_id": backup.id,
+            "schema": tenant.schema,
+            "size_bytes": file.size_bytes,
+            **({"tables": sorted(set(request.tables))} if request.tables is not None else {}),
+        },
+        uses=backup.id,
+        requested_by=identity.sub,
+        created_at=rfc3339(now),
+    )
+    warning = _warning(tenant, request, backup.created_at)
+
+    def answer() -> dict[str, Any]:
+        return RestoreJob(**jobs.job(run, now, WAITING).model_dump(), warning=warning).model_dump()
+
+    once = IdempotencyKey.of(tenant.id, identity.sub, "restore_backup", key, request.model_dump(mode="json"))
+    made = request_run(run, now, answer, key=once, limits=limits, limit_message=TOO_MANY)
+    return RestoreJob.model_validate(made)
+
+
+@for_role("admin")
+def start_revert(
+    restored: Run,
+    tenant: Tenant,
+    identity: Identity,
+    now: datetime,
+    *,
+    key: str | None,
+    limits: Sequence[Limit],
+) -> RestoreJob:
+    """Ask for a restore in place to be taken back; the job that will do it.
+
+    ConflictError `not_revertible` where nothing was replaced, GoneError where what was replaced is not kept any more.
+    """
+    left = restored.outcome.facts if restored.outcome else {}
+    if "kept_until" not in left:
+        raise ConflictError("That restore has replaced nothing, so there is nothing to take back.", "not_revertible")
+    if left["kept_until"] <= rfc3339(now):
+        raise GoneError("The schema as it was before is not kept any more.", "kept_gone")
+    run = Run(
+        id=new_run_id(now),
+        tenant=tenant.id,
+        kind=RESTORE.name,
+        database=restored.database,
+        spec={"mode": "revert", "of": restored.id, "schema": tenant.schema},
+        requested_by=identity.sub,
+        created_at=rfc3339(now),
+    )
+    warning = (
+        f"{tenant.schema} will be again as it was before the restore: what was written since is not in it. The schema "
+        "as it is now is kept for 7 days."
+    )
+
+    def answer() -> dict[str, Any]:
+        return RestoreJob(**jobs.job(run, now, WAITING).model_dump(), warning=warning).model_dump()
+
+    once = IdempotencyKey.of(tenant.id, identity.sub, "revert_restore", key, {"of": restored.id})
+    made = request_run(run, now, answer, key=once, limits=limits, limit_message=TOO_MANY)
+    return RestoreJob.model_validate(made)
+
+
+def _must_be_confirmed(tenant: Tenant, request: RestoreBackupRequest) -> None:
+    if request.mode == "in_place" and request.confirm != tenant.slug:
+        raise BadRequestError(
+            "A restore in place replaces everything that the tenant has. Say its slug in confirm.",
+            "confirm_required",
+            details=[{"field": "confirm", "message": "the tenant's slug"}],
+        )
+
+
+def _warning(tenant: Tenant, request: RestoreBackupRequest, made_at: str) -> str:
+    if request.mode == "in_place":
+        return (
+            f"Everything in {tenant.schema} will be replaced by the state of {made_at}: what was written since is not "
+            "in it. The schema as it is now is kept for 7 days, and one call takes it back."
+        )
+    what = "These tables" if request.tables is not None else "The backup"
+    return f"{what} will lie in a new schema beside {tenant.schema}, which is not touched. Drop it when you are done."
