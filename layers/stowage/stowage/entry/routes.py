@@ -7,6 +7,8 @@ ROUTES = (
     "POST /api/backup/estimate",
     "POST /api/backup/export",
     "GET /api/backup/protection",
+    "POST /api/backup/restore",
+    "POST /api/backup/restore/{job_id}/revert",
     "GET /api/backup/settings",
     "PUT /api/backup/settings",
     "POST /api/backup/settings/preview",
