@@ -8,14 +8,15 @@ from stowage import jobs
 from stowage.access.idempotency import IdempotencyKey
 from stowage.access.identity import Identity, for_role
 from stowage.access.limits import Limit
-from stowage.backups import find_backup, must_have_file
+from stowage.backups import find_backup
 from stowage.backups.limits import TOO_MANY
-from stowage.basics.errors import BadRequestError, ConflictError, GoneError
+from stowage.basics.errors import BadRequestError
 from stowage.basics.ids import new_run_id, rfc3339
 from stowage.restores.records import RestoreBackupRequest, RestoreJob
+from stowage.runs.actions import must_be_able
 from stowage.runs.kinds import RESTORE
 from stowage.runs.record import Run
-from stowage.runs.request import request_run
+from stowage.runs.request import as_sent, request_run
 from stowage.runs.store import WAITING
 from stowage.tenants import Tenant
 
@@ -36,7 +37,6 @@ def start_restore(
     more), BadRequestError `confirm` where a restore in place is not confirmed, RateLimitedError.
     """
     backup = find_backup(tenant.id, request.backup_id)
-    file = must_have_file(backup, now)
     _must_be_confirmed(tenant, request)
     if request.tables is not None and backup.spec["format"] == "sql":
         raise BadRequestError(
@@ -54,17 +54,19 @@ def start_restore(
             "mode": request.mode,
             "backup_id": backup.id,
             "schema": tenant.schema,
-            "size_bytes": file.size_bytes,
+            "size_bytes": backup.file.size_bytes if backup.file else 0,
             **({"tables": sorted(set(request.tables))} if request.tables is not None else {}),
         },
         uses=backup.id,
+        request=as_sent(request),
         requested_by=identity.sub,
         created_at=rfc3339(now),
     )
     warning = _warning(tenant, request, backup.created_at)
 
     def answer() -> dict[str, Any]:
-        return RestoreJob(**jobs.job(run, now, WAITING).model_dump(), warning=warning).model_dump()
+        must_be_able("restore", backup, identity, now)
+        return RestoreJob(**jobs.job(run, identity, now, progress=WAITING).model_dump(), warning=warning).model_dump()
 
     once = IdempotencyKey.of(tenant.id, identity.sub, "restore_backup", key, request.model_dump(mode="json"))
     made = request_run(run, now, answer, key=once, limits=limits, limit_message=TOO_MANY)
@@ -85,11 +87,6 @@ def start_revert(
 
     ConflictError `not_revertible` where nothing was replaced, GoneError where what was replaced is not kept any more.
     """
-    left = restored.outcome.facts if restored.outcome else {}
-    if "kept_until" not in left:
-        raise ConflictError("That restore has replaced nothing, so there is nothing to take back.", "not_revertible")
-    if left["kept_until"] <= rfc3339(now):
-        raise GoneError("The schema as it was before is not kept any more.", "kept_gone")
     run = Run(
         id=new_run_id(now),
         tenant=tenant.id,
@@ -105,7 +102,8 @@ def start_revert(
     )
 
     def answer() -> dict[str, Any]:
-        return RestoreJob(**jobs.job(run, now, WAITING).model_dump(), warning=warning).model_dump()
+        must_be_able("revert", restored, identity, now)
+        return RestoreJob(**jobs.job(run, identity, now, progress=WAITING).model_dump(), warning=warning).model_dump()
 
     once = IdempotencyKey.of(tenant.id, identity.sub, "revert_restore", key, {"of": restored.id})
     made = request_run(run, now, answer, key=once, limits=limits, limit_message=TOO_MANY)

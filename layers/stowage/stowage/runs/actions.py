@@ -13,6 +13,7 @@ from types import MappingProxyType
 from stowage.access.identity import Identity, Role, for_role, refuse_below
 from stowage.aws.table import Item
 from stowage.basics.errors import ConflictError, ForbiddenError, GoneError
+from stowage.basics.ids import rfc3339
 from stowage.runs.kinds import kind_of
 from stowage.runs.record import FINAL, Run
 from stowage.runs.store import find_run
@@ -96,6 +97,15 @@ def _must_be_deletable(run: Run, _now: datetime, found: Found) -> None:
     must_be_replaced(run, found)
 
 
+def must_be_revertible(run: Run, now: datetime, _found: Found) -> None:
+    """ConflictError where a restore has replaced nothing, GoneError where what it replaced is not kept any more."""
+    left = run.outcome.facts if run.outcome else {}
+    if "kept_until" not in left:
+        raise ConflictError("That restore has replaced nothing, so there is nothing to take back.", "not_revertible")
+    if left["kept_until"] <= rfc3339(now):
+        raise GoneError("The schema as it was before is not kept any more.", "kept_gone")
+
+
 def _operator(_run: Run) -> Role:
     return "operator"
 
@@ -116,6 +126,8 @@ ACTIONS: Mapping[str, Action] = MappingProxyType(
             Action(name="cancel", role=_operator, own_only=True, check=must_be_unfinished),
             Action(name="retry", role=lambda run: run.file_role, own_only=True, check=must_be_retryable),
             Action(name="verify", role=_admin, check=must_have_files),
+            Action(name="restore", role=_admin, check=must_have_files),
+            Action(name="revert", role=_admin, check=must_be_revertible),
             Action(name="delete", role=_deleter, own_only=True, check=_must_be_deletable),
         )
     }

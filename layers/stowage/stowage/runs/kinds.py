@@ -138,7 +138,7 @@ EXPORT_BACKUP = RunKind(
     work="stowage.backups.making:make_backup",
     estimator="stowage.backups.estimating:estimate_run",
     result="stowage.backups.records:job_result",
-    actions=("download", "cancel", "retry", "verify", "delete"),
+    actions=("download", "cancel", "retry", "verify", "restore", "delete"),
     events=("backup.completed", "backup.failed"),
 )
 VERIFY = RunKind(
@@ -190,6 +190,7 @@ RESTORE = RunKind(
     work="stowage.restores.running:restore",
     estimator="stowage.restores.estimating:estimate_run",
     result="stowage.restores.records:job_result",
+    actions=("cancel", "retry", "revert"),
     events=("restore.completed", "restore.failed"),
 )
 
