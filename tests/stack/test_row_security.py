@@ -123,6 +123,12 @@ POLICIES = {
     "CREATE POLICY every ON tenant_acme.accounts USING (true);"
     "CREATE POLICY cut ON tenant_acme.accounts AS RESTRICTIVE USING (id <> 'a2')",
     "forced on the owner": "ALTER TABLE tenant_acme.accounts ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY",
+    "as Supabase has it": "CREATE SCHEMA auth; CREATE TABLE auth.users (id uuid PRIMARY KEY DEFAULT gen_random_uuid());"
+    "CREATE FUNCTION auth.uid() RETURNS uuid LANGUAGE sql STABLE"
+    " AS $$ SELECT nullif(current_setting('request.jwt.claim.sub', true), '')::uuid $$;"
+    "ALTER TABLE tenant_acme.accounts ADD COLUMN user_id uuid REFERENCES auth.users ON DELETE CASCADE,"
+    " ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;"
+    "CREATE POLICY own ON tenant_acme.accounts USING (user_id = auth.uid())",
     "owned by a superuser": "ALTER TABLE tenant_acme.accounts ENABLE ROW LEVEL SECURITY, OWNER TO postgres",
 }
 
