@@ -17,6 +17,7 @@ from stowage.entities.language import Literals, read_declarations
 from stowage.postgres.schema.catalogue import read_tables
 from stowage.postgres.schema.migrations import apply_roles
 from stowage.postgres.tables.shapes import has_roles, read_shapes
+from stowage.postgres.tables.unreadable import check_backups
 from tests.conftest import ROOT
 from tests.stack.servers import NEWEST, OLDER, Server, Servers
 
@@ -153,6 +154,17 @@ def test_a_role_that_is_a_member_of_the_owner_sees_every_row_unless_security_is_
         assert finding.sentence.startswith("row-level security hides")
     finally:
         database.execute("DROP SCHEMA tenant_a CASCADE; DROP OWNED BY owner_of_notes; DROP ROLE owner_of_notes")
+
+
+def test_a_table_that_nobody_declared_and_no_backup_may_read_is_told(database: psycopg.Connection) -> None:
+    literals = read_declarations({"tables.toml": DECLARED})
+    others = "CREATE TABLE a_b (n int); CREATE VIEW seen AS TABLE a_b; CREATE TABLE read (n int);"
+    schemas = [tenant(database, name, NOTES + others) for name in ("tenant_a", "tenant_b")]
+    database.execute("REVOKE SELECT ON tenant_a.notes FROM stowage_dump; GRANT SELECT ON tenant_b.a_b TO stowage_dump")
+    database.execute("GRANT SELECT ON tenant_a.read, tenant_b.read TO stowage_dump")
+    [finding] = check_backups(database, literals, schemas)
+    assert finding.sentence.startswith("stowage_dump lacks SELECT on a_b, so that backups fail")
+    assert (finding.severity, finding.tenants, finding.schemas) == ("error", 1, ("tenant_a",))
 
 
 @pytest.mark.parametrize("made", ["bigserial", "bigint GENERATED ALWAYS AS IDENTITY"])

@@ -13,6 +13,7 @@ from stowage.entities.shapes import Absent, Shape
 from stowage.postgres.session.transactions import look
 from stowage.postgres.tables.shapes import read_shapes
 from stowage.postgres.tables.shared import check_shared
+from stowage.postgres.tables.unreadable import check_backups
 from stowage.tenants import list_tenants
 from stowage_entities import DECLARED
 
@@ -50,7 +51,8 @@ def check_declarations(now: datetime) -> dict[str, int]:
 
 def _read(connection: Any, schemas: list[str]) -> tuple[list[Absent], list[Shape], list[Finding]]:
     absent, shapes = read_shapes(connection, schemas, wanted_columns(DECLARED), named=MOST_TENANTS)
-    return absent, shapes, check_shared(connection, DECLARED, schemas)
+    others = [*check_shared(connection, DECLARED, schemas), *check_backups(connection, DECLARED, schemas, MOST_TENANTS)]
+    return absent, shapes, others
 
 
 def _kept(finding: Finding) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from stowage.postgres.schema.registry import read_tenants
 from stowage.postgres.session.command_line import URL_HELP, connected
 from stowage.postgres.tables.shapes import has_roles, read_shapes
 from stowage.postgres.tables.shared import check_shared
+from stowage.postgres.tables.unreadable import check_backups
 from stowage_entities import DECLARED
 
 _NAMED = 5
@@ -80,9 +81,9 @@ def _check(given: argparse.Namespace) -> int:
     with connected(given.url) as connection:
         schemas = given.schema or _schemas(connection, given)
         absent, shapes = read_shapes(connection, schemas, wanted_columns(DECLARED))
-        shared = check_shared(connection, DECLARED, schemas)
+        others = [*check_shared(connection, DECLARED, schemas), *check_backups(connection, DECLARED, schemas)]
         roles = has_roles(connection)
-    findings = [*check(DECLARED, absent, shapes), *shared]
+    findings = [*check(DECLARED, absent, shapes), *others]
     for finding in findings:
         print(_line(finding, len(schemas)))
     if not roles:
