@@ -14,7 +14,7 @@ from psycopg import sql
 
 from tests.browser.operator import AXE, at_the_console
 from tests.conftest import Api, RunningStack
-from tests.stack.route_surface import export_body, start_backup
+from tests.stack.route_surface import ended_job, export_body, start_backup
 
 type Json = Any
 
@@ -201,6 +201,44 @@ def test_records_are_deleted_found_in_the_trash_and_brought_back(
         assert operator.is_clean()
     found = admin.get(f"/api/v1/brands/{made['id']}", headers={"x-tenant-id": "acme_x"})
     assert found.json()["data"]["label"] == HOSTILE
+
+
+def test_a_deleted_record_and_one_field_come_back_from_a_backup_and_are_undone(
+    browser: Browser, stack: RunningStack, admin: Api
+) -> None:
+    tenant = {"x-tenant-id": "acme_x"}
+    lost, changed = (
+        admin.post("/api/v1/brands", json={"label": label}, headers=tenant).json()["data"]
+        for label in ("Lost brand", "Changed brand")
+    )
+    backup = ended_job(admin, start_backup(admin, "acme_x"))["id"]
+    new_label = {"label": "Another label"}
+    assert admin.patch(f"/api/v1/brands/{changed['id']}", json=new_label, headers=tenant).status_code == 200
+    assert admin.delete(f"/api/v1/brands/{lost['id']}", headers=tenant).status_code == 200
+
+    def label_now(record: Json) -> str | None:
+        answer = admin.get(f"/api/v1/brands/{record['id']}", headers=tenant)
+        return str(answer.json()["data"]["label"]) if answer.ok else None
+
+    with at_the_console(browser, stack) as operator:
+        page = operator.go(f"/runs?run={backup}", "Runs")
+        page.locator(".panel").get_by_role("button", name="Compare").click()
+        page.get_by_role("link", name=re.compile("^brands")).click(timeout=60_000)
+        page.get_by_role("link", name=re.compile("^Lost")).click()
+        page.get_by_label("Choose Lost brand").check()
+        page.get_by_role("button", name="Bring back 1 record").click()
+        expect(page.get_by_role("button", name="Undo", exact=True)).to_be_visible(timeout=20_000)
+        assert label_now(lost) == "Lost brand"
+        page.get_by_role("link", name=re.compile("^Changed")).click()
+        page.get_by_label("Set label back").check()
+        assert operator.is_accessible_everywhere()
+        page.get_by_role("button", name="Bring back 1 field").click()
+        expect(page.get_by_text("1 record is back.")).to_be_visible(timeout=20_000)
+        assert label_now(changed) == "Changed brand"
+        page.get_by_role("button", name="Undo", exact=True).click()
+        expect(page.get_by_text("Undone: the records are as they were before.").first).to_be_visible()
+        assert label_now(changed) == "Another label"
+        assert operator.is_clean()
 
 
 def test_settings_are_previewed_saved_and_not_saved_over_somebody_elses(
