@@ -112,7 +112,7 @@ function Overlays() {
   const polite = useStore((state) => state.polite);
   const assertive = useStore((state) => state.assertive);
   const asks = useStore((state) => state.asksToSignIn);
-  return html`<div class="toasts">${toasts.map((each) => html`<div class="toast" key=${each.id}><${Icon} name=${each.tone} tone=${each.tone} />
+  return html`<div class="toasts" role="region" aria-label="Messages">${toasts.map((each) => html`<div class="toast" key=${each.id}><${Icon} name=${each.tone} tone=${each.tone} />
       <p>${each.text}</p>${each.action && html`<button type="button" class="btn small" onClick=${() => { unsay(each.id); each.action.run(); }}>${each.action.text}</button>`}
       <button type="button" class="btn small quiet" aria-label="Dismiss" onClick=${() => unsay(each.id)}><${Icon} name="close" /></button></div>`)}</div>
     <div class="unseen" role="status" aria-live="polite">${polite}</div><div class="unseen" role="alert">${assertive}</div>

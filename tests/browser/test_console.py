@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import psycopg
 from playwright.sync_api import Browser, Route, expect
@@ -207,12 +208,12 @@ def test_a_deleted_record_and_one_field_come_back_from_a_backup_and_are_undone(
     browser: Browser, stack: RunningStack, admin: Api
 ) -> None:
     tenant = {"x-tenant-id": "acme_x"}
+    names = [f"{word} {uuid4().hex[:8]}" for word in ("Lost", "Changed", "Another")]
     lost, changed = (
-        admin.post("/api/v1/brands", json={"label": label}, headers=tenant).json()["data"]
-        for label in ("Lost brand", "Changed brand")
+        admin.post("/api/v1/brands", json={"label": label}, headers=tenant).json()["data"] for label in names[:2]
     )
     backup = ended_job(admin, start_backup(admin, "acme_x"))["id"]
-    new_label = {"label": "Another label"}
+    new_label = {"label": names[2]}
     assert admin.patch(f"/api/v1/brands/{changed['id']}", json=new_label, headers=tenant).status_code == 200
     assert admin.delete(f"/api/v1/brands/{lost['id']}", headers=tenant).status_code == 200
 
@@ -225,19 +226,19 @@ def test_a_deleted_record_and_one_field_come_back_from_a_backup_and_are_undone(
         page.locator(".panel").get_by_role("button", name="Compare").click()
         page.get_by_role("link", name=re.compile("^brands")).click(timeout=60_000)
         page.get_by_role("link", name=re.compile("^Lost")).click()
-        page.get_by_label("Choose Lost brand").check()
+        page.get_by_label(f"Choose {names[0]}").check()
         page.get_by_role("button", name="Bring back 1 record").click()
         expect(page.get_by_role("button", name="Undo", exact=True)).to_be_visible(timeout=20_000)
-        assert label_now(lost) == "Lost brand"
+        assert label_now(lost) == names[0]
         page.get_by_role("link", name=re.compile("^Changed")).click()
         page.get_by_label("Set label back").check()
         assert operator.is_accessible_everywhere()
-        page.get_by_role("button", name="Bring back 1 field").click()
+        page.get_by_role("button", name="Bring back 1 record").click()
         expect(page.get_by_text("1 record is back.")).to_be_visible(timeout=20_000)
-        assert label_now(changed) == "Changed brand"
+        assert label_now(changed) == names[1]
         page.get_by_role("button", name="Undo", exact=True).click()
         expect(page.get_by_text("Undone: the records are as they were before.").first).to_be_visible()
-        assert label_now(changed) == "Another label"
+        assert label_now(changed) == names[2]
         assert operator.is_clean()
 
 
