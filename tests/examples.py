@@ -266,6 +266,8 @@ def backups(told: Recorder) -> None:
     revert = told.call("POST", f"/api/backup/restore/{restore}/revert")["data"]["id"]
     told.ended(f"/api/jobs/{revert}")
     told.call("GET", f"/api/backup/{backup}")
+    logs = told.call("POST", "/api/backup/export-logs", {"project_id": told.tenant, "format": "json"})
+    told.ended(f"/api/jobs/{logs['data']['id']}")
     told.call("GET", f"/api/jobs?project_id={told.tenant}&limit=2")
     told.call("GET", f"/api/jobs/stats?project_id={told.tenant}&days=1")
     with _held(told):

@@ -59,6 +59,12 @@ class Runs:
         assert answer.status_code == 202, answer.text
         return str(answer.json()["data"]["job_id"])
 
+    def logs(self, tenant: str = "globex") -> str:
+        """Ask for the audit log as a backup; the run's id."""
+        answer = self.admin.post("/api/backup/export-logs", json={"project_id": tenant, "storage_path": "backups"})
+        assert answer.status_code == 202, answer.text
+        return str(answer.json()["data"]["id"])
+
     def export(self, tenant: str = "globex", data_type: str = "accounts", format: str = "csv") -> str:
         """Ask for an export; the run's id."""
         request = {"format": format, "mode": "all", "dataType": data_type}

@@ -42,6 +42,7 @@ ASK: dict[str, Callable[[Runs], str]] = {
     "export": lambda runs: runs.export(format="parquet"),
     "import": _import,
     "export_backup": lambda runs: runs.backup(),
+    "export_logs": lambda runs: runs.logs(),
     "verify": _verify,
     "compare": _compare,
     "restore": _restore,

@@ -17,6 +17,7 @@ from stowage.runs.dispatch import Lease, Leases
 from stowage.runs.kinds import KINDS
 from stowage.runs.record import ACTIVE_LIST, Run, new_item
 from stowage.runs.summary import SHARDS, summing_up
+from stowage.tenants import COPY
 from tests.cloud import Cloud, cloud
 from tests.functions.deployment import SECRET, handler, sample
 
@@ -38,6 +39,7 @@ STATES: dict[str, dict[str, Json]] = {
 SPECS: dict[str, dict[str, Json]] = {
     "export": {"format": "csv", "mode": "all", "dataType": "tasks", "filters": {}, "filename": "f.csv", "bom": False},
     "export_backup": {"format": "sql", "compress": True, "file_name": "f.sql", "storage_path": "backups"},
+    "export_logs": {"format": "json", "compress": False, "file_name": "f.json", "storage_path": "logs"},
     "verify": {"backup_id": "b", "level": 2, "size_bytes": 3},
     "compare": {"backup_id": "b", "schema": "tenant_acme", "entities": None, "size_bytes": 3},
     "import": {},
@@ -50,6 +52,7 @@ def here(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
     with cloud(monkeypatch) as made:
         for name in ("jwt", "link"):
             keys._known[name] = (time.monotonic(), {"secret": SECRET})
+        table.put({"pk": COPY, "sk": "acme", "slug": "acme", "name": "Acme", "database": "main"})
         yield made
         keys._known.clear()
 
@@ -122,9 +125,10 @@ ROUTES: dict[tuple[str, str], Callable[[Run, Role, str], int]] = {
     ("export", "download"): link_of_export,
     ("export", "delete"): by("delete_export"),
     ("import", "download"): link_of_import,
-    ("export_backup", "download"): by("download_backup"),
-    ("export_backup", "verify"): by("verify_backup"),
-    ("export_backup", "delete"): by("delete_backup"),
+    **{(kind, "download"): by("download_backup") for kind in ("export_backup", "export_logs")},
+    **{(kind, "delete"): by("delete_backup") for kind in ("export_backup", "export_logs")},
+    **{(kind, "verify"): by("verify_backup") for kind in ("export_backup", "export_logs")},
+    **{(kind, "compare"): by("compare_backup") for kind in ("export_backup", "export_logs")},
     **{(kind, "cancel"): by("cancel_job") for kind in KINDS},
     **{(kind, "retry"): by("retry_job") for kind in KINDS},
 }

@@ -127,6 +127,7 @@ DASHBOARD = {
 }
 DEEDS = {
     "POST /api/backup/export": Deed(202, "/api/backup/export", {"project_id": "<tenant>"}),
+    "POST /api/backup/export-logs": Deed(202, "/api/backup/export-logs", {"project_id": "<tenant>"}),
     "POST /api/backup/estimate": Deed(200, "/api/backup/estimate", {"project_id": "<tenant>"}),
     "PUT /api/backup/settings": Deed(200, "/api/backup/settings?project_id=<tenant>", {"format": "tar"}),
     "POST /api/backup/settings/preview": Deed(200, "/api/backup/settings/preview?project_id=<tenant>", {}),

@@ -58,10 +58,13 @@ DASHBOARD = {
     "POST trash/{itemId}/restore": Access("operator", "path", 404),
     "DELETE trash/{itemId}": Access("admin", "path", 404),
 }
-NAMED_IN_BODY = ("POST /api/backup/export", "POST /api/backup/estimate", "POST /api/backup/restore")
+NAMED_IN_BODY = (
+    "POST /api/backup/export", "POST /api/backup/export-logs", "POST /api/backup/estimate", "POST /api/backup/restore"
+)  # fmt: skip
 ROUTES = {
     "GET /api/backup": Access("viewer", "named", 200),
     "POST /api/backup/export": Access("admin", "named", 400),
+    "POST /api/backup/export-logs": Access("admin", "named", 400),
     "POST /api/backup/estimate": Access("admin", "named", 400),
     "GET /api/backup/stats": Access("viewer", "named", 200),
     "GET /api/backup/protection": Access("viewer", "none", 200),

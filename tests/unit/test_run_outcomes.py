@@ -58,6 +58,13 @@ RESULTS = {
         "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
         "download_path": "/api/backup/0199f1c2-7d00-7a3b-8f10-5a1c2d3e4f50/download",
     },
+    "export_logs": {
+        "backup_id": "0199f1c2-7d00-7a3b-8f10-5a1c2d3e4f50",
+        "file_name": "acme-logs-2026-11-20T081500Z.json",
+        "size_bytes": 20480,
+        "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+        "download_path": "/api/backup/0199f1c2-7d00-7a3b-8f10-5a1c2d3e4f50/download",
+    },
     "import": {
         "import_id": "0199f1c2-7d00-7a3b-8f10-5a1c2d3e4f50",
         "operation_id": "op_0199f1c27d007a3b8f105a1c2d3e4f50",

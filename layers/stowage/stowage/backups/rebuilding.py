@@ -81,8 +81,10 @@ def _run_of(key: str, manifest: Item, now: datetime) -> Run | str:
         database = "main"  # it has left the registry; its backups stay until their time is over
     created, ended = rfc3339(run_id_time(run_id)), rfc3339(parse_rfc3339(manifest["created_at"]))
     spec: dict[str, Any] = {name: manifest[name] for name in ("format", "file_name") if name in manifest}
+    if "compression" in manifest:
+        spec["compress"] = manifest["compression"] is not None
     if "contents" in manifest:
-        spec |= {"compress": manifest["compression"] is not None, "schema": manifest["contents"]["schema_name"]}
+        spec["schema"] = manifest["contents"]["schema_name"]
     run = Run(
         id=run_id,
         tenant=tenant,

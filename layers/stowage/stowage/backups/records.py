@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, field_validator
 
+from stowage.runs.kinds import kind_of
 from stowage.runs.record import Run
 
 type BackupFormat = Literal["sql", "tar", "custom"]
@@ -24,6 +25,17 @@ def _project_id(given: str) -> str:
 ProjectId = Annotated[str, AfterValidator(_project_id)]
 
 
+def _storage_path(path: str) -> str:
+    """One leading slash is dropped; what could leave the tenant's prefix is refused."""
+    path = path.removeprefix("/").rstrip("/")
+    if not _STORAGE_PATH.fullmatch(path) or ".." in path:
+        raise ValueError("a path of letters, digits and / . _ - that begins with a letter or digit; .. is not taken")
+    return path
+
+
+StoragePath = Annotated[str, AfterValidator(_storage_path)]
+
+
 class BackupRequest(BaseModel):
     """The body of `POST /api/backup/export`."""
 
@@ -33,20 +45,7 @@ class BackupRequest(BaseModel):
     format: BackupFormat = "sql"
     compress: bool = True
     notify_email: str | None = None
-    storage_path: str | None = None
-
-    @field_validator("storage_path")
-    @classmethod
-    def _inside_the_tenants_own(cls, path: str | None) -> str | None:
-        """One leading slash is dropped; what could leave the tenant's prefix is refused."""
-        if path is None:
-            return None
-        path = path.removeprefix("/").rstrip("/")
-        if not _STORAGE_PATH.fullmatch(path) or ".." in path:
-            raise ValueError(
-                "a path of letters, digits and / . _ - that begins with a letter or digit; .. is not taken"
-            )
-        return path
+    storage_path: StoragePath | None = None
 
     @field_validator("notify_email")
     @classmethod
@@ -159,7 +158,7 @@ def backup(run: Run, now: datetime) -> Backup:
         id=run.id,
         job_id=run.id,
         project_id=run.tenant,
-        type="database",
+        type="database" if kind_of(run.kind).protects else "logs",
         format=run.spec["format"],
         compressed=run.spec["compress"],
         status="expired" if expired else run.status,

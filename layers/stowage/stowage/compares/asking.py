@@ -13,7 +13,7 @@ from stowage.basics.errors import BadRequestError
 from stowage.basics.ids import new_run_id, rfc3339
 from stowage.compares.requests import CompareRequest
 from stowage.entities.declared import entity_named
-from stowage.runs.actions import Found, must_have_files
+from stowage.runs.actions import must_be_able
 from stowage.runs.kinds import COMPARE
 from stowage.runs.record import Estimate, Run
 from stowage.runs.request import as_sent, request_run
@@ -61,7 +61,7 @@ def start_compare(
     )
 
     def answer() -> dict[str, Any]:
-        must_have_files(backup, now, Found())
+        must_be_able("compare", backup, identity, now)
         return jobs.job(run, identity, now, progress=WAITING).model_dump()
 
     body = {"backup_id": backup.id, **request.model_dump(mode="json")}

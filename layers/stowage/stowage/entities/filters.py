@@ -44,6 +44,8 @@ class Filters:
     created_after: datetime | None = None
     created_before: datetime | None = None
     ids: tuple[str, ...] | None = None
+    newest: int | None = None
+    """So many entries of the journal, the newest of those that fit; no filter of the API."""
 
 
 def filter_names(entity: Entity) -> list[str]:

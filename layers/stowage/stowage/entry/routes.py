@@ -6,6 +6,7 @@ ROUTES = (
     "POST /api/backup/compare/{id}/bring-back",
     "POST /api/backup/estimate",
     "POST /api/backup/export",
+    "POST /api/backup/export-logs",
     "GET /api/backup/protection",
     "POST /api/backup/restore",
     "POST /api/backup/restore/{job_id}/revert",

@@ -128,6 +128,7 @@ ACTIONS: Mapping[str, Action] = MappingProxyType(
             Action(name="verify", role=_admin, check=must_have_files),
             Action(name="restore", role=_admin, check=must_have_files),
             Action(name="revert", role=_admin, check=must_be_revertible),
+            Action(name="compare", role=_admin, check=must_have_files),
             Action(name="delete", role=_deleter, own_only=True, check=_must_be_deletable),
         )
     }

@@ -138,7 +138,23 @@ EXPORT_BACKUP = RunKind(
     work="stowage.backups.making:make_backup",
     estimator="stowage.backups.estimating:estimate_run",
     result="stowage.backups.records:job_result",
-    actions=("download", "cancel", "retry", "verify", "restore", "delete"),
+    actions=("download", "cancel", "retry", "verify", "restore", "compare", "delete"),
+    events=("backup.completed", "backup.failed"),
+)
+EXPORT_LOGS = RunKind(
+    name="export_logs",
+    history="backups",
+    leaves="file",
+    bucket="backups",
+    keep=lambda _, policy: timedelta(days=policy.backup_days),
+    fetched_by=lambda _: "admin",
+    fits_inline=lambda _: True,
+    speaks_sql=True,
+    exclusive=False,
+    work="stowage.backups.logs_making:make_logs",
+    estimator="stowage.backups.logs_making:estimate_run",
+    result="stowage.backups.records:job_result",
+    actions=("download", "cancel", "retry", "delete"),
     events=("backup.completed", "backup.failed"),
 )
 VERIFY = RunKind(
@@ -195,7 +211,7 @@ RESTORE = RunKind(
 )
 
 KINDS: Mapping[str, RunKind] = MappingProxyType(
-    {kind.name: kind for kind in (EXPORT, IMPORT, EXPORT_BACKUP, VERIFY, COMPARE, RESTORE)}
+    {kind.name: kind for kind in (EXPORT, IMPORT, EXPORT_BACKUP, EXPORT_LOGS, VERIFY, COMPARE, RESTORE)}
 )
 """Every kind by its name."""
 

@@ -160,7 +160,25 @@ def _journal(tenant: str, filters: Filters | None) -> Selection:
     conditions = _conditions(filters or Filters(), _JOURNAL_COLUMNS, _JOURNAL_SEARCH, "at")
     if filters and filters.ids is not None:
         conditions.append(_is_any_of(sql.Identifier("id"), filters.ids))
+    if filters and filters.newest is not None:
+        conditions.append(_among_newest([mine, *conditions], filters.newest))
     return Selection(JOURNAL, _journal_table(), _JOURNAL_COLUMNS, (mine, *conditions), "seq")
+
+
+_NEWEST = sql.SQL("""
+seq >= (SELECT coalesce(min(stw_newest.seq), 0) FROM
+    (SELECT seq FROM {journal} AS {row} WHERE {conditions} ORDER BY seq DESC LIMIT {most}) AS stw_newest)
+""")
+
+
+def _among_newest(conditions: list[sql.Composable], most: int) -> sql.Composable:
+    """Whether an entry is one of the newest that fit the conditions."""
+    return _NEWEST.format(
+        journal=_journal_table(),
+        row=sql.Identifier(ROW),
+        conditions=sql.SQL(" AND ").join(conditions),
+        most=sql.Literal(most),
+    )
 
 
 _SHOWN_JOURNAL = sql.SQL("""
