@@ -55,7 +55,7 @@ export const PROTECTION = {
 export const STAGES = {
   created: "Waited for a slot", planning: "Plan", starting: "Start the worker", checking: "Check", copying: "Read the data",
   dumping: "Dump", storing: "Store the file", recording: "Record", retried: "Waited for a slot", verifying: "Verify", restoring: "Restore",
-  comparing: "Compare", loading: "Load", reading: "Read the file", writing: "Write the rows", replicating: "Copy",
+  comparing: "Compare", loading: "Load", reading: "Read the file", checking_rows: "Check the rows", swapping: "Swap", reverting: "Put back", writing: "Write the rows", replicating: "Copy",
 };
 
 /** "Backup of acme". */

@@ -35,11 +35,11 @@ export function Particulars({ job, timeline, backup, file }) {
     manifest?.contents?.server_version && ["Postgres", manifest.contents.server_version],
     backup?.duration_ms && ["Took", span(backup.duration_ms)],
   ].filter(Boolean);
-  const other = Object.entries(result).filter(([, value]) => ["number", "boolean"].includes(typeof value) && !manifest);
+  const other = Object.entries(result).filter(([, value]) => ["number", "boolean", "string"].includes(typeof value) && !manifest && !name.endsWith("_path"));
   if (!facts.length && !other.length && job.status !== "completed") {
     return ["failed", "cancelled"].includes(job.status) ? html`<section><h3>What it left</h3><p class="soft">No file: the run did not finish. What was there before is untouched.</p></section>` : null;
   }
-  return html`<section><h3>What it left</h3><dl class="kv">${[...facts, ...other.map(([name, value]) => [name.replaceAll("_", " "), String(value)])].map(([name, value]) => html`<dt>${name}</dt><dd>${value}</dd>`)}</dl>
+  return html`<section><h3>What it left</h3><dl class="kv">${[...facts, ...other.map(([name, value]) => [name.replaceAll("_", " "), /(_at|_until)$/.test(name) && value ? html`<${Time} at=${value} form="exact" />` : plain(value)])].map(([name, value]) => html`<dt>${name}</dt><dd>${value}</dd>`)}</dl>
     ${rows && html`<${Manifest} rows=${rows} />`}</section>`;
 }
 
@@ -52,6 +52,7 @@ function Manifest({ rows }) {
 
 const PATHS = {
   export_backup: () => ["/api/backup/export", (job) => ({ project_id: job.project_id, ...job.request })],
+  restore: () => ["/api/backup/restore", (job) => job.request],
   export: (job) => [`/api/guilds/${job.project_id}/exports`, (each) => each.request],
 };
 
