@@ -35,7 +35,7 @@ export function Particulars({ job, timeline, backup, file }) {
     manifest?.contents?.server_version && ["Postgres", manifest.contents.server_version],
     backup?.duration_ms && ["Took", span(backup.duration_ms)],
   ].filter(Boolean);
-  const other = Object.entries(result).filter(([, value]) => ["number", "boolean", "string"].includes(typeof value) && !manifest && !name.endsWith("_path"));
+  const other = Object.entries(result).filter(([, value]) => ["number", "boolean", "string"].includes(typeof value) && (!manifest || job.type === "restore") && name !== "rows" && !name.endsWith("_path"));
   if (!facts.length && !other.length && job.status !== "completed") {
     return ["failed", "cancelled"].includes(job.status) ? html`<section><h3>What it left</h3><p class="soft">No file: the run did not finish. What was there before is untouched.</p></section>` : null;
   }
