@@ -102,7 +102,7 @@ def test_an_estimate_counts_what_the_backup_will_hold(format: str, admin: Api, d
     rows = sum(database.execute(f"SELECT count(*) FROM tenant_acme.{name}").fetchall()[0][0] for name in tables)
     assert estimate["tables"] == len(tables)
     assert 0.8 * rows < estimate["rows"] < 1.2 * rows
-    assert estimate["lane"] == "worker"
+    assert estimate["lane"] == "image"
     plain = admin.post(ROUTES[1], json={"project_id": "acme", "compress": False}).json()["data"]
     assert plain["bytes"] > estimate["bytes"]
     assert admin.get("/api/backup?project_id=acme&limit=1").json() == before
