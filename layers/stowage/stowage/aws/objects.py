@@ -1,7 +1,6 @@
 """Objects of the two buckets: look, read small ones, sign, delete. `uploads` writes them."""
 
 import json
-import os
 from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
@@ -9,7 +8,7 @@ from urllib.parse import quote
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from stowage.aws.clients import s3
+from stowage.aws.clients import s3, s3_endpoint
 from stowage.basics.errors import UnavailableError
 
 REFUSALS: tuple[type[Exception], ...] = (ClientError, BotoCoreError)
@@ -141,11 +140,10 @@ def signed_post(bucket: str, key: str, *, most_bytes: int, seconds: int) -> dict
 
 
 def origin_of(bucket: str) -> str:
-    """The origin to which browsers send the forms of `signed_post`; no client is made to learn it."""
-    region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION", "us-east-1")
-    place = "s3" if region == "us-east-1" else f"s3.{region}"
-    suffix = "amazonaws.com.cn" if region.startswith("cn-") else "amazonaws.com"
-    return os.environ.get("AWS_ENDPOINT_URL") or f"https://{bucket}.{place}.{suffix}"
+    """The origin to which browsers send the forms of `signed_post`."""
+    scheme, _, host = s3_endpoint().partition("://")
+    # S3's own hosts have a name for each bucket; an endpoint of somebody's own has the bucket in the path.
+    return f"{scheme}://{bucket}.{host}" if host.startswith("s3.") else f"{scheme}://{host}"
 
 
 def content_disposition(file_name: str) -> str:
