@@ -1,6 +1,7 @@
 """The template resolved: every resource that it declares, with every reference in it replaced by a value."""
 
 import json
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,7 @@ from local.moto_services import create_secret
 from local.resolver import Resolver
 
 type Json = Any
+_BUCKET_ORIGIN = re.compile(r"https://[a-z0-9.-]+\.s3(\.[a-z0-9-]+)?\.amazonaws\.com")
 
 _NETWORK = "every function reaches this machine's own network"
 PROPERTIES: dict[str, Known] = {
@@ -164,7 +166,9 @@ def resolve(configuration: Configuration, given: dict[str, str], made: dict[str,
     resources = template.resources(transformed | {"Resources": declared}, resolver)
     # The API's public address, which the template builds from its id, is ours.
     public = f"https://{known.get('Api', 'local')}.execute-api.{REGION}.amazonaws.com"
-    resources = json.loads(json.dumps(resources).replace(public, configuration.api_url))
+    text = json.dumps(resources).replace(public, configuration.api_url)
+    # And the buckets' are paths of one.
+    resources = json.loads(_BUCKET_ORIGIN.sub(configuration.aws_endpoint_url, text))
     return Deployment(resources, known, secrets)
 
 

@@ -94,7 +94,12 @@ def _attributes(kind: str, name: str, configuration: Configuration, secret_arn: 
             table = arn("dynamodb", f"table/{name}")
             return {"": name, "Arn": table, "StreamArn": f"{table}/stream/local"}
         case "AWS::S3::Bucket":
-            return {"": name, "Arn": f"arn:aws:s3:::{name}", "DomainName": f"{name}.s3.amazonaws.com"}
+            return {
+                "": name,
+                "Arn": f"arn:aws:s3:::{name}",
+                "DomainName": f"{name}.s3.amazonaws.com",
+                "RegionalDomainName": f"{name}.s3.{REGION}.amazonaws.com",
+            }
         case "AWS::SQS::Queue":
             url = f"{configuration.aws_endpoint_url}/{ACCOUNT}/{name}"
             return {"": url, "Arn": arn("sqs", name), "QueueName": name, "QueueUrl": url}

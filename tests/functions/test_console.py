@@ -14,6 +14,7 @@ import pytest
 from stowage.aws import clients, objects
 from stowage.entry import console
 from tests.functions.deployment import deployed, handler, sample
+from tests.structure.deployed_template import functions
 from tests.structure.repository import ROOT
 
 type Json = Any
@@ -26,7 +27,7 @@ MODULES = [path for path in OURS if path.suffix == ".js" and path.parent.name !=
 @pytest.fixture(autouse=True)
 def deployment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     console.policy.cache_clear()
-    with deployed(monkeypatch, UPLOADS_BUCKET=""):
+    with deployed(monkeypatch):
         yield
     console.policy.cache_clear()
 
@@ -106,18 +107,18 @@ def test_the_policy_lets_in_nothing_from_elsewhere_and_no_text_as_a_script() -> 
     }  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("region", "endpoint"),
-    [("us-east-1", ""), ("eu-central-1", ""), ("cn-north-1", ""), ("us-east-1", "http://127.0.0.1:8081")],
-)
-def test_files_may_go_where_upload_forms_send_them(region: str, endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    given = {"AWS_DEFAULT_REGION": region, "AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"}
-    for name, value in (given | ({"AWS_ENDPOINT_URL": endpoint} if endpoint else {})).items():
-        monkeypatch.setenv(name, value)
+@pytest.mark.parametrize("region", ["us-east-1", "eu-central-1", "cn-north-1"])
+def test_files_may_go_where_upload_forms_send_them(region: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bucket's DomainName and RegionalDomainName, which the template names, are what forms are sent to."""
+    for name, value in {"REGION": region, "ACCESS_KEY_ID": "a", "SECRET_ACCESS_KEY": "b"}.items():
+        monkeypatch.setenv(f"AWS_{name}" if name != "REGION" else "AWS_DEFAULT_REGION", value)
     clients.s3.cache_clear()
     clients._session.cache_clear()
     form = urlsplit(objects.signed_post("uploads-1", "file", most_bytes=1, seconds=1)["url"])
-    assert objects.origin_of("uploads-1") == f"{form.scheme}://{form.netloc}"
+    suffix = "amazonaws.com.cn" if region.startswith("cn-") else "amazonaws.com"
+    assert form.netloc in (f"uploads-1.s3.{suffix}", f"uploads-1.s3.{region}.{suffix}")
+    given = functions()["ShowConsoleFunction"]["Environment"]["Variables"]["STOWAGE_UPLOADS_ORIGINS"]
+    assert given == "https://<UploadsBucket.DomainName> https://<UploadsBucket.RegionalDomainName>"
     clients.s3.cache_clear()
     clients._session.cache_clear()
 

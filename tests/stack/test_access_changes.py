@@ -175,6 +175,7 @@ def shared(stack: RunningStack) -> Iterator[Scene]:
         assert scene.export
         assert scene.upload
         assert scene.compare
+        assert scene.key
         yield scene
         scene.office.close()
 

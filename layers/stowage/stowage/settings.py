@@ -16,6 +16,8 @@ class Settings(BaseModel):
     exports_bucket: str = ""
     backups_bucket: str = ""
     uploads_bucket: str = ""
+    uploads_origins: str = ""
+    """Where browsers send files, for the console's Content-Security-Policy."""
 
     database_url: str = ""
     """`postgresql://host:port/name?sslmode=…` of the database called `main`: no user, no password."""

@@ -28,11 +28,6 @@ def s3() -> Any:
     return _client("s3", s3=options, signature_version="s3v4")
 
 
-def s3_endpoint() -> str:
-    """Give the address of S3, or of what stands in its place."""
-    return str(s3().meta.endpoint_url)
-
-
 @cache
 def dynamodb() -> Any:
     """Give the client of DynamoDB."""

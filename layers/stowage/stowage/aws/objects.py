@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from stowage.aws.clients import s3, s3_endpoint
+from stowage.aws.clients import s3
 from stowage.basics.errors import UnavailableError
 
 REFUSALS: tuple[type[Exception], ...] = (ClientError, BotoCoreError)
@@ -137,13 +137,6 @@ def signed_post(bucket: str, key: str, *, most_bytes: int, seconds: int) -> dict
         bucket, key, Conditions=[["content-length-range", 0, most_bytes]], ExpiresIn=seconds
     )
     return form
-
-
-def origin_of(bucket: str) -> str:
-    """The origin to which browsers send the forms of `signed_post`."""
-    scheme, _, host = s3_endpoint().partition("://")
-    # S3's own hosts have a name for each bucket; an endpoint of somebody's own has the bucket in the path.
-    return f"{scheme}://{bucket}.{host}" if host.startswith("s3.") else f"{scheme}://{host}"
 
 
 def content_disposition(file_name: str) -> str:

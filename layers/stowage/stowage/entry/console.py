@@ -16,7 +16,6 @@ from typing import Any
 
 from aws_lambda_powertools.event_handler import Response
 
-from stowage.aws.objects import origin_of
 from stowage.basics.errors import NotFoundError
 from stowage.entry.http import VisitorContext
 from stowage.settings import settings
@@ -143,5 +142,4 @@ def policy() -> str:
 
 
 def _uploads() -> str:
-    bucket = settings().uploads_bucket
-    return f" {origin_of(bucket)}" if bucket else ""
+    return f" {settings().uploads_origins}" if settings().uploads_origins else ""
