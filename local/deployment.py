@@ -17,6 +17,10 @@ type Json = Any
 _BUCKET_ORIGIN = re.compile(r"https://[a-z0-9.-]+\.s3(\.[a-z0-9-]+)?\.amazonaws\.com")
 
 _NETWORK = "every function reaches this machine's own network"
+_LOGGING: Known = {
+    "LogFormat": "logs are files in the home's folder logs",
+    "LogGroup": "logs are files in the home's folder logs",
+}
 PROPERTIES: dict[str, Known] = {
     "AWS::Serverless::Function": {
         "Architectures": "functions run on this machine's processor",
@@ -32,10 +36,7 @@ PROPERTIES: dict[str, Known] = {
         "FunctionName": ...,
         "Handler": ...,
         "Layers": "the folders of all layers are on the path",
-        "LoggingConfig": {
-            "LogFormat": "logs are files in the home's folder logs",
-            "LogGroup": "logs are files in the home's folder logs",
-        },
+        "LoggingConfig": _LOGGING,
         "MemorySize": ...,
         "Policies": "the local stack checks no permissions; tests/structure does",
         "Role": "the local stack checks no permissions; tests/structure does",
@@ -49,6 +50,7 @@ PROPERTIES: dict[str, Known] = {
         "Description": "for readers",
         "Environment": {"Variables": ...},
         "ImageConfig": {"Command": ..., "EntryPoint": "local/function_worker.py is the runtime"},
+        "LoggingConfig": _LOGGING,
         "MemorySize": ...,
         "PackageType": ...,
         "Role": "the local stack checks no permissions; tests/structure does",

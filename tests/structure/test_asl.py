@@ -21,6 +21,7 @@ LAMBDAS = [name for name in TASKS if re.fullmatch(r"\$\{\w+FunctionArn\}", STATE
 SETTLES_FAILURES = "Fail"
 WORTH_ANOTHER_CALL = {
     "Lambda.ServiceException", "Lambda.SdkClientException", "Lambda.TooManyRequestsException",
+    "Lambda.ResourceNotReadyException",
     "ECS.ThrottlingException", "ECS.ServerException",
 }  # fmt: skip
 """Errors of the call itself: nothing of ours has run then, so that calling again is no second attempt."""
@@ -109,7 +110,9 @@ def test_a_task_is_tried_again_only_where_nothing_of_ours_has_run(state: str) ->
 @pytest.mark.parametrize("state", ["RunInline", "RunInImage"])
 def test_an_attempt_inside_a_function_is_called_again_only_where_the_call_was_throttled(state: str) -> None:
     """Any other error of a call may come after the function has begun, and an attempt is claimed once."""
-    assert [rule["ErrorEquals"] for rule in STATES[state]["Retry"]] == [["Lambda.TooManyRequestsException"]]
+    assert [rule["ErrorEquals"] for rule in STATES[state]["Retry"]] == [
+        ["Lambda.TooManyRequestsException", "Lambda.ResourceNotReadyException"]
+    ]
 
 
 def test_states_are_written_in_json_path() -> None:

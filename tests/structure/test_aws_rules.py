@@ -22,6 +22,7 @@ from tests.structure.deployed_template import (
     deployed_with,
     function_by_module,
     functions,
+    image_function,
     of_type,
     source,
     transformed,
@@ -184,9 +185,10 @@ def test_permissions_are_given_function_by_function() -> None:
 
 
 def test_all_functions_log_to_one_group_as_json() -> None:
-    assert {json.dumps(properties["LoggingConfig"], sort_keys=True) for properties in functions().values()} == {
-        json.dumps({"LogFormat": "JSON", "LogGroup": "<FunctionsLogGroup>"})
-    }
+    assert {
+        json.dumps(properties["LoggingConfig"], sort_keys=True)
+        for properties in (*functions().values(), image_function())
+    } == {json.dumps({"LogFormat": "JSON", "LogGroup": "<FunctionsLogGroup>"})}
 
 
 def test_every_log_group_forgets() -> None:

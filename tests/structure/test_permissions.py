@@ -318,7 +318,12 @@ def test_a_role_may_start_and_stop_executions_only_where_its_code_does(module: s
     assert allowed <= needed_actions(module)
 
 
-LAST_USE_OF_API_KEYS = repr({"ForAllValues:StringLike": {"dynamodb:LeadingKeys": ["APIKEY#*"]}})
+LAST_USE_OF_API_KEYS = repr(
+    {
+        "ForAllValues:StringLike": {"dynamodb:LeadingKeys": ["APIKEY#*"]},
+        "ForAllValues:StringEquals": {"dynamodb:Attributes": ["pk", "sk", "hash", "last_used_at"]},
+    }
+)
 """Under which whoever signs somebody in may write: the items of API keys, which `KEY#*` does not match."""
 
 

@@ -39,9 +39,10 @@ def create_key(tenant: Tenant, identity: Identity, wanted: WantedApiKey, now: da
         )
     given = wanted.model_dump(mode="json")
     repeated = IdempotencyKey.of(tenant.id, identity.sub, "POST api-keys", once, given)
-    key = make_key(_seed(repeated))
     if repeated and (kept := kept_answer(repeated, now)):
-        return MadeApiKey(**kept, key=key.text)
+        return _again(kept)
+    nonce = os.urandom(32).hex()
+    key = _key_of(nonce)
     if len(list(table.query(f"T#{tenant.id}", prefix=_LISTED))) >= MOST_KEYS:
         raise ConflictError(f"A tenant has {MOST_KEYS} API keys at most; revoke one first.", "too_many_keys")
     item = _item(tenant, identity, wanted, key, now)
@@ -53,12 +54,12 @@ def create_key(tenant: Tenant, identity: Identity, wanted: WantedApiKey, now: da
         note,
     ]
     if repeated:
-        writes.append(keep_answer(repeated, answer.model_dump(exclude={"key"}), now))
+        writes.append(keep_answer(repeated, answer.model_dump(exclude={"key"}) | {"nonce": nonce}, now))
     try:
         table.transact(writes)
     except ConditionFailedError as error:
         if repeated and (kept := kept_answer(repeated, now)):
-            return MadeApiKey(**kept, key=key.text)
+            return _again(kept)
         raise UnavailableError("Two requests at once; send this one again.", retry_after=1) from error
     return answer
 
@@ -90,12 +91,15 @@ def revoke_key(tenant: Tenant, identity: Identity, key_id: str, now: datetime) -
         raise NotFoundError("There is no such API key.") from None
 
 
-def _seed(repeated: IdempotencyKey | None) -> bytes:
-    """What a key is made of: chance, or for a request that may be repeated what only this deployment can make of it."""
-    if repeated is None:
-        return os.urandom(32)
-    told = "\0".join((repeated.tenant, repeated.caller, repeated.key)).encode() + repeated.body_sha256
-    return hmac.new(derived("api keys by idempotency key"), told, hashlib.sha256).digest()
+def _key_of(nonce: str) -> ApiKey:
+    """The key that only this deployment can make of a nonce, which is all that is kept for a repeated request."""
+    return make_key(hmac.new(derived("new api keys"), nonce.encode(), hashlib.sha256).digest())
+
+
+def _again(kept: dict[str, Any]) -> MadeApiKey:
+    return MadeApiKey(
+        **{name: value for name, value in kept.items() if name != "nonce"}, key=_key_of(kept["nonce"]).text
+    )
 
 
 def _item(tenant: Tenant, identity: Identity, wanted: WantedApiKey, key: ApiKey, now: datetime) -> Item:

@@ -27,7 +27,7 @@ EXTENSIONS = {"json": "json", "text": "txt"}
 class DateRange(BaseModel):
     """The first moment whose entries are taken, and the first one whose entries are not taken any more."""
 
-    model_config = ConfigDict(extra="forbid", populate_by_name=True)
+    model_config = ConfigDict(extra="forbid")
 
     from_: Annotated[Bound | None, Field(alias="from")] = None
     to: Bound | None = None

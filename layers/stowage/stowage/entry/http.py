@@ -157,13 +157,13 @@ class CallerContext(VisitorContext):
 
     def tenant_ids(self, project_id: str | None) -> list[str] | None:
         """The tenants that a list spans: the one that the request names, else all of the caller's (None: every one)."""
-        if project_id or "x-tenant-id" in self.headers:
+        if project_id is not None or "x-tenant-id" in self.headers:
             return [self.tenant_named(project_id).id]
         return None if EVERY_TENANT in self.identity.tenants else sorted(self.identity.tenants)
 
     def tenants_spanned(self, project_id: str | None) -> list[Tenant]:
         """The same tenants as far as there are such, each with its name."""
-        if project_id or "x-tenant-id" in self.headers:
+        if project_id is not None or "x-tenant-id" in self.headers:
             return [self.tenant_named(project_id)]
         return self.tenants()
 

@@ -10,12 +10,13 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from stowage.access.identity import Identity, for_role
-from stowage.basics.errors import NotFoundError, StowageError
+from stowage.basics.errors import ConflictError, NotFoundError, StowageError
 from stowage.basics.moments import Bound
 from stowage.jobs.filters import JobStatuses, JobTypes, names_of
 from stowage.jobs.pages import count_jobs, wanted_runs
-from stowage.runs.actions import must_be_able
+from stowage.runs.actions import Found, is_possible, must_be_able
 from stowage.runs.change import cancel_run, retry_run
+from stowage.runs.kinds import kind_of
 from stowage.runs.listing import look_through
 from stowage.runs.record import UNFINISHED, Run, Status
 from stowage.runs.store import find_run, tenant_of
@@ -135,7 +136,11 @@ def _chosen(
     wanted = wanted_runs(now, kinds=names_of(request.filter.type), statuses=statuses, since=request.filter.since)
     rows = look_through(tenants, wanted, now, None, MOST_AT_ONCE)
     # Everything is found before anything is changed: a run that is retried would be found no more.
-    runs = list(islice((row for _, row in rows if isinstance(row, Run)), MOST_AT_ONCE + 1))
+    found = Found()
+    changeable = (
+        row for _, row in rows if isinstance(row, Run) and is_possible(request.action, row, identity, now, found)
+    )
+    runs = list(islice(changeable, MOST_AT_ONCE + 1))
     total = len(runs) if len(runs) <= MOST_AT_ONCE else count_jobs(tenants, wanted, now)
     return [(run.id, run) for run in runs[:MOST_AT_ONCE]], total
 
@@ -149,6 +154,8 @@ def _changed(action: str, bulk: _Bulk, run_id: str, run: Run | None, identity: I
     try:
         if run is None:
             raise NotFoundError("There is no such run.")
+        if action == "retry" and kind_of(run.kind).asks_first:
+            raise ConflictError("Retry this one by itself, when you have looked at what it does.", "confirm_required")
         must_be_able(action, run, identity, now)
         bulk.change(run, identity.sub, now)
     except StowageError as error:

@@ -99,6 +99,9 @@ def standing(tenant: Tenant, summary: Item, schedule: WantedSchedule | None, now
     elif allowed and age > SOON * allowed:
         state = "soon_due"
     last = calendar.latest(now - LAST_NIGHT - turn, now - turn)
+    bound = max(first, parse_rfc3339(summary["schedule_at"])) if "schedule_at" in summary else first
+    if last and last < bound:
+        last = None
     return Standing(
         tenant,
         summary,

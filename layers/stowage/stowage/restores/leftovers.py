@@ -6,7 +6,7 @@ Each run that may leave something has an item on a due list. The clock speaks no
 from datetime import datetime, timedelta
 
 from stowage.aws import table
-from stowage.aws.table import ConditionFailedError, Delete, Item
+from stowage.aws.table import ConditionFailedError, Item, Update
 from stowage.basics.ids import new_run_id, parse_rfc3339, rfc3339
 from stowage.runs.kinds import RESTORE
 from stowage.runs.record import UNFINISHED, Run
@@ -14,6 +14,7 @@ from stowage.runs.store import create_run, find_run
 
 DUE_LIST = "RESTORES"
 LOOK_AGAIN = timedelta(hours=1)
+DROP_AGAIN = timedelta(days=1)
 
 
 def watch_over(run: Run, now: datetime) -> None:
@@ -31,8 +32,16 @@ def watch_over(run: Run, now: datetime) -> None:
     )
 
 
+def forget(run: Run) -> None:
+    """Nobody has to look at what a run has left any more."""
+    table.delete(run.pk, f"RESTORED#{run.id}")
+
+
 def look_after(item: Item, now: datetime) -> None:
-    """See to what a run has left: it stays as long as it should, then a run of its own drops it."""
+    """See to what a run has left: it stays as long as it should, then a run of its own drops it.
+
+    The item stays until that run has done so: one that fails or is cancelled is followed by another.
+    """
     tenant = str(item["pk"]).removeprefix("T#")
     run = find_run(tenant, item["run_id"])
     left = run.outcome.facts if run and run.outcome else {}
@@ -54,7 +63,8 @@ def look_after(item: Item, now: datetime) -> None:
             created_at=rfc3339(now),
         )
         try:
-            create_run(drop, now, [Delete(item["pk"], item["sk"], when={"due_at": item["due_at"]})])
+            again = {"due_at": rfc3339(now + DROP_AGAIN)}
+            create_run(drop, now, [Update(item["pk"], item["sk"], again, when={"due_at": item["due_at"]})])
         except ConditionFailedError:
             return
 

@@ -31,9 +31,10 @@ from stowage.postgres.restores.swapping import Swap, must_exist_as_kept, read_no
 from stowage.postgres.session.connection import RESTORE, Connection, child_login
 from stowage.restores.artifact import Artifact, program
 from stowage.restores.following import follow
-from stowage.restores.leftovers import watch_over
+from stowage.restores.leftovers import LOOK_AGAIN, forget, watch_over
 from stowage.runs.attempt import Attempt
-from stowage.runs.record import Run
+from stowage.runs.record import UNFINISHED, Outcome, Run
+from stowage.runs.store import find_run
 
 KEPT_FOR = timedelta(days=7)
 NAMED = 50
@@ -192,9 +193,23 @@ def _followed(attempt: Attempt, facts: dict[str, Any]) -> dict[str, Any]:
 
 
 def _drop(attempt: Attempt) -> dict[str, Any]:
-    of = attempt.run.spec["of"]
-    with session(attempt.run.database) as connection:
+    """Drop what a restore has left, unless it is to stay after all: the restore may have been retried since this was
+    asked for, and what a swap put aside is kept for its time however the run ended.
+    """
+    run, of, now = attempt.run, attempt.run.spec["of"], attempt.clock()
+    source = find_run(run.tenant, of)
+    watched = run.model_copy(update={"id": of})
+    with session(run.database) as connection:
+        note = read_note(connection, kept_by(of))
+        until = str(note["facts"]["kept_until"]) if note else ""
+        if (source and source.status in UNFINISHED) or until > rfc3339(now):
+            watch_over(watched, parse_rfc3339(until) if until > rfc3339(now) else now + LOOK_AGAIN)
+            return {"schema": kept_by(of), "dropped": False}
+        if source and source.status == "completed" and "kept_schema" not in (source.outcome or Outcome()).facts:
+            forget(watched)
+            return {"schema": copy_of(of), "dropped": False}
         drop_schema(connection, copy_of(of))
         must_be_droppable(connection, kept_by(of))
         drop_schema(connection, kept_by(of))
-    return {"schema": kept_by(of)}
+    forget(watched)
+    return {"schema": kept_by(of), "dropped": True}

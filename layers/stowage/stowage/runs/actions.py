@@ -60,7 +60,7 @@ def must_be_retryable(run: Run, now: datetime, found: Found) -> None:
     if run.uses is None:
         return
     used = found.run(run.tenant, run.uses)
-    if used is None or used.status != "completed" or used.is_expired(now):
+    if used is None or used.status != "completed" or used.is_expired(now) or (used.expires_at or "~") <= rfc3339(now):
         raise GoneError("What the run would use is no longer there.", "expired")
 
 
@@ -69,6 +69,13 @@ def must_have_files(run: Run, now: datetime, _found: Found) -> None:
     if run.outcome is None or not run.outcome.files:
         raise ConflictError(f"The run is {run.status}: there is no file.", "not_completed")
     if run.is_expired(now):
+        raise GoneError("The file has expired.", "expired")
+
+
+def must_be_usable(run: Run, now: datetime, found: Found) -> None:
+    """The same for a run that is to use its files: those whose time is over stay only for whoever uses them already."""
+    must_have_files(run, now, found)
+    if run.expires_at is not None and run.expires_at <= rfc3339(now):
         raise GoneError("The file has expired.", "expired")
 
 
@@ -125,10 +132,10 @@ ACTIONS: Mapping[str, Action] = MappingProxyType(
             Action(name="download", role=lambda run: run.file_role, check=must_have_files),
             Action(name="cancel", role=_operator, own_only=True, check=must_be_unfinished),
             Action(name="retry", role=lambda run: run.file_role, own_only=True, check=must_be_retryable),
-            Action(name="verify", role=_admin, check=must_have_files),
-            Action(name="restore", role=_admin, check=must_have_files),
+            Action(name="verify", role=_admin, check=must_be_usable),
+            Action(name="restore", role=_admin, check=must_be_usable),
             Action(name="revert", role=_admin, check=must_be_revertible),
-            Action(name="compare", role=_admin, check=must_have_files),
+            Action(name="compare", role=_admin, check=must_be_usable),
             Action(name="delete", role=_deleter, own_only=True, check=_must_be_deletable),
         )
     }
@@ -150,10 +157,11 @@ def must_have_right(action: str, run: Run, identity: Identity) -> None:
 
 def possible_actions(run: Run, identity: Identity, now: datetime, found: Found) -> list[str]:
     """What this caller may do with this run now, in the order of the table."""
-    return [name for name in ACTIONS if _is_possible(name, run, identity, now, found)]
+    return [name for name in ACTIONS if is_possible(name, run, identity, now, found)]
 
 
-def _is_possible(action: str, run: Run, identity: Identity, now: datetime, found: Found) -> bool:
+def is_possible(action: str, run: Run, identity: Identity, now: datetime, found: Found) -> bool:
+    """Whether this caller may do it with this run now."""
     try:
         _must_be_able(action, run, identity, now, found)
     except (ForbiddenError, ConflictError, GoneError):

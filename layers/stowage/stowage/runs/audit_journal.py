@@ -53,10 +53,6 @@ def append_notes(changes: list[Image], now: datetime) -> int:
                     kind, _, event = note["type"].partition(".")
                     if note["sk"] not in dead and event in FINAL and (when_ended := when_ended_of(kind)):
                         when_ended(connection, note["subject"])
-            for note in its_notes:
-                kind, _, event = note["type"].partition(".")
-                if event in GONE and (when_gone := when_gone_of(kind)):
-                    when_gone(tenant, database, note["subject"], now)
             mark_dirty(tenant, database, parse_rfc3339(its_notes[-1]["at"]))
         except Exception:
             logger.exception("audit entries wait", tenant=tenant, database=database, notes=len(its_notes))
@@ -64,10 +60,23 @@ def append_notes(changes: list[Image], now: datetime) -> int:
         for note in its_notes:
             if note["sk"] in dead:
                 _give_up(note, dead[note["sk"]])
-            else:
+            elif _is_gone(note, now):
                 table.delete(note["pk"], note["sk"])
         appended += len(its_notes) - len(dead)
     return appended
+
+
+def _is_gone(note: Item, now: datetime) -> bool:
+    """Whether all is done that follows from what a note tells. One that waits for that holds up no other."""
+    kind, _, event = note["type"].partition(".")
+    when_gone = when_gone_of(kind) if event in GONE else None
+    if when_gone:
+        try:
+            when_gone(note["tenant"], note["database"], note["subject"], now)
+        except Exception:
+            logger.exception("what a run left stays", tenant=note["tenant"], run=note["subject"])
+            return False
+    return True
 
 
 def _give_up(note: Item, error: str) -> None:

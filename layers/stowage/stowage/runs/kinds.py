@@ -73,6 +73,8 @@ class RunKind:
     """Whether its file protects the tenant: the tenant's summary names the last one."""
     fits_image: bool = False
     """Whether a small run may be made at once in a function of the worker's image, for whoever asked for it."""
+    asks_first: bool = False
+    """Whether a person has to confirm each run, so that no call retries several."""
     ends_itself: bool = False
     """Whether a cancelled run ends by itself, because what it has done stays and its manifest must say what that is."""
     marks: str | None = None
@@ -202,6 +204,7 @@ RESTORE = RunKind(
     fits_inline=None,
     speaks_sql=True,
     exclusive=True,
+    asks_first=True,
     ends_itself=True,
     work="stowage.restores.running:restore",
     estimator="stowage.restores.estimating:estimate_run",

@@ -31,7 +31,7 @@ def as_sent(request: BaseModel, **named: str) -> str:
 
     A value of more than 4,000 characters becomes null, so that lists of jobs stay small.
     """
-    sent = request.model_dump(mode="json", exclude_unset=True)
+    sent = request.model_dump(mode="json", exclude_unset=True, by_alias=True)
     return json.dumps(named | {name: value if _is_short(value) else None for name, value in sent.items()})
 
 

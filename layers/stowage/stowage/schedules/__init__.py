@@ -99,11 +99,11 @@ def begin(copied: Item, now: datetime) -> None:
     """
     item = _read(copied["sk"])
     place = _place(_next_slot(item, _settings(item).schedule, now))
-    if "settings" in item:
-        table.transact([_telling(item)])
-    if not _has_come(item, now) and any(item.get(name) != value for name, value in place.items()):
-        with suppress(ConditionFailedError):  # somebody has just set them
-            table.transact([_changing(item, place)])
+    moves = not _has_come(item, now) and any(item.get(name) != value for name, value in place.items())
+    if moves or "settings" in item:
+        telling = [_telling(item)] if "settings" in item else []
+        with suppress(ConditionFailedError):  # somebody has just set them, and told
+            table.transact([_changing(item, place if moves else {}), *telling])
     table.update(copied["pk"], copied["sk"], {}, remove=("due_list", "due_at"), when={"due_at": copied["due_at"]})
 
 
