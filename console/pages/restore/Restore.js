@@ -43,18 +43,20 @@ function Form({ backup, reload }) {
   async function submit(event) {
     event.preventDefault();
     if (!ready) return;
+    // After no answer, or none that says no, the same key is sent again: trying again cannot do it twice.
+    if (start.error?.status >= 400 && start.error.status < 500) key.current = crypto.randomUUID();
     const made = await start.run();
-    if (!made) { key.current = crypto.randomUUID(); return; }
+    if (!made) return;
     go(way === "records" ? to(`/compare/${made.data.id}`) : to("/runs", { run: made.data.id }));
   }
   const name = plain(tenant);
   const yes = { records: "Compare", tables: `Restore ${many(tables.length, "table")} beside`, beside: "Restore beside", in_place: `Replace ${name}'s data` }[way];
   return html`<div class="narrow"><p class="meta"><a href=${to("/tenants")}>Tenants</a> / <a href=${to(`/tenants/${tenant}`)}><${Name} of=${tenant} /></a></p><h1>Restore <${Name} of=${tenant} /></h1>
     <form class="stack" onSubmit=${submit}>
-    <section class="card in stack" aria-labelledby="r-which"><h2 id="r-which">1. Which backup</h2><select class="input" aria-label="Backup" onChange=${(event) => go(to(`/restore/${event.target.value}`), { replace: true })}>${(others.data?.data ?? [backup]).map((each) => html`<option value=${each.id} selected=${each.id === backup.id}>${date(each.created_at)}, ${time(each.created_at)} UTC, ${bytes(each.size_bytes)}${each.verification?.ok ? ", verified" : ""}</option>`)}</select>
+    <section class="card in stack" aria-labelledby="r-which"><h2 id="r-which">1. Which backup</h2><select class="input" aria-label="Backup" onChange=${(event) => go(to(`/restore/${event.target.value}`), { replace: true })}>${(others.data?.data.filter((each) => each.type === "database") ?? [backup]).map((each) => html`<option value=${each.id} selected=${each.id === backup.id}>${date(each.created_at)}, ${time(each.created_at)} UTC, ${bytes(each.size_bytes)}${each.verification?.ok ? ", verified" : ""}</option>`)}</select>
       <dl class="kv"><dt>Holds</dt><dd>${number(backup.rows)} rows in ${many(backup.tables ?? known.length, "table")}, ${bytes(backup.size_bytes)}</dd><dt>Evidence</dt><dd><${Evidence} verification=${backup.verification} /></dd></dl>
       ${!backup.verification && html`<div class="notice warn-ground"><p>Nobody has proved that this backup restores.</p><button type="button" class="btn small" onClick=${() => verify({ id: backup.id, project_id: tenant }).then(reload)}>Verify first</button></div>`}</section>
-    <fieldset class="card in stack"><legend class="unseen">How</legend><h2>2. How</h2>${Object.entries(WAYS).map(([value, [word, what]]) => html`<label class="way"><input type="radio" name="way" checked=${way === value} onChange=${() => setWay(value)} /><span><b>${word}</b><br /><span class="soft">${what}</span></span></label>`)}
+    <fieldset class="card in stack"><legend class="unseen">How</legend><h2>2. How</h2>${Object.entries(WAYS).map(([value, [word, what]]) => html`<label class="way"><input type="radio" name="way" disabled=${value === "tables" && backup.format === "sql"} checked=${way === value} onChange=${() => setWay(value)} /><span><b>${word}</b><br /><span class="soft">${value === "tables" && backup.format === "sql" ? "Not from a plain SQL dump, in which tables cannot be told apart safely; backups as tar or custom can." : what}</span></span></label>`)}
       ${way === "tables" && html`<div class="buttons" role="group" aria-label="Tables">${known.map((table) => html`<label class="check"><input type="checkbox" checked=${tables.includes(table)} onChange=${() => setTables(tables.includes(table) ? tables.filter((each) => each !== table) : [...tables, table])} /><span class="mono">${plain(table)}</span></label>`)}</div>`}</fieldset>
     <section class="card in stack" aria-labelledby="r-what"><h2 id="r-what">3. What will happen</h2><p>${{
       records: `The backup of ${moment} is read into a place of its own and compared with what ${name} has now. Then you choose what comes back.`,

@@ -20,9 +20,10 @@ export function PanelActions({ job, backup, file, done, close }) {
   const link = file?.downloadUrl ?? fileOf(job);
   const then = (work) => async () => { await work; done(); };
   const isBackup = job.type === "export_backup";
+  const isStored = isBackup || job.type === "export_logs";
   const files = Object.entries(job.result?.files ?? {}).filter(([, each]) => each?.url ?? (typeof each === "string" && each));
   const remove = async () => {
-    const path = isBackup ? `/api/backup/${job.id}` : `/api/guilds/${job.project_id}/exports/${job.id}`;
+    const path = isStored ? `/api/backup/${job.id}` : `/api/guilds/${job.project_id}/exports/${job.id}`;
     await change("DELETE", path);
     say("Deleted.");
     close();
@@ -40,11 +41,13 @@ export function PanelActions({ job, backup, file, done, close }) {
     ${isBackup && can(job, "restore") && html`<a class="btn" href=${to(`/restore/${job.id}`)}>Restore…</a>`}
     ${isBackup && can(job, "verify") && html`<${Button} onClick=${() => compare(job)}>Compare<//>`}
     ${job.type === "compare" && job.status === "completed" && html`<a class="btn primary" href=${to(`/compare/${job.id}`)}>See the differences</a>`}
-    ${job.type === "restore" && can(job, "revert") && html`<${Button} kind="danger" onClick=${() => revert(job).then(done)}>Revert<//>`}
+    ${job.type === "restore" && can(job, "revert") && html`<${Button} kind="danger" onClick=${() => setAsking("revert")}>Revert…<//>`}
     ${failed && isBackup && html`<${Button} onClick=${() => lastGood(job.project_id)}>Last good backup<//>`}
     ${isBackup && may("admin") && html`<a class="btn wide" href=${to(`/tenants/${job.project_id}`, { tab: "settings" })}>Settings</a>`}
     <span class="push"></span>
     ${can(job, "delete") && html`<${Button} kind="danger" onClick=${() => setAsking("delete")}>Delete…<//>`}
-    ${asking && html`<${Confirm} title=${isBackup ? "Delete this backup?" : "Delete this export?"} yes="Delete for good" work=${remove} onClose=${() => setAsking(null)}>
+    ${asking === "revert" && html`<${Confirm} title="Take this restore back?" yes="Revert" work=${async () => { await revert(job); done(); return true; }} onClose=${() => setAsking(null)}>
+      <p>The state from before the restore takes its place again. What was written since the restore is put aside.</p><//>`}
+    ${asking === "delete" && html`<${Confirm} title=${isBackup ? "Delete this backup?" : isStored ? "Delete these logs?" : "Delete this export?"} yes="Delete for good" work=${remove} onClose=${() => setAsking(null)}>
       <p>The file and its record go for good. ${isBackup && backup?.verification?.ok ? "This backup is verified." : ""} The last verified backup of a tenant cannot be deleted here.</p><//>`}</div>`;
 }

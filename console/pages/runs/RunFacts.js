@@ -35,9 +35,9 @@ export function Particulars({ job, timeline, backup, file }) {
     manifest?.contents?.server_version && ["Postgres", manifest.contents.server_version],
     backup?.duration_ms && ["Took", span(backup.duration_ms)],
   ].filter(Boolean);
-  const other = Object.entries(result).filter(([, value]) => ["number", "boolean", "string"].includes(typeof value) && (!manifest || job.type === "restore") && name !== "rows" && !name.endsWith("_path"));
+  const other = Object.entries(result).filter(([name, value]) => ["number", "boolean", "string"].includes(typeof value) && (!manifest || job.type === "restore") && name !== "rows" && !name.endsWith("_path"));
   if (!facts.length && !other.length && job.status !== "completed") {
-    return ["failed", "cancelled"].includes(job.status) ? html`<section><h3>What it left</h3><p class="soft">No file: the run did not finish. What was there before is untouched.</p></section>` : null;
+    return ["failed", "cancelled"].includes(job.status) ? html`<section><h3>What it left</h3><p class="soft">${job.type === "restore" ? "The run did not finish; its error says whether the schema was replaced." : "No file: the run did not finish. What was there before is untouched."}</p></section>` : null;
   }
   return html`<section><h3>What it left</h3><dl class="kv">${[...facts, ...other.map(([name, value]) => [name.replaceAll("_", " "), /(_at|_until)$/.test(name) && value ? html`<${Time} at=${value} form="exact" />` : plain(value)])].map(([name, value]) => html`<dt>${name}</dt><dd>${value}</dd>`)}</dl>
     ${rows && html`<${Manifest} rows=${rows} />`}</section>`;

@@ -37,7 +37,7 @@ export async function compare(job) {
 export function fileOf(job) {
   if (job.actions && !job.actions.includes("download")) return null;
   if (job.status !== "completed") return null;
-  if (job.type === "export_backup") return may("admin") ? job.result?.download_path ?? null : null;
+  if (["export_backup", "export_logs"].includes(job.type)) return may("admin") ? job.result?.download_path ?? null : null;
   return job.result?.download_url ?? job.result?.downloadUrl ?? null;
 }
 

@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 from stowage.access.identity import Identity
 from stowage.aws import table
 from stowage.aws.keys import read_key
-from stowage.aws.table import PRESENT, Below, ConditionFailedError, Update
+from stowage.aws.table import PRESENT, Below, ConditionFailedError
 from stowage.basics.errors import UnauthenticatedError
 from stowage.basics.ids import parse_rfc3339, rfc3339
 
@@ -83,18 +83,8 @@ def identify_key(text: str, now: datetime) -> Identity:
         raise UnauthenticatedError("The API key has expired.")
     if item.get("last_used_at", "") <= rfc3339(now - USED_AGAIN_AFTER):
         with suppress(ConditionFailedError):  # another request has just noted it, or the key has just been revoked
-            now_ = rfc3339(now)
-            # As a transaction, which gives nothing back: the roles may see and write just these attributes so.
-            table.transact(
-                [
-                    Update(
-                        item["pk"],
-                        item["sk"],
-                        {"last_used_at": now_},
-                        when={"hash": PRESENT, "last_used_at": Below(now_)},
-                    )
-                ]
-            )
+            used = {"last_used_at": rfc3339(now)}
+            table.update(item["pk"], item["sk"], used, when={"hash": PRESENT, "last_used_at": Below(rfc3339(now))})
     return Identity(f"api-key:{item['id']}", item["role"], frozenset([item["tenant"]]), expires)
 
 

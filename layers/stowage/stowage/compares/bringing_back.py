@@ -1,11 +1,11 @@
 """Records brought back from a backup, as one operation of the journal (docs/bring-back.md)."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 
 from stowage.access.identity import for_role
 from stowage.basics.errors import BadRequestError
-from stowage.basics.ids import encode_id
+from stowage.basics.ids import encode_id, parse_rfc3339
 from stowage.bulk.requests import MOST_IDS, read_ids
 from stowage.bulk.results import answer
 from stowage.compares.bring_back_request import BringBackRequest
@@ -16,7 +16,7 @@ from stowage.entities.declared import entity_named, must_be_writable
 from stowage.postgres.compares.differences import Sides, as_dumped
 from stowage.postgres.compares.items import BackedUp, Item, find_what_fits, read_backed_up
 from stowage.postgres.compares.listing import still_of_kind
-from stowage.postgres.compares.present import where_they_are
+from stowage.postgres.compares.present import purged_since, where_they_are
 from stowage.postgres.dumps.pg_dump import TIME_ZONE
 from stowage.postgres.journal.changes import append_staged, prepare_staging
 from stowage.postgres.session.connection import Connection
@@ -46,7 +46,12 @@ def bring_back(edit: Edit, run: Run, request: BringBackRequest, now: datetime) -
         columns = columns_back(sides, _checked(sides, request.fields))
         given, ids, cursor, remaining = _asked(connection, sides, request)
         returning = Returning(connection, edit, sides, request.on_conflict == "rename")
-        _bring_back(returning, ids, columns, whole=request.fields is None)
+        # Who names a record may have back even what was deleted for good; who takes all of a kind does not mean it.
+        gone = set[str]()
+        if request.ids is None:
+            since = parse_rfc3339(run.outcome.facts["backup_at"]) if run.outcome else now
+            gone = purged_since(connection, edit.tenant, declared, [each for each in ids if each is not None], since)
+        _bring_back(returning, ids, columns, gone, whole=request.fields is None)
         failures = returning.failures
         told = {
             "kind": "bring_back",
@@ -98,7 +103,9 @@ def _asked(
     return [encode_id(each) for each in found], [*found], str(last), remaining
 
 
-def _bring_back(returning: Returning, ids: Sequence[str | None], columns: list[str], *, whole: bool) -> None:
+def _bring_back(
+    returning: Returning, ids: Sequence[str | None], columns: list[str], gone: Collection[str], *, whole: bool
+) -> None:
     connection, sides, declared = returning.connection, returning.sides, returning.entity
     known = [each for each in ids if each is not None]
     lock_for_restoring(connection, returning.edit.schema, declared, known)
@@ -111,6 +118,9 @@ def _bring_back(returning: Returning, ids: Sequence[str | None], columns: list[s
         record = records.get(each) if each is not None else None
         present = places.get(each) if each is not None else None
         needed = columns if present == "live" else None
+        if each in gone:
+            returning.failures[place] = Failure("purged", "", "")
+            continue
         if failure := _failure(declared, record, present, needed, whole=whole):
             returning.failures[place] = failure
             continue

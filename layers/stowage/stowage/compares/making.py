@@ -77,6 +77,7 @@ def _compare(attempt: Attempt, backup: Run | None, staging: Connection, live: Co
     begin_snapshot(live, contents.get("time_zone", TIME_ZONE))
     entities, left_out = list[Found](), list[Found]()
     for name in run.spec["entities"] or [each.name for each in ENTITIES.declared]:
+        attempt.reporter.moved()
         attempt.reporter.report("comparing", f"Comparing {name}.", rows=rows)
         found = _found(run, live, schema, name, there)
         if isinstance(found, str):

@@ -70,7 +70,8 @@ class Artifact:
         self.reporter.watch(self._read, 0, rows)
 
     def waiting(self) -> None:
-        """The same while nothing moves."""
+        """The same while nothing moves: psql and the server are at work, on an index for as long as it takes."""
+        self.reporter.moved()
         self.reporter.watch(self._read, 0, self._rows)
 
     def _choose(self, contents: Contents) -> Collection[int]:

@@ -3,9 +3,10 @@
 import signal
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
-from datetime import timedelta
 from typing import Any
 
+from stowage.aws import table
+from stowage.aws.table import PRESENT, ConditionFailedError
 from stowage.basics.errors import ProcessStopped, RunError, StowageError, TransientRunError
 from stowage.basics.ids import parse_rfc3339, rfc3339
 from stowage.postgres.dumps.portable import Form
@@ -18,6 +19,7 @@ from stowage.postgres.restores.copies import (
     must_hold_rows,
 )
 from stowage.postgres.restores.feed import Feed
+from stowage.postgres.restores.following import KEPT_FOR
 from stowage.postgres.restores.loading import load
 from stowage.postgres.restores.preflight import (
     has_schema,
@@ -33,10 +35,10 @@ from stowage.restores.artifact import Artifact, program
 from stowage.restores.following import follow
 from stowage.restores.leftovers import LOOK_AGAIN, forget, watch_over
 from stowage.runs.attempt import Attempt
+from stowage.runs.progress import FencedError
 from stowage.runs.record import UNFINISHED, Outcome, Run
 from stowage.runs.store import find_run
 
-KEPT_FOR = timedelta(days=7)
 NAMED = 50
 """How many names a result lists before it only counts."""
 
@@ -57,6 +59,8 @@ def _no_rest(run: Run) -> Iterator[None]:
     """Drop the copy where the restore does not come to its end."""
     try:
         yield
+    except FencedError:
+        raise  # the attempt that has taken over has a copy of the same name
     except BaseException:
         with suppress(StowageError), session(run.database) as connection:
             drop_schema(connection, copy_of(run.id))
@@ -110,8 +114,12 @@ def _load(run: Run, artifact: Artifact, check: Callable[[Connection], None] | No
 
 def _check(connection: Connection, run: Run, artifact: Artifact) -> dict[str, Any]:
     artifact.reporter.report("checking_rows", "Counting the rows.")
+    artifact.reporter.moved()
     rows = must_hold_rows(connection, copy_of(run.id), artifact.expected)
-    return {"tables": analyze(connection, copy_of(run.id)), "rows": rows}
+    artifact.reporter.moved()
+    tables = analyze(connection, copy_of(run.id))
+    artifact.reporter.moved()
+    return {"tables": tables, "rows": rows}
 
 
 def _in_place(attempt: Attempt) -> dict[str, Any]:
@@ -152,7 +160,10 @@ def _revert(attempt: Attempt) -> dict[str, Any]:
 
         facts = {"reverted": run.spec["of"], "schema": live, "state_of": note["at"]}
         facts = _swap(attempt, incoming, facts, waiting)
-    return _followed(attempt, facts)
+    facts = _followed(attempt, facts)
+    with suppress(ConditionFailedError):  # its record has gone
+        table.update(run.pk, f"RUN#{run.spec['of']}", {"reverted_by": run.id}, when={"status": PRESENT})
+    return facts
 
 
 def _swapped_before(run: Run) -> dict[str, Any] | None:

@@ -109,6 +109,8 @@ def must_be_revertible(run: Run, now: datetime, _found: Found) -> None:
     left = run.outcome.facts if run.outcome else {}
     if "kept_until" not in left:
         raise ConflictError("That restore has replaced nothing, so there is nothing to take back.", "not_revertible")
+    if run.reverted_by is not None:
+        raise ConflictError("That restore has been taken back already.", "not_revertible")
     if left["kept_until"] <= rfc3339(now):
         raise GoneError("The schema as it was before is not kept any more.", "kept_gone")
 

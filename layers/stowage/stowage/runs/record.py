@@ -138,6 +138,8 @@ class Run(BaseModel):
     """How many unfinished runs use the files of this one."""
     verification: dict[str, Any] | None = None
     """The last verification of a backup: `{level, at, ok}`."""
+    reverted_by: str | None = None
+    """The run that has taken a restore back."""
     counted: bool = False
     """Whether the counts have it (`stowage.runs.counters`); not in records of versions before 0.2."""
     expires_at: str | None = None

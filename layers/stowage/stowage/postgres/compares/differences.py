@@ -74,7 +74,9 @@ class Sides:
 _STAGED = sql.SQL("SELECT entity, place, columns FROM {}")
 _MARKER: LiteralString = "SELECT to_regclass(%s) IS NOT NULL"
 _COLUMNS: LiteralString = """
-SELECT attname::text AS name, format_type(atttypid, atttypmod) AS sql_type, attgenerated <> '' AS is_generated,
+SELECT attname::text AS name,
+       CASE WHEN typbasetype IN ('json'::regtype, 'jsonb'::regtype) THEN typbasetype::regtype::text
+            ELSE format_type(atttypid, atttypmod) END AS sql_type, attgenerated <> '' AS is_generated,
        typtype = 'd' OR EXISTS (
            SELECT FROM pg_cast WHERE castsource = atttypid AND casttarget = 'text'::regtype AND castmethod = 'f'
        ) AS casts

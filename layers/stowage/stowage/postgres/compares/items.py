@@ -53,6 +53,8 @@ def _backed_up(sides: Sides, texts: Mapping[str, Any]) -> BackedUp:
             text = value if value is None or isinstance(value, str) else str(value)
             if text is None or column.sql_type not in ("json", "jsonb"):
                 record.item[name] = text
+            elif text.strip() == "null":
+                record.misfits[name] = text  # a null of json's own, which an item cannot say: there it is SQL's
             else:
                 try:
                     record.item[name] = read_json(text)

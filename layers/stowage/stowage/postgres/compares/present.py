@@ -1,6 +1,7 @@
 """Where records of a backup are now: live, in the trash, or nowhere; and what keeps them in the trash."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Literal
 
 import psycopg
@@ -59,3 +60,17 @@ def kept_in_trash(
     )
     found = connection.execute(statement, {"ids": text_array(ids), "tenant": tenant.id}).fetchall()
     return {record_id: code for record_id, code in found if code}
+
+
+_PURGED = sql.SQL("""
+SELECT DISTINCT id FROM stowage.changes
+WHERE tenant = %(tenant)s AND entity = %(entity)s AND type = 'purged' AND id = ANY(%(ids)s) AND at >= %(since)s
+""")
+
+
+def purged_since(
+    connection: psycopg.Connection, tenant: Tenant, declared: Entity, ids: Sequence[str], since: datetime
+) -> set[str]:
+    """Which of these records were deleted for good since then, as the journal has it."""
+    given = {"tenant": tenant.id, "entity": declared.name, "ids": list(ids), "since": since}
+    return {record_id for (record_id,) in connection.execute(_PURGED, given)}

@@ -17,9 +17,12 @@ from stowage.postgres.journal.changes import Change, append_changes
 from stowage.postgres.session.edit import Edit
 from stowage.postgres.tables.relations import id_of, key_type, mine, rows_of, table_of
 from stowage.postgres.tables.trashed import counts, in_trash, mark, of_trash
+from stowage.postgres.trash.purge_due import in_order
 from stowage.postgres.trash.spans import recount_trash
 
 PURGED_AT_ONCE = 10_000
+KEPT_FOR = timedelta(days=7)
+"""So long a swap can be taken back."""
 
 _FOLLOWED: LiteralString = """
 SELECT EXISTS (SELECT FROM stowage.changes WHERE tenant = %s AND operation = %s AND type = 'schema.restored')
@@ -48,7 +51,10 @@ def follow_restored(
     """
     for declared in entities:
         _rebuild(connection, edit, declared, made_at, trash)
-        _purge_again(connection, edit, declared, made_at)
+    # Children first, as the purge itself does: a parent stays as long as one refers to it.
+    stay = sum(_purge_again(connection, edit, each, made_at) for each in in_order() if each in entities)
+    if stay:
+        told = told | {"not_purged_again": stay}
     recount_trash(connection, edit.tenant, entities)
     restored = Change(edit.operation, "schema", edit.operation, "schema.restored", None, told, edit.actor, edit.at)
     append_changes(connection, edit.tenant.id, [restored])
@@ -59,8 +65,8 @@ def follow_restored(
 _REBUILD = sql.SQL("""
 INSERT INTO stowage.trash_entries
     (tenant, entity, id, mark, deleted_at, deleted_by, purge_at, deleted_operation, deleted_with, of_flag)
-SELECT %(tenant)s, {entity}, record.{id}::text, {mark}, stw_last.at, stw_last.actor, stw_last.at + %(trash)s,
-       stw_last.operation, {parent}, {of_flag}
+SELECT %(tenant)s, {entity}, record.{id}::text, {mark}, stw_last.at, stw_last.actor,
+       greatest(stw_last.at + %(trash)s, %(from_now)s), stw_last.operation, {parent}, {of_flag}
 FROM {table} AS record
 CROSS JOIN LATERAL (
     SELECT type, at, actor, operation FROM stowage.changes
@@ -110,7 +116,9 @@ def _rebuild(connection: psycopg.Connection, edit: Edit, declared: Entity, made_
         which=_BEFORE if declared.trash.is_flag else _SAME_MOMENT.format(moment),
         counts=counts(declared, "record", "stw_known"),
     )
-    connection.execute(statement, {"tenant": edit.tenant.id, "made_at": made_at, "trash": trash})
+    # What had left the trash since may be taken out of it again; a revert finds it where it was.
+    given = {"tenant": edit.tenant.id, "made_at": made_at, "trash": trash, "from_now": edit.at + KEPT_FOR}
+    connection.execute(statement, given)
 
 
 _PURGED = sql.SQL("""
@@ -129,8 +137,10 @@ SET mark = excluded.mark, purge_at = excluded.purge_at, deleted_with = excluded.
 """)
 
 
-def _purge_again(connection: psycopg.Connection, edit: Edit, declared: Entity, made_at: datetime) -> None:
-    """Put what was purged since into the trash, and say that its purge has begun."""
+def _purge_again(connection: psycopg.Connection, edit: Edit, declared: Entity, made_at: datetime) -> int:
+    """Put what was purged since into the trash, and say that its purge has begun. How many stay, because a record that
+    was not purged refers to them.
+    """
     names = {
         "entity": sql.Literal(declared.name),
         "id": id_of(declared),
@@ -140,10 +150,13 @@ def _purge_again(connection: psycopg.Connection, edit: Edit, declared: Entity, m
     statement = _PURGED.format(**names, in_trash=in_trash(declared, "record"), table=table_of(edit.schema, declared))
     found = connection.execute(statement, {"tenant": edit.tenant.id, "made_at": made_at}).fetchall()
     live = [key for key, is_trashed in found if not is_trashed]
+    stay = set[str]()
     for start in range(0, len(live), PURGED_AT_ONCE):
         ids = live[start : start + PURGED_AT_ONCE]
-        delete_records(connection, edit, declared, ids, edit.at, most_children=len(ids) + 10**9, kind=None)
-    if found:
+        outcome = delete_records(connection, edit, declared, ids, edit.at, most_children=len(ids) + 10**9, kind=None)
+        stay |= {key for key, code in zip(ids, outcome.codes, strict=True) if code is not None}
+    ending = [key for key, _ in found if key not in stay]
+    if ending:
         end = _END.format(
             **names,
             table=table_of(edit.schema, declared),
@@ -151,4 +164,5 @@ def _purge_again(connection: psycopg.Connection, edit: Edit, declared: Entity, m
             deleted_at=of_trash(declared, "record", "deleted_at"),
             of_flag=sql.Literal(declared.trash.is_flag),
         )
-        connection.execute(end, {"tenant": edit.tenant.id, "at": edit.at, "ids": [key for key, _ in found]})
+        connection.execute(end, {"tenant": edit.tenant.id, "at": edit.at, "ids": ending})
+    return len(stay)

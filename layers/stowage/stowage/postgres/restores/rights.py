@@ -83,6 +83,7 @@ def grant_restore(connection: psycopg.Connection, schema: str) -> list[str]:
     if not has_schema:
         raise RestoreGrantError(f"Nothing was granted: there is no schema {schema}.")
     missing = missing_memberships(connection, owners_of(connection, schema))
+    _refuse_powerful(connection, missing)
     _refuse_circles(connection, missing)
     options = sql.SQL(" WITH INHERIT TRUE, SET TRUE" if version >= 160000 else "")
     statements = [
@@ -103,6 +104,23 @@ _CIRCLES: LiteralString = """
 SELECT rolname::text FROM pg_roles
 WHERE rolname = ANY(%s) AND NOT rolsuper AND pg_has_role(oid, %s, 'MEMBER') ORDER BY 1
 """
+
+
+_POWERFUL: LiteralString = """
+SELECT rolname::text FROM pg_roles
+WHERE rolname = ANY(%s) AND (rolsuper OR rolname ~ '^(pg|rds)_|^rdsadmin$')
+ORDER BY 1
+"""
+
+
+def _refuse_powerful(connection: psycopg.Connection, owners: list[str]) -> None:
+    """A member of a superuser could be one."""
+    found = [name for (name,) in connection.execute(_POWERFUL, (owners,)).fetchall()]
+    if found:
+        raise RestoreGrantError(
+            f"Nothing was granted: {', '.join(found)} may do anything on this server, and stowage_restore would too. "
+            "Give the schema and its objects to a role of their own (docs/restore.md, Rights)."
+        )
 
 
 def _refuse_circles(connection: psycopg.Connection, owners: list[str]) -> None:
