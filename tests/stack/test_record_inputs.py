@@ -168,6 +168,7 @@ def test_every_route_with_a_body_is_here() -> None:
         route.replace("/api/v1/guilds/", "/api/guilds/")
         for route in TEMPLATE_ROUTES
         if route.startswith(("POST", "PATCH", "PUT")) and any(part in route for part in ("bulk", "trash", "{entity}"))
+        if "/jobs/" not in route  # which has its own (test_jobs_bulk)
     }
     assert {change.route for change in CHANGES} == expected
 
