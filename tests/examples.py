@@ -344,17 +344,20 @@ _MOMENTS = {
 }  # fmt: skip
 _VALUES: Json = {
     "bytes": 18_432, "size_bytes": 4127, "source_bytes": 18_432, "duration_ms": 2150, "median_ms": 2150, "seconds": 2.1,
-    "cost_usd": 0.000144, "age_seconds": 28,
+    "cost_usd": 0.000144, "age_seconds": 28, "sizes": 4127,
     "crc32": "sdkgHg==", "sha256": "72a0fec8146d7a44d835f075a98bfc2df8a9c92ea54417331ab076498e7036eb",
     "client_version": "18.4", "server_version": "18.4",
     "policy": "eyJleHBpcmF0aW9uIjogIjIwMjYtMDMtMDJUMTA6MDA6MDBaIn0=",
     "x-amz-signature": "b559b0a668802f939bd4d4c71b2b098b3e9a4b710559c89b1c2f25c4a3a1d0e7",
 }  # fmt: skip
 """By the name of a field: what a run takes, what a file weighs, what is signed."""
-_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|(?<=_)[0-9a-f]{32}\b")
+_ID = re.compile(
+    r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|(?<=_)[0-9a-f]{32}\b|(?<=_)[0-9a-f]{24}\b"
+)
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
 _KEY_ID = re.compile(r"[0-9A-Za-z]{9}")
 _PARTS_OF_NAMES = (
+    (re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z"), f"{_DAY}T09:00:00.000Z"),
     (re.compile(r"\d{4}-\d\d-\d\dT\d{6}Z"), f"{_DAY}T090000Z"),
     (re.compile(r"\d{4}-\d\d-\d\d"), _DAY),
     (re.compile(r"\d{8}T\d{6}Z"), "20260302T090000Z"),
@@ -379,7 +382,7 @@ class Cleaner:
             case {"progress": float(), "status": "processing"}:
                 cleaned = {key: self.clean(value, key) for key, value in part.items()}
                 return cleaned | {"recordCount": None, "progress": 40.0}
-            case {"stage": _, "message": "Cancelling."}:
+            case {"stage": _, "message": "Cancelling." | "Connecting." | "Estimating." | "Copying."}:
                 return {"stage": "copying", "percent": 40.0, "bytes": 8192, "rows": 17, "message": "Cancelling."}
             case {"lane": _, "rows": _}:  # an estimate, from the database's statistics
                 return {key: 43 if key == "rows" else self.clean(value, key) for key, value in part.items()}
@@ -408,7 +411,7 @@ class Cleaner:
 
 def _numbered_id(number: int, shape: str) -> str:
     made = UUID(int=UUID("0193476e-5a00-7c3a-9b1e-2f6d8c4b7000").int + number)
-    return str(made) if "-" in shape else made.hex
+    return str(made) if "-" in shape else made.hex[-len(shape) :]
 
 
 def start() -> LocalStack:

@@ -207,8 +207,9 @@ def test_what_comes_back_is_not_looked_for_anew_for_each_record(
         undone = bulk_undo(office.edit(NOW), UndoRequest(operationId=operation))
         monkeypatch.undo()
     assert undone.status == 200
-    (plan,) = plans
-    assert not re.search(r"Join Filter: .*\baccount_id\b", plan), plan
+    assert plans
+    for plan in plans:
+        assert not re.search(r"Join Filter: .*\baccount_id\b", plan), plan
 
 
 def delete(app: psycopg.Connection, office: Office, entity: str, *ids: str, most: int = 100) -> Outcome:
