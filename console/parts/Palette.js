@@ -2,7 +2,7 @@
 import { plain } from "../lib/format.js";
 import { go, to } from "../lib/router.js";
 import { get } from "../lib/store.js";
-import { html, useEffect, useId, useMemo, useRef, useState } from "../lib/ui.js";
+import { html, useId, useLayoutEffect, useMemo, useRef, useState } from "../lib/ui.js";
 
 const RUN = /^[0-9a-f]{8}-[0-9a-f-]{27}$/i;
 const MOST = 12;
@@ -23,7 +23,8 @@ export function Palette({ places, items, onClose }) {
   const dialog = useRef(null);
   const list = useId();
   const all = useMemo(() => entries(places, items), []);
-  useEffect(() => {
+  // Before the next key: what is typed at once must not reach the page's own keys.
+  useLayoutEffect(() => {
     const before = document.activeElement;
     dialog.current.showModal();
     return () => before?.isConnected && before.focus();

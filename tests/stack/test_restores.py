@@ -77,7 +77,7 @@ def tables(zoo: Office, schema: str) -> dict[str, tuple[Any, ...]]:
 
 
 def schemas(zoo: Office) -> set[str]:
-    return {name for (name,) in zoo.run("SELECT nspname FROM pg_namespace WHERE nspname ~ '^stowage_[a-z]+_'")}
+    return {name for (name,) in zoo.run("SELECT nspname FROM pg_namespace WHERE nspname ~ '^stowage_(copy|kept)_'")}
 
 
 @pytest.mark.parametrize("dump_format", FORMATS)

@@ -2,7 +2,7 @@
 import { read } from "../../lib/api.js";
 import { many, number, plain } from "../../lib/format.js";
 import { useKeys } from "../../lib/keys.js";
-import { html, useEffect, useState } from "../../lib/ui.js";
+import { html, useEffect, useRef, useState } from "../../lib/ui.js";
 import { Button, Empty, Failure, Loading, Name } from "../../parts/basics.js";
 
 const LIMIT = 100;
@@ -11,15 +11,19 @@ export function Differences({ job, entity, kind, turn, chosen, setChosen, open, 
   const [state, setState] = useState({ rows: null, cursor: null, error: null, busy: false });
   const path = `/api/backup/compare/${job.id}`;
   const asked = { entity: entity.name, kind, limit: LIMIT };
+  const latest = useRef(0);
   async function load(cursor = null, before = []) {
+    latest.current += 1;
+    const mine = latest.current;
     setState((old) => ({ ...old, busy: true, error: null }));
     try {
       const answer = await read(path, { ...asked, cursor });
+      if (mine !== latest.current) return; // another kind or entity is shown by now
       const rows = [...before, ...answer.data];
       setState({ rows, cursor: answer.next_cursor, error: null, busy: false });
       setRows(rows);
     } catch (error) {
-      setState((old) => ({ ...old, rows: old.rows ?? [], error, busy: false }));
+      if (mine === latest.current) setState((old) => ({ ...old, rows: old.rows ?? [], error, busy: false }));
     }
   }
   useEffect(() => { setState({ rows: null, cursor: null, error: null, busy: false }); setRows([]); load(); }, [entity.name, kind, turn]);
