@@ -3,19 +3,24 @@
 import json
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import jwt
 import pytest
 
-from stowage.access.identity import Role
+from stowage.access.identity import Identity, Role
 from stowage.aws import clients, keys, table
+from stowage.basics.errors import BadRequestError
 from stowage.basics.ids import new_run_id, rfc3339
+from stowage.entry.http import CallerContext
+from stowage.jobs.bulk import BulkFilter, BulkRequest, change_jobs
 from stowage.runs.actions import ACTIONS
 from stowage.runs.dispatch import Lease, Leases
 from stowage.runs.kinds import KINDS
 from stowage.runs.record import ACTIVE_LIST, Run, new_item
+from stowage.runs.store import create_run, read_run
 from stowage.runs.summary import SHARDS, summing_up
 from stowage.tenants import COPY
 from tests.cloud import Cloud, cloud
@@ -45,6 +50,7 @@ SPECS: dict[str, dict[str, Json]] = {
     "compare": {"backup_id": "b", "schema": "tenant_acme", "entities": None, "size_bytes": 3},
     "import": {},
 }
+ADMIN = Identity("me", "admin", frozenset(["acme"]), NOW + timedelta(hours=1))
 CALLERS: list[tuple[Role, str]] = [("viewer", "me"), ("operator", "me"), ("operator", "they"), ("admin", "me")]
 
 
@@ -175,3 +181,48 @@ def test_a_request_is_shown_to_who_may_send_such_a_one(here: Cloud) -> None:
     assert [told[role]["request"] for role in told] == [None, None, {"format": "tar", "storage_path": "x"}]
     assert {job["error_code"] for job in told.values()} == {"schema_missing"}
     assert {job["trigger"] for job in told.values()} == {"manual"}
+
+
+def test_a_call_for_several_jobs_retries_no_restore(here: Cloud) -> None:
+    """Each replaces what a tenant has, so each is looked at by itself."""
+    restore, export = put("restore", "cancelled", "me"), put("export", "failed", "me")
+    found = change_jobs(BulkRequest(action="retry", ids=[restore.id, export.id]), ADMIN, None, NOW)
+    assert [(each.status, each.code) for each in found.results] == [("error", "confirm_required"), ("success", None)]
+    assert read_run("acme", restore.id).status == "cancelled"
+    assert called("retry_job", restore, "admin", "me")[0] == 202
+
+
+def test_what_a_caller_can_not_change_does_not_fill_a_call(here: Cloud) -> None:
+    mine, theirs = (
+        Run(
+            id=new_run_id(NOW), tenant="acme", kind="export", database="main", spec=SPECS["export"],
+            requested_by=sub, created_at=rfc3339(NOW),
+        )
+        for sub in ("me", "they")
+    )  # fmt: skip
+    for run in (mine, theirs):
+        create_run(run, NOW, [])
+    operator = replace(ADMIN, role="operator")
+    request = BulkRequest(action="cancel", filter=BulkFilter(status="pending"))
+    found = change_jobs(request, operator, ["acme"], NOW)
+    assert ([each.id for each in found.results], found.remaining) == ([mine.id], 0)
+    assert read_run("acme", theirs.id).status == "pending"
+
+
+def test_an_empty_name_of_a_tenant_means_not_every_tenant(here: Cloud) -> None:
+    run = put("export", "completed", "me")
+    assert called("list_jobs", run, "admin", "me", project_id="")[0] == 200, "the token's only tenant"
+    caller = CallerContext(
+        now=NOW,
+        source_ip="",
+        base_url="",
+        method="GET",
+        path="",
+        headers={},
+        identity=replace(ADMIN, tenants=frozenset("*")),
+    )
+    assert caller.tenant_ids(None) is None
+    with pytest.raises(BadRequestError):
+        caller.tenant_ids("")
+    with pytest.raises(BadRequestError):
+        caller.tenants_spanned("")

@@ -60,6 +60,20 @@ def test_nothing_that_is_stored_holds_the_key(admin: Api, stack: RunningStack) -
     assert made["key"][len(made["prefix"]) :] not in items
 
 
+def test_an_idempotency_key_that_is_over_makes_another_key(office: Office, admin: Api, stack: RunningStack) -> None:
+    first = make(admin, headers={"idempotency-key": "monthly"})
+    items, table = stack.aws("dynamodb"), stack.resources["Table"]
+    kept = items.query(
+        TableName=table,
+        KeyConditionExpression="pk = :pk AND begins_with(sk, :once)",
+        ExpressionAttributeValues={":pk": {"S": f"T#{office.id}"}, ":once": {"S": "ONCE#"}},
+    )["Items"]
+    for item in kept:
+        items.put_item(TableName=table, Item=item | {"expires_at": {"S": "2026-01-01T00:00:00.000Z"}})
+    assert len(kept) == 1
+    assert make(admin, headers={"idempotency-key": "monthly"})["key"] != first["key"]
+
+
 def test_a_revoked_or_expired_key_opens_nothing(office: Office, admin: Api, stack: RunningStack) -> None:
     revoked = make(admin, headers={"idempotency-key": "r"})
     soon = make(admin, expiresAt=(datetime.now(UTC) + timedelta(hours=1)).isoformat())

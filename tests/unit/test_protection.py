@@ -256,3 +256,10 @@ def test_what_is_asked_of_the_table_does_not_grow_with_the_runs_and_hardly_with_
     with here.reading():
         read_stats(tenants[:3], ["t0", "t1", "t10"], NIGHT + HOUR)
         assert here.calls == {"Query": 3, "GetItem": 3}
+
+
+def test_a_night_before_a_tenant_or_its_schedule_came_was_nobodys() -> None:
+    noon = NIGHT + 10 * HOUR
+    assert stands(noon, since=NIGHT - DAY).night == "missed"
+    assert stands(noon, since=NIGHT + 6 * HOUR).night is None
+    assert stands(noon, since=NIGHT - DAY, schedule_at=rfc3339(NIGHT + 6 * HOUR)).night is None

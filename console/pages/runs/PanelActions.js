@@ -39,7 +39,7 @@ export function PanelActions({ job, backup, file, done, close }) {
     ${isBackup && can(job, "pin") && html`<${Button} onClick=${() => pin(job, true).then(done)}>Pin<//>`}
     ${isBackup && can(job, "unpin") && html`<${Button} onClick=${() => pin(job, false).then(done)}>Unpin<//>`}
     ${isBackup && can(job, "restore") && html`<a class="btn" href=${to(`/restore/${job.id}`)}>Restore…</a>`}
-    ${isBackup && can(job, "verify") && html`<${Button} onClick=${() => compare(job)}>Compare<//>`}
+    ${isBackup && can(job, "compare") && html`<${Button} onClick=${() => compare(job)}>Compare<//>`}
     ${job.type === "compare" && job.status === "completed" && html`<a class="btn primary" href=${to(`/compare/${job.id}`)}>See the differences</a>`}
     ${job.type === "restore" && can(job, "revert") && html`<${Button} kind="danger" onClick=${() => setAsking("revert")}>Revert…<//>`}
     ${failed && isBackup && html`<${Button} onClick=${() => lastGood(job.project_id)}>Last good backup<//>`}
