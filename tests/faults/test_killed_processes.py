@@ -34,6 +34,7 @@ STEPS = [
     Step("source_whole", "dynamodb", "UpdateItem", '"Storing."'),
     Step("complete", "s3", "CompleteMultipartUpload", "/globex/"),
     Step("head", "s3", "HeadObject", "/globex/"),
+    Step("verifying", "s3", "GetObject", "/globex/"),
     Step("recording", "dynamodb", "UpdateItem", '"recording"'),
     Step("manifest", "s3", "PutObject", "manifest.json"),
 ]

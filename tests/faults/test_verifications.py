@@ -67,13 +67,25 @@ def test_a_backup_that_is_being_verified_is_not_deleted(runs: Runs, backup: Json
     assert again.status_code == 409, "it has completed, and told what it found"
 
 
+def test_a_backup_that_storage_gives_back_changed_is_made_again(runs: Runs) -> None:
+    held = runs.hold("s3", "GetObject", "/globex/", delay=1.5)
+    run_id = runs.backup()
+    held.reached()
+    [key] = runs.objects(runs.record(run_id))
+    runs.s3.put_object(Bucket=runs.stack.resources["BackupsBucket"], Key=key, Body=b"something else")
+    run = runs.ends(run_id, "completed")
+    assert run["attempt"] == 2
+    assert str(run["attempts"][0]["error"]).startswith("What was stored did not come back as it was. Its file ")
+    assert run["verification"]["ok"] is True
+
+
 def test_a_killed_verification_is_made_again(runs: Runs, backup: Json) -> None:
     with verifying(runs, backup) as run_id:
         kill(runs.worker(run_id))
     run = runs.ends(run_id, "completed")
     assert run["attempt"] == 2
     assert runs.record(backup["id"])["users"] == 0
-    assert runs.record(backup["id"])["verification"]["ok"] is True
+    assert runs.record(backup["id"])["verification"]["at"] > backup["verification"]["at"]
 
 
 def test_a_cancelled_verification_proves_nothing_and_lets_go(runs: Runs, backup: Json) -> None:
@@ -81,11 +93,11 @@ def test_a_cancelled_verification_proves_nothing_and_lets_go(runs: Runs, backup:
         assert runs.cancel(run_id).status_code == 202
     runs.ends(run_id, "cancelled")
     record = runs.record(backup["id"])
-    assert (record["users"], record.get("verification")) == (0, None)
+    assert (record["users"], record["verification"]) == (0, backup["verification"])
     assert runs.job(run_id)["result"] is None
     runs.completes_when_retried(run_id)
     assert runs.record(backup["id"])["users"] == 0
-    assert runs.record(backup["id"])["verification"]["ok"] is True
+    assert runs.record(backup["id"])["verification"]["at"] > backup["verification"]["at"]
 
 
 def test_a_verification_that_is_cancelled_while_it_waits_lets_go(runs: Runs, backup: Json) -> None:

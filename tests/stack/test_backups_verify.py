@@ -1,4 +1,4 @@
-"""Backups verified by hand: the job, what it proves and to whom it is shown, and who may ask for what."""
+"""Backups that verify themselves, and again by hand: the job, what it proves, to whom it is shown, who may ask."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -49,6 +49,9 @@ def test_a_backup_is_verified_and_shows_it(
 ) -> None:
     backup_id = backups[dump_format]
     before = read_backup(admin, backup_id)
+    first, found = before["verification"], before["manifest"]["facts"]
+    assert (first["level"], first["ok"], found["verification"]) == (2, True, first), "it has verified itself"
+    assert found["checks"] == [{"name": name, "ok": True, "message": None} for name in CHECKS]
     answer = admin.post(url(backup_id), json={"level": 2})
     assert answer.status_code == 202
     asked = answer.json()["data"]

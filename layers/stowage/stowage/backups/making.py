@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
-from stowage.basics.errors import TransientRunError
+from stowage.backups.verifying import first_wrong, verify_stored
+from stowage.basics.errors import RunError, TransientRunError
 from stowage.pipeline.compress import gzip_compressor
 from stowage.postgres.dumps.contents import DumpContents, SnapshotContents
 from stowage.postgres.dumps.pg_dump import Dump, pg_dump_version
@@ -12,6 +13,7 @@ from stowage.postgres.dumps.preflight import must_have_sessions, preflight
 from stowage.postgres.dumps.progress import DumpProgress
 from stowage.postgres.session.connection import DUMP, Connection, child_login, connect
 from stowage.runs.attempt import Attempt, Product
+from stowage.runs.manifest import bucket_of
 from stowage.runs.progress import Reporter
 from stowage.runs.record import Run
 from stowage.settings import settings
@@ -21,10 +23,22 @@ _LOOK_SECONDS = 0.4
 
 
 def make_backup(attempt: Attempt) -> None:
-    """Store the dump and its manifest. RunError, before anything is written, when the dump cannot succeed."""
+    """Store the dump, read it back, and write its manifest. RunError, before anything is written, when the dump cannot
+    succeed; RunError `backup_damaged`, with the manifest, when the file does not hold what was dumped.
+    """
     source = open_dump(attempt.run, attempt.reporter)
     attempt.store(product_of(attempt.run, source))
-    attempt.finish({"tables": source.contents.table_count})
+    finish_verified(attempt, source.contents.table_count)
+
+
+def finish_verified(attempt: Attempt, table_count: int) -> None:
+    """Verify the file that an attempt has stored, and end the attempt with what was found."""
+    found = verify_stored(attempt.stored_file, str(bucket_of(attempt.run)), attempt.reporter, attempt.clock)
+    wrong = first_wrong(found["checks"])
+    damaged = RunError(f"The backup is damaged. {wrong['message']}", "backup_damaged") if wrong else None
+    attempt.finish({"tables": table_count, **found}, failure=damaged)
+    if damaged:
+        raise damaged
 
 
 def open_dump(run: Run, reporter: Reporter) -> "SnapshotDump":

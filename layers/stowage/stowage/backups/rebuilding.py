@@ -41,8 +41,9 @@ class Found:
 def rebuild(now: datetime, *, tenant: str | None = None, writes: bool = True) -> Iterator[Found]:
     """Write a record for every whole backup in the bucket that the table does not know, each as soon as it is read.
 
-    Such a backup is kept as long as one that is made now, and counts as not verified. With `writes` False nothing is
-    written. What is not whole, or lies in another tenant's folder than its manifest says, is left with the reason.
+    Such a backup is kept as long as one that is made now, and counts as verified where it was when it was made. With
+    `writes` False nothing is written. What is not whole, or lies in another tenant's folder than its manifest says, is
+    left with the reason.
     """
     for key in objects.keys(settings().backups_bucket, f"{tenant}/" if tenant else ""):
         if key.endswith(f"/{FILE_NAME}"):
@@ -100,6 +101,7 @@ def _run_of(key: str, manifest: Item, now: datetime) -> Run | str:
         tries=1,
         attempts=[PastAttempt(n=manifest["attempt"], ended_at=ended, outcome="completed")],
         outcome=outcome,
+        verification=outcome.facts.get("verification"),
         counted=True,
     )
     return run.model_copy(update={"expires_at": expires_at(run, now)})

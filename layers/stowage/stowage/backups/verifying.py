@@ -1,22 +1,25 @@
 """A verification's attempt in the worker: it reads the stored backup again, from its first byte to its last.
 
-Level 2 proves two things: the file is the one that was made, and its format can be read to the end, with the rows that
-were counted when it was made. It needs neither a database nor a disk.
+Level 2 proves three things: the file is the one that was made, its format can be read to the end, with the rows that
+were counted when it was made, and nothing in it is another tenant's. It needs neither a database nor a disk. Each
+backup is read so before its own attempt ends (`verify_stored`).
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from stowage.aws import objects
 from stowage.aws.stored_files import open_stored
-from stowage.basics.errors import RunError
+from stowage.basics.errors import RunError, TransientRunError
 from stowage.basics.ids import rfc3339
 from stowage.pipeline.unpack import unpacking
+from stowage.postgres.dumps.namespaces import ArchiveNamespaces, PlainNamespaces
 from stowage.postgres.dumps.restored import Archive
 from stowage.postgres.dumps.script import Script
-from stowage.runs.attempt import Attempt
+from stowage.runs.attempt import Attempt, Clock
 from stowage.runs.manifest import bucket_of, read_manifest
 from stowage.runs.progress import Reporter
 from stowage.runs.record import Run
@@ -25,6 +28,7 @@ from stowage.settings import settings
 
 CHUNK_BYTES = 1 << 20
 NAMED_TABLES = 5
+LEVEL = 2
 """How many tables a message names before it only counts."""
 
 
@@ -37,7 +41,7 @@ def verify_backup(attempt: Attempt) -> None:
     attempt.reporter.report("checking", "Looking for the file.")
     backup = find_run(run.tenant, str(run.uses))
     checks, rows = read_through(backup, attempt.reporter, Script())
-    wrong = next((check for check in checks if not check["ok"]), None)
+    wrong = first_wrong(checks)
     verification = {"level": run.spec["level"], "at": rfc3339(attempt.clock()), "ok": wrong is None}
     damaged = RunError(f"The backup is damaged. {wrong['message']}", "backup_damaged") if wrong else None
     facts = {"backup_id": run.uses, "verification": verification, "checks": checks}
@@ -50,6 +54,26 @@ type Check = dict[str, Any]
 """`{"name", "ok", "message"}`; the message is null where all is well."""
 
 
+def verify_stored(manifest: Mapping[str, Any], bucket: str, reporter: Reporter, clock: Clock) -> dict[str, Any]:
+    """Read a file that was just stored, before anybody counts on it: `{"verification", "checks"}`, facts for its
+    manifest; `manifest` is the file's entry there.
+
+    TransientRunError `storage_mismatch` where storage does not give back what it took: another attempt may do better.
+    What else is wrong would be so again, and stands in the facts.
+    """
+    watch = partial(reporter.watch, stage="verifying", message="Reading it back.")
+    checks, _ = read_stored(manifest, bucket, lambda read, rows: watch(read, manifest["size_bytes"], rows), Script())
+    wrong = first_wrong(checks)
+    if wrong and wrong["name"] in ("file", "checksum"):
+        raise TransientRunError(f"What was stored did not come back as it was. {wrong['message']}", "storage_mismatch")
+    return {"verification": {"level": LEVEL, "at": rfc3339(clock()), "ok": wrong is None}, "checks": checks}
+
+
+def first_wrong(checks: list[Check]) -> Check | None:
+    """The first check that failed, or None."""
+    return next((check for check in checks if not check["ok"]), None)
+
+
 def read_through(backup: Run | None, reporter: Reporter, script: Script) -> tuple[list[Check], int]:
     """Read a stored backup from its first byte to its last, as a plain dump into `script`; what was found, in the order
     of the checks, and how many rows were read.
@@ -59,6 +83,13 @@ def read_through(backup: Run | None, reporter: Reporter, script: Script) -> tupl
     manifest, bucket = read_manifest(backup), str(bucket_of(backup))
     if manifest is None:
         return [_bad("file", "Its manifest is gone.")], 0
+    return read_stored(manifest, bucket, lambda read, rows: reporter.watch(read, 0, rows), script)
+
+
+def read_stored(
+    manifest: Mapping[str, Any], bucket: str, watch: Callable[[int, int], None], script: Script
+) -> tuple[list[Check], int]:
+    """The same of a file by its entry in a manifest; `watch` is called with the bytes and rows read so far."""
     stored = objects.head(bucket, manifest["key"])
     if stored is None:
         return [_bad("file", "Its file is gone.")], 0
@@ -69,7 +100,7 @@ def read_through(backup: Run | None, reporter: Reporter, script: Script) -> tupl
         with open_stored(bucket, manifest["key"], stored["etag"], stored["size"]) as file:
             while data := file.read(CHUNK_BYTES):
                 reading.feed(data)
-                reporter.watch(file.tell(), 0, reading.script.row_count)
+                watch(file.tell(), reading.script.row_count)
         reading.finish()
     except RunError as error:
         if error.code != "file_replaced":
@@ -87,15 +118,18 @@ class Reading:
         self._manifest = manifest
         self._sha256 = hashlib.sha256()
         self._unpack = unpacking(manifest.get("compression"))
-        plain = manifest["format"] == "sql"
+        plain, schema = manifest["format"] == "sql", manifest["contents"]["schema_name"]
         self.script = script
         self._archive = None if plain else Archive(pg_restore, script)
+        self._namespaces = PlainNamespaces(schema) if plain else ArchiveNamespaces(schema)
+        self._is_foreign = False
         self._is_read = True
 
     def feed(self, data: bytes) -> None:
         """Read the next bytes of the file."""
         self._sha256.update(data)
         for piece in self._unpack.feed(data):
+            self._look(lambda piece=piece: self._namespaces.feed(piece))  # type: ignore[misc]
             if self._archive:
                 self._archive.feed(piece)
             else:
@@ -103,13 +137,25 @@ class Reading:
 
     def finish(self) -> None:
         """Read what is left: no more bytes come."""
+        self._look(self._namespaces.finish)
         if self._archive:
             self._is_read = self._archive.finish()
         else:
             self.script.finish()
 
+    def _look(self, look: Callable[[], None]) -> None:
+        """Look whose entries the file has, until one is not the tenant's."""
+        if self._is_foreign:
+            return
+        try:
+            look()
+        except RunError:
+            self._is_foreign = True
+            self._namespaces.close()
+
     def close(self) -> None:
         """Free everything; at any time, also twice."""
+        self._namespaces.close()
         if self._archive:
             self._archive.close()
 
@@ -123,7 +169,10 @@ class Reading:
         yield _check("end", whole, "The dump breaks off, or cannot be read to its end.")
         contents = self._manifest["contents"]
         foreign = sorted(self.script.schemas - {contents["schema_name"]})
-        yield _check("schema", not foreign, f"It holds rows of another schema: {_some(foreign)}.")
+        holds = (
+            f"rows of another schema: {_some(foreign)}" if foreign else "more than this tenant's schema, or none of it"
+        )
+        yield _check("schema", not (foreign or (whole and self._is_foreign)), f"It holds {holds}.")
         wrong = differing(contents["rows"], self.script.rows)
         yield _check("rows", not wrong, f"Not all rows are there: {_some(wrong)}.")
 

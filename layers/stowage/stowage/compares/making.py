@@ -6,7 +6,7 @@ Nothing of the backup is run. The tenant's tables are only read.
 from collections import defaultdict
 from typing import Any
 
-from stowage.backups.verifying import read_through
+from stowage.backups.verifying import first_wrong, read_through
 from stowage.basics.errors import RunError
 from stowage.basics.schemas import Schema
 from stowage.entities.absence import without
@@ -67,7 +67,7 @@ def _compare(attempt: Attempt, backup: Run | None, staging: Connection, live: Co
     staged = Staging(staging, schema, run.tenant, wanted)
     blocks = Blocks(wanted, staged.opened)
     checks, rows = read_through(backup, attempt.reporter, blocks)
-    if wrong := next((check for check in checks if not check["ok"]), None):
+    if wrong := first_wrong(checks):
         raise RunError(f"The backup is damaged. {wrong['message']}", "backup_damaged")
     if blocks.error:
         raise blocks.error

@@ -71,6 +71,11 @@ class Attempt:
             entry = asdict(stored) | {"file_name": product.file_name, "content_type": product.content_type}
             self._files[product.name] = entry | product.manifest | product.describe()
 
+    @property
+    def stored_file(self) -> dict[str, Any]:
+        """The only file that was stored, as its entry in the manifest will be."""
+        return self._files[ONE_FILE]
+
     def finish(self, facts: Mapping[str, Any], *, rows: int | None = None, failure: StowageError | None = None) -> None:
         """Write the manifest: the files, and facts (a few hundred bytes) that the run's record keeps as well.
 

@@ -108,6 +108,7 @@ def retry_run(run: Run, actor: str, now: datetime) -> Run:
                         "not_before",
                         "upload",
                         "outcome",
+                        "verification",
                         "artifact",
                         "expires_at",
                         "expired_at",

@@ -44,16 +44,18 @@ class Reporter:
         """Say that the attempt makes progress that neither bytes nor rows show."""
         self.moved_at = time.monotonic()
 
-    def watch(self, bytes_read: int, bytes_stored: int, rows: int) -> None:
+    def watch(
+        self, bytes_read: int, bytes_stored: int, rows: int, *, stage: str = "copying", message: str = "Copying."
+    ) -> None:
         """Report what a transfer has done so far, at most once a second. CancelledError when the run is to stop."""
         if (bytes_read, rows) != self._seen:
             self._seen = (bytes_read, rows)
             self.moved()
-        self._come_to("copying")
+        self._come_to(stage)
         if time.monotonic() - self._last < _WRITE_SECONDS:
             return
         try:
-            self.report("copying", "Copying.", bytes_read=bytes_read, bytes_stored=bytes_stored, rows=rows)
+            self.report(stage, message, bytes_read=bytes_read, bytes_stored=bytes_stored, rows=rows)
         except UnavailableError:
             return  # a busy table ends no dump of hours: the next report tells as much, and whether to stop
 

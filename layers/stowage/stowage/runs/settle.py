@@ -101,6 +101,8 @@ def _settled(
     changes: dict[str, object] = {"error": failure}
     if outcome:
         changes |= {"outcome": outcome, "expires_at": expires_at(run, now)}
+        if kind_of(run.kind).protects:
+            changes["verification"] = outcome.facts.get("verification")
     if outcome and not failure:
         changes |= {"status": "completed", "completed_at": ended, "error": None}
     elif run.cancel_requested:
@@ -149,7 +151,7 @@ def _failure(run: Run, outcome: Outcome | None, ending: Ending) -> Failure:
 
 def _writes(run: Run, settled: Run, failure: Failure | None, now: datetime) -> list[Write]:
     record = settled.model_dump(
-        include={"status", "attempts", "error", "completed_at", "outcome", "expires_at", "not_before"},
+        include={"status", "attempts", "error", "completed_at", "outcome", "expires_at", "not_before", "verification"},
         exclude_none=True,
     )
     pk, sk = progress_key(run.id)
