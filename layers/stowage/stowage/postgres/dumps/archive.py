@@ -25,7 +25,8 @@ MOST_BYTES = 1 << 30
 class Entry:
     """One entry. `type` is `TABLE`, `COMMENT` …; `tag` its name, or for comments and grants `TABLE
     name`; `namespace` its schema, "" where it has none. `start` and `end` are its place in the
-    archive. `needs` are the numbers of what it depends on, which may be no entry.
+    archive. `needs` are the numbers of what it depends on, which may be no entry. `has_data`: a
+    block of data with its number follows the table of contents.
     """
 
     id: int
@@ -36,16 +37,21 @@ class Entry:
     start: int
     end: int
     needs: tuple[int, ...] = ()
+    has_data: bool = False
 
 
 @dataclass(frozen=True)
 class Contents:
-    """An archive's table of contents, which ends at byte `end` of it."""
+    """An archive's table of contents, which ends at byte `end` of it. At byte `counted_at` stands the
+    number of its entries, in `integer_bytes` bytes behind one for its sign.
+    """
 
     format: Literal["custom", "tar"]
     version: tuple[int, int]
     entries: tuple[Entry, ...]
     end: int
+    counted_at: int = 0
+    integer_bytes: int = 4
 
 
 def read_contents(data: bytes | bytearray) -> Contents | None:
@@ -89,12 +95,14 @@ class _Reader:
         for _ in range(3):  # the database's name, the server's version, pg_dump's
             self._text()
         skip_place = self._skip_offset if wanted == CUSTOM else self._text
+        counted_at = self._at
         entries = tuple(self._entry(version, skip_place) for _ in range(self._integer()))
-        return Contents("custom" if wanted == CUSTOM else "tar", version, entries, self._at)
+        kind: Literal["custom", "tar"] = "custom" if wanted == CUSTOM else "tar"
+        return Contents(kind, version, entries, self._at, counted_at, self._integer_bytes)
 
     def _entry(self, version: tuple[int, int], skip_place: Callable[[], object]) -> Entry:
         start, number = self._at, self._integer()
-        self._integer()  # whether it has data
+        has_data = bool(self._integer())
         self._text()  # the catalog's number
         self._text()  # the object's number
         tag, kind = self._text(), self._text()
@@ -112,7 +120,9 @@ class _Reader:
         while (need := self._text()) is not None:  # what it depends on
             needs.append(int(need))
         skip_place()
-        return Entry(number, kind or "", tag or "", namespace or "", owner or "", start, self._at, tuple(needs))
+        return Entry(
+            number, kind or "", tag or "", namespace or "", owner or "", start, self._at, tuple(needs), has_data
+        )
 
     def _take(self, length: int) -> bytes:
         end = self._at + length

@@ -6,10 +6,10 @@ in the schema can lead it astray.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from stowage.basics.errors import RunError
-from stowage.postgres.dumps.archive import Contents, read_contents
+from stowage.postgres.dumps.archive import Contents, Entry, read_contents
 from stowage.postgres.dumps.plain import Header, Piece, Splitter, headers
 
 # What has no schema of its own: the schema itself, and what is said of it.
@@ -17,8 +17,9 @@ _OF_SCHEMAS = {"SCHEMA": "", "COMMENT": "SCHEMA ", "ACL": "SCHEMA ", "SECURITY L
 # Archives name the database too, with what is said of it; pg_restore leaves that out unless it is
 # to create it.
 _OF_DATABASES = ("DATABASE", "DATABASE PROPERTIES")
-_SAID_OF_DATABASES = ("COMMENT", "ACL", "SECURITY LABEL")
+_SAID_OF_OTHERS = ("COMMENT", "ACL", "SECURITY LABEL")
 _OF_EVERY_DUMP = ("ENCODING", "STDSTRINGS", "SEARCHPATH")
+_BARE = re.compile("[a-z_][a-z0-9_]*")
 _GROWTH = 2
 
 
@@ -122,25 +123,47 @@ def refuse_foreign(contents: Contents, schema: str) -> None:
     """RunError `foreign_schema` where a table of contents names anything that is not of this
     schema.
     """
+    whose = Whose([schema])
     for entry in contents.entries:
-        if entry.namespace == schema:
-            continue
-        said_of = None if entry.namespace else _OF_SCHEMAS.get(entry.type)
-        names = [schema] if said_of == "" else [f"SCHEMA {name.decode()}" for name in _written(schema)]
-        if said_of is not None and entry.tag in names:
-            continue
-        of_database = entry.type in _OF_DATABASES or (
-            entry.type in _SAID_OF_DATABASES and entry.tag.startswith("DATABASE ")
-        )
-        if entry.namespace or not (of_database or entry.type in _OF_EVERY_DUMP):
-            raise foreign_schema(schema)
+        whose.schema_of(entry)
 
 
-def _written(schema: str) -> tuple[bytes, bytes]:
-    """A schema's name as SQL has it: pg_dump quotes it where it has to, which depends on the
+class Whose:
+    """Tells the schema of each entry of an archive that may hold these schemas and nothing else."""
+
+    def __init__(self, schemas: Collection[str]) -> None:
+        self._schemas = frozenset(schemas)
+        self._told = ", ".join(sorted(schemas))
+        self._named = {f"SCHEMA {name.decode()}": schema for schema in schemas for name in _written(schema)}
+
+    def schema_of(self, entry: Entry) -> str | None:
+        """The entry's schema; None for what stands in every dump. RunError `foreign_schema` for
+        what is of neither.
+        """
+        if entry.namespace in self._schemas:
+            return entry.namespace
+        if not entry.namespace:
+            if entry.type == "SCHEMA" and entry.tag in self._schemas:
+                return entry.tag
+            if entry.type in _SAID_OF_OTHERS and entry.tag in self._named:
+                return self._named[entry.tag]
+            if entry.type in _OF_EVERY_DUMP or is_of_database(entry):
+                return None
+        raise foreign_schema(self._told)
+
+
+def is_of_database(entry: Entry) -> bool:
+    """Whether it is the database's, or says something of it: no restore into another one looks at it."""
+    said = entry.type in _SAID_OF_OTHERS and entry.tag.startswith("DATABASE ")
+    return not entry.namespace and (said or entry.type in _OF_DATABASES)
+
+
+def _written(schema: str) -> tuple[bytes, ...]:
+    """A schema's name as SQL may have it: pg_dump quotes it where it has to, which depends on the
     keywords of its version.
     """
-    return schema.encode(), b'"' + schema.replace('"', '""').encode() + b'"'
+    quoted = b'"' + schema.replace('"', '""').encode() + b'"'
+    return (quoted, schema.encode()) if _BARE.fullmatch(schema) else (quoted,)
 
 
 def foreign_schema(schema: str) -> RunError:

@@ -1,4 +1,4 @@
-"""pg_dump of exactly one schema as a source of the pipeline."""
+"""pg_dump of exactly one schema, or of exactly these, as a source of the pipeline."""
 
 import contextlib
 import os
@@ -7,7 +7,7 @@ import select
 import signal
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Literal
 
 from stowage.basics.errors import RunError, TransientRunError
@@ -42,7 +42,8 @@ class Dump:
     `encoding` is the database's own, so that nothing is converted: what a client prefers may not
     hold every character. `snapshot` is one that another session of the same database exported
     (`contents.SnapshotContents`), so that what we count there and what is dumped here agree.
-    `lock_wait_seconds` bounds the wait for a table that someone holds exclusively.
+    `lock_wait_seconds` bounds the wait for a table that someone holds exclusively. With `beside` it
+    is of further schemas too, and the caller has the archive looked at by cutting it (`Cutter`).
     """
 
     rows = 0
@@ -58,6 +59,7 @@ class Dump:
         snapshot: str | None = None,
         binary: str = "pg_dump",
         lock_wait_seconds: float = 60,
+        beside: Collection[str] = (),
     ) -> None:
         self.schema = schema
         self.process: subprocess.Popen[bytes] | None = None
@@ -69,10 +71,13 @@ class Dump:
             snapshot=snapshot,
             binary=binary,
             lock_wait_seconds=lock_wait_seconds,
+            beside=beside,
         )
         self._environment = child_environment({**environment, "PGTZ": TIME_ZONE})
         self._stderr = b""
-        self._namespaces: PlainNamespaces | ArchiveNamespaces
+        self._namespaces: PlainNamespaces | ArchiveNamespaces | None = None
+        if beside:
+            return
         if dump_format == "sql":
             self._namespaces = PlainNamespaces(schema)
         else:
@@ -99,7 +104,8 @@ class Dump:
                 elif fd == stderr:
                     self._stderr = (self._stderr + data)[:STDERR_BYTES]
                 else:
-                    self._namespaces.feed(data)
+                    if self._namespaces:
+                        self._namespaces.feed(data)
                     yield data
                     if len(data) < GATHER_BELOW:
                         time.sleep(GATHER_SECONDS)
@@ -117,13 +123,15 @@ class Dump:
             raise TransientRunError("pg_dump closed its output and did not end.", "dump_interrupted") from error
         if code != 0:
             raise dump_error(code, self._stderr.decode(errors="replace"), self.schema)
-        self._namespaces.finish()
+        if self._namespaces:
+            self._namespaces.finish()
 
     def close(self) -> None:
         """End pg_dump and whatever it started: SIGTERM, on which it cancels its query in the
         server, then SIGKILL.
         """
-        self._namespaces.close()
+        if self._namespaces:
+            self._namespaces.close()
         process, self.process = self.process, None
         if process is None:
             return
@@ -165,6 +173,7 @@ def dump_command(
     snapshot: str | None = None,
     binary: str = "pg_dump",
     lock_wait_seconds: float = 60,
+    beside: Collection[str] = (),
 ) -> list[str]:
     """Give the command line. Never `-b`: it dumps every large object of the database, other
     tenants' too.
@@ -176,7 +185,7 @@ def dump_command(
         binary,
         f"--format={FORMAT_LETTERS[dump_format]}",
         "--compress=0",
-        f"--schema={schema_pattern(schema)}",
+        *(f"--schema={schema_pattern(each)}" for each in (schema, *beside)),
         "--strict-names",
         "--no-sync",
         "--no-password",
