@@ -72,9 +72,9 @@ class Runs:
         assert answer.status_code == 202, answer.text
         return str(answer.json()["id"])
 
-    def verify(self, backup_id: str) -> str:
+    def verify(self, backup_id: str, level: int = 2) -> str:
         """Ask for a verification of a backup; the run's id."""
-        answer = self.admin.post(f"/api/backup/{backup_id}/verify")
+        answer = self.admin.post(f"/api/backup/{backup_id}/verify", json={"level": level})
         assert answer.status_code == 202, answer.text
         return str(answer.json()["data"]["id"])
 

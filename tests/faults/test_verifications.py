@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import psycopg
 import pytest
 
 from tests.faults.run_surface import Json, Runs, eventually, file_of, kill
@@ -18,10 +19,10 @@ def backup(runs: Runs) -> Json:
 
 
 @contextmanager
-def verifying(runs: Runs, backup: Json, seconds: float = 3) -> Iterator[str]:
+def verifying(runs: Runs, backup: Json, seconds: float = 3, level: int = 2) -> Iterator[str]:
     """A verification that is about to read the backup's file."""
     held = runs.hold("s3", "GetObject", file_of(backup)["key"], delay=seconds)
-    run_id = runs.verify(backup["id"])
+    run_id = runs.verify(backup["id"], level)
     held.reached()
     yield run_id
 
@@ -169,3 +170,32 @@ def test_a_backup_of_the_version_before_is_verified(runs: Runs, backup: Json) ->
     runs.change(backup["id"], outcome=None, execution=None, artifact={**artifact, "files": {}, "outcome": {}})
     assert runs.ends(runs.verify(backup["id"]), "completed")["attempt"] == 1
     assert shown(runs, backup)["verification"]["ok"] is True
+
+
+def trials(runs: Runs) -> list[str]:
+    """The databases in which a backup is being tried out."""
+    with psycopg.connect(runs.stack.database_url) as database:
+        found = database.execute("SELECT datname::text FROM pg_database WHERE datname ~ '^stowage_trial_' ORDER BY 1")
+        return [name for (name,) in found.fetchall()]
+
+
+@pytest.mark.parametrize("how", ["killed", "cancelled"])
+def test_a_trial_restore_leaves_no_database_however_it_ends(runs: Runs, backup: Json, how: str) -> None:
+    with verifying(runs, backup, seconds=30, level=3) as run_id:
+        [name] = trials(runs)
+        assert name == f"stowage_trial_{run_id.replace('-', '')}_1"
+        if how == "killed":
+            kill(runs.worker(run_id))
+        else:
+            assert runs.cancel(run_id).status_code == 202
+    runs.ends(run_id, "completed" if how == "killed" else "cancelled")
+    eventually(lambda: trials(runs) == [], "the database is dropped", 10)
+    assert shown(runs, backup)["verification"]["level"] == (3 if how == "killed" else 2)
+
+
+def test_what_a_trial_has_left_when_its_last_worker_was_killed_is_dropped(runs: Runs, backup: Json) -> None:
+    with verifying(runs, backup, seconds=30, level=3) as run_id:
+        runs.change(run_id, tries=3)
+        kill(runs.worker(run_id))
+    runs.ends(run_id, "failed")
+    eventually(lambda: trials(runs) == [], "the database is dropped", 10)

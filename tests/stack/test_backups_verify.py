@@ -91,7 +91,6 @@ def runs_of(api: Api) -> int:
 
 
 BAD: list[tuple[Any, str, str]] = [
-    ({"level": 3}, "level", "not_supported"),
     ({"level": 1}, "level", "invalid_request"),
     ({"level": 4}, "level", "invalid_request"),
     ({"level": "2"}, "level", "invalid_request"),

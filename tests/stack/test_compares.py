@@ -6,6 +6,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from stowage.compares import bringing_back, reading
 from tests.conftest import Api, RunningStack
 from tests.stack.office import Office, codes, open_office
 from tests.stack.route_surface import change_run, ended_job, fields, refusal, start_backup, wait_until
@@ -172,6 +173,66 @@ def test_everything_of_a_kind_comes_back(office: Office, admin: Api, backups: li
     assert (result["succeeded"], result["failed"], "remaining" in result) == (2, 0, False)
     assert bring_back(admin, job, entity="accounts", kind="only_in_backup")["total"] == 0
     assert codes(office.undo(result["operationId"])) == codes(result)
+
+
+def test_an_undo_tells_what_cannot_go_back_and_what_went_along(office: Office, admin: Api, backups: list[str]) -> None:
+    """Of accounts that came out of the trash, one had a name that another has by now, and one has a new post."""
+    office.accounts("acc_name", "acc_post")
+    backup = start_backup(admin, office.id)
+    assert ended_job(admin, backup)["status"] == "completed"
+    office.run("UPDATE accounts SET username = 'later' WHERE id = 'acc_name'")
+    office.delete("acc_name", "acc_post")
+    job = compare(admin, backup, entities=["accounts"])["id"]
+    result = bring_back(admin, job, entity="accounts", ids=["acc_name", "acc_post"])
+    office.accounts("acc_other")
+    office.run("UPDATE accounts SET username = 'later' WHERE id = 'acc_other'")
+    office.posts("acc_post", "pst_since")
+
+    undone = office.undo(result["operationId"], 207)
+    assert codes(undone) == {"acc_name": "conflict", "acc_post": None}
+    assert undone["cascaded"] == {"posts": 1}
+    now = office.rows("accounts")
+    assert (now["acc_name"]["username"], now["acc_name"]["deleted_at"]) == ("user acc_name", None)
+    assert now["acc_post"]["deleted_at"] is not None
+    assert office.rows("posts")["pst_since"]["deleted_at"] is not None
+    assert office.is_gapless()
+    office.run("DELETE FROM posts WHERE id = 'pst_since'")
+    office.run("DELETE FROM accounts WHERE id IN ('acc_name', 'acc_post', 'acc_other')")
+
+
+def test_large_records_are_shown_and_come_back_in_parts(
+    office: Office, admin: Api, backups: list[str], direct: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as before:
+        before.setattr(Api, "direct", None)
+        office.accounts("acc_a", "acc_b", "acc_c")
+        office.run(
+            "UPDATE accounts SET display_name = repeat('n', 1000 * (ascii(right(id, 1)) - 96)) WHERE id ~ '_[abc]$'"
+        )
+        backup = start_backup(admin, office.id)
+        assert ended_job(admin, backup)["status"] == "completed"
+        office.run("DELETE FROM accounts WHERE id ~ '_[abc]$'")
+        job = compare(admin, backup, entities=["accounts"])["id"]
+    names = ["acc_a", "acc_b", "acc_c"]
+    for bound, pages, cut in ((8_000, 1, []), (4_000, 2, []), (2_500, 3, ["acc_c"])):
+        monkeypatch.setattr(reading, "MOST_BYTES", bound)
+        whole = differences(admin, job, "accounts", "only_in_backup")
+        assert [each["id"] for each in whole] == names
+        assert [each["id"] for each in whole if "truncated" in each] == cut
+        answer = admin.get(f"/api/backup/compare/{job}", params={"entity": "accounts", "kind": "only_in_backup"})
+        assert (answer.json()["next_cursor"] is None) == (pages == 1)
+
+    monkeypatch.setattr(bringing_back, "MOST_BYTES", 4_000)
+    wanted = {"entity": "accounts", "ids": names}
+    refusal(admin.post(f"/api/backup/compare/{job}/bring-back", json=wanted), 413, "too_large")
+    assert not {*names} & {*office.rows("accounts")}
+    first = bring_back(admin, job, entity="accounts", kind="only_in_backup")
+    assert (codes(first), first["remaining"]) == (dict.fromkeys(names[:2]), 1)
+    rest = {"entity": "accounts", "kind": "only_in_backup", "cursor": first["next_cursor"]}
+    assert codes(bring_back(admin, job, **rest)) == {"acc_c": None}
+    monkeypatch.setattr(bringing_back, "MOST_BYTES", 2_500)
+    office.run("DELETE FROM accounts WHERE id ~ '_[abc]$'")
+    refusal(admin.post(f"/api/backup/compare/{job}/bring-back", json=rest), 413, "too_large")
 
 
 REFUSED: list[tuple[Json, int, str, list[str]]] = [

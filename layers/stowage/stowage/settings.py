@@ -5,6 +5,9 @@ from functools import cache
 
 from pydantic import BaseModel, Field, Json
 
+TRIALS = "-trials"
+"""The server for trial restores, where the deployment has one: a name that no tenant's database has."""
+
 
 class Settings(BaseModel):
     """One deployment's settings; each is the environment variable `STOWAGE_` + its name in capitals.
@@ -23,6 +26,8 @@ class Settings(BaseModel):
     """`postgresql://host:port/name?sslmode=…` of the database called `main`: no user, no password."""
     databases: Json[dict[str, str]] = Field(default_factory=dict)
     """Further servers by name, as `control_plane.projects.database` names them."""
+    verify_database_url: str = ""
+    """`postgresql://host:port/name` of the server for trial restores; without one they take the tenants' own."""
     database_login: str = "none"
     database_secret: str = ""
     database_connections: int = 4
@@ -76,6 +81,8 @@ class Settings(BaseModel):
 
     def url_of(self, database: str) -> str:
         """The URL of a database by its registry name; KeyError where the deployment has none of that name."""
+        if database == TRIALS and self.verify_database_url:
+            return self.verify_database_url
         return self.database_url if database == "main" else self.databases[database]
 
 

@@ -65,7 +65,7 @@ class BackupCreated(BaseModel):
 
 
 class VerifyRequest(BaseModel):
-    """The body of `POST /api/backup/{id}/verify`; level 2 reads the stored file to its end."""
+    """The body of `POST /api/backup/{id}/verify`; level 2 reads the stored file to its end, 3 restores it for trial."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 

@@ -1,6 +1,6 @@
-"""A verification's attempt in the worker: it reads the stored backup again, from its first byte to its last.
+"""A stored backup read again, from its first byte to its last: level 2 of the verifications.
 
-Level 2 proves three things: the file is the one that was made, its format can be read to the end, with the rows that
+It proves three things: the file is the one that was made, its format can be read to the end, with the rows that
 were counted when it was made, and nothing in it is another tenant's. It needs neither a database nor a disk. Each
 backup is read so before its own attempt ends (`verify_stored`).
 """
@@ -19,35 +19,16 @@ from stowage.pipeline.unpack import unpacking
 from stowage.postgres.dumps.namespaces import ArchiveNamespaces, PlainNamespaces
 from stowage.postgres.dumps.restored import Archive
 from stowage.postgres.dumps.script import Script
-from stowage.runs.attempt import Attempt, Clock
+from stowage.runs.attempt import Clock
 from stowage.runs.manifest import bucket_of, read_manifest
 from stowage.runs.progress import Reporter
 from stowage.runs.record import Run
-from stowage.runs.store import find_run
 from stowage.settings import settings
 
 CHUNK_BYTES = 1 << 20
-NAMED_TABLES = 5
 LEVEL = 2
+NAMED_TABLES = 5
 """How many tables a message names before it only counts."""
-
-
-def verify_backup(attempt: Attempt) -> None:
-    """Verify the backup that the run uses, and write the findings to the manifest, good or bad.
-
-    RunError `backup_damaged` if any check fails: the run fails then, so that nobody takes it for a proof.
-    """
-    run = attempt.run
-    attempt.reporter.report("checking", "Looking for the file.")
-    backup = find_run(run.tenant, str(run.uses))
-    checks, rows = read_through(backup, attempt.reporter, Script())
-    wrong = first_wrong(checks)
-    verification = {"level": run.spec["level"], "at": rfc3339(attempt.clock()), "ok": wrong is None}
-    damaged = RunError(f"The backup is damaged. {wrong['message']}", "backup_damaged") if wrong else None
-    facts = {"backup_id": run.uses, "verification": verification, "checks": checks}
-    attempt.finish(facts, rows=rows, failure=damaged)
-    if damaged:
-        raise damaged
 
 
 type Check = dict[str, Any]
@@ -55,18 +36,20 @@ type Check = dict[str, Any]
 
 
 def verify_stored(manifest: Mapping[str, Any], bucket: str, reporter: Reporter, clock: Clock) -> dict[str, Any]:
-    """Read a file that was just stored, before anybody counts on it: `{"verification", "checks"}`, facts for its
-    manifest; `manifest` is the file's entry there.
+    """Read a file that was just stored, before anybody counts on it: `{"verification", "checks", "fingerprint"}`, facts
+    for its manifest; `manifest` is the file's entry there.
 
     TransientRunError `storage_mismatch` where storage does not give back what it took: another attempt may do better.
     What else is wrong would be so again, and stands in the facts.
     """
     watch = partial(reporter.watch, stage="verifying", message="Reading it back.")
-    checks, _ = read_stored(manifest, bucket, lambda read, rows: watch(read, manifest["size_bytes"], rows), Script())
+    script = Script()
+    checks, _ = read_stored(manifest, bucket, lambda read, rows: watch(read, manifest["size_bytes"], rows), script)
     wrong = first_wrong(checks)
     if wrong and wrong["name"] in ("file", "checksum"):
         raise TransientRunError(f"What was stored did not come back as it was. {wrong['message']}", "storage_mismatch")
-    return {"verification": {"level": LEVEL, "at": rfc3339(clock()), "ok": wrong is None}, "checks": checks}
+    verification = {"level": LEVEL, "at": rfc3339(clock()), "ok": wrong is None}
+    return {"verification": verification, "checks": checks, "fingerprint": script.fingerprint}
 
 
 def first_wrong(checks: list[Check]) -> Check | None:
@@ -161,20 +144,20 @@ class Reading:
 
     def checks(self) -> Iterator[Check]:
         """What was found, in the order in which it is told."""
-        yield _check(
+        yield check(
             "checksum", self._sha256.hexdigest() == self._manifest["sha256"], "Its checksum is not the manifest's."
         )
-        yield _check("compression", self._unpack.is_whole, "It cannot be decompressed to its end.")
+        yield check("compression", self._unpack.is_whole, "It cannot be decompressed to its end.")
         whole = self._is_read and self.script.is_whole
-        yield _check("end", whole, "The dump breaks off, or cannot be read to its end.")
+        yield check("end", whole, "The dump breaks off, or cannot be read to its end.")
         contents = self._manifest["contents"]
         foreign = sorted(self.script.schemas - {contents["schema_name"]})
         holds = (
             f"rows of another schema: {_some(foreign)}" if foreign else "more than this tenant's schema, or none of it"
         )
-        yield _check("schema", not (foreign or (whole and self._is_foreign)), f"It holds {holds}.")
+        yield check("schema", not (foreign or (whole and self._is_foreign)), f"It holds {holds}.")
         wrong = differing(contents["rows"], self.script.rows)
-        yield _check("rows", not wrong, f"Not all rows are there: {_some(wrong)}.")
+        yield check("rows", not wrong, f"Not all rows are there: {_some(wrong)}.")
 
 
 def differing(counted: Mapping[str, int | None], read: Mapping[str, int]) -> list[str]:
@@ -189,16 +172,17 @@ def differing(counted: Mapping[str, int | None], read: Mapping[str, int]) -> lis
     return wrong + [f"{table}, which nobody counted" for table in sorted(set(read) - set(counted))]
 
 
-def _check(name: str, ok: bool, message: str) -> Check:
+def check(name: str, ok: bool, message: str) -> Check:
+    """A check that was made; the message says why it is not passed."""
     return {"name": name, "ok": ok, "message": None if ok else message}
 
 
 def _good(name: str) -> Check:
-    return _check(name, True, "")
+    return check(name, True, "")
 
 
 def _bad(name: str, message: str) -> Check:
-    return _check(name, False, message)
+    return check(name, False, message)
 
 
 def _some(names: list[str]) -> str:

@@ -18,6 +18,7 @@ _SENTENCES = {
     "changed_since": "This {entity} was changed since.",
     "purged": "This {entity} has been deleted for good.",
     "parent_in_trash": "What this {entity} belongs to is in the trash; restore that first.",
+    "no_trash": "There is no trash for this {entity}, so what was made stays.",
     "not_in_backup": "The backup holds no such {entity}.",
 }
 

@@ -1,5 +1,7 @@
 """Undoing an operation: what it changed goes back as it was, but for what somebody has edited since."""
 
+from collections import Counter
+
 from stowage.access.identity import for_role
 from stowage.basics.errors import ConflictError, NotFoundError
 from stowage.basics.ids import decode_id, encode_id
@@ -9,6 +11,7 @@ from stowage.entities.declaration import Entity
 from stowage.entities.declared import ENTITIES, must_be_writable, must_have_trash
 from stowage.postgres.edits import undo
 from stowage.postgres.edits.deletes import delete_locked
+from stowage.postgres.edits.giving_back import give_back
 from stowage.postgres.edits.locks import Outcome, lock_records
 from stowage.postgres.journal.changes import Change, append_changes
 from stowage.postgres.journal.operations import UNDOABLE, Operation, lock_operation, partly_undone, summary, undone
@@ -100,7 +103,7 @@ def _put_back(
     deleted, updated, created, restored = (
         by_type.get(kind, []) for kind in ("deleted", "updated", "created", "restored")
     )
-    if created or deleted or restored:
+    if deleted or restored or (created and not updated):
         must_have_trash(declared)
     if updated:
         undo.lock_updated(connection, edit.schema, declared, updated)
@@ -113,13 +116,15 @@ def _put_back(
 
     codes: dict[str, list[str | None]] = {}
     cascaded: dict[str, int] = {}
-    if created:
+    if created and not declared.soft_delete:
+        codes["created"] = ["no_trash"] * len(created)
+    elif created:
         codes["created"] = undo.judge_created(connection, edit.schema, declared, len(created))
         purge_at = purge_time(edit.tenant, edit.at)
         delete_locked(connection, edit, declared, created, Outcome(codes["created"]), purge_at, kind=None)
     if restored:
         codes["restored"] = undo.judge_created(connection, edit.schema, declared, len(restored), "restored")
-        _put_into_trash_again(connection, edit, declared, restored, codes["restored"])
+        cascaded = _put_into_trash_again(connection, edit, declared, restored, codes["restored"])
     if updated:
         judged = undo.judge_updated(connection, edit.schema, declared, len(updated))
         codes["updated"] = judged.codes
@@ -127,18 +132,24 @@ def _put_back(
     if deleted:
         codes["deleted"] = undo.judge_deleted(connection, edit.tenant, operation, declared, len(deleted))
         good = [record_id for record_id, code in zip(deleted, codes["deleted"], strict=True) if code is None]
-        cascaded = restore_records(connection, edit, declared, good)
+        cascaded = _sum(cascaded, restore_records(connection, edit, declared, good))
     in_turn = {kind: iter(its_codes) for kind, its_codes in codes.items()}
     return Outcome([next(in_turn[kind]) for kind, _ in records], cascaded)
 
 
 def _put_into_trash_again(
     connection: Connection, edit: Edit, declared: Entity, ids: list[str], codes: list[str | None]
-) -> None:
-    """Give records that came out of the trash what they had there, and put them back with what came along."""
+) -> dict[str, int]:
+    """Give records that came out of the trash what they had there, and put them back with what belongs to them; how
+    much of that. A record that what it had would clash with another one stays as it is: `conflict`.
+    """
     untouched = undo.only_restored(connection, declared)
-    changed = [code or ("same" if place in untouched else None) for place, code in enumerate(codes, 1)]
-    if None in changed:
-        undo.put_back(connection, edit, declared, undo.Judged(changed, set()), "restored")
+    changed = [place for place, code in enumerate(codes) if not code and place + 1 not in untouched]
+    give_back(connection, edit, declared, codes, changed)
     purge_at = purge_time(edit.tenant, edit.at)
-    delete_locked(connection, edit, declared, ids, Outcome(codes), purge_at, kind=None)
+    return delete_locked(connection, edit, declared, ids, Outcome(codes), purge_at, kind=None).cascaded
+
+
+def _sum(*counts: dict[str, int]) -> dict[str, int]:
+    """Counts by entity added up."""
+    return dict(sum((Counter(each) for each in counts), Counter()))

@@ -2,22 +2,18 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
 
 from stowage import jobs
-from stowage.access.idempotency import IdempotencyKey
 from stowage.access.identity import Identity, for_role
 from stowage.access.limits import Limit
-from stowage.backups.limits import TOO_MANY
+from stowage.backups.asking import ask
 from stowage.basics.errors import BadRequestError
 from stowage.basics.ids import new_run_id, rfc3339
 from stowage.compares.requests import CompareRequest
 from stowage.entities.declared import entity_named
-from stowage.runs.actions import must_be_able
 from stowage.runs.kinds import COMPARE
 from stowage.runs.record import Estimate, Run
-from stowage.runs.request import as_sent, request_run
-from stowage.runs.store import WAITING
+from stowage.runs.request import as_sent
 from stowage.tenants import Tenant
 
 
@@ -59,15 +55,10 @@ def start_compare(
         requested_by=identity.sub,
         created_at=rfc3339(now),
     )
-
-    def answer() -> dict[str, Any]:
-        must_be_able("compare", backup, identity, now)
-        return jobs.job(run, identity, now, progress=WAITING).model_dump()
-
     body = {"backup_id": backup.id, **request.model_dump(mode="json")}
-    once = IdempotencyKey.of(backup.tenant, identity.sub, "compare_backup", key, body)
-    made = request_run(run, now, answer, key=once, limits=limits, limit_message=TOO_MANY)
-    return jobs.Job.model_validate(made)
+    return jobs.Job.model_validate(
+        ask(run, "compare", backup, identity, now, route="compare_backup", body=body, key=key, limits=limits)
+    )
 
 
 def estimate_run(run: Run) -> Estimate:

@@ -2,9 +2,10 @@
 
 from collections.abc import Collection, Sequence
 from datetime import datetime
+from itertools import accumulate
 
 from stowage.access.identity import for_role
-from stowage.basics.errors import BadRequestError
+from stowage.basics.errors import BadRequestError, TooLargeError
 from stowage.basics.ids import encode_id, parse_rfc3339
 from stowage.bulk.requests import MOST_IDS, read_ids
 from stowage.bulk.results import answer
@@ -14,7 +15,7 @@ from stowage.compares.staged import compared_sides, place_of, staging_of
 from stowage.entities.declaration import Entity
 from stowage.entities.declared import entity_named, must_be_writable
 from stowage.postgres.compares.differences import Sides, as_dumped
-from stowage.postgres.compares.items import BackedUp, Item, find_what_fits, read_backed_up
+from stowage.postgres.compares.items import BackedUp, Item, find_what_fits, read_backed_up, sizes_backed_up
 from stowage.postgres.compares.listing import still_of_kind
 from stowage.postgres.compares.present import purged_since, where_they_are
 from stowage.postgres.dumps.pg_dump import TIME_ZONE
@@ -26,6 +27,9 @@ from stowage.postgres.session.transactions import retry_unique
 from stowage.postgres.trash.restores import lock_for_restoring
 from stowage.records.failures import Failure
 from stowage.runs.record import Run
+
+MOST_BYTES = 32_000_000
+"""So much of a backup comes back in one call; all of it is in memory, some of it several times."""
 
 
 @for_role("admin")
@@ -95,12 +99,30 @@ def _asked(
 ) -> tuple[Sequence[str], list[str | None], str | None, int]:
     """The ids as the answer shows them, the raw ones, the cursor behind them and how many more there are."""
     if request.ids is not None:
-        return request.ids, read_ids(sides.entity, request.ids), None, 0
+        ids = read_ids(sides.entity, request.ids)
+        _must_fit(connection, sides, [each for each in ids if each is not None])
+        return request.ids, ids, None, 0
     with connection.transaction(force_rollback=True):  # which takes back its settings
         as_dumped(connection, TIME_ZONE)
-        after = place_of(request.cursor)
-        found, last, remaining = still_of_kind(connection, sides, str(request.kind), after, MOST_IDS)
+        kind, after = str(request.kind), place_of(request.cursor)
+        found, last, remaining = still_of_kind(connection, sides, kind, after, MOST_IDS)
+        if (few := _how_many_fit(connection, sides, found)) < len(found):
+            found, last, remaining = still_of_kind(connection, sides, kind, after, max(1, few))
+            _must_fit(connection, sides, found)
     return [encode_id(each) for each in found], [*found], str(last), remaining
+
+
+def _how_many_fit(connection: Connection, sides: Sides, ids: Sequence[str]) -> int:
+    """How many of these records, from the first on, may come back at once."""
+    sizes = sizes_backed_up(connection, sides, ids) if ids else {}
+    return sum(size <= MOST_BYTES for size in accumulate(sizes.get(each, 0) for each in ids))
+
+
+def _must_fit(connection: Connection, sides: Sides, ids: Sequence[str]) -> None:
+    """TooLargeError where these records are too large to come back at once."""
+    if _how_many_fit(connection, sides, ids) < len(ids):
+        few = "Restore the backup beside the live schema" if len(ids) == 1 else "Bring back fewer at once"
+        raise TooLargeError(f"In the backup these records have more than {MOST_BYTES // 1_000_000} MB. {few}.")
 
 
 def _bring_back(

@@ -1,7 +1,9 @@
 """What differs between a backup and the live tenant, a page at a time (docs/api.md)."""
 
 import json
+from collections.abc import Mapping
 from datetime import datetime
+from itertools import accumulate
 from typing import Any, Literal, NotRequired, TypedDict
 
 from pydantic_core import from_json, to_json
@@ -14,6 +16,7 @@ from stowage.compares.staged import compared_sides, place_of, staging_of
 from stowage.entities.declaration import Entity
 from stowage.entities.declared import entity_named
 from stowage.postgres.compares.differences import as_dumped
+from stowage.postgres.compares.items import sizes_backed_up
 from stowage.postgres.compares.listing import Difference, LastChange, read_differences, read_ids
 from stowage.postgres.dumps.pg_dump import TIME_ZONE
 from stowage.postgres.session.connection import Connection
@@ -22,6 +25,8 @@ from stowage.runs.record import Run
 from stowage.tenants import Tenant
 
 LOCK_SECONDS = 5.0
+MOST_BYTES = 8_000_000
+"""So much of a backup is read for a page. An answer holds less; but a value's JSON may be shorter than its text."""
 
 
 class Change(TypedDict):
@@ -73,15 +78,26 @@ def read_differences_page(
     since = parse_rfc3339(run.outcome.facts["backup_at"]) if run.outcome else now
     declared = entity_named(entity, "entity")
 
-    def work(connection: Connection) -> tuple[list[tuple[int, str]], list[Difference]]:
+    def work(connection: Connection) -> tuple[list[Difference], int | None]:
         as_dumped(connection, TIME_ZONE)
         sides = compared_sides(connection, tenant, staging, declared)
         kept = read_ids(connection, sides, kind, after, limit + 1)
-        return kept, read_differences(connection, sides, kind, kept[:limit], tenant.id, since)
+        sizes = sizes_backed_up(connection, sides, [record_id for _, record_id in kept])
+        shown = _fitting(kept[:limit], sizes)
+        last = shown[-1][0] if len(shown) < len(kept) else None
+        if shown and sizes.get(shown[0][1], 0) > MOST_BYTES:
+            n, record_id = shown[0]
+            return [Difference(n, record_id, None, None, [], None)], last
+        return read_differences(connection, sides, kind, shown, tenant.id, since), last
 
-    kept, found = look(tenant.database, work, schema=tenant.schema, lock_seconds=LOCK_SECONDS)
-    last = kept[limit - 1][0] if len(kept) > limit else None
+    found, last = look(tenant.database, work, schema=tenant.schema, lock_seconds=LOCK_SECONDS)
     return _body(declared, found, last)
+
+
+def _fitting(kept: list[tuple[int, str]], sizes: Mapping[str, int]) -> list[tuple[int, str]]:
+    """The first of these records, as many as may be read at once; at least one."""
+    read = accumulate(sizes.get(record_id, 0) for _, record_id in kept)
+    return kept[: max(1, sum(size <= MOST_BYTES for size in read))]
 
 
 def _body(declared: Entity, found: list[Difference], last: int | None) -> str:
@@ -107,7 +123,7 @@ def _shown(declared: Entity, difference: Difference, *, is_cut: bool = False) ->
     label = (from_json(difference.live or difference.backup or "{}")).get(declared.label)
     about = {"id": encode_id(difference.id), "label": difference.id if label is None else _text(label)}
     told: dict[str, Any] = {"changed_fields": difference.changed_fields, "last_change": _change(difference.last_change)}
-    if is_cut:
+    if is_cut or (difference.backup is None and difference.live is None):
         told["truncated"] = True
     return f'{_json(about)[:-1]},"backup":{backup},"live":{live},{_json(told)[1:]}'
 

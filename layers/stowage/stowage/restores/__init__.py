@@ -2,22 +2,17 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
 
-from stowage import jobs
-from stowage.access.idempotency import IdempotencyKey
 from stowage.access.identity import Identity, for_role
 from stowage.access.limits import Limit
 from stowage.backups import find_backup
-from stowage.backups.limits import TOO_MANY
+from stowage.backups.asking import ask
 from stowage.basics.errors import BadRequestError
 from stowage.basics.ids import new_run_id, rfc3339
 from stowage.restores.records import RestoreBackupRequest, RestoreJob
-from stowage.runs.actions import must_be_able
 from stowage.runs.kinds import RESTORE
 from stowage.runs.record import Run
-from stowage.runs.request import as_sent, request_run
-from stowage.runs.store import WAITING
+from stowage.runs.request import as_sent
 from stowage.tenants import Tenant
 
 
@@ -36,6 +31,12 @@ def start_restore(
     NotFoundError for a backup that is not this tenant's, ConflictError or GoneError where it has no file (yet, or any
     more), BadRequestError `confirm` where a restore in place is not confirmed, RateLimitedError.
     """
+    if request.backup_id is None:
+        raise BadRequestError(
+            "Backups are restored from the deployment's own storage; a copy elsewhere cannot be named here yet.",
+            "not_supported",
+            details=[{"field": "file_id", "message": "name a backup by backup_id"}],
+        )
     backup = find_backup(tenant.id, request.backup_id)
     _must_be_confirmed(tenant, request)
     if request.tables is not None and backup.spec["format"] == "sql":
@@ -62,15 +63,10 @@ def start_restore(
         requested_by=identity.sub,
         created_at=rfc3339(now),
     )
-    warning = _warning(tenant, request, backup.created_at)
-
-    def answer() -> dict[str, Any]:
-        must_be_able("restore", backup, identity, now)
-        return RestoreJob(**jobs.job(run, identity, now, progress=WAITING).model_dump(), warning=warning).model_dump()
-
-    once = IdempotencyKey.of(tenant.id, identity.sub, "restore_backup", key, request.model_dump(mode="json"))
-    made = request_run(run, now, answer, key=once, limits=limits, limit_message=TOO_MANY)
-    return RestoreJob.model_validate(made)
+    body, told = request.model_dump(mode="json"), {"warning": _warning(tenant, request, backup.created_at)}
+    return RestoreJob.model_validate(
+        ask(run, "restore", backup, identity, now, route="restore_backup", body=body, key=key, limits=limits, told=told)
+    )
 
 
 @for_role("admin")
@@ -100,14 +96,12 @@ def start_revert(
         f"{tenant.schema} will be again as it was before the restore: what was written since is not in it. The schema "
         "as it is now is kept for 7 days."
     )
-
-    def answer() -> dict[str, Any]:
-        must_be_able("revert", restored, identity, now)
-        return RestoreJob(**jobs.job(run, identity, now, progress=WAITING).model_dump(), warning=warning).model_dump()
-
-    once = IdempotencyKey.of(tenant.id, identity.sub, "revert_restore", key, {"of": restored.id})
-    made = request_run(run, now, answer, key=once, limits=limits, limit_message=TOO_MANY)
-    return RestoreJob.model_validate(made)
+    body, told = {"of": restored.id}, {"warning": warning}
+    return RestoreJob.model_validate(
+        ask(
+            run, "revert", restored, identity, now, route="revert_restore", body=body, key=key, limits=limits, told=told
+        )
+    )
 
 
 def _must_be_confirmed(tenant: Tenant, request: RestoreBackupRequest) -> None:

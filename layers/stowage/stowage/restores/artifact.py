@@ -1,7 +1,7 @@
 """A backup's stored file on its way to psql: read once, and only whole if it is the one that was made."""
 
 import hashlib
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Generator
 from pathlib import Path
 
 from stowage.aws import objects
@@ -57,8 +57,8 @@ class Artifact:
             return self.contents.rows
         return {name: count for name, count in self.contents.rows.items() if name in self._tables}
 
-    def script(self) -> Iterator[bytes]:
-        """The plain dump, to its end only if the file's checksum and its packing are right."""
+    def script(self) -> Generator[bytes]:
+        """The plain dump, to its end only if the file's checksum and its packing are right; each time read anew."""
         if self._manifest["format"] == "sql":
             return self._bytes()
         choose = self._choose if self._tables is not None else None
@@ -79,13 +79,13 @@ class Artifact:
         self.left_out = chosen.left_out
         return chosen.numbers
 
-    def _bytes(self) -> Iterator[bytes]:
+    def _bytes(self) -> Generator[bytes]:
         digest, unpack = hashlib.sha256(), unpacking(self._manifest.get("compression"))
         try:
             with open_stored(self._bucket, self._manifest["key"], self._stored["etag"], self._stored["size"]) as file:
                 while data := file.read(CHUNK_BYTES):
                     digest.update(data)
-                    self._read = file.tell()
+                    self._read += len(data)
                     yield from unpack.feed(data)
         except RunError as error:
             if error.code != "file_replaced":

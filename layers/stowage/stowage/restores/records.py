@@ -19,12 +19,20 @@ class RestoreBackupRequest(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     project_id: ProjectId | None = None
-    backup_id: Annotated[str, Field(min_length=1, max_length=100)]
+    backup_id: Annotated[str, Field(min_length=1, max_length=100)] | None = None
+    file_id: Annotated[str, Field(min_length=1, max_length=500)] | None = None
+    """Of a copy elsewhere; there is no such place yet."""
     mode: Mode
     tables: Annotated[list[Annotated[str, Field(min_length=1, max_length=63)]], Field(min_length=1, max_length=100)] | (
         None
     ) = None
     confirm: str | None = None
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> "RestoreBackupRequest":
+        if (self.backup_id is None) == (self.file_id is None):
+            raise ValueError("name either backup_id or file_id")
+        return self
 
     @model_validator(mode="after")
     def _tables_beside_only(self) -> "RestoreBackupRequest":

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from stowage.runs.plan import Estimator
     from stowage.runs.record import Run
 
+TRIAL_LEVEL = 3
+"""The level of verifications that restore a backup for trial; those below only read it."""
 COMPARED_FOR = timedelta(hours=24)
 """How long what a comparison has found can be read, and brought back."""
 
@@ -53,8 +55,8 @@ class RunKind:
     """The lowest role that may fetch its files, and retry it."""
     fits_inline: Callable[[Mapping[str, Any]], bool] | None
     """Whether a run of this spec may run in a function, if it is small; None: all run in the worker."""
-    speaks_sql: bool
-    """Whether it counts against the connections of its tenant's database while it runs."""
+    speaks_sql: Callable[[Mapping[str, Any]], bool]
+    """Whether a run of this spec counts against the connections of its database while it runs."""
     exclusive: bool
     """Whether its tenant has only one run at a time of all exclusive kinds."""
     work: str
@@ -71,8 +73,10 @@ class RunKind:
     """The webhook events that follow from its end."""
     protects: bool = False
     """Whether its file protects the tenant: the tenant's summary names the last one."""
-    fits_image: bool = False
-    """Whether a small run may be made at once in a function of the worker's image, for whoever asked for it."""
+    fits_image: Callable[[Mapping[str, Any]], bool] | None = None
+    """Whether a run of this spec, if it is small, may be made at once in a function of the worker's image, for whoever
+    asked for it; None: none may.
+    """
     asks_first: bool = False
     """Whether a person has to confirm each run, so that no call retries several."""
     ends_itself: bool = False
@@ -99,7 +103,7 @@ EXPORT = RunKind(
     keep=lambda _, policy: timedelta(hours=policy.export_hours),
     fetched_by=lambda run: "admin" if _holds_audit(run) else "operator",
     fits_inline=lambda spec: spec.get("format") != "parquet",
-    speaks_sql=True,
+    speaks_sql=lambda _: True,
     exclusive=False,
     work="stowage.exports.making:make_export",
     estimator="stowage.exports.estimating:estimate_run",
@@ -115,7 +119,7 @@ IMPORT = RunKind(
     keep=lambda _, policy: timedelta(hours=policy.export_hours),
     fetched_by=lambda _: "operator",
     fits_inline=lambda _: True,
-    speaks_sql=True,
+    speaks_sql=lambda _: True,
     exclusive=False,
     ends_itself=True,
     work="stowage.imports.files.running:import_file",
@@ -133,10 +137,10 @@ EXPORT_BACKUP = RunKind(
     keep=lambda _, policy: timedelta(days=policy.backup_days),
     fetched_by=lambda _: "admin",
     fits_inline=None,
-    speaks_sql=True,
+    speaks_sql=lambda _: True,
     exclusive=True,
     protects=True,
-    fits_image=True,
+    fits_image=lambda _: True,
     work="stowage.backups.making:make_backup",
     estimator="stowage.backups.estimating:estimate_run",
     result="stowage.backups.records:job_result",
@@ -151,7 +155,7 @@ EXPORT_LOGS = RunKind(
     keep=lambda _, policy: timedelta(days=policy.backup_days),
     fetched_by=lambda _: "admin",
     fits_inline=lambda _: True,
-    speaks_sql=True,
+    speaks_sql=lambda _: True,
     exclusive=False,
     work="stowage.backups.logs_making:make_logs",
     estimator="stowage.backups.logs_making:estimate_run",
@@ -167,14 +171,15 @@ VERIFY = RunKind(
     keep=lambda _, policy: timedelta(days=policy.run_days),
     fetched_by=lambda _: "admin",
     fits_inline=None,
-    speaks_sql=False,
+    speaks_sql=lambda spec: spec.get("level") == TRIAL_LEVEL,
     exclusive=False,
-    fits_image=True,
+    fits_image=lambda spec: spec.get("level") != TRIAL_LEVEL,
     marks="verification",
-    work="stowage.backups.verifying:verify_backup",
+    work="stowage.verifications.running:verify_backup",
     estimator="stowage.backups.verification:estimate_run",
     result="stowage.backups.records:verify_result",
     actions=("cancel", "retry"),
+    when_gone="stowage.verifications.dropping:drop_trials_of",
     events=("backup.verified",),
 )
 COMPARE = RunKind(
@@ -185,7 +190,7 @@ COMPARE = RunKind(
     keep=lambda _, __: COMPARED_FOR,
     fetched_by=lambda _: "admin",
     fits_inline=None,
-    speaks_sql=True,
+    speaks_sql=lambda _: True,
     exclusive=False,
     work="stowage.compares.making:compare_backup",
     estimator="stowage.compares.asking:estimate_run",
@@ -202,7 +207,7 @@ RESTORE = RunKind(
     keep=lambda _, policy: timedelta(days=policy.run_days),
     fetched_by=lambda _: "admin",
     fits_inline=None,
-    speaks_sql=True,
+    speaks_sql=lambda _: True,
     exclusive=True,
     asks_first=True,
     ends_itself=True,
@@ -229,7 +234,7 @@ def kind_of(name: str) -> RunKind:
         keep=EXPORT_BACKUP.keep,
         fetched_by=EXPORT_BACKUP.fetched_by,
         fits_inline=None,
-        speaks_sql=True,
+        speaks_sql=lambda _: True,
         exclusive=True,
         work="",
         estimator="",

@@ -93,7 +93,7 @@ def outcome_of(manifest: Item) -> Outcome:
     """The part of a manifest that the run's record keeps."""
     facts = manifest.get("facts") or manifest.get("outcome") or {}
     if "contents" in manifest:
-        proof = {name: facts[name] for name in ("verification",) if name in facts}
+        proof = {name: facts[name] for name in ("verification", "fingerprint") if name in facts}
         facts = {"tables": manifest["contents"]["table_count"], **proof}
     failure = manifest.get("failure")
     if manifest.get("partial"):

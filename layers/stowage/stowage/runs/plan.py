@@ -63,8 +63,9 @@ def lane_of(run: Run, estimate: Estimate) -> Lane:
     kind, image_max_bytes = kind_of(run.kind), settings().image_max_bytes
     if kind.fits_inline and kind.fits_inline(run.spec) and estimate.bytes <= settings().inline_max_bytes:
         return "inline"
+    is_small = estimate.bytes <= image_max_bytes and image_max_bytes > 0
     is_first = run.tries <= 1 and run.trigger == "manual"
-    if kind.fits_image and is_first and image_max_bytes and estimate.bytes <= image_max_bytes:
+    if kind.fits_image and kind.fits_image(run.spec) and is_first and is_small:
         return "image"
     return "worker"
 

@@ -180,7 +180,7 @@ class Run(BaseModel):
     @property
     def pool(self) -> str:
         """The pool in which it waits and takes a place: its database's, or that of the runs that speak no SQL."""
-        return self.database if kind_of(self.kind).speaks_sql else NO_DATABASE
+        return self.database if kind_of(self.kind).speaks_sql(self.spec) else NO_DATABASE
 
     @property
     def file_role(self) -> Role:

@@ -26,23 +26,38 @@ class BackedUp:
 type Item = dict[str, Any]
 """Values by column, as `json_populate_record` takes them: texts, and of json the value itself."""
 
-_READ = sql.SQL("SELECT {id}, row_to_json(stw_backup) FROM {staged} AS stw_backup WHERE {backed_up} AND {wanted}")
+_READ = sql.SQL("SELECT {id}, {what} FROM {staged} AS stw_backup WHERE {backed_up} AND {wanted}")
+_RECORD = sql.SQL("row_to_json(stw_backup)")
+_LENGTH = sql.SQL("coalesce(octet_length({}), 0)")
 _ASKED = sql.SQL("{id} = ANY(%(ids)s::{key}[])")
 
 
 def read_backed_up(connection: psycopg.Connection, sides: Sides, ids: Sequence[str]) -> dict[str, BackedUp]:
     """Those of the records that the backup has outside the trash, by id; columns of today that somebody may set."""
+    return {record_id: _backed_up(sides, texts) for record_id, texts in _read(connection, sides, ids, _RECORD)}
+
+
+def sizes_backed_up(connection: psycopg.Connection, sides: Sides, ids: Sequence[str]) -> dict[str, int]:
+    """How many bytes these records have in the backup, by id. Postgres knows that without reading them."""
+    texts = sorted(sides.staged - {*sides.entity.key.names})
+    lengths = [_LENGTH.format(sql.Identifier("stw_backup", name)) for name in texts]
+    return dict(_read(connection, sides, ids, sql.SQL(" + ").join([*lengths, sql.SQL("0")])))
+
+
+def _read(
+    connection: psycopg.Connection, sides: Sides, ids: Sequence[str], what: sql.Composable
+) -> list[tuple[str, Any]]:
     entity = sides.entity
     is_composite = entity.key.is_composite
     wanted = has_any_id(entity, ids) if is_composite else _ASKED.format(id=id_of(entity), key=key_type(entity))
     statement = _READ.format(
         id=id_text(entity, "stw_backup"),
+        what=what,
         staged=sides.table,
         backed_up=sides.backed_up("stw_backup"),
         wanted=wanted,
     )
-    given = None if is_composite else {"ids": text_array(ids)}
-    return {record_id: _backed_up(sides, texts) for record_id, texts in connection.execute(statement, given)}
+    return connection.execute(statement, None if is_composite else {"ids": text_array(ids)}).fetchall()
 
 
 def _backed_up(sides: Sides, texts: Mapping[str, Any]) -> BackedUp:

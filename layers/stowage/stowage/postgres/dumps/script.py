@@ -1,5 +1,6 @@
 """What a plain dump holds: the rows of each table, and whether it came to its end."""
 
+import hashlib
 import re
 from collections.abc import Iterable
 
@@ -8,6 +9,7 @@ from stowage.postgres.dumps.plain import Piece, Splitter
 NAME = rb"""(?:"(?:[^"]|"")*"|[A-Za-z_\x80-\xff][\w$\x80-\xff]*)"""
 """An identifier as pg_dump writes it."""
 _COPY = re.compile(rb"COPY (" + NAME + rb")\.(" + NAME + rb") .*FROM stdin;", re.DOTALL)
+_SEQUENCE_VALUE = b"SELECT pg_catalog.setval("
 _END = b"\n-- PostgreSQL database dump complete\n"
 """The words with which pg_dump and pg_restore end every script."""
 
@@ -23,8 +25,14 @@ class Script:
         self.rows: dict[str, int] = {}
         self.schemas: set[str] = set()
         self.is_whole = False
+        self._statements = hashlib.sha256()
         self._splitter = Splitter()
         self._table = ""
+
+    @property
+    def fingerprint(self) -> str:
+        """The SHA-256 of all statements but those that give sequences their values: of what the rows are held in."""
+        return self._statements.hexdigest()
 
     @property
     def row_count(self) -> int:
@@ -47,6 +55,8 @@ class Script:
                     self.take_rows(piece.text)
                 case "statement":
                     self.is_whole = False
+                    if not piece.text.startswith(_SEQUENCE_VALUE):
+                        self._statements.update(piece.text)
                     self.take_statement(piece.text)
                 case "gap":
                     self.is_whole = self.is_whole or _END in b"\n" + piece.text

@@ -7,7 +7,7 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Generator, Iterator
 
 from stowage.basics.errors import RunError
 from stowage.postgres.dumps.archive import Contents, read_contents
@@ -22,7 +22,7 @@ type Choice = Callable[[Contents], Collection[int]]
 
 def plain(
     archive: Iterator[bytes], pg_restore: str, waiting: Callable[[], None], choose: Choice | None = None
-) -> Iterator[bytes]:
+) -> Generator[bytes]:
     """An archive as the plain dump that pg_restore makes of it, of the chosen entries alone.
 
     `waiting` is called twice a second while there is nothing. What the archive's iterator raises is raised; RunError

@@ -21,21 +21,22 @@ def load(
     feed: Feed,
     script: Iterator[bytes],
     form: Form,
-    run_id: str,
+    run_id: str | None,
     *,
     is_live: bool,
     before_commit: Callable[[], None],
     watch: Callable[[int], None],
 ) -> int:
-    """Load a plain dump of the schema `form.schema` as `copy_of(run_id)`; how many lines of rows it had.
+    """Load a plain dump of the schema `form.schema` as `copy_of(run_id)`, without a run's id under its own name; how
+    many lines of rows it had.
 
     `before_commit` is called when everything has been loaded, and raises where the artifact was not whole.
     `watch(rows)` is called again and again. Whatever is raised, nothing is there.
     """
     rewriter = Rewriter(form)
-    live, aside, copy = form.schema, aside_of(run_id), copy_of(run_id)
-    if is_live:
-        feed.write((_LOCK_TIMEOUT + _rename(live, aside)).encode())
+    live = form.schema
+    if run_id and is_live:
+        feed.write((_LOCK_TIMEOUT + _rename(live, aside_of(run_id))).encode())
     try:
         for chunk in script:
             for piece in rewriter.feed(chunk):
@@ -48,8 +49,9 @@ def load(
             raise RunError(f"The backup is damaged. {error.message}", "backup_damaged") from error
         raise
     before_commit()
-    back = _rename(aside, live) if is_live else ""
-    feed.write(("\n" + _LOCK_TIMEOUT + _rename(live, copy) + back).encode())
+    if run_id:
+        back = _rename(aside_of(run_id), live) if is_live else ""
+        feed.write(("\n" + _LOCK_TIMEOUT + _rename(live, copy_of(run_id)) + back).encode())
     feed.commit()
     return rewriter.rows
 

@@ -11,7 +11,12 @@ from stowage.postgres.dumps.contents import DumpContents
 from stowage.postgres.dumps.needs import OURS
 from stowage.postgres.dumps.portable import ALWAYS_THERE
 from stowage.postgres.dumps.preflight import major
-from stowage.postgres.restores.rights import may_create_schemas, missing_memberships, owners_of
+from stowage.postgres.restores.rights import (
+    may_create_databases,
+    may_create_schemas,
+    missing_memberships,
+    owners_of,
+)
 
 NAMED = 10
 """How many things a message names before it only counts."""
@@ -43,6 +48,68 @@ def must_be_restorable(connection: psycopg.Connection, contents: DumpContents) -
     RunError, all with names: `server_older`, `read_only`, `extensions_missing`, `extension_within`, `roles_missing`,
     `foreign_grantors`, `references_missing`, `not_configured`.
     """
+    _must_be_a_fit_server(connection, contents)
+    _must_have_extensions(connection, contents)
+    _must_have_roles(connection, contents)
+    tables = sorted({each.target for each in contents.references if each.target_type in _TABLE_TYPES})
+    gone = [name for (name,) in connection.execute(_MISSING_TABLES, (tables,)).fetchall()]
+    if gone:
+        raise RunError(
+            _told(
+                gone,
+                "The backup needs tables of other schemas that are not there: {}.",
+            ),
+            "references_missing",
+        )
+    must_have_rights(connection, _owners(contents))
+
+
+_UNTRUSTED: LiteralString = """
+SELECT needed FROM unnest(%s::text[]) AS needed WHERE NOT EXISTS (
+    SELECT FROM pg_available_extension_versions WHERE name = needed AND (trusted OR NOT superuser)) ORDER BY 1
+"""
+
+
+def must_be_triable(connection: psycopg.Connection, contents: DumpContents) -> None:
+    """Check that a dump with these contents can be restored on this server exactly, in an empty database of its own.
+
+    RunError, all with names: `server_older`, `read_only`, `roles_missing`, `foreign_grantors`, `trial_impossible`
+    where an empty database lacks what the dump needs, `not_configured`.
+    """
+    _must_be_a_fit_server(connection, contents)
+    _must_have_roles(connection, contents)
+    extensions = [each.name for each in contents.extensions if each.name not in ALWAYS_THERE]
+    untrusted = connection.execute(_UNTRUSTED, (extensions,)).fetchall()
+    lacking = [
+        *sorted({each.target for each in contents.references}),
+        *contents.text_search,
+        *(each for each in contents.collations if not each.startswith("pg_catalog.")),
+        *(f"the extension {name}" for (name,) in untrusted),
+        *contents.superuser_only,
+    ]
+    if lacking:
+        raise RunError(
+            _told(
+                lacking,
+                "A trial restore takes place in an empty database, by a role that is no superuser, which cannot have "
+                "what the backup needs: {}. Level 2 verifies it.",
+            ),
+            "trial_impossible",
+        )
+    _must_act_as(connection, _owners(contents))
+    if not may_create_databases(connection):
+        raise RunError(
+            "stowage_restore may not make databases on this server: `python -m stowage.postgres grant SCHEMA "
+            "--restore` gives it that, or VerifyDatabaseUrl names another server for trial restores (docs/restore.md).",
+            "not_configured",
+        )
+
+
+def _owners(contents: DumpContents) -> set[str]:
+    return {*contents.roles.owners, *contents.roles.default_privileges}
+
+
+def _must_be_a_fit_server(connection: psycopg.Connection, contents: DumpContents) -> None:
     number, version, is_standby = connection.execute(_SERVER).fetchone() or (0, "", True)
     if is_standby:
         raise RunError("The database is a hot standby, which takes no restore.", "read_only")
@@ -51,7 +118,9 @@ def must_be_restorable(connection: psycopg.Connection, contents: DumpContents) -
             f"The server is version {version}, older than the {contents.server_version} that was backed up.",
             "server_older",
         )
-    _must_have_extensions(connection, contents)
+
+
+def _must_have_roles(connection: psycopg.Connection, contents: DumpContents) -> None:
     roles = contents.roles
     named = {*roles.owners, *roles.grantees, *roles.default_privileges, *roles.policies}
     missing = [name for (name,) in connection.execute(_MISSING_ROLES, (sorted(named),)).fetchall()]
@@ -72,17 +141,6 @@ def must_be_restorable(connection: psycopg.Connection, contents: DumpContents) -
             ),
             "foreign_grantors",
         )
-    tables = sorted({each.target for each in contents.references if each.target_type in _TABLE_TYPES})
-    gone = [name for (name,) in connection.execute(_MISSING_TABLES, (tables,)).fetchall()]
-    if gone:
-        raise RunError(
-            _told(
-                gone,
-                "The backup needs tables of other schemas that are not there: {}.",
-            ),
-            "references_missing",
-        )
-    must_have_rights(connection, {*roles.owners, *roles.default_privileges})
 
 
 def _must_have_extensions(connection: psycopg.Connection, contents: DumpContents) -> None:
@@ -111,6 +169,16 @@ def _must_have_extensions(connection: psycopg.Connection, contents: DumpContents
 
 def must_have_rights(connection: psycopg.Connection, owners: Iterable[str]) -> None:
     """RunError `not_configured` where `stowage_restore` may not make schemas, or not act as these owners."""
+    _must_act_as(connection, owners)
+    if not may_create_schemas(connection):
+        raise RunError(
+            "stowage_restore may not make schemas in this database: `python -m stowage.postgres grant SCHEMA "
+            "--restore` gives it that (docs/restore.md).",
+            "not_configured",
+        )
+
+
+def _must_act_as(connection: psycopg.Connection, owners: Iterable[str]) -> None:
     missing = missing_memberships(connection, owners)
     if missing:
         raise RunError(
@@ -119,12 +187,6 @@ def must_have_rights(connection: psycopg.Connection, owners: Iterable[str]) -> N
                 "stowage_restore may not act as {}: `python -m stowage.postgres grant SCHEMA --restore` gives it that "
                 "(docs/restore.md).",
             ),
-            "not_configured",
-        )
-    if not may_create_schemas(connection):
-        raise RunError(
-            "stowage_restore may not make schemas in this database: `python -m stowage.postgres grant SCHEMA "
-            "--restore` gives it that (docs/restore.md).",
             "not_configured",
         )
 

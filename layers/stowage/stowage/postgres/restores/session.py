@@ -10,9 +10,11 @@ from stowage.postgres.session.connection import RESTORE, connect
 
 
 @contextmanager
-def session(database: str) -> Iterator[psycopg.Connection]:
-    """A session of `stowage_restore` in that database. Psycopg's errors become RunError or TransientRunError."""
-    with closing(connect(database, RESTORE)) as connection:
+def session(database: str, within: str | None = None) -> Iterator[psycopg.Connection]:
+    """A session of `stowage_restore` in that database, or `within` another of its server. Psycopg's errors become
+    RunError or TransientRunError.
+    """
+    with closing(connect(database, RESTORE, within=within)) as connection:
         try:
             yield connection
         except psycopg.Error as error:

@@ -71,15 +71,18 @@ SET jit = off
 """
 
 
-def connect(database: str, role: str, beside: psycopg.Connection | None = None) -> psycopg.Connection:
+def connect(
+    database: str, role: str, beside: psycopg.Connection | None = None, within: str | None = None
+) -> psycopg.Connection:
     """A new connection of its own, in autocommit, texts in UTF-8, times in UTC; to the very server
-    of the connection `beside`, where there are several of that name.
+    of the connection `beside`, where there are several of that name; `within` another database of
+    that server.
 
     MisconfiguredError where no further attempt would change that the server will not have us
     (`login_refused`, `database_missing`, `tls_refused`, `connection_misconfigured`),
     UnavailableError where it has no room or does not answer.
     """
-    parameters = _parameters(database, role, beside)
+    parameters = _parameters(database, role, beside, within)
     filled_in = {name: value for name, value in _FILLED_IN.items() if _VARIABLES[name] not in os.environ}
     try:
         conninfo = make_conninfo("", **(filled_in | parameters))
@@ -141,11 +144,13 @@ _VARIABLES = {option.keyword.decode(): option.envvar.decode() for option in pq.C
 _SECRETS = {option.keyword.decode() for option in pq.Conninfo.get_defaults() if option.dispchar in (b"*", b"D")}
 
 
-def child_login(database: str, role: str, beside: psycopg.Connection | None = None) -> ChildLogin:
-    """The login of a child process, `beside` as in `connect`; errors as of `connect`, and
+def child_login(
+    database: str, role: str, beside: psycopg.Connection | None = None, within: str | None = None
+) -> ChildLogin:
+    """The login of a child process, `beside` and `within` as in `connect`; errors as of `connect`, and
     `connection_misconfigured` for a secret that could only be told on its command line.
     """
-    parameters = _parameters(database, role, beside)
+    parameters = _parameters(database, role, beside, within)
     inherited = {name: value for name, value in os.environ.items() if name.startswith("PG")}
     filled_in = {_VARIABLES[name]: value for name, value in _FILLED_IN.items()}
     environment = {_VARIABLES[name]: value for name, value in parameters.items() if name in _VARIABLES}
@@ -158,7 +163,7 @@ def child_login(database: str, role: str, beside: psycopg.Connection | None = No
     return ChildLogin(filled_in | inherited | environment, make_conninfo("", **others) if others else "")
 
 
-def _parameters(database: str, role: str, beside: psycopg.Connection | None = None) -> dict[str, str]:
+def _parameters(database: str, role: str, beside: psycopg.Connection | None, within: str | None) -> dict[str, str]:
     """All that the URL says, as libpq's parameters, with our role, its password and the authorities
     that it trusts.
     """
@@ -173,6 +178,8 @@ def _parameters(database: str, role: str, beside: psycopg.Connection | None = No
         unreadable = MisconfiguredError(f"The URL of the database {database!r} is none.", "connection_misconfigured")
         raise refusal(str(error)) or unreadable from error
     parameters["user"] = role
+    if within:
+        parameters["dbname"] = within
     if beside:
         parameters |= {"host": beside.info.host, "port": str(beside.info.port)}
         if beside.info.hostaddr:
