@@ -16,12 +16,12 @@ from psycopg import sql
 
 from stowage.access.identity import Role
 from stowage.aws.clients import dynamodb
-from stowage.postgres.schema.migrations import create_tenant
 from stowage.postgres.session.connection import _kept
 from stowage.postgres.session.edit import Edit
 from stowage.settings import settings
 from stowage.tenants import Tenant
 from tests.conftest import Api, RunningStack
+from tests.stack import spare_schemas
 
 type Json = Any
 
@@ -168,13 +168,13 @@ class Office:
         """Close its callers and remove the tenant."""
         for api in self.callers:
             api.close()
-        remove_tenant(self.database, self.id)
+        spare_schemas.remove_tenant(self.database, self.id)
 
 
 def open_office(stack: RunningStack, database: psycopg.Connection) -> Office:
     """Make the tenant and let the functions know of it."""
     name = f"office_{uuid4().hex[:10]}"
-    create_tenant(database, name, name, "An office")
+    spare_schemas.make_tenant(database, name, "An office")
     stack.invoke("CopyRegistryFunction")
     office = Office(stack, database, name)
     office.run(
@@ -182,19 +182,6 @@ def open_office(stack: RunningStack, database: psycopg.Connection) -> Office:
         "INSERT INTO groups (id, brand_id, label) VALUES ('grp_1', 'brd_1', 'A'), ('grp_2', 'brd_2', 'B')"
     )
     return office
-
-
-def remove_tenant(database: psycopg.Connection, slug: str) -> None:
-    """Take a tenant away with all its records, but for its journal: what looks at every tenant or
-    table of the stack takes longer with each that is left.
-    """
-    schema = f"tenant_{slug}"
-    with database.transaction():
-        database.execute("SET LOCAL lock_timeout = '20s'")
-        database.execute(sql.SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(sql.Identifier(schema)))
-        database.execute("SET LOCAL ROLE stowage_owner")
-        database.execute("DELETE FROM control_plane.projects WHERE slug = %s", (slug,))
-        database.execute("DELETE FROM stowage.migrations WHERE schema = %s", (schema,))
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from local.openapi import EXAMPLES
 from stowage.postgres.schema.migrations import create_tenant
 from tests.conftest import RunningStack
 from tests.examples import STORY, record
-from tests.stack.office import remove_tenant
+from tests.stack.spare_schemas import remove_tenant
 
 
 @pytest.fixture

@@ -15,8 +15,8 @@ from local.sample import load_bench_posts, load_bench_tenant
 from tests.conftest import Api, RunningStack
 from tests.faults.run_surface import Json, Runs, eventually, file_of
 from tests.stack.file_import_surface import mover_token
-from tests.stack.office import remove_tenant
 from tests.stack.scratch_databases import migrated_database, server_url
+from tests.stack.spare_schemas import remove_tenant
 
 EXPORT_MB = 25.0
 """What an export may add to its process (issue 2 §5)."""
