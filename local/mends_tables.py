@@ -45,6 +45,8 @@ def apply() -> None:
     parse_a_condition_once()
     copy_only_what_changes()
     measure_an_item_once()
+    query_one_collection()
+    cast_texts_at_once()
 
 
 def call(operation: str, request: Request, slowly: Callable[[], Response]) -> Response:
@@ -267,3 +269,65 @@ def measure_an_item_once() -> None:
         dict.update(self.attrs, attributes)
 
     Item.__init__ = make
+
+
+class _Part:
+    """A table, of which a query sees these items only."""
+
+    def __init__(self, table: Any, items: list[Any]) -> None:
+        self._table, self._items = table, items
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._table, name)
+
+    def all_items(self) -> list[Any]:
+        return self._items
+
+
+def query_one_collection() -> None:
+    """Each query sorts all items of the table, and then looks at each: of an index at those with the text that is
+    asked for, of the table itself at those with one key.
+    """
+    from moto.dynamodb.models.table import Table
+
+    query: Any = Table.query
+
+    def items_of(table: Any, hash_key: Any, conditions: Json, *, of_index: bool) -> list[Any] | None:
+        if not table.range_key_attr:
+            return None
+        if not of_index:
+            return list(table.items[hash_key].values()) if hash_key in table.items else []
+        if not conditions or any(wanted.type != "S" for _, wanted in conditions):
+            return None
+        found = [item for group in table.items.values() for item in group.values() if _has(item, conditions)]
+        return sorted(found, key=lambda item: (item.hash_key, item.range_key))
+
+    @functools.wraps(query)
+    def query_part(self: Any, hash_key: Any, *given: Any, **named: Any) -> Any:
+        # The eighth argument is the index's name.
+        index = named.get("index_name") or (given[6] if len(given) > 6 else None)
+        items = items_of(self, hash_key, named.get("hash_key_conditions"), of_index=bool(index))
+        return query(self if items is None else _Part(self, items), hash_key, *given, **named)
+
+    Table.query = query_part
+
+
+def _has(item: Any, conditions: list[tuple[str, Any]]) -> bool:
+    """Whether an item's attributes are these texts."""
+    for name, wanted in conditions:
+        found = item.attrs.get(name)
+        if found is None or found.value != wanted.value:
+            return False
+    return True
+
+
+def cast_texts_at_once() -> None:
+    """Each comparison of two values asks each of them seven times for its type."""
+    from moto.dynamodb.models.dynamo_type import DynamoType
+
+    cast: Any = DynamoType.cast_value.fget
+
+    def cast_value(self: Any) -> Any:
+        return self.value if self.type == "S" else cast(self)
+
+    DynamoType.cast_value = property(cast_value)

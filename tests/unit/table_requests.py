@@ -25,6 +25,9 @@ TABLE = {
 }
 
 
+NOW = {"S": "now"}
+
+
 def key(sk: str = "a") -> Json:
     return {"pk": {"S": "p"}, "sk": {"S": sk}}
 
@@ -53,6 +56,11 @@ def put(item: Json, **more: Json) -> Json:
 
 def query(condition: str, *given: Json, **more: Json) -> Json:
     return "Query", {"KeyConditionExpression": condition, "ExpressionAttributeValues": values(*given)} | more
+
+
+def due(place: int) -> Json:
+    """The index's attributes: of some, more than one at a time, and of some none."""
+    return {"due": {"S": "now" if place % 4 else "later"}, "at": {"S": f"{place % 2}"}} if place % 5 else {}
 
 
 def transact(*items: Json) -> Json:
@@ -159,6 +167,22 @@ REQUESTS: list[tuple[str, Json]] = [
     query("due = :v0", {"S": "now"}, IndexName="no_one"),
     query("due = :v0", {"S": "now"}),
     query("pk = :v0", {"S": "p"}, Select="COUNT"),
+    query("pk = :v0", {"S": "no one"}),
+    *(put({"pk": {"S": pk}, "sk": {"S": f"{place}"}} | due(place)) for place, pk in enumerate("qrqrpqqr")),
+    query("pk = :v0", {"S": "q"}, Limit=2),
+    query("pk = :v0", {"S": "q"}, Limit=2, ExclusiveStartKey={"pk": {"S": "q"}, "sk": {"S": "2"}}),
+    query("pk = :v0 AND sk > :v1", {"S": "r"}, {"S": "2"}, ScanIndexForward=False),
+    *(
+        query("due = :v0" + condition, {"S": "now"}, *given, IndexName="due", ScanIndexForward=forward, **more)
+        for forward in (True, False)
+        for condition, given in (("", ()), (" AND #a <= :v1", ({"S": "1"},)))
+        for more in (
+            {},
+            {"Limit": 2},
+            {"Limit": 3, "ExclusiveStartKey": {"pk": {"S": "q"}, "sk": {"S": "2"}, "due": NOW, "at": {"S": "0"}}},
+        )
+        for more in ([more | {"ExpressionAttributeNames": {"#a": "at"}}] if given else [more])
+    ),
     transact(
         ("Put", {"Item": key("c") | EVERYTHING, "ConditionExpression": "attribute_not_exists(pk)"}),
         ("Update", {"Key": key("d"), "UpdateExpression": "ADD n :v0", "ExpressionAttributeValues": values(ONE)}),

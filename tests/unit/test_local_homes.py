@@ -106,6 +106,7 @@ def test_edited_code_is_taken_at_once_and_an_edited_template_is_told(
     told: int,
 ) -> None:
     monkeypatch.setattr("local.code_watch.SECONDS", 0)
+    monkeypatch.setattr("local.code_watch.SHARE", 0)
     for name in ("code/a.py", "states/s.yaml", "t.yaml"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("")
