@@ -6,6 +6,7 @@ Made through botocore's session: boto3 would add resources that nobody here uses
 from functools import cache
 from typing import Any
 
+import botocore
 import botocore.session
 from botocore.config import Config
 
@@ -15,6 +16,8 @@ READ_SECONDS = 30
 TABLE_READ_SECONDS = 5
 """DynamoDB answers in milliseconds or not at all, and the function that asks has 29 seconds."""
 ATTEMPTS = 5
+USER_AGENT = f"stowage Botocore/{botocore.__version__}"
+"""botocore's own is put together twice a call: a tenth of the processor time of a read in DynamoDB (0.3 ms)."""
 
 
 @cache
@@ -45,6 +48,7 @@ def _client(service: str, read_seconds: int = READ_SECONDS, **options: Any) -> A
         read_timeout=read_seconds,
         retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
         tcp_keepalive=True,
+        user_agent=USER_AGENT,
         **options,
     )
     return _session().create_client(service, config=config)
