@@ -6,28 +6,28 @@ import { html, render, useEffect, useRef, useState } from "./lib/ui.js";
 import { Button, Empty, Failure, Loading } from "./parts/basics.js";
 import { Shell } from "./parts/Shell.js";
 
-/** Pattern, the page's module, and the part of the rail that it belongs to. */
+/** Pattern, the page's module, its component, and the part of the rail that it belongs to. */
 const PAGES = [
-  [/^\/$/, () => import("./pages/home/Home.js"), "home"],
-  [/^\/runs$/, () => import("./pages/runs/Runs.js"), "runs"],
-  [/^\/tenants$/, () => import("./pages/tenants/Tenants.js"), "tenants"],
-  [/^\/tenants\/(?<tenant>[^/]+)$/, () => import("./pages/tenant/Tenant.js"), "tenants"],
-  [/^\/new\/export$/, () => import("./pages/new/NewExport.js"), "new"],
-  [/^\/new\/backup$/, () => import("./pages/new/NewBackup.js"), "new"],
-  [/^\/new\/import$/, () => import("./pages/import/Import.js"), "new"],
-  [/^\/records(\/(?<tenant>[^/]+)(\/(?<entity>[^/]+)(\/(?<id>[^/]+))?)?)?$/, () => import("./pages/records/Records.js"), "records"],
-  [/^\/trash$/, () => import("./pages/trash/Trash.js"), "trash"],
-  [/^\/operations$/, () => import("./pages/operations/Operations.js"), "operations"],
-  [/^\/audit$/, () => import("./pages/audit/Audit.js"), "audit"],
-  [/^\/restore\/(?<backup>[^/]+)$/, () => import("./pages/restore/Restore.js"), "tenants"],
-  [/^\/compare\/(?<job>[^/]+)$/, () => import("./pages/compare/Compare.js"), "tenants"],
-  [/^\/sign-in$/, () => import("./pages/sign-in/SignIn.js"), "sign-in"],
+  [/^\/$/, () => import("./pages/home/Home.js"), "Home", "home"],
+  [/^\/runs$/, () => import("./pages/runs/Runs.js"), "Runs", "runs"],
+  [/^\/tenants$/, () => import("./pages/tenants/Tenants.js"), "Tenants", "tenants"],
+  [/^\/tenants\/(?<tenant>[^/]+)$/, () => import("./pages/tenant/Tenant.js"), "Tenant", "tenants"],
+  [/^\/new\/export$/, () => import("./pages/new/NewExport.js"), "NewExport", "new"],
+  [/^\/new\/backup$/, () => import("./pages/new/NewBackup.js"), "NewBackup", "new"],
+  [/^\/new\/import$/, () => import("./pages/import/Import.js"), "Import", "new"],
+  [/^\/records(\/(?<tenant>[^/]+)(\/(?<entity>[^/]+)(\/(?<id>[^/]+))?)?)?$/, () => import("./pages/records/Records.js"), "Records", "records"],
+  [/^\/trash$/, () => import("./pages/trash/Trash.js"), "Trash", "trash"],
+  [/^\/operations$/, () => import("./pages/operations/Operations.js"), "Operations", "operations"],
+  [/^\/audit$/, () => import("./pages/audit/Audit.js"), "Audit", "audit"],
+  [/^\/restore\/(?<backup>[^/]+)$/, () => import("./pages/restore/Restore.js"), "Restore", "tenants"],
+  [/^\/compare\/(?<job>[^/]+)$/, () => import("./pages/compare/Compare.js"), "Compare", "tenants"],
+  [/^\/sign-in$/, () => import("./pages/sign-in/SignIn.js"), "SignIn", "sign-in"],
 ];
 
 function match(path) {
-  for (const [pattern, load, place] of PAGES) {
+  for (const [pattern, load, name, place] of PAGES) {
     const found = pattern.exec(path);
-    if (found) return { load, place, parts: Object.fromEntries(Object.entries(found.groups ?? {}).map(([k, v]) => [k, v && decodeURIComponent(v)])) };
+    if (found) return { load, name, place, parts: Object.fromEntries(Object.entries(found.groups ?? {}).map(([k, v]) => [k, v && decodeURIComponent(v)])) };
   }
   return null;
 }
@@ -36,22 +36,22 @@ const loaded = new Map();
 
 function Page({ route }) {
   const found = match(route.path);
-  const [page, setPage] = useState(() => loaded.get(found?.load));
+  const [page, setPage] = useState(() => loaded.get(found?.name));
   const [error, setError] = useState(null);
   const shown = useRef(null);
   useEffect(() => {
     if (!found) return;
     setError(null);
-    const known = loaded.get(found.load);
+    const known = loaded.get(found.name);
     if (known) setPage(() => known);
     else {
       found.load().then((module) => {
-        loaded.set(found.load, module.default);
-        setPage(() => module.default);
+        loaded.set(found.name, module[found.name]);
+        setPage(() => module[found.name]);
       }, () => setError({ status: 0, message: "" }));
     }
-  }, [found?.load]);
-  const ready = found && page && loaded.get(found.load) === page;
+  }, [found?.name]);
+  const ready = found && page && loaded.get(found.name) === page;
   useEffect(() => {
     const heading = document.querySelector("main h1");
     if (!ready || !heading) return;

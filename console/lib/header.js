@@ -1,12 +1,12 @@
 /* The first row of a file that is to be imported, read here: nothing is uploaded for it. */
-const MOST = 65_536;
+const MOST_BYTES = 65_536;
 
 export const typeOf = (name) => ({ csv: "csv", tsv: "csv", txt: "csv", ndjson: "ndjson", jsonl: "ndjson", xlsx: "xlsx" })[name.toLowerCase().split(".").pop()] ?? null;
 
 /** `{names, samples, delimiter}`: the columns, up to three values of each; Error in words where there is no header. */
 export async function readHeader(file, type) {
   if (type === "xlsx") return fromRows(await rowsOfWorkbook(file));
-  const text = (await file.slice(0, MOST).text()).replace(/^\ufeff/, "");
+  const text = (await file.slice(0, MOST_BYTES).text()).replace(/^\ufeff/, "");
   if (type === "ndjson") return fromObjects(text);
   const delimiter = [",", ";", "\t", "|"].map((each) => [each, firstLine(text).split(each).length]).sort((a, b) => b[1] - a[1])[0][0];
   return { ...fromRows(rowsOfCsv(text, delimiter, 4)), delimiter };
@@ -82,7 +82,7 @@ async function rowsOfWorkbook(file) {
 
 /** The parts of a ZIP by name (APPNOTE.TXT 4.3.12): where they begin, how long they are, how they are packed. */
 async function directory(file) {
-  const tail = new DataView(await file.slice(Math.max(0, file.size - MOST - 22)).arrayBuffer());
+  const tail = new DataView(await file.slice(Math.max(0, file.size - MOST_BYTES - 22)).arrayBuffer());
   let end = tail.byteLength - 22;
   while (end >= 0 && tail.getUint32(end, true) !== 0x06054b50) end -= 1;
   if (end < 0) throw new Error("This is no workbook that we can read.");
@@ -102,11 +102,11 @@ async function inflate(file, { packed, size, at }) {
   const head = new DataView(await file.slice(at, at + 30).arrayBuffer());
   const begin = at + 30 + head.getUint16(26, true) + head.getUint16(28, true);
   const body = file.slice(begin, begin + size);
-  if (!packed) return (await body.slice(0, 4 * MOST).text());
+  if (!packed) return (await body.slice(0, 4 * MOST_BYTES).text());
   const reader = body.stream().pipeThrough(new DecompressionStream("deflate-raw")).getReader();
   const decoder = new TextDecoder();
   let text = "";
-  while (text.length < 4 * MOST) {
+  while (text.length < 4 * MOST_BYTES) {
     const { value, done } = await reader.read();
     if (done) break;
     text += decoder.decode(value, { stream: true });

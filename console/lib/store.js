@@ -5,11 +5,11 @@ const state = {
   me: null, tenants: [], entities: null, toasts: [], polite: "", assertive: "",
   asksToSignIn: false, updatedAt: null, offline: null, running: null, atRisk: null,
 };
-const listeners = new Set();
+const watchers = new Set();
 
 export function set(changes) {
   Object.assign(state, changes);
-  for (const each of [...listeners]) each();
+  for (const each of [...watchers]) each();
 }
 
 export const get = () => state;
@@ -19,9 +19,9 @@ export function useStore(pick) {
   const [value, setValue] = useState(() => pick(state));
   useEffect(() => {
     const look = () => setValue(() => pick(state));
-    listeners.add(look);
+    watchers.add(look);
     look();
-    return () => listeners.delete(look);
+    return () => watchers.delete(look);
   }, []);
   return value;
 }

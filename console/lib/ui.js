@@ -1,9 +1,9 @@
 /* Preact, its hooks and htm, under the names that the console uses. */
-import { h } from "../vendor/preact.js";
 import htm from "../vendor/htm.js";
-
-export { createContext, Fragment, render } from "../vendor/preact.js";
-export {
+import {
   useCallback, useContext, useEffect, useId, useLayoutEffect, useMemo, useRef, useState,
 } from "../vendor/hooks.js";
+import { createContext, Fragment, h, render } from "../vendor/preact.js";
+
+export { createContext, Fragment, render, useCallback, useContext, useEffect, useId, useLayoutEffect, useMemo, useRef, useState };
 export const html = htm.bind(h);

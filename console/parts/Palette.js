@@ -5,7 +5,7 @@ import { get } from "../lib/store.js";
 import { html, useId, useLayoutEffect, useMemo, useRef, useState } from "../lib/ui.js";
 
 const RUN = /^[0-9a-f]{8}-[0-9a-f-]{27}$/i;
-const MOST = 12;
+const MOST_ROWS = 12;
 
 function entries(places, items) {
   return [
@@ -30,7 +30,7 @@ export function Palette({ places, items, onClose }) {
     return () => before?.isConnected && before.focus();
   }, []);
   const wanted = text.trim().toLowerCase();
-  const found = all.filter((each) => `${each.text} ${each.note ?? ""}`.toLowerCase().includes(wanted)).slice(0, MOST);
+  const found = all.filter((each) => `${each.text} ${each.note ?? ""}`.toLowerCase().includes(wanted)).slice(0, MOST_ROWS);
   if (RUN.test(wanted)) found.unshift({ text: `Run ${wanted}`, kind: "Run", href: to("/runs", { run: wanted }) });
   else if (wanted) found.push({ text: `Runs that contain “${plain(text.trim())}”`, kind: "Search", href: to("/runs", { q: text.trim() }) });
   function open(each) {

@@ -5,20 +5,20 @@ import { standing } from "./protection.js";
 import { NO_ADVICE, REMEDIES } from "./remedies.js";
 
 const hours = (milliseconds) => roughly(milliseconds);
-const at = (moment) => `${date(moment)}, ${time(moment)}`;
+const exactly = (moment) => `${date(moment)}, ${time(moment)}`;
 
 /** By kind: title and text from an entry's tenant and facts, and where to look. */
-const KINDS = {
+const PROBLEMS = {
   declaration: ({ tenant, facts }) => ({ title: `${tenant ?? "All tenants"}: the declaration of ${facts.entity} no longer fits`, text: facts.sentence, href: tenant && to(`/tenants/${tenant}`) }),
   unprotected: ({ tenant, facts, since }) => ({
-    title: `${tenant} has had no verified backup${facts.age_hours !== undefined && facts.age_hours !== null ? ` for ${hours(facts.age_hours * 3600_000)}` : facts.last_verified_at ? ` since ${at(facts.last_verified_at)}` : " yet"}${facts.allowed_hours ? `; its schedule allows ${facts.allowed_hours} h` : ""}`,
-    text: facts.sentence ?? `At risk since ${at(since)}.`, href: to(`/tenants/${tenant}`), run: facts.job_id,
+    title: `${tenant} has had no verified backup${facts.age_hours !== undefined && facts.age_hours !== null ? ` for ${hours(facts.age_hours * 3600_000)}` : facts.last_verified_at ? ` since ${exactly(facts.last_verified_at)}` : " yet"}${facts.allowed_hours ? `; its schedule allows ${facts.allowed_hours} h` : ""}`,
+    text: facts.sentence ?? `At risk since ${exactly(since)}.`, href: to(`/tenants/${tenant}`), run: facts.job_id,
   }),
   at_risk: ({ facts }) => ({
     title: standing(facts.name, facts).replace(/\.$/, ""), text: trouble(facts), href: to(`/tenants/${facts.project_id}`), run: facts.last_failure?.id,
   }),
-  missed: ({ tenant, facts, since }) => ({ title: `${tenant} did not run at ${at(facts.due ?? facts.slot ?? since)}`, text: facts.sentence ?? facts.reason ?? "Its backup was due and did not begin.", href: to("/runs", { tenant, type: "export_backup" }) }),
-  failing: ({ tenant, facts, since }) => ({ title: `${tenant}: ${facts.failures ?? facts.runs ?? "the last"} backups failed`, text: facts.sentence ?? facts.error ?? facts.last_error ?? `Since ${at(since)}.`, href: to("/runs", { tenant, status: "failed" }), run: facts.job_id }),
+  missed: ({ tenant, facts, since }) => ({ title: `${tenant} did not run at ${exactly(facts.due ?? facts.slot ?? since)}`, text: facts.sentence ?? facts.reason ?? "Its backup was due and did not begin.", href: to("/runs", { tenant, type: "export_backup" }) }),
+  failing: ({ tenant, facts, since }) => ({ title: `${tenant}: ${facts.failures ?? facts.runs ?? "the last"} backups failed`, text: facts.sentence ?? facts.error ?? facts.last_error ?? `Since ${exactly(since)}.`, href: to("/runs", { tenant, status: "failed" }), run: facts.job_id }),
   destination: ({ tenant, facts }) => ({ title: `${tenant}: copies no longer reach ${facts.name ?? facts.type ?? "a destination"}`, text: facts.sentence ?? facts.error ?? "The primary copy is safe.", href: to(`/tenants/${tenant}`, { tab: "settings" }) }),
   webhook: ({ facts }) => ({ title: `A webhook is off: ${facts.url ?? ""}`, text: facts.sentence ?? "" }),
 };
@@ -26,7 +26,7 @@ const KINDS = {
 /** What keeps a tenant from being safe, as far as its protection says. */
 function trouble({ last_failure: failure, missed_at: missed, next_run_at: next }) {
   if (failure) return `${failure.in_a_row > 1 ? `${failure.in_a_row} runs failed` : "The last run failed"}: ${REMEDIES.get(failure.code)?.title ?? NO_ADVICE}`;
-  if (missed) return `It did not run on ${at(missed)} UTC.`;
+  if (missed) return `It did not run on ${exactly(missed)} UTC.`;
   return next ? `Its next backup is due ${relative(next)}.` : "No backup is scheduled.";
 }
 
@@ -34,4 +34,4 @@ const any = ({ kind, tenant, facts }) => ({
   title: `${tenant ? `${tenant}: ` : ""}${kind.replaceAll("_", " ")}`, text: facts.sentence ?? "", href: tenant && to(`/tenants/${tenant}`), run: facts.job_id,
 });
 
-export const wordsOf = (entry) => (KINDS[entry.kind] ?? any)({ ...entry, facts: entry.facts ?? {} });
+export const wordsOf = (entry) => (PROBLEMS[entry.kind] ?? any)({ ...entry, facts: entry.facts ?? {} });

@@ -16,7 +16,7 @@ function numbers(field, names = {}) {
   return found;
 }
 
-const two = (n) => String(n).padStart(2, "0");
+const padded = (n) => String(n).padStart(2, "0");
 
 export function readCron(text) {
   const fields = text.trim().split(/\s+/);
@@ -29,7 +29,7 @@ export function readCron(text) {
   if (hour === "*" && /^\d+$/.test(minute)) return `${when}, each hour at minute ${Number(minute)}`;
   const minutes = numbers(minute), hours = numbers(hour);
   if (!minutes || !hours || minutes.length * hours.length > 6) return null;
-  return `${when} at ${list(hours.flatMap((h) => minutes.map((m) => `${two(h)}:${two(m)}`)))}`;
+  return `${when} at ${list(hours.flatMap((h) => minutes.map((m) => `${padded(h)}:${padded(m)}`)))}`;
 }
 
 function whichDays(day, month, weekday) {

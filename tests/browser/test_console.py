@@ -96,6 +96,20 @@ def test_a_link_of_the_local_stack_signs_in_at_one_click_and_leaves_no_token_beh
         assert operator.is_clean()
 
 
+def test_a_first_view_takes_few_requests_and_the_next_one_hardly_any(browser: Browser, stack: RunningStack) -> None:
+    """A request is an invocation. What a browser keeps is not asked for again."""
+    with at_the_console(browser, stack) as operator:
+        operator.go("").reload()
+        operator.settle()
+        files = [url for url in operator.asked if url.startswith(f"{stack.api_url}/console")]
+        assert len(set(files)) <= 10
+        kept = operator.page.evaluate(
+            "performance.getEntriesByType('resource').filter((each) => each.transferSize === 0).length"
+        )
+        assert kept >= len(set(files)) - 1
+        assert operator.is_clean()
+
+
 def test_a_pasted_token_that_is_not_one_is_refused_in_words(browser: Browser, stack: RunningStack) -> None:
     with at_the_console(browser, stack, None) as operator:
         operator.refused.add(401)

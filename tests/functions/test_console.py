@@ -4,6 +4,7 @@ import base64
 import gzip
 import hashlib
 import json
+import posixpath
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -12,7 +13,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from stowage.aws import clients, objects
-from stowage.entry import console
+from stowage.entry import console, console_files
 from tests.functions.deployment import deployed, handler, sample
 from tests.structure.deployed_template import functions
 from tests.structure.repository import ROOT
@@ -53,7 +54,7 @@ def headers_of(answer: Json) -> dict[str, str]:
 
 
 def asset(name: str) -> str:
-    return f"{console.read_console().version}/{name}"
+    return f"{console_files.read_console().version}/{name}"
 
 
 def test_every_path_without_an_extension_is_the_page() -> None:
@@ -65,25 +66,48 @@ def test_every_path_without_an_extension_is_the_page() -> None:
     assert headers["cache-control"] == "no-cache"
 
 
-def test_every_file_is_served_under_the_hash_of_the_folder_for_ever() -> None:
-    for path in OURS:
-        if path.name == "index.html":
-            continue
-        answer = ask(asset(path.relative_to(FOLDER).as_posix()))
-        assert (answer["statusCode"], body_of(answer)) == (200, path.read_bytes()), path
-        assert headers_of(answer)["cache-control"] == "public, max-age=31536000, immutable"
-        assert headers_of(answer)["x-content-type-options"] == "nosniff"
+def test_what_the_page_is_made_of_is_served_under_the_hash_of_the_folder_for_ever() -> None:
+    """Every file is in exactly one answer: the libraries, icon and page alone, the others joined."""
+    served = console_files.read_console().assets
+    for name in served.keys() - {"index.html"}:
+        headers = headers_of(ask(asset(name)))
+        assert headers["cache-control"] == "public, max-age=31536000, immutable"
+        assert headers["x-content-type-options"] == "nosniff"
+    for path in FOLDER.rglob("vendor/*.js"):
+        assert body_of(ask(asset(f"vendor/{path.name}"))) == path.read_bytes()
+    text = b"".join(each.body for each in served.values()).decode()
+    for path in MODULES:
+        assert text.count(f"// {path.relative_to(FOLDER).as_posix()}\n") == 1
+    assert body_of(ask(asset("styles.css"))) == b"".join(
+        (FOLDER / "styles" / f"{name}.css").read_bytes() for name in ("tokens", "shell", "parts", "pages")
+    )
+
+
+def test_files_that_are_joined_name_different_things() -> None:
+    """One scope holds them all; and an import that renamed would find nothing there."""
+    modules = {name for name in console_files.read_console().assets if name.endswith(".js")}
+    for name, each in console_files.read_console().assets.items():
+        if name.endswith(".js") and not name.startswith("vendor/"):
+            text = each.body.decode()
+            named = re.findall(r"^(?:export )?(?:async )?(?:function\*?|const|let|class) (\w+)", text, re.MULTILINE)
+            several = re.findall(r"^(?:export )?const \w+ = \w+, (.*);$", text, re.MULTILINE)
+            imported = re.findall(r"^import \{(.*)\} from", text, re.MULTILINE)
+            named += [each.split("=")[0].strip() for line in several + imported for each in line.split(",")]
+            assert sorted(named) == sorted(set(named)), name
+            assert not re.search(r"^import .* as .* from|^export default|^export .* from", text, re.MULTILINE), name
+            imported = re.findall(r"""(?:from |import\()"([^"]+)\"""", text)
+            assert {posixpath.normpath(posixpath.join(posixpath.dirname(name), each)) for each in imported} <= modules
 
 
 OTHERS = (
-    *("app.js", "0000/app.js", "assets/app.js", "index.html"),
-    *("{}/Makefile.md", "{}/../template.yaml", "{}/index.html", "{}/vendor/sources.json", "{}/nothing.js"),
+    *("app.js", "0000/app.js", "assets/app.js", "index.html", "{}/lib/api.js", "{}/nothing.js"),
+    *("{}/Makefile.md", "{}/../template.yaml", "{}/index.html", "{}/vendor/sources.json"),
 )
 
 
 @pytest.mark.parametrize("path", OTHERS)
 def test_nothing_else_is_served(path: str) -> None:
-    assert ask(path.format(console.read_console().version))["statusCode"] == 404
+    assert ask(path.format(console_files.read_console().version))["statusCode"] == 404
 
 
 def test_who_has_it_already_is_told_so_and_head_says_what_get_would() -> None:
@@ -146,7 +170,10 @@ def test_no_module_writes_html_or_fetches_but_one() -> None:
 
 def test_the_whole_console_is_small() -> None:
     """The budget of a first view and of all files, gzipped (docs/console.md)."""
-    assets = console.read_console().assets
+    assets = console_files.read_console().assets
+    first = {name for name in assets if not name.startswith("pages/")} | {"pages/home.js", "pages/runs.js"}
+    assert sum(len(assets[name].packed) for name in first) < 60_000
+    assert len(first) <= 10
     assert sum(len(each.packed) for each in assets.values()) < 150_000
 
 

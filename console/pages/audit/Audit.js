@@ -11,7 +11,7 @@ import { TenantChoice } from "../../parts/TenantChoice.js";
 
 const FIELDS = { actor: "Who", type: "What", entity: "Entity", id: "Id", since: "Since (2026-11-01)", until: "Until" };
 
-export default function Audit({ query }) {
+export function Audit({ query }) {
   if (!may("admin")) return html`<h1>Audit</h1><${Empty}>This needs the role admin.<//>`;
   return html`<${Log} query=${query} />`;
 }

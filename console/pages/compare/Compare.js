@@ -21,7 +21,7 @@ export function sentence(tenant, entity, moment) {
   return `Since this backup, ${tenant} ${parts.length > 1 ? `${parts.slice(0, -1).join(", ")} and ${parts.at(-1)}` : parts[0]}.`;
 }
 
-export default function Compare({ query, job: id }) {
+export function Compare({ query, job: id }) {
   const live = useLive((signal) => read(`/api/jobs/${id}`, {}, { signal }), [id], { isBusy: ({ data }) => ["pending", "running"].includes(data.status) });
   const job = live.data?.data;
   if (!may("admin")) return html`<h1>Comparison</h1><${Empty}>This needs the role admin.<//>`;

@@ -20,7 +20,7 @@ const optional = (promise) => promise.catch((error) => {
   throw error;
 });
 
-export default function Home() {
+export function Home() {
   const fleet = useLive((signal) => optional(read("/api/backup/stats", {}, { signal })), [], { every: CALM });
   const attention = useLive((signal) => read("/api/v1/attention", {}, { signal }), [], { every: CALM });
   const stats = useLive((signal) => read("/api/jobs/stats", { days: 30 }, { signal }), [], { every: CALM });

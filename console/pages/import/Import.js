@@ -13,7 +13,7 @@ import { Mapping } from "./Mapping.js";
 const MOST = 5 * 1024 ** 3;
 const CONFLICTS = { fail: "Refuse the row", skip: "Leave the record as it is", update: "Change the record" };
 
-export default function Import({ query }) {
+export function Import({ query }) {
   const tenant = tenantOf(query);
   const known = (get().entities ?? []).filter((each) => !each.readOnly);
   const [entity, setEntity] = useState(known.some((each) => each.name === query.entity) ? query.entity : known[0]?.name);

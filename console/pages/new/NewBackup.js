@@ -9,9 +9,9 @@ import { html, useEffect, useRef, useState } from "../../lib/ui.js";
 import { Empty, Failure, Field, useAction } from "../../parts/basics.js";
 import { TenantChoice } from "../../parts/TenantChoice.js";
 
-const FORMATS = { sql: "SQL, readable by psql", custom: "Archive (pg_restore)", tar: "Tar" };
+const DUMP_FORMATS = { sql: "SQL, readable by psql", custom: "Archive (pg_restore)", tar: "Tar" };
 
-export default function NewBackup({ query }) {
+export function NewBackup({ query }) {
   const tenant = tenantOf(query);
   const [format, setFormat] = useState("sql");
   const [compress, setCompress] = useState(true);
@@ -40,7 +40,7 @@ export default function NewBackup({ query }) {
   const wrong = Object.fromEntries((start.error?.details ?? []).map((each) => [each.field, each.message]));
   return html`<div class="narrow"><h1>New backup</h1><form class="card form" onSubmit=${submit}>
     <${Field} label="Tenant" id="tenant" wide><${TenantChoice} id="tenant" value=${tenant} onChange=${choose} /><//>
-    <fieldset class="field-row wide"><legend class="label">Format</legend><div class="buttons">${Object.entries(FORMATS).map(([value, word]) => html`<label class="check"><input type="radio" name="format" checked=${format === value} onChange=${() => setFormat(value)} />${word}</label>`)}
+    <fieldset class="field-row wide"><legend class="label">Format</legend><div class="buttons">${Object.entries(DUMP_FORMATS).map(([value, word]) => html`<label class="check"><input type="radio" name="format" checked=${format === value} onChange=${() => setFormat(value)} />${word}</label>`)}
       <label class="check"><input type="checkbox" checked=${compress} onChange=${(event) => setCompress(event.target.checked)} />Compressed</label></div></fieldset>
     <${Field} label="Folder below the tenant's own (optional)" id="path" error=${wrong.storage_path} hint="Letters, digits, . _ / -"><input class="input" id="path" placeholder="backups" value=${path} onInput=${(event) => setPath(event.target.value)} /><//>
     <${Field} label="Tell by mail (optional)" id="mail" error=${wrong.notify_email}><input class="input" id="mail" type="email" value=${mail} onInput=${(event) => setMail(event.target.value)} /><//>

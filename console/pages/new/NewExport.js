@@ -16,7 +16,7 @@ const today = () => new Date().toISOString().slice(0, 10);
 /** What can be exported: declared entities; the audit log and everything only by an admin. */
 const kinds = () => [...(get().entities ?? []).map((each) => each.name), ...(may("admin") ? ["audit", "gdpr"] : [])];
 
-export default function NewExport({ query }) {
+export function NewExport({ query }) {
   const tenant = tenantOf(query);
   const all = kinds();
   const [dataType, setDataType] = useState(all.includes(query.entity) ? query.entity : all.includes("accounts") ? "accounts" : all[0]);

@@ -13,7 +13,7 @@ import { TenantChoice } from "../../parts/TenantChoice.js";
 
 const words = (kind) => { const text = plain(kind).replaceAll("_", " ").replaceAll(".", " "); return text[0].toUpperCase() + text.slice(1); };
 
-export default function Operations({ query }) {
+export function Operations({ query }) {
   const tenant = tenantOf(query);
   const asked = { page: query.page ?? 1, limit: 50 };
   const live = useLive((signal) => read(`${base(tenant)}/bulk/operations`, asked, { signal }), [tenant, asked.page], { every: 0 });

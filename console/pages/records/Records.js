@@ -7,7 +7,7 @@ import { Empty } from "../../parts/basics.js";
 import { Record } from "./Record.js";
 import { RecordTable } from "./RecordTable.js";
 
-export default function Records({ query, tenant, entity, id }) {
+export function Records({ query, tenant, entity, id }) {
   const first = get().entities?.find((each) => each.name === "accounts") ?? get().entities?.[0];
   const chosen = tenantOf({ tenant });
   useEffect(() => { if ((!tenant || !entity) && first && chosen) go(to(`/records/${chosen}/${first.name}`), { replace: true }); }, [tenant, entity]);

@@ -16,7 +16,7 @@ const WAYS = {
   in_place: ["All, in place", "The backup takes the place of everything that the tenant has now. The state of now is kept for 7 days."],
 };
 
-export default function Restore({ backup: id }) {
+export function Restore({ backup: id }) {
   const live = useLive((signal) => read(`/api/backup/${id}`, {}, { signal }), [id], { every: 0 });
   const list = html`<a class="btn small" href=${to("/tenants")}>All tenants</a>`;
   if (!may("admin")) return html`<h1>Restore</h1><${Empty}>This needs the role admin.<//>`;

@@ -8,7 +8,7 @@ import { Menu } from "../../parts/Menu.js";
 import { KINDS, STATUSES } from "../../words/states.js";
 
 const SPANS = [["1h", "Last hour", 1], ["24h", "Last 24 h", 24], ["7d", "Last 7 days", 168], ["30d", "Last 30 days", 720]];
-const TRIGGERS = { manual: "By hand", schedule: "By schedule" };
+const ASKED_FOR = { manual: "By hand", schedule: "By schedule" };
 
 /** What the API is asked for; a span becomes the beginning of it, at the full minute so that answers can be kept. */
 export function filtersOf({ tenant, type, status, trigger, since, until, q }) {
@@ -52,7 +52,7 @@ export function RunFilters({ query }) {
     : query.tenant && html`<button type="button" class="btn on" onClick=${() => requery({ tenant: null })}>${plain(query.tenant)}<${Icon} name="close" size=${12} label="Remove" /></button>`}
     <${Several} name="type" label="Kind" words=${KINDS} query=${query} />
     <${Several} name="status" label="Status" words=${missing} query=${query} />
-    <${Several} name="trigger" label="Trigger" words=${TRIGGERS} query=${query} most=${1} />
+    <${Several} name="trigger" label="Trigger" words=${ASKED_FOR} query=${query} most=${1} />
     <${Menu} label=${span?.[1] ?? (query.since ? "Since a time" : "Any time")} on=${Boolean(query.since)} items=${[
       { text: "Any time", run: () => requery({ since: null, until: null, run: null }) }, ...SPANS.map(([name, words]) => ({ text: words, run: () => requery({ since: name, until: null, run: null }) }))]} />
     ${any && html`<a class="btn quiet" href=${to("/runs")}>Clear</a>`}

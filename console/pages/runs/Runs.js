@@ -16,7 +16,7 @@ import { RunTable } from "./RunTable.js";
 const PAGE = 50;
 const isBusy = (answer) => answer.data.some((job) => ["pending", "running"].includes(job.status));
 
-export default function Runs({ query }) {
+export function Runs({ query }) {
   const asked = filtersOf(query);
   const filters = JSON.stringify(asked);
   const live = useLive((signal) => read("/api/jobs", { ...asked, limit: PAGE }, { signal }), [filters], { isBusy });

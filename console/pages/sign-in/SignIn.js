@@ -13,7 +13,7 @@ function takeToken() {
 /** Only our own pages are gone to after signing in. */
 const next = (query) => (/^\/console(\/|\?|$)/.test(query.next ?? "") ? query.next : "/console");
 
-export default function SignIn({ query }) {
+export function SignIn({ query }) {
   const [given, setGiven] = useState(takeToken);
   useEffect(() => {
     const look = () => setGiven((old) => takeToken() || old);

@@ -26,7 +26,7 @@ async function protectionOf(tenant, signal) {
   }
 }
 
-export default function Tenant({ query, tenant }) {
+export function Tenant({ query, tenant }) {
   const known = get().tenants.find((each) => each.id === tenant);
   const live = useLive((signal) => protectionOf(tenant, signal), [tenant], { every: 60_000 });
   const start = () => backUp(tenant).then(live.reload);

@@ -38,7 +38,7 @@ function useProtection(query) {
   return { ...first, error: first.error ?? error, total: first.data?.pagination.total ?? 0, states: first.data?.states, row, need };
 }
 
-export default function Tenants({ query }) {
+export function Tenants({ query }) {
   const live = useProtection(query);
   const [text, setText] = useState(query.q ?? "");
   const [, drawAnew] = useState(0);

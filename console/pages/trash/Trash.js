@@ -15,7 +15,7 @@ import { TenantChoice } from "../../parts/TenantChoice.js";
 const LIMIT = 50;
 const tone = (days) => (days <= 1 ? "bad" : days <= 7 ? "warn" : "");
 
-export default function Trash({ query }) {
+export function Trash({ query }) {
   const tenant = tenantOf(query);
   const asked = { type: query.type, page: query.page ?? 1, limit: LIMIT };
   const live = useLive((signal) => read(`${base(tenant)}/trash`, asked, { signal }), [tenant, JSON.stringify(asked)], { every: 0 });

@@ -50,6 +50,7 @@ ROUTES = (
     "DELETE /api/v1/api-keys/{id}",
     "GET /api/v1/attention",
     "GET /api/v1/audit",
+    "POST /api/v1/batch",
     "PATCH /api/v1/bulk/{entity}",
     "POST /api/v1/bulk/{entity}/delete",
     "GET /api/v1/entities",
