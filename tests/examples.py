@@ -169,6 +169,9 @@ def records(told: Recorder) -> None:
             {"updates": [{"id": i, **_numbered(change, 7)} for i in (ids[0], "none")]},
         )
         told.call("DELETE", f"{route}/{ids[1]}")
+        told.call(
+            "POST", "/api/v1/batch", {"requests": [{"id": "first", "method": "GET", "path": f"/{entity}/{ids[0]}"}]}
+        )
         told.call("POST", f"/api/v1/bulk/{entity}/delete", {"ids": [ids[2]]})
         told.call("POST", f"/api/v1/bulk/{entity}/delete", {"ids": [ids[3], "none"]})
         _import_a_file(told, entity, _numbered(given, 8))

@@ -1,6 +1,7 @@
 """Records of every declared entity: list, read, create, change (docs/api.md)."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from pydantic_core import to_json
@@ -52,11 +53,23 @@ def clean_id(entity: Entity, given: str) -> str:
     return read
 
 
-def list_records(tenant: Tenant, entity: Entity, given: Mapping[str, str]) -> str:
-    """The body of a page of records; BadRequestError for a query that cannot be meant.
+@dataclass(frozen=True)
+class ListAnswer:
+    """A page of records as JSON; `is_cut`: of their ids alone, since they are too large for one answer."""
 
-    Records that are too large for one answer are shown by their ids alone, with `truncated`.
-    """
+    data: str
+    pagination: str
+    is_cut: bool
+
+    @property
+    def body(self) -> str:
+        """The answer of the route."""
+        head = '"success":true,"truncated":true' if self.is_cut else '"success":true'
+        return f'{{{head},"data":{self.data},"pagination":{self.pagination}}}'
+
+
+def read_list(tenant: Tenant, entity: Entity, given: Mapping[str, str]) -> ListAnswer:
+    """A page of records; BadRequestError for a query that cannot be meant."""
     query = parse_query(entity, given)
     page = look(
         tenant.database,
@@ -65,10 +78,15 @@ def list_records(tenant: Tenant, entity: Entity, given: Mapping[str, str]) -> st
     )
     pagination = paginate(query.page, query.limit, page.total).model_dump_json()
     if page.records is not None:
-        body = f'{{"success":true,"data":[{page.records}],"pagination":{pagination}}}'
-        if is_deliverable(body):
-            return body
-    return f'{{"success":true,"truncated":true,"data":[{page.ids}],"pagination":{pagination}}}'
+        answer = ListAnswer(f"[{page.records}]", pagination, is_cut=False)
+        if is_deliverable(answer.body):
+            return answer
+    return ListAnswer(f"[{page.ids}]", pagination, is_cut=True)
+
+
+def list_records(tenant: Tenant, entity: Entity, given: Mapping[str, str]) -> str:
+    """The body of a page of records, as `read_list`."""
+    return read_list(tenant, entity, given).body
 
 
 def read_record(tenant: Tenant, entity: Entity, record_id: str) -> str:
@@ -261,10 +279,13 @@ def _answer(
 
 __all__ = [
     "Changing",
+    "KeptAnswer",
+    "ListAnswer",
     "change_record",
     "change_records",
     "clean_id",
     "create_record",
     "list_records",
+    "read_list",
     "read_record",
 ]
