@@ -1,6 +1,6 @@
 /* Single keys and sequences of two; silent in fields and while a dialog is open (WCAG 2.1.4: they can be turned off). */
 import { preferences } from "./store.js";
-import { useEffect } from "./ui.js";
+import { useLayoutEffect } from "./ui.js";
 
 const layers = [];
 let pending = "";
@@ -8,7 +8,8 @@ let pendingTimer = null;
 
 /** While the component is there, `keys` ({"j": f, "g h": f, "Shift x": f}) work; the newest layer is asked first. */
 export function useKeys(keys, inputs) {
-  useEffect(() => {
+  // Before the next key can be pressed: `x` right after `j` means the row that `j` has come to.
+  useLayoutEffect(() => {
     layers.push(keys);
     return () => layers.splice(layers.indexOf(keys), 1);
   }, inputs);
