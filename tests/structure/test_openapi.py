@@ -30,6 +30,7 @@ HANDLERS = sorted({route.module for route in read_routes()})
 HEADER_OF = {
     "caller.idempotency_key": "Idempotency-Key",
     "answer.status": "Idempotency-Key",
+    "answer_batch(": "Idempotency-Key",
     '"if-match"': "If-Match",
     '"if-none-match"': "If-None-Match",
     '"last-event-id"': "Last-Event-ID",
