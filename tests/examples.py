@@ -288,7 +288,7 @@ def backups(told: Recorder) -> None:
     told.call("POST", f"/api/backup/settings/preview?project_id={told.tenant}", nightly)
     told.call("PUT", f"/api/backup/settings?project_id={told.tenant}", nightly)
     told.call("GET", f"/api/backup/settings?project_id={told.tenant}")
-    told.call("DELETE", f"/api/backup/{slow}")
+    told.call("DELETE", f"/api/backup/{slow}?force=true")
 
 
 def refusals(told: Recorder) -> None:
