@@ -14,6 +14,7 @@ from moto.core.serialize import BaseJSONSerializer
 from moto.dynamodb import models, responses
 from moto.dynamodb.comparisons import ConditionExpressionParser
 from moto.dynamodb.models.dynamo_type import DynamoType, Item
+from moto.dynamodb.models.table import Table
 from moto.dynamodb.parsing.expressions import UpdateExpressionParser
 
 from local import mends_tables
@@ -134,8 +135,10 @@ def _quicken(patch: pytest.MonkeyPatch) -> None:
         (ConditionExpressionParser, "parse"),
         (ConditionExpressionParser, "_lex_condition_expression"),
         (DynamoType, "__eq__"),
+        (DynamoType, "cast_value"),
         (Item, "__init__"),
         (Item, "__deepcopy__"),
+        (Table, "query"),
     ):
         patch.setattr(owner, name, getattr(owner, name))
     take_attributes_as_they_are()
