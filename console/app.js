@@ -19,6 +19,7 @@ const PAGES = [
   [/^\/trash$/, () => import("./pages/trash/Trash.js"), "Trash", "trash"],
   [/^\/operations$/, () => import("./pages/operations/Operations.js"), "Operations", "operations"],
   [/^\/audit$/, () => import("./pages/audit/Audit.js"), "Audit", "audit"],
+  [/^\/keys$/, () => import("./pages/keys/ApiKeys.js"), "ApiKeys", "keys"],
   [/^\/restore\/(?<backup>[^/]+)$/, () => import("./pages/restore/Restore.js"), "Restore", "tenants"],
   [/^\/compare\/(?<job>[^/]+)$/, () => import("./pages/compare/Compare.js"), "Compare", "tenants"],
   [/^\/sign-in$/, () => import("./pages/sign-in/SignIn.js"), "SignIn", "sign-in"],

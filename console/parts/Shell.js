@@ -24,7 +24,7 @@ const places = () => [
   { id: "tenants", text: "Tenants", path: "/tenants" },
   { head: "Data" }, { id: "records", text: "Records", path: "/records" }, { id: "trash", text: "Trash", path: "/trash" },
   { id: "operations", text: "Operations", path: "/operations", icon: "undo" },
-  ...(may("admin") ? [{ head: "System" }, { id: "audit", text: "Audit", path: "/audit" }] : []),
+  ...(may("admin") ? [{ head: "System" }, { id: "audit", text: "Audit", path: "/audit" }, { id: "keys", text: "API keys", path: "/keys" }] : []),
 ];
 
 /** What the rail counts: runs that go on, tenants at risk. */

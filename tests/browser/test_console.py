@@ -15,7 +15,7 @@ from psycopg import sql
 
 from tests.browser.operator import AXE, at_the_console
 from tests.conftest import Api, RunningStack
-from tests.stack.route_surface import ended_job, export_body, start_backup
+from tests.stack.route_surface import ended_job, export_body, refusal, start_backup
 
 type Json = Any
 
@@ -33,6 +33,7 @@ PAGES = {
     "/trash?tenant=acme2": "Trash",
     "/operations?tenant=acme2": "Operations",
     "/audit?tenant=acme2": "Audit",
+    "/keys?tenant=acme2": "API keys",
 }
 """Every page, with a part of its heading."""
 HOSTILE = "<img src=x onerror=hurt=1>"
@@ -252,6 +253,31 @@ def test_a_deleted_record_and_one_field_come_back_from_a_backup_and_are_undone(
         page.get_by_role("button", name="Undo", exact=True).click()
         expect(page.get_by_text("Undone: the records are as they were before.").first).to_be_visible()
         assert label_now(changed) == names[2]
+        assert operator.is_clean()
+
+
+def test_a_key_is_shown_once_opens_the_api_and_is_revoked(
+    browser: Browser, stack: RunningStack, anonymous: Api
+) -> None:
+    name = f"nightly {uuid4().hex[:6]} {HOSTILE}"
+    with at_the_console(browser, stack) as operator:
+        page = operator.go("/keys?tenant=acme2", "API keys")
+        page.get_by_role("button", name="New key").click()
+        page.get_by_label("Name").fill(name)
+        page.get_by_label("Role").select_option("operator")
+        page.get_by_role("button", name="Make it").click()
+        key = page.get_by_role("dialog", name="The new key").locator("code").first.text_content() or ""
+        assert operator.is_accessible()
+        page.get_by_role("button", name="Done").click()
+        row = page.get_by_role("row").filter(has_text=name)
+        expect(row).to_contain_text("operator")
+        assert key not in page.content()
+        program = {"authorization": f"Bearer {key}"}
+        assert anonymous.get("/api/v1/me", headers=program).json()["tenants"] == ["acme2"]
+        row.get_by_role("button", name="Revoke").click()
+        page.get_by_role("button", name="Revoke it").click()
+        expect(row).to_have_count(0)
+        refusal(anonymous.get("/api/v1/me", headers=program), 401, "unauthenticated")
         assert operator.is_clean()
 
 
