@@ -196,6 +196,7 @@ class LocalStack:
             "STOWAGE_PORT": str(self.port),
             "STOWAGE_AWS_PORT": str(self.aws_port),
             "STOWAGE_PARAMETER_BackupSchedule": "",  # no backup that a test did not ask for
+            "STOWAGE_PARAMETER_BackupTrials": "never",
             "STOWAGE_PARAMETER_ImageMaxBytes": "0",  # small backups show what the worker does with large ones
             **environment,
         }

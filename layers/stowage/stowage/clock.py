@@ -99,6 +99,7 @@ DUTIES: tuple[Duty, ...] = (
     Chore("recount", "stowage.runs.counters:recount"),
     DueList("NEW_TENANTS", "stowage.schedules:begin"),
     DueList("SCHEDULES", "stowage.schedules:look_after"),
+    DueList("TRIALS", "stowage.verifications.policy:look_after"),
     DueList("RESTORES", "stowage.restores.leftovers:look_after"),
     Chore("waiting", "stowage.runs.clock:start_waiting"),
     Call("PURGE", lambda: settings().purge_function, timedelta(minutes=10)),

@@ -2,6 +2,7 @@
 
 import os
 from functools import cache
+from typing import Literal
 
 from pydantic import BaseModel, Field, Json
 
@@ -68,6 +69,7 @@ class Settings(BaseModel):
     backup_timezone: str = "UTC"
     backup_window_minutes: int = 240
     backup_grace_minutes: int = 120
+    backup_trials: Literal["never", "weekly", "always"] = "weekly"
     run_days: int = 90
     trash_days: int = 30
     audit_days: int = 365

@@ -81,6 +81,8 @@ class RunKind:
     """Whether a person has to confirm each run, so that no call retries several."""
     ends_itself: bool = False
     """Whether a cancelled run ends by itself, because what it has done stays and its manifest must say what that is."""
+    leads_to: str | None = None
+    """The due list on which its tenant stands once a run has completed, for the clock to see what follows from it."""
     marks: str | None = None
     """The fact that is also written on the record of the run whose files it used."""
     when_ended: str | None = None
@@ -140,6 +142,7 @@ EXPORT_BACKUP = RunKind(
     speaks_sql=lambda _: True,
     exclusive=True,
     protects=True,
+    leads_to="TRIALS",
     fits_image=lambda _: True,
     work="stowage.backups.making:make_backup",
     estimator="stowage.backups.estimating:estimate_run",

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 from stowage.aws import objects, table
 from stowage.aws.queues import wake_later
-from stowage.aws.table import ConditionFailedError, Item, Update, Write
+from stowage.aws.table import ConditionFailedError, Item, Put, Update, Write
 from stowage.basics.errors import UnavailableError
 from stowage.basics.ids import rfc3339
 from stowage.runs.audit_notes import audit_note
@@ -182,6 +182,9 @@ def _writes(run: Run, settled: Run, failure: Failure | None, now: datetime) -> l
             if settled.file:
                 after["sha256"] = settled.file.sha256
         writes += [audit_note(run, settled.status, "stowage", now, after), *let_go(settled), *summing_up(run, settled)]
+        if settled.status == "completed" and (due_list := kind_of(run.kind).leads_to):
+            place = {"pk": run.pk, "sk": due_list, "due_list": due_list, "due_at": rfc3339(now)}
+            writes.append(Put(place | {"run_id": run.id}))
     expected = {**as_counted(run), "due_list": run.due_list, "cancel_requested": run.cancel_requested}
     removed = () if settled.error else ("error",)
     writes.append(Update(run.pk, run.sk, record, remove=("upload", *removed), when=expected))

@@ -25,7 +25,14 @@ from stowage.runs.listing import missed_slot
 from stowage.runs.record import UNFINISHED
 from stowage.runs.store import create_run, find_run
 from stowage.runs.summary import noting
-from stowage.schedules.records import BackupSettings, CurrentSettings, SettingsPreview, WantedSchedule, settings_tag
+from stowage.schedules.records import (
+    BackupSettings,
+    CurrentSettings,
+    SettingsPreview,
+    Trials,
+    WantedSchedule,
+    settings_tag,
+)
 from stowage.schedules.times import Slot, slots_after
 from stowage.settings import settings
 from stowage.tenants import Tenant, find_tenant
@@ -152,6 +159,15 @@ def schedule_in(summary: Item, deployments: WantedSchedule | None) -> WantedSche
     return schedule if _is_on(schedule) else None
 
 
+def trials_wanted(tenant: str) -> Trials:
+    """When a tenant's backups are to be tried out."""
+    return _trials(_settings(_read(tenant)))
+
+
+def _trials(wanted: BackupSettings) -> Trials:
+    return wanted.verify.level3 if wanted.verify else settings().backup_trials
+
+
 def _telling(item: Item) -> Update:
     """The write that puts a tenant's own schedule into its summary; an empty one where it wants none."""
     return noting(item["tenant"], {"schedule": item["settings"]["schedule"] or {}})
@@ -240,5 +256,6 @@ def _version(item: Item) -> int:
 
 def _told(item: Item) -> tuple[CurrentSettings, str]:
     given = _settings(item).model_dump(mode="json")
-    told = CurrentSettings(**given, next_run_at=item.get("due_at"), missed=item.get("missed", []))
+    verify = {"level3": _trials(_settings(item))}
+    told = CurrentSettings(**given | {"verify": verify}, next_run_at=item.get("due_at"), missed=item.get("missed", []))
     return told, settings_tag(given, _version(item))

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
@@ -27,6 +27,24 @@ class WantedSchedule(BaseModel):
     """Each tenant's turn comes at a minute of its own within this time."""
 
 
+type Trials = Literal["never", "weekly", "always"]
+
+
+class WantedVerification(BaseModel):
+    """How backups are verified beside being read back."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    level3: Trials
+    """When a backup is tried out: `weekly` also where the schema has changed, `always` each one."""
+
+
+class Verifications(BaseModel):
+    """How backups are verified beside being read back."""
+
+    level3: Trials
+
+
 class BackupSettings(BaseModel):
     """How a tenant is backed up: the body of `PUT /api/backup/settings`."""
 
@@ -35,6 +53,8 @@ class BackupSettings(BaseModel):
     schedule: WantedSchedule | None = None
     """None: only when somebody asks."""
     format: BackupFormat = "sql"
+    verify: WantedVerification | None = None
+    """None: as the deployment says (`BackupTrials`)."""
 
 
 class Schedule(BaseModel):
@@ -51,6 +71,7 @@ class CurrentSettings(BaseModel):
 
     schedule: Schedule | None
     format: BackupFormat
+    verify: Verifications
 
     next_run_at: str | None
     """When the next scheduled backup begins to wait for its place; null without a schedule that is enabled."""
