@@ -36,6 +36,7 @@ class Office:
     database: psycopg.Connection
     id: str
     callers: list[Api] = field(default_factory=list)
+    is_known: bool = True
 
     @property
     def schema(self) -> str:
@@ -47,11 +48,18 @@ class Office:
 
     def caller(self, role: str = "operator", tenants: Iterable[str] | None = None, **claims: Json) -> Api:
         """The HTTP API for somebody of that role."""
+        self.make_known()
         given = {"sub": f"{role}@{self.id}", "role": role, "exp": int(time.time()) + 3600} | claims
         given["tenants"] = list(tenants) if tenants is not None else [self.id]
         api = Api(self.stack.api_url, jwt.encode(given, self.stack.signing_key, algorithm="HS256"))
         self.callers.append(api)
         return api
+
+    def make_known(self) -> None:
+        """Let the functions know of it, who read a copy of the registry."""
+        if not self.is_known:
+            self.stack.invoke("CopyRegistryFunction")
+            self.is_known = True
 
     def path(self, path: str, mount: str = "/api/guilds") -> str:
         return f"{mount}/{self.id}/{path}"
@@ -171,12 +179,15 @@ class Office:
         spare_schemas.remove_tenant(self.database, self.id)
 
 
-def open_office(stack: RunningStack, database: psycopg.Connection) -> Office:
-    """Make the tenant and let the functions know of it."""
+def open_office(stack: RunningStack, database: psycopg.Connection, *, is_known: bool = True) -> Office:
+    """Make the tenant, and let the functions know of it: now, or when it is first asked for a caller,
+    where a file calls use cases in this process.
+    """
     name = f"office_{uuid4().hex[:10]}"
     spare_schemas.make_tenant(database, name, "An office")
-    stack.invoke("CopyRegistryFunction")
-    office = Office(stack, database, name)
+    office = Office(stack, database, name, is_known=False)
+    if is_known:
+        office.make_known()
     office.run(
         "INSERT INTO brands (id, label) VALUES ('brd_1', 'One'), ('brd_2', 'Two');"
         "INSERT INTO groups (id, brand_id, label) VALUES ('grp_1', 'brd_1', 'A'), ('grp_2', 'brd_2', 'B')"
