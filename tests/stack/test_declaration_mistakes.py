@@ -133,6 +133,13 @@ def declared(text: str) -> Iterator[None]:
     row_types.cache_clear()
 
 
+def routes_of(name: str, mistaken: str) -> list[tuple[str, str, Json]]:
+    """All routes for a table; of owners, where only the things are mistaken, those that look at what refers to them."""
+    if name == "owners" and mistaken and mistaken not in THINGS[THINGS.index("[owners]") :]:
+        return [route for route in ROUTES if "delete" in route[1] or route[0] == "DELETE" or "trash" in route[1]]
+    return ROUTES
+
+
 @pytest.mark.parametrize("mistake", [None, *MISTAKES])
 def test_a_mistake_is_told_by_check_and_is_no_500_on_any_route(office: Office, mistake: str | None) -> None:
     old, new, told = MISTAKES[mistake] if mistake else ("", "", None)
@@ -147,8 +154,8 @@ def test_a_mistake_is_told_by_check_and_is_no_500_on_any_route(office: Office, m
         sentences = [each.sentence for each in found if "no index" not in each.sentence]
         assert any(each.startswith(told) for each in sentences) if told else sentences == [], sentences
         answers = {}
-        for method, path, body in ROUTES:
-            for name in ("things", "owners"):
+        for name in ("things", "owners"):
+            for method, path, body in routes_of(name, old):
                 given = body | {"dataType": name} if body and "dataType" in body else body
                 answers[method, path, name] = asked(office, method, path.replace("NAME", name), given)
         assert {key: answer for key, answer in answers.items() if answer[0] in (500, 502)} == {}
