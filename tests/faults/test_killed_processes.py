@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from itertools import zip_longest
 
 import pytest
 
@@ -40,31 +41,48 @@ STEPS = [
 ]
 
 
-@pytest.mark.parametrize("step", STEPS, ids=str)
-def test_a_worker_killed_before_a_step_is_followed_by_another_attempt(runs: Runs, step: Step) -> None:
-    held = runs.hold(step.service, step.operation, step.contains, delay=0.8, drop="before")
+KILLED = "The worker was killed, probably for want of memory."
+
+
+def by_two(*names: str) -> list[tuple[Step, ...]]:
+    """Steps for one run each: the first attempt dies at the earlier one, the second at the later."""
+    steps = [step for step in STEPS if step.name in names]
+    half = (len(steps) + 1) // 2
+    return [tuple(filter(None, pair)) for pair in zip_longest(steps[:half], steps[half:])]
+
+
+def joined(steps: tuple[Step, ...]) -> str:
+    return "-".join(map(str, steps))
+
+
+@pytest.mark.parametrize("steps", by_two(*(step.name for step in STEPS)), ids=joined)
+def test_a_worker_killed_before_a_step_is_followed_by_another_attempt(runs: Runs, steps: tuple[Step, ...]) -> None:
+    held = [runs.hold(step.service, step.operation, step.contains, delay=0.8, drop="before") for step in steps]
     run_id = runs.backup()
-    held.reached()
-    kill(runs.worker(run_id))
+    for each in held:
+        each.reached()
+        kill(runs.worker(run_id))
 
     run = runs.ends(run_id, "completed")
 
-    assert run["attempt"] == 2
-    assert run["attempts"][0]["error"] == "The worker was killed, probably for want of memory."
+    assert [attempt.get("error") for attempt in run["attempts"]] == [KILLED for _ in steps] + [None]
 
 
-CHANGES = [step for step in STEPS if step.name in ("claim", "create_upload", "keep_upload", "first_part", "complete")]
+CHANGES = ["claim", "create_upload", "keep_upload", "first_part", "complete"]
 
 
-@pytest.mark.parametrize("step", CHANGES, ids=str)
-def test_a_worker_killed_before_it_learns_of_a_step_is_followed_by_another_attempt(runs: Runs, step: Step) -> None:
-    held = runs.hold(step.service, step.operation, step.contains, late=0.8)
+@pytest.mark.parametrize("steps", by_two(*CHANGES), ids=joined)
+def test_a_worker_killed_before_it_learns_of_a_step_is_followed_by_another_attempt(
+    runs: Runs, steps: tuple[Step, ...]
+) -> None:
+    held = [runs.hold(step.service, step.operation, step.contains, late=0.8) for step in steps]
     run_id = runs.backup()
-    held.reached()
-    time.sleep(0.3)
-    kill(runs.worker(run_id))
+    for each in held:
+        each.reached()
+        time.sleep(0.3)
+        kill(runs.worker(run_id))
 
-    assert runs.ends(run_id, "completed")["attempt"] == 2
+    assert runs.ends(run_id, "completed")["attempt"] == 1 + len(steps)
 
 
 def test_a_worker_killed_after_its_manifest_was_written_has_made_the_artifact(runs: Runs) -> None:
