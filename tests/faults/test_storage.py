@@ -34,21 +34,25 @@ def test_what_storage_gets_over_on_each_write_costs_no_attempt(runs: Runs, fault
     assert run["attempt"] == 1
 
 
-@pytest.mark.parametrize(("operation", "contains"), WRITES)
-def test_an_error_in_the_body_of_a_200_is_an_error(runs: Runs, operation: str, contains: str) -> None:
-    held = runs.hold("s3", operation, contains, status=200, body=error("InternalError"))
+def test_an_error_in_the_body_of_a_200_is_an_error(runs: Runs) -> None:
+    held = [
+        runs.hold("s3", operation, contains, status=200, body=error("InternalError")) for operation, contains in WRITES
+    ]
     runs.ends(runs.backup(), "completed")
 
-    held.reached(0)
+    for each in held:
+        each.reached(0)
 
 
-@pytest.mark.parametrize(("operation", "contains"), [WRITES[0], WRITES[1], WRITES[3]])
-def test_a_conflict_in_storage_costs_an_attempt_and_leaves_nothing(runs: Runs, operation: str, contains: str) -> None:
-    runs.hold("s3", operation, contains, status=409, body=error("ConditionalRequestConflict"))
+@pytest.mark.parametrize("writes", [(WRITES[0], WRITES[3]), (WRITES[1],)], ids=["create_and_manifest", "part"])
+def test_a_conflict_in_storage_costs_an_attempt_and_leaves_nothing(runs: Runs, writes: list[tuple[str, str]]) -> None:
+    """Each write in an attempt of its own."""
+    for operation, contains in writes:
+        runs.hold("s3", operation, contains, status=409, body=error("ConditionalRequestConflict"))
     run = runs.ends(runs.backup(), "completed")
 
-    assert run["attempt"] == 2
-    assert run["attempts"][0]["error"] == "Storage did not take the artifact (ConditionalRequestConflict)."
+    refused = "Storage did not take the artifact (ConditionalRequestConflict)."
+    assert [attempt.get("error") for attempt in run["attempts"]] == [refused for _ in writes] + [None]
 
 
 @pytest.mark.parametrize(("operation", "contains"), WRITES)
@@ -80,19 +84,28 @@ CANCELED = dynamodb_error(
 )
 
 
+REPORT = ("UpdateItem", '"Storing."')
+
+
 @pytest.mark.parametrize(
-    ("operation", "contains", "fault"),
+    "faults",
     [
-        pytest.param("UpdateItem", '"claimed"', {"status": 400, "body": THROTTLED}, id="throttled_claim"),
-        pytest.param("UpdateItem", '"Storing."', {"drop": "after"}, id="lost_report"),
-        pytest.param("UpdateItem", '"Storing."', {"status": 400, "body": CONFLICT}, id="report_meets_transaction"),
-        pytest.param("TransactWriteItems", '"planning"', {"status": 400, "body": CANCELED}, id="conflict_at_start"),
-        pytest.param("TransactWriteItems", '"Done."', {"status": 400, "body": CANCELED}, id="conflict_at_end"),
+        pytest.param(
+            {
+                ("TransactWriteItems", '"planning"'): {"status": 400, "body": CANCELED, "times": 2},
+                ("UpdateItem", '"claimed"'): {"status": 400, "body": THROTTLED, "times": 2},
+                REPORT: {"status": 400, "body": CONFLICT, "times": 2},
+                ("TransactWriteItems", '"Done."'): {"status": 400, "body": CANCELED, "times": 2},
+            },
+            id="refused_twice",
+        ),
+        pytest.param({REPORT: {"drop": "after"}}, id="lost_report"),
     ],
 )
-def test_what_the_table_gets_over_costs_no_attempt(runs: Runs, operation: str, contains: str, fault: Json) -> None:
-    held = runs.hold("dynamodb", operation, contains, **fault, times=2 if "status" in fault else 1)
+def test_what_the_table_gets_over_costs_no_attempt(runs: Runs, faults: dict[tuple[str, str], Json]) -> None:
+    held = [runs.hold("dynamodb", *call, **fault) for call, fault in faults.items()]
     run = runs.ends(runs.backup(), "completed")
 
-    held.reached(0)
+    for each in held:
+        each.reached(0)
     assert run["attempt"] == 1
