@@ -21,6 +21,7 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from local.postgres import UNPRIVILEGED_USERS, binaries
+from stowage.postgres.schema.migrations import apply_roles, migrate
 from tests.conftest import free_ports
 from tests.stack.dump_surface import Database
 
@@ -50,6 +51,7 @@ class Server:
         self.programs = self._reachable(programs)
         self.port = free_ports(1)[0]
         self._databases: list[Database] = []
+        self._migrated = ""
         self._process: subprocess.Popen[bytes] | None = None
         data = self.folder / "data"
         data.mkdir(mode=0o700)
@@ -93,17 +95,29 @@ class Server:
         """Where to connect as whom; no password is asked for."""
         return f"postgresql://{user}@127.0.0.1:{self.port}/{database}"
 
-    def make_database(self, encoding: str = "UTF8", owner: str | None = None) -> Database:
-        """A new empty database of that encoding, as its owner sees it: the superuser, or the role
-        of that name.
+    def make_database(self, encoding: str = "UTF8", owner: str | None = None, template: str = "template0") -> Database:
+        """A new database of that encoding, as its owner sees it: the superuser, or the role of that name.
+        It is empty, or a copy of another one to which nobody is connected.
         """
         name = f"scratch_{uuid4().hex[:12]}"
         with psycopg.connect(self.url(), autocommit=True) as connection:
-            create = "CREATE DATABASE {} TEMPLATE template0 ENCODING {} LC_COLLATE 'C' LC_CTYPE 'C' OWNER {}"
-            parts = (sql.Identifier(name), sql.Literal(encoding), sql.Identifier(owner or SUPERUSER))
-            connection.execute(sql.SQL(create).format(*parts))
+            create = "CREATE DATABASE {} TEMPLATE {} ENCODING {} LC_COLLATE 'C' LC_CTYPE 'C' OWNER {}"
+            names = (sql.Identifier(name), sql.Identifier(template), sql.Literal(encoding))
+            connection.execute(sql.SQL(create).format(*names, sql.Identifier(owner or SUPERUSER)))
         self._databases.append(Database(make_conninfo(self.url(owner or SUPERUSER, name)), self.programs))
         return self._databases[-1]
+
+    def make_migrated(self) -> Database:
+        """A new database with the roles and the product's migrations, which run once for all of them."""
+        if not self._migrated:
+            made = self.make_database()
+            with psycopg.connect(made.url, autocommit=True) as connection:
+                apply_roles(connection)
+                migrate(connection)
+            self._migrated = str(made.environment["PGDATABASE"])
+        database = self.make_database(template=self._migrated)
+        apply_roles(database.connect())  # what they may do in a database is not in its copy
+        return database
 
     def remove(self) -> None:
         """Stop it for good."""

@@ -17,7 +17,6 @@ from stowage.basics.errors import RunError
 from stowage.postgres.__main__ import main
 from stowage.postgres.dumps.preflight import preflight
 from stowage.postgres.schema import known_tenants
-from stowage.postgres.schema.migrations import apply_roles, migrate
 from tests.conftest import Api, RunningStack
 from tests.stack.dump_surface import TENANT_TABLES, Database
 from tests.stack.route_surface import sign
@@ -29,10 +28,8 @@ SCHEMA = "tenant_shop"
 @pytest.fixture(params=[OLDER, NEWEST])
 def shop(servers: Servers, request: pytest.FixtureRequest) -> Iterator[Database]:
     """A schema of the role `shop` in which another role, `reports`, has made a table, a view and a sequence."""
-    database = servers(request.param).make_database()
+    database = servers(request.param).make_migrated()
     owner = database.connect()
-    apply_roles(owner)
-    migrate(owner)
     owner.execute("""
         DROP ROLE IF EXISTS shop; DROP ROLE IF EXISTS reports; DROP ROLE IF EXISTS both_of_them;
         CREATE ROLE shop LOGIN; CREATE ROLE reports LOGIN;
