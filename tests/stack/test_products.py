@@ -8,7 +8,7 @@ import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import count
+from itertools import count, cycle
 from typing import Any
 from unittest import mock
 
@@ -143,7 +143,11 @@ def declared(text: str, product: str) -> Entities:
     return entities
 
 
-@pytest.fixture(scope="module", params=[f"{product} {version}" for product in PRODUCTS for version in (OLDER, NEWEST)])
+@pytest.fixture(
+    scope="module",
+    # Every other product on the older server: which it is decides nothing of what a product's tables are.
+    params=[f"{product} {version}" for product, version in zip(PRODUCTS, cycle((OLDER, NEWEST)), strict=False)],
+)
 def shop(servers: Servers, stack: RunningStack, request: pytest.FixtureRequest) -> Iterator[Shop]:
     product, version = request.param.split()
     made = servers(int(version)).make_database()
