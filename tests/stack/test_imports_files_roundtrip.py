@@ -15,20 +15,19 @@ from local.sample.tenants import SAMPLE_TENANTS
 from stowage.entities.declared import ENTITIES
 from tests.conftest import Api, RunningStack
 from tests.stack.file_import_surface import fetched, imported, mover_token, records, result_rows
+from tests.stack.route_surface import completed_export
 
 EMPTY = "initech"
 ORDER = ("brands", "groups", "users", "accounts", "posts", "tasks")
 """Parents first."""
+MARKED = ("users", "tasks")
+"""Users are in the trash, and tasks name them: how a format writes and reads these marks is the same for each table."""
 
 
 def exported(api: Api, entity: str, format: str) -> bytes:
     """A whole export of the zoo."""
     body = {"format": format, "mode": "all", "dataType": entity}
-    record = api.post("/api/guilds/zoo/exports", json=body).json()
-    while record["status"] in ("pending", "processing"):
-        record = api.get(f"/api/guilds/zoo/exports/{record['id']}").json()
-    assert record["status"] == "completed", record
-    return requests.get(record["downloadUrl"], timeout=30).content
+    return requests.get(completed_export(api, "zoo", **body)["downloadUrl"], timeout=30).content
 
 
 @pytest.fixture
@@ -72,12 +71,12 @@ def test_an_export_of_everything_comes_back_as_it_was(
         assert {row["id"] for row in missing} <= trashed | altered, entity
 
 
-@pytest.mark.parametrize("format", ["csv", "ndjson", "xlsx"])
+@pytest.mark.parametrize(("format", "entities"), [("csv", ORDER), ("ndjson", MARKED), ("xlsx", MARKED)])
 def test_the_files_of_a_gdpr_export_come_back_without_the_trash(
-    mover: Api, database: psycopg.Connection, empty: str, format: str
+    mover: Api, database: psycopg.Connection, empty: str, format: str, entities: tuple[str, ...]
 ) -> None:
     archive = zipfile.ZipFile(io.BytesIO(exported(mover, "gdpr", format)))
-    for entity in ORDER:
+    for entity in entities:
         result = imported(mover, entity, format, archive.read(f"{entity}.{format}"), tenant=empty)
 
         trashed = ids_in_trash(database, entity)
