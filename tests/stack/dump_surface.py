@@ -97,7 +97,7 @@ class Database:
         sequences = connection.execute(
             "SELECT sequencename, last_value FROM pg_sequences WHERE schemaname = %s ORDER BY 1", (schema,)
         ).fetchall()
-        definition = self.run("pg_dump", "--schema-only", "-n", f'"{schema}"').decode()
+        definition = self.run("pg_dump", "--schema-only", "-n", '"' + schema.replace('"', '""') + '"').decode()
         lines = [line for line in definition.splitlines() if not line.startswith(("\\restrict", "\\unrestrict"))]
         return {"rows": rows, "sequences": sequences, "definition": lines}
 

@@ -3,225 +3,51 @@
 import csv
 import io
 import json
-import re
 import zipfile
 from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from itertools import count, cycle
 from typing import Any
-from unittest import mock
 
-import psycopg
 import pytest
 from psycopg import sql
 
-from stowage.basics.errors import BadRequestError, NotFoundError, PreconditionFailedError
+from stowage.basics.errors import BadRequestError, NotFoundError, PreconditionFailedError, StowageError
 from stowage.basics.ids import encode_id
 from stowage.bulk import bulk_undo
 from stowage.bulk.requests import UndoRequest
-from stowage.entities.declaration import DATABASE, Entity, Field
-from stowage.entities.declared import ENTITIES, Entities, writable_entity_at
-from stowage.entities.filters import parse_filters
-from stowage.entities.inspecting import write_declarations
-from stowage.entities.language import read_declarations
-from stowage.exports.formats import open_export
-from stowage.imports.files.validating import row_types
+from stowage.entities.checking import check, wanted_columns
+from stowage.entities.declaration import Entity
+from stowage.entities.declared import ENTITIES, writable_entity_at
 from stowage.imports.items import import_items
-from stowage.postgres.schema.catalogue import read_tables
-from stowage.postgres.session.connection import APP, _kept, connect
-from stowage.postgres.session.edit import Edit
-from stowage.records import change_record, change_records, clean_id, create_record, list_records, read_record
+from stowage.postgres.dumps.pg_dump import Dump
+from stowage.postgres.dumps.preflight import preflight
+from stowage.postgres.session.connection import DUMP, connect
+from stowage.postgres.tables.shapes import read_shapes
+from stowage.records import change_record, change_records, clean_id, read_record
 from stowage.records.answers import etag
-from stowage.settings import settings
-from stowage.tenants import Tenant
-from tests.conftest import ROOT, RunningStack
+from stowage.records.deleting import RecordIds, bulk_delete, delete_record
+from stowage.trash.deleting import delete_item
+from stowage.trash.items import RestoreRequest
+from stowage.trash.listing import read_trash
+from stowage.trash.restoring import restore_item
+from tests.conftest import RunningStack
+from tests.stack.dump_surface import whole
 from tests.stack.office import in_process
+from tests.stack.product_surface import MOVED_BY_TRIGGERS, NOW, SECURED, TENANT, VIEWS, Shop, open_shop, raw_ids
 from tests.stack.servers import NEWEST, OLDER, Servers
 
 type Json = Any
 
-NOW = datetime(2026, 11, 28, 12, 0, 0, 123456, tzinfo=UTC)
-TENANT = Tenant("shop", "shop", "Shop", schema='The "Shop" ü')
-PRODUCTS = ("rails", "django", "prisma", "rental")
-SEED = {
-    "rental": """
-        INSERT INTO boat_sailor (sailor_id, boat_id) SELECT sailor_id, boat_id FROM sailor, boat;
-        INSERT INTO payment (payment_id, rental_id, amount, paid)
-        SELECT row_number() OVER (), rental_id, 2.50, '2026-01-02 03:04:05.678901+00' FROM rental;
-        REFRESH MATERIALIZED VIEW sales_by_store;
-        UPDATE staff SET password = 's3cr3t'
-    """,
-}
-VIEWS = {"rental": ("boat_lists", "sales_by_stores"), "rails": ("open_tickets",)}
-"""What a person takes the comment signs away from."""
-OTHERS = {"inet": "10.0.0.{n}", "season": "19{n}", "citext": "Text {n}"}
-"""Values of types that Stowage does not know."""
+SHOPS = [
+    *(("rails", OLDER), ("django", NEWEST), ("prisma", NEWEST), ("rental", OLDER)),
+    *(("kitchen", NEWEST), ("workspace", OLDER), ("workspace", NEWEST)),
+]
 
 
-@dataclass
-class Shop:
-    """A tenant whose tables are a product's."""
-
-    name: str
-    database: psycopg.Connection
-    made: dict[str, list[Json]]
-    numbers: Iterator[int]
-
-    @property
-    def edit(self) -> Edit:
-        return Edit(TENANT, "ann@shop", "admin", NOW)
-
-    def writable(self) -> list[Entity]:
-        """The entities of which records are made, each behind those that it refers to."""
-        return [ENTITIES[name] for name in self.made]
-
-    def body(self, entity: Entity) -> Json:
-        """What makes a new record: every field that may be given."""
-        n = next(self.numbers)
-        given: dict[str, Json] = {field.name: self._value(entity, field, n) for field in entity.own}
-        body = {name: value for name, value in given.items() if value is not None}
-        if entity.key.made_by == "client":
-            made = {"uuid": f"0198c5a4-7d3e-7000-8000-{n:012x}", "text": f"X{n}"}
-            body["id"] = made.get(entity.key.type, str(n))
-        return body
-
-    def _value(self, entity: Entity, field: Field, n: int) -> Json:
-        reference = next((each for each in entity.references if each.field == field.name), None)
-        if reference:
-            others = self.made.get(reference.entity) or [{"id": None}]
-            return others[n % len(others)]["id"]
-        if field.is_read_only or field.default is DATABASE:
-            return None
-        if field.is_array:
-            return []
-        size = re.search(r"\((\d+)\)", field.sql_type or "")
-        moment = f"2026-12-04T05:06:07.{n:06}"
-        values: dict[str, Json] = {
-            "text": f"{field.name} {n}"[-int(size[1] if size else 99) :],
-            "other": OTHERS.get(field.sql_type or "", "{n}").format(n=n),
-            "integer": n,
-            "numeric": f"{n % 9}.5",
-            "number": n / 4,
-            "boolean": n % 2 == 0,
-            "timestamp": f"{moment}Z",
-            "local_timestamp": moment[: 20 + int(size[1])].rstrip(".") if size else moment,
-            "date": f"2026-03-{n % 28 + 1:02}",
-            "uuid": f"0198c5a4-7d3e-7000-8000-{n:012x}",
-            "json": {"n": n},
-        }
-        return field.values[0] if field.values else values.get(field.type)
-
-    def rows(self, entity: Entity) -> list[str]:
-        """The rows of a table as Postgres writes them, whole."""
-        table = sql.Identifier(TENANT.schema, entity.table)
-        return [row for (row,) in self.database.execute(sql.SQL("SELECT t::text FROM {} AS t").format(table))]
-
-    def listed(self, entity: Entity, **query: str) -> list[Json]:
-        return json.loads(list_records(TENANT, entity, {"limit": "100", **query}))["data"]
-
-    def export(self, data_type: str, format: str, **filters: Json) -> bytes:
-        given = None if data_type == "gdpr" else parse_filters(data_type, filters)
-        source = open_export(
-            connect("main", APP), TENANT.schema, TENANT.id, data_type=data_type, format=format, filters=given
-        )
-        try:
-            return b"".join(source.chunks())
-        finally:
-            source.close()
-
-
-def declared(text: str, product: str) -> Entities:
-    """What is inspected, with the views."""
-    for view in VIEWS.get(product, ()):
-        text = re.sub(
-            rf"^# \[{view}\]\n(# .*\n)+", lambda block: re.sub(r"^# ", "", block[0], flags=re.M), text, flags=re.M
-        )
-    entities = Entities(read_declarations({"inspected.toml": text}))
-    assert not entities.unable
-    assert {*VIEWS.get(product, ())} <= {*entities}
-    return entities
-
-
-@pytest.fixture(
-    scope="module",
-    # Every other product on the older server: which it is decides nothing of what a product's tables are.
-    params=[f"{product} {version}" for product, version in zip(PRODUCTS, cycle((OLDER, NEWEST)), strict=False)],
-)
+@pytest.fixture(scope="module", params=SHOPS, ids=[f"{product} {version}" for product, version in SHOPS])
 def shop(servers: Servers, stack: RunningStack, request: pytest.FixtureRequest) -> Iterator[Shop]:
-    product, version = request.param.split()
-    made = servers(int(version)).make_database()
-    made.make_tenant("tenant_other")
-    database = made.connect()
-    schema = sql.Identifier(TENANT.schema)
-    database.execute(sql.SQL("CREATE SCHEMA {0}; SET search_path = {0}").format(schema))
-    database.execute((ROOT / "tests/stack/products" / f"{product}.sql").read_bytes())
-    for (table,) in database.execute(
-        "SELECT relname FROM pg_class WHERE relnamespace = to_regnamespace(quote_ident(%s)) AND relrowsecurity",
-        (TENANT.schema,),
-    ).fetchall():
-        database.execute(sql.SQL("ALTER TABLE {} DISABLE ROW LEVEL SECURITY").format(sql.Identifier(table)))
-    database.execute("SELECT stowage.grant_tenant(%s)", (TENANT.schema,))
-    entities = declared(write_declarations(TENANT.schema, read_tables(database, TENANT.schema) or []), product)
-    values = made.environment
-    url = f"postgresql://127.0.0.1:{values['PGPORT']}/{values['PGDATABASE']}"
-    row_types.cache_clear()
-    with in_process(stack), mock.patch.dict("os.environ", {"STOWAGE_DATABASE_URL": url}):
-        settings.cache_clear()
-        with mock.patch.multiple(ENTITIES, _literals=entities._literals, _made={}, unable={}):
-            opened = Shop(product, database, {}, count(11))
-            fill(opened)
-            database.execute(SEED.get(product, "").encode())
-            yield opened
-            while _kept:
-                _kept.popitem()[1].close()
-    row_types.cache_clear()
-
-
-def fill(shop: Shop) -> None:
-    """Make three records of every entity of which Stowage can make one, in the order of their references."""
-    unfilled = {
-        (table, column)
-        for table, column in shop.database.execute(
-            "SELECT relname::text, attname::text FROM pg_attribute JOIN pg_class ON attrelid = pg_class.oid "
-            "WHERE relnamespace = to_regnamespace(quote_ident(%s)) AND attnum > 0 AND attnotnull AND NOT atthasdef "
-            "AND attidentity = ''",
-            (TENANT.schema,),
-        )
-    }
-
-    def can_be_made(entity: Entity) -> bool:
-        known = {field.column for field in entity.fields}
-        return not entity.why_only_read and not [c for t, c in unfilled if t == entity.table and c not in known]
-
-    waiting = [entity for entity in ENTITIES.values() if can_be_made(entity)]
-    while waiting:
-        ready = [
-            entity
-            for entity in waiting
-            if all(
-                reference.entity in shop.made or reference.entity == entity.name or entity.is_optional(reference.field)
-                for reference in entity.references
-            )
-        ]
-        if not ready:
-            break
-        for entity in ready:
-            shop.made[entity.name] = []
-            for _ in range(3):
-                answer = create_record(shop.edit, entity, json.dumps(shop.body(entity)).encode())
-                shop.made[entity.name].append(json.loads(answer.body)["data"])
-        waiting = [entity for entity in waiting if entity not in ready]
-    assert len(shop.made) >= 8
-
-
-def raw_ids(shop: Shop, entity: Entity) -> list[str]:
-    """Every id as files have it."""
-    key = [sql.Identifier(column) for column in entity.key.names]
-    one = sql.SQL("jsonb_build_array({})::text" if entity.key.is_composite else "{}")
-    chosen = one.format(sql.SQL(", ").join(sql.SQL("{}::text").format(column) for column in key))
-    query = sql.SQL("SELECT {} FROM {} AS t").format(chosen, sql.Identifier(TENANT.schema, entity.table))
-    return sorted(record_id for (record_id,) in shop.database.execute(query))
+    product, version = request.param
+    with in_process(stack), open_shop(servers(version), product) as opened:
+        yield opened
 
 
 def test_every_record_is_listed_read_sorted_and_found_by_each_of_its_fields(shop: Shop) -> None:
@@ -236,7 +62,7 @@ def test_every_record_is_listed_read_sorted_and_found_by_each_of_its_fields(shop
                     value = json.dumps(record[name]) if isinstance(record[name], bool) else str(record[name])
                     assert record["id"] in [each["id"] for each in shop.listed(entity, **{name: value})], name
         for field in entity.fields:
-            if field.type != "json" and not field.is_array:
+            if field.type != "json" and not field.is_array and field.sql_type != "point":
                 ordered = [
                     each["id"] for each in shop.listed(entity, sort="id" if field.name == "id" else f"-{field.name},id")
                 ]
@@ -277,7 +103,7 @@ def test_a_bulk_change_is_undone_to_the_last_byte(shop: Shop) -> None:
         assert undone.status == 200, undone.body
         after = sorted(shop.rows(entity))
         # A trigger of the product's own says when it was changed.
-        if entity.table not in ("boat", "sailor", "invoices"):
+        if entity.table not in MOVED_BY_TRIGGERS:
             assert after == before, entity.name
 
 
@@ -326,7 +152,7 @@ def test_everything_that_the_tenant_holds_is_one_zip(shop: Shop) -> None:
         assert {*archive.namelist()} == {f"{name}.ndjson" for name in (*ENTITIES, "audit")}
         everything = {name: archive.read(f"{name}.ndjson") for name in ENTITIES}
         for name, file in everything.items():
-            assert len(file.splitlines()) == len(raw_ids(shop, ENTITIES[name]))
+            assert len(file.splitlines()) == len(raw_ids(shop, ENTITIES[name], everything=True))
         assert b"s3cr3t" not in b"".join([*everything.values(), archive.read("audit.ndjson")])
 
 
@@ -350,3 +176,100 @@ def test_what_is_only_read_is_refused_by_its_reason(shop: Shop) -> None:
             with pytest.raises(BadRequestError, match=entity.why_only_read) as refused:
                 writable_entity_at(entity.name)
             assert refused.value.code == "not_supported"
+
+
+def test_check_finds_nothing_that_would_fail(shop: Shop) -> None:
+    shapes = read_shapes(shop.database, [TENANT.schema], wanted_columns(shop.literals))
+    assert [each for each in check(shop.literals, *shapes) if each.severity == "error"] == []
+
+
+def test_what_is_deleted_lies_in_the_trash_comes_back_and_goes_for_good(shop: Shop) -> None:
+    for entity in shop.writable():
+        if not entity.soft_delete:
+            continue
+        record = shop.new(entity)
+        record_id, named = clean_id(entity, record["id"]), RestoreRequest(dataType=entity.name)
+        before = sorted(shop.rows(entity))
+
+        def trashed(entity: Entity = entity, wanted: str = record["id"]) -> Json:
+            """The record as the trash has it; no list has it meanwhile."""
+            assert wanted not in [each["id"] for each in shop.listed(entity)], entity.name
+            items = read_trash(TENANT, NOW, entity.name, 1, 100).items
+            return next(item for item in items if item["id"] == wanted)
+
+        def is_back(entity: Entity = entity, before: list[str] = before, record: Json = record) -> bool:
+            is_same = sorted(shop.rows(entity)) == before or entity.table in MOVED_BY_TRIGGERS
+            return is_same and record["id"] in [each["id"] for each in shop.listed(entity)]
+
+        delete_record(shop.edit, entity, record_id, None)
+        assert trashed()["deletedBy"] == "ann@shop"
+        restore_item(shop.edit, record_id, named)
+        assert is_back(), entity.name
+
+        shop.delete(entity, record_id)
+        assert (trashed()["deletedBy"], trashed()["daysUntilPurge"]) == (None, None)
+        restore_item(shop.edit, record_id, named)
+        assert is_back(), entity.name
+
+        answer = json.loads(bulk_delete(shop.edit, entity, RecordIds(ids=[record["id"]])).body)["data"]
+        assert answer["deleted"] == 1
+        assert trashed()["deletedBy"] == "ann@shop"
+        assert bulk_undo(shop.edit, UndoRequest(operationId=answer["operationId"])).status == 200
+        assert is_back(), entity.name
+
+        delete_record(shop.edit, entity, record_id, None)
+        assert delete_item(shop.edit, record_id, entity.name) == record_id
+        assert record_id not in raw_ids(shop, entity, everything=True)
+
+
+@pytest.mark.parametrize("type", ["csv", "ndjson", "xlsx"])
+def test_what_an_export_writes_an_import_reads(shop: Shop, type: str) -> None:
+    for entity in shop.writable():
+        before = sorted(shop.rows(entity))
+        file, count = shop.export(entity.name, type), len(shop.listed(entity))
+        assert shop.import_file(entity, type, file, "update") == ("u" * count, []), entity.name
+        if entity.table not in MOVED_BY_TRIGGERS:
+            assert sorted(shop.rows(entity)) == before, entity.name
+
+
+def test_a_backup_holds_every_row(shop: Shop) -> None:
+    with connect("main", DUMP) as connection:
+        preflight(connection, TENANT.schema, "18.4")
+    environment = shop.scratch.environment | {"PGUSER": DUMP}
+    copy = shop.server.make_database()
+    if shop.name == "workspace":
+        copy.restore("custom", shop.scratch.run("pg_dump", "-Fc", "-n", "auth"))
+    copy.restore("custom", whole(Dump(TENANT.schema, "custom", environment, binary=shop.scratch.pg_dump)))
+    assert copy.state(TENANT.schema)["rows"] == shop.scratch.state(TENANT.schema)["rows"]
+
+
+def test_where_row_level_security_hides_rows_everything_is_refused_by_name(shop: Shop) -> None:
+    if shop.name not in SECURED:
+        return  # there is nothing that hides rows
+    if shop.name == "workspace":
+        shop.database.execute("REVOKE USAGE ON SCHEMA auth FROM stowage_app")
+    [(tables,)] = shop.database.execute(
+        "SELECT array_agg(relname::text) FROM pg_class "
+        "WHERE relnamespace = to_regnamespace(quote_ident(%s)) AND relrowsecurity",
+        (TENANT.schema,),
+    ).fetchall()
+    roles = sql.SQL("stowage_app, stowage_dump, stowage_purge")
+    shop.database.execute(sql.SQL("REVOKE {} FROM {}").format(sql.Identifier(shop.owner), roles))
+    try:
+        shapes = read_shapes(shop.database, [TENANT.schema], wanted_columns(shop.literals))
+        found = check(shop.literals, *shapes)
+        named = {each.entity for each in found if "row-level security" in each.sentence}
+        secured = {entity.name for entity in ENTITIES.values() if entity.table in tables}
+        assert named == secured
+        lacking = "stowage_app lacks USAGE of the schema auth, which the default of author_id needs"
+        assert any(each.sentence.startswith(lacking) for each in found) == (shop.name == "workspace")
+        for entity in map(ENTITIES.__getitem__, secured):
+            for ask in (lambda one=entity: shop.listed(one), lambda one=entity: shop.export(one.name, "csv")):
+                with pytest.raises(StowageError, match=entity.table) as refused:
+                    ask()
+                assert refused.value.code == "row_level_security"
+        with connect("main", DUMP) as connection, pytest.raises(StowageError) as refused:
+            preflight(connection, TENANT.schema, "18.4")
+        assert refused.value.code == "row_level_security"
+    finally:
+        shop.let_in()

@@ -6,6 +6,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from stowage.bulk.results import explain
 from stowage.entities.declared import ENTITIES, Entities
 from stowage.entities.language import read_declarations
 from stowage.postgres.edits import undo
@@ -92,6 +93,8 @@ def test_what_takes_along_a_record_that_others_belong_to_stays(nested: Nested) -
     assert nested.bulk("owners", "1") == Outcome(["has_children"])
     assert nested.bulk("notes", "1").codes == [None]
     assert nested.bulk("owners", "1", "2") == Outcome([None, "has_children"], {"tasks": 1})
+    told = explain(["has_children", None], ENTITIES["owners"])["has_children"]
+    assert told == "Other records (notes or tasks) still belong to this owner; move or delete them first."
 
 
 @pytest.mark.parametrize("in_trash", [False, True])

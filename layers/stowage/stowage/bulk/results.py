@@ -1,7 +1,7 @@
 """What became of each id of a bulk request, as both mounts tell it (docs/api.md)."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal, NotRequired, TypedDict
 
 from stowage.basics.errors import TooLargeError
@@ -13,7 +13,7 @@ _SENTENCES = {
     "not_found": "There is no such {entity}.",
     "already_deleted": "This {entity} is in the trash already.",
     "conflict": "What this {entity} needs is taken, moved or gone by now.",
-    "has_children": "Other records still belong to this {entity}; move or delete them first.",
+    "has_children": "Other records ({others}) still belong to this {entity}; move or delete them first.",
     "too_large": "Too many records would go along; delete fewer at once.",
     "changed_since": "This {entity} was changed since.",
     "purged": "This {entity} has been deleted for good.",
@@ -51,9 +51,18 @@ class BulkOperationResult(TypedDict):
     results: list[BulkResult]
 
 
-def explain(code: str, declared: Entity) -> str:
-    """The sentence for a person behind a code."""
-    return _SENTENCES[code].format(entity=declared.singular)
+def explain(codes: Iterable[str | None], declared: Entity) -> dict[str, str]:
+    """The sentence for a person behind each of these codes."""
+    found = {code: _SENTENCES[code] for code in {*codes} if code}
+    others = " or ".join(_keeping(declared)) if "has_children" in found else ""
+    return {code: sentence.format(entity=declared.singular, others=others) for code, sentence in found.items()}
+
+
+def _keeping(declared: Entity) -> list[str]:
+    """The entities whose records may keep one of this entity: those that refer to it, or to what would go along."""
+    along = [child for child, _ in declared.children("cascade")]
+    kinds = (("restrict", [declared, *along]), ("cascade", [*along, declared]))
+    return list(dict.fromkeys(child.name for kind, of in kinds for each in of for child, _ in each.children(kind)))
 
 
 def answer(
@@ -73,7 +82,7 @@ def answer(
     TooLargeError where not even those that failed can be listed and they must be: fewer ids at once would do.
     `sentences` are what is told of some failures, by place, instead of what is told of their codes.
     """
-    told = sentences or {}
+    told, of_codes = sentences or {}, explain(codes, declared)
     failed = len(codes) - codes.count(None)
     result: BulkOperationResult = {
         "operationId": operation,
@@ -81,7 +90,7 @@ def answer(
         "succeeded": len(codes) - failed,
         "failed": failed,
         "results": [
-            _result(each, code, told.get(place) or (code and explain(code, declared)))
+            _result(each, code, told.get(place) or (code and of_codes[code]))
             for place, (each, code) in enumerate(zip(given, codes, strict=True))
         ],
     }

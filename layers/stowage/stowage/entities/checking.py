@@ -15,6 +15,7 @@ type Literals = Mapping[str, Mapping[str, Any]]
 type Severity = Literal["error", "warning"]
 
 _READS = ("USAGE", "SELECT")
+_OF_DEFAULT = re.compile("stowage_app USAGE of the schema (.+) by (.+)")
 
 
 @dataclass(frozen=True)
@@ -112,6 +113,10 @@ def _compare(name: str, literal: Mapping[str, Any], shape: Shape) -> Iterator[Fi
     for role, needed in _rights(literal, shape).items():
         if lacking := [right for right in needed if f"{role} {right}" in shape.lacking]:
             yield finding("error", f"{role} lacks {', '.join(lacking)}; run `grant` for the schema")
+    wanting = () if literal["read_only"] else map(_OF_DEFAULT.fullmatch, shape.lacking)
+    for schema, column in (each.groups() for each in wanting if each):
+        told = f"stowage_app lacks USAGE of the schema {schema}, which the default of {column} needs"
+        yield finding("error", f"{told}: GRANT USAGE ON SCHEMA {schema} TO stowage_app")
     if not shape.is_view:
         yield from _compare_indexes(literal, shape, finding)
 

@@ -58,6 +58,8 @@ class _Entity:
     hidden: set[str] = field(default_factory=set)
     trash: str | None = None
     times: dict[str, Column] = field(default_factory=dict)
+    references: dict[str, tuple[dict[str, str], str]] = field(default_factory=dict)
+    """By column: what the declaration says of the record that it refers to, and a comment."""
 
     @property
     def fields(self) -> list[Column]:
@@ -119,7 +121,9 @@ def write_declarations(schema: str, tables: Sequence[Table]) -> str:
         _name_fields(each)
     by_singular = {singular_of(each.name): each.name for each in entities.values()}
     for each in (*entities.values(), *views.values()):
-        _write(each, schema, entities, by_singular)
+        each.references = _references(each, schema, entities)
+    for each in (*entities.values(), *views.values()):
+        _write(each, entities, by_singular)
     head = (
         f"# Declared from the schema {_comment(schema)} by `python -m stowage.entities inspect`. Read it over: what is",
         "# guessed says so, and docs/entities.md says what each line means.",
@@ -129,7 +133,7 @@ def write_declarations(schema: str, tables: Sequence[Table]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _write(entity: _Entity, schema: str, entities: Mapping[str, _Entity], by_singular: Mapping[str, str]) -> None:
+def _write(entity: _Entity, entities: Mapping[str, _Entity], by_singular: Mapping[str, str]) -> None:
     table = entity.table
     if table.triggers:
         entity.notes.append(f"# triggers: {_comment(', '.join(table.triggers))}")
@@ -140,8 +144,7 @@ def _write(entity: _Entity, schema: str, entities: Mapping[str, _Entity], by_sin
         entity.say("table", _text(table.name))
     if singular_of(entity.name) == entity.name:
         entity.notes.append(f"# {entity.name}: no singular is known; give one with `singular`")
-    references = _references(entity, schema, entities)
-    _write_key(entity, references)
+    _write_key(entity)
     if table.is_view or entity.has_odd_key:
         entity.say("readOnly", "true", "" if table.is_view else "by a key of this type records are read, not written")
     _write_label(entity)
@@ -153,8 +156,9 @@ def _write(entity: _Entity, schema: str, entities: Mapping[str, _Entity], by_sin
     if entity.fields:
         entity.lines.append(f"[{entity.name}.fields]")
     for column in entity.fields:
-        _write_field(entity, column, references.get(column.name, ({}, "")))
-    _write_suspicions(entity, references, by_singular)
+        given, comment = entity.references.get(column.name, ({}, ""))
+        _write_field(entity, column, (given, "; ".join(filter(None, (comment, _may_agree(entity, column, entities))))))
+    _write_suspicions(entity, by_singular)
 
 
 def _key_of_view(table: Table) -> str:
@@ -214,7 +218,7 @@ def _plural(name: str) -> str:
     return name + ("es" if re.search(r"(x|ch|sh)$", name) else "s")
 
 
-def _write_key(entity: _Entity, references: Mapping[str, tuple[dict[str, str], str]]) -> None:
+def _write_key(entity: _Entity) -> None:
     parts, comment = [], ""
     for name in entity.table.key:
         column = entity.table.column(name)
@@ -223,7 +227,7 @@ def _write_key(entity: _Entity, references: Mapping[str, tuple[dict[str, str], s
         if not is_made and len(entity.table.key) == 1:
             comment = "no default: whoever makes a record gives its key"
         maker = "database" if is_made else "client"
-        refers, told = references.get(name, ({}, "")) if len(entity.table.key) == 1 else ({}, "")
+        refers, told = entity.references.get(name, ({}, "")) if len(entity.table.key) == 1 else ({}, "")
         if " " in name or refers:
             long = {"column": _text(name), "type": _text(column.type), "maker": _text(maker)} | refers
             parts.append(f"{{ {', '.join(f'{key} = {each}' for key, each in long.items())} }}")
@@ -305,8 +309,11 @@ def _write_trash(entity: _Entity) -> None:
 
 def _references(entity: _Entity, schema: str, entities: Mapping[str, _Entity]) -> dict[str, tuple[dict[str, str], str]]:
     found: dict[str, tuple[dict[str, str], str]] = {}
-    for key in entity.table.foreign_keys:
-        other = entities.get(key.table) if key.schema == schema else None
+    for declared in sorted(entity.table.foreign_keys, key=lambda each: -len(each.columns)):
+        other = entities.get(declared.table) if declared.schema == schema else None
+        key, shared = _split(entity, declared, other)
+        if other and key.columns[0] in found and found[key.columns[0]][0]["references"] == _text(other.name):
+            continue  # the same reference once more, without what both share
         reason = _no_reference(entity, key, other)
         if reason or other is None or key.columns[0] in found:
             table = key.table if key.schema == schema else f"{key.schema}.{key.table}"
@@ -317,8 +324,47 @@ def _references(entity: _Entity, schema: str, entities: Mapping[str, _Entity]) -
         if on_delete == "cascade" and entity.trash is None:
             on_delete, comment = "restrict", "ON DELETE CASCADE, but there is no trash here to take them along to"
         given = {"references": _text(other.name), "onDelete": _text(on_delete)}
+        if shared:
+            given["agrees"] = f"[{', '.join(map(_text, shared))}]"
         found[key.columns[0]] = (given, comment)
     return found
+
+
+def _split(entity: _Entity, key: ForeignKey, other: _Entity | None) -> tuple[ForeignKey, list[str]]:
+    """A foreign key of several columns as one to the other's key, and the fields that both must have alike.
+
+    (brand_id, group_id) → groups (brand_id, id) is a reference of `group_id` that agrees in `brandId`. The key itself
+    where the language cannot say it: a shared column that is called otherwise there, or may be null here, which
+    Postgres then does not compare.
+    """
+    pairs = dict(zip(key.columns, key.target, strict=True))
+    if other is None or len(pairs) < 2 or len(other.table.key) != 1:
+        return key, []
+    refers = [column for column, target in pairs.items() if target == other.table.key[0]]
+    shared = []
+    for column, target in pairs.items():
+        if column not in refers:
+            ours, name = entity.table.column(column), entity.names.get(column)
+            is_told = name == other.names.get(target) and ours and not ours.is_nullable
+            if name is None or not is_told or column in entity.hidden or target in other.hidden:
+                return key, []
+            shared.append(name)
+    return replace(key, columns=tuple(refers), target=other.table.key), shared
+
+
+def _may_agree(entity: _Entity, column: Column, entities: Mapping[str, _Entity]) -> str:
+    """A comment on a reference to a record that refers, by a field of the same name, to the same entity as this one."""
+    given, _ = entity.references.get(column.name, ({}, ""))
+    other = next((each for each in entities.values() if _text(each.name) == given.get("references")), None)
+    if other is None or other is entity or entity.is_only_read or "agrees" in given:
+        return ""
+    ours, theirs = (
+        {each.names[name]: told["references"] for name, (told, _) in each.references.items() if name in each.names}
+        for each in (entity, other)
+    )
+    both = [name for name, refers in ours.items() if theirs.get(name) == refers and name != entity.names[column.name]]
+    told = f"agrees = [{', '.join(map(_text, both))}]"
+    return f"both have {' and '.join(both)}: add {told} where it must be the same" if both else ""
 
 
 def _no_reference(entity: _Entity, key: ForeignKey, other: _Entity | None) -> str:
@@ -334,12 +380,13 @@ def _no_reference(entity: _Entity, key: ForeignKey, other: _Entity | None) -> st
     return "" if own and theirs and family_of(own.type) == family_of(theirs.type) else "the types differ"
 
 
-def _write_suspicions(entity: _Entity, references: Mapping[str, object], by_singular: Mapping[str, str]) -> None:
+def _write_suspicions(entity: _Entity, by_singular: Mapping[str, str]) -> None:
     """Comments on columns that look like references and have no foreign key."""
     constrained = {name for key in entity.table.foreign_keys for name in key.columns}
     for column in entity.table.columns:
         stem = re.fullmatch(r"(.+?)(?:_id|Id)", column.name)
-        if stem is None or column.name in references or column.name in constrained or column.name in entity.table.key:
+        told = entity.references.keys() | constrained | {*entity.table.key}
+        if stem is None or column.name in told:
             continue
         other = by_singular.get(re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", stem[1]).lower())
         if any(entity.table.column(f"{stem[1]}{kind}") for kind in ("_type", "Type")):

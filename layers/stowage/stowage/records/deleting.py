@@ -48,7 +48,7 @@ def delete_record(edit: Edit, entity: Entity, record_id: str, if_match: str | No
         if code in _ABSENT:
             raise NotFoundError(f"There is no such {entity.singular}.", "record_not_found")
         if code is not None:
-            raise ConflictError(explain(code, entity), code)
+            raise ConflictError(explain([code], entity)[code], code)
 
     edit.run(work)
 
@@ -65,8 +65,9 @@ def bulk_delete(edit: Edit, entity: Entity, request: RecordIds) -> KeptAnswer:
 
 
 def _answer(entity: Entity, given: list[str], operation: str, codes: list[str | None]) -> KeptAnswer:
+    sentences = explain(codes, entity)
     failures: list[dict[str, Any]] = [
-        {"index": index, "id": record_id, "code": code, "error": explain(code, entity)}
+        {"index": index, "id": record_id, "code": code, "error": sentences[code]}
         for index, (record_id, code) in enumerate(zip(given, codes, strict=True))
         if code is not None
     ]

@@ -470,7 +470,8 @@ def _failed(error: psycopg.Error, entity: Entity) -> RunError:
     state = error.sqlstate
     match state:
         case "42501":
-            return RunError(f"The database role may not write {entity.name}.", "permission_denied")
+            told = f"The database role may not write {entity.name}, or not use what their defaults or triggers need"
+            return RunError(f"{told}; `python -m stowage.entities check` names lacking rights.", "permission_denied")
         case "42P01" | "3F000" | "42703":
             return RunError(
                 f"The database has no table for {entity.name}, or it lacks a column; are the migrations applied?",

@@ -242,7 +242,9 @@ def _conditions_on_others(filters: Filters, schema: str, declared: Entity) -> li
 
 
 def _is_any_of(value: sql.Composable, wanted: Iterable[object]) -> sql.Composable:
-    return sql.SQL("{} IN ({})").format(value, sql.SQL(", ").join(map(sql.Literal, wanted)))
+    # A float of Python's is a double: 0.1 of the type real is none of them, and so it is read as the column's own type.
+    literals = [sql.Literal(str(each) if isinstance(each, float) else each) for each in wanted]
+    return sql.SQL("{} IN ({})").format(value, sql.SQL(", ").join(literals))
 
 
 def _escape_like(text: str) -> str:

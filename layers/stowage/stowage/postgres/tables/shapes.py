@@ -98,6 +98,20 @@ sequences AS (
     )
     GROUP BY attrelid
 ),
+-- Functions of Postgres's own are no dependencies, so that few defaults are left to look at.
+schemas AS (
+    SELECT adrelid, array_agg(DISTINCT format('stowage_app USAGE of the schema %%I by %%I', space.nspname, attname))
+               AS lacking
+    FROM tables
+    JOIN pg_attrdef ON adrelid = tables.oid
+    JOIN pg_attribute ON attrelid = adrelid AND attnum = adnum AND attname = ANY(tables.columns) AND attgenerated = ''
+    JOIN pg_depend ON classid = 'pg_attrdef'::regclass AND objid = pg_attrdef.oid AND refclassid = 'pg_proc'::regclass
+    JOIN pg_proc ON pg_proc.oid = refobjid
+    JOIN pg_namespace AS space ON space.oid = pronamespace
+    CROSS JOIN role
+    WHERE NOT has_schema_privilege(role.oid, space.oid, 'USAGE') AND space.oid <> tables.relnamespace
+    GROUP BY adrelid
+),
 found AS (
     SELECT tables.oid, relname, nspname, is_view, columns.alike AS columns, indexes.alike AS indexes,
            array_remove(ARRAY[
@@ -112,7 +126,7 @@ found AS (
                CASE WHEN NOT has_table_privilege(role.purge, tables.oid, 'DELETE') THEN 'stowage_purge DELETE' END,
                CASE WHEN NOT has_schema_privilege(role.dump, relnamespace, 'USAGE') THEN 'stowage_dump USAGE' END,
                CASE WHEN NOT has_table_privilege(role.dump, tables.oid, 'SELECT') THEN 'stowage_dump SELECT' END
-           ], NULL) || sequences.lacking AS lacking,
+           ], NULL) || sequences.lacking || schemas.lacking AS lacking,
            relrowsecurity AND NOT role.sees_all
                AND (relforcerowsecurity OR NOT pg_has_role(role.oid, relowner, 'USAGE')) AS hides
     FROM tables
@@ -120,6 +134,7 @@ found AS (
     LEFT JOIN columns ON columns.attrelid = tables.oid
     LEFT JOIN indexes ON indexes.indrelid = tables.oid
     LEFT JOIN sequences ON sequences.attrelid = tables.oid
+    LEFT JOIN schemas ON schemas.adrelid = tables.oid
 )
 SELECT relname::text, count(*), (array_agg(nspname::text ORDER BY nspname))[1:%(named)s],
        is_view, lacking, coalesce(hides, false), min(oid)
