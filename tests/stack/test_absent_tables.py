@@ -10,6 +10,7 @@ import pytest
 
 from stowage.trash.purging import purge_tenant
 from tests.conftest import RunningStack
+from tests.stack.file_import_surface import csv_file, ended, started
 from tests.stack.office import Office, in_process, open_office, refusal
 
 type Json = Any
@@ -129,6 +130,15 @@ def test_an_export_of_the_absent_table_fails_with_words_that_name_it(without_pos
     record = exported(without_posts, "posts")
     assert record["status"] == "failed"
     assert record["errorMessage"] == "This tenant has no table posts, so it has no posts."
+
+
+def test_a_file_import_into_the_absent_table_fails_with_words_that_name_it(without_posts: Office) -> None:
+    """Whoever takes the file knows no table yet; the run does."""
+    caller = without_posts.caller("admin")
+    file = csv_file("accountId,url", "a,https://x.example/1")
+    job = ended(caller, started(caller, "posts", "csv", file, without_posts.id))
+    assert (job["status"], job["attempts"]) == ("failed", 1), job
+    assert job["last_error"] == "This tenant has no table posts, so it has no posts."
 
 
 def test_a_tenant_that_has_every_table_hears_of_no_absent_one(office: Office) -> None:

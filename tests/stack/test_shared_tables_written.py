@@ -59,6 +59,7 @@ key = "id text client"
 label = "note"
 updated = "updated_at"
 trash = { flag = "is_deleted" }
+reassign = { targetClubId = "clubId" }
 [members.fields]
 clubId = { type = "bigint not null", references = "clubs", onDelete = "cascade" }
 note = "text"
@@ -92,7 +93,7 @@ name = "text not null"
 
 [badges]
 key = "id text stowage"
-trash = "deleted_at"
+trash = "discarded_at"
 [badges.fields]
 memberId = { type = "text", references = "members", onDelete = "restrict" }
 """
@@ -117,7 +118,7 @@ GRANT SELECT, UPDATE, DELETE ON ALL TABLES IN SCHEMA "POOL" TO stowage_purge;
 GRANT USAGE ON ALL SEQUENCES IN SCHEMA "POOL" TO stowage_app
 """
 OWN = """
-CREATE TABLE badges (id text PRIMARY KEY, member_id text, deleted_at timestamptz);
+CREATE TABLE badges (id text PRIMARY KEY, member_id text, discarded_at timestamp(0));
 CREATE TABLE cards (member_id text PRIMARY KEY, pin text, is_gone boolean NOT NULL DEFAULT false);
 CREATE VIEW club_names AS SELECT 1::bigint AS id, 'one' AS name
 """
@@ -240,8 +241,12 @@ WRONG: dict[str, tuple[str, str, Json, int, str]] = {
     "refer to theirs": ("POST", "/api/v1/members", {"id": "m", "clubId": "77"}, 400, "invalid_reference"),
     "refer to theirs from mine": ("POST", "/api/v1/badges", {"memberId": "theirs"}, 400, "invalid_reference"),
     "change to theirs": ("PATCH", "/api/v1/members/a", {"clubId": "77"}, 400, "invalid_reference"),
+    "reassign to theirs": (
+        "POST", "/api/guilds/ID/bulk/reassign", {"ids": ["a"], "dataType": "members", "targetClubId": "77"},
+        400, "unknown_club",
+    ),
     "import": ("POST", "/api/v1/import/members", {"items": [{"id": "m", "clubId": 77}]}, 400, "invalid_items"),
-}
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("asked", WRONG.values(), ids=WRONG)
@@ -262,6 +267,9 @@ def test_one_of_many_that_is_another_tenants_is_not_found(pool: Pool) -> None:
     assert (status, told["data"]["deleted"], told["data"]["failed"]) == (207, 1, 2)
     status, told = pool.ask("POST", "/api/guilds/ID/bulk/delete", {"ids": ["3", "77"], "dataType": "clubs"})
     assert (told["succeeded"], told["failed"]) == (1, 1)
+    body = {"ids": ["a", "theirs"], "dataType": "members", "targetClubId": "1"}
+    status, told = pool.ask("POST", "/api/guilds/ID/bulk/reassign", body)
+    assert (status, [each.get("code") for each in told["results"]]) == (207, [None, "not_found"])
     assert [row["deleted_at"] is None for row in pool.rows("clubs", pool.mine).values()] == [True, False, False]
 
 
@@ -326,6 +334,49 @@ def test_a_record_lives_through_every_route_beside_another_tenants_of_the_same_i
     assert [each["type"] for each in entries] == ["restored", "deleted", "created"]
     assert "s3cr3t" not in json.dumps(entries)
     assert sum(pool.schema in statement for statement in pool.sent) > 40
+
+
+def test_the_audit_log_tells_a_tenant_of_its_own_records_alone(pool: Pool) -> None:
+    def told(office: Office) -> list[Json]:
+        status, page = pool.ask("GET", "/api/v1/audit?entity=clubs", office=office)
+        assert status == 200, page
+        return [(each["id"], each["type"]) for each in page["data"] if each["type"] == "updated"]
+
+    before = {office.id: len(told(office)) for office in (pool.mine, pool.theirs)}
+    updates = {"updates": [{"id": n, "name": f"theirs {n}"} for n in ("1", "77")]}
+    status, answer = pool.ask("PATCH", "/api/v1/bulk/clubs", updates, pool.theirs)
+    assert (status, answer["data"]["updated"]) == (200, 2)
+    assert len(told(pool.theirs)) == before[pool.theirs.id] + 2
+    assert len(told(pool.mine)) == before[pool.mine.id]
+    undo = {"operationId": answer["data"]["operationId"]}
+    assert pool.ask("POST", "/api/guilds/ID/bulk/undo", undo, pool.theirs)[0] == 200
+
+
+def test_what_the_product_has_discarded_is_listed_restored_and_deleted_for_good(pool: Pool) -> None:
+    """Its own column, `discarded_at`, in whole seconds without a zone."""
+    pool.mine.run("DELETE FROM badges; DELETE FROM stowage.trash_entries WHERE entity = 'badges'")
+    ours, other = (pool.ask("POST", "/api/v1/badges", {})[1]["data"]["id"] for _ in range(2))
+    assert pool.ask("DELETE", f"/api/v1/badges/{ours}")[0] == 200
+    pool.mine.run("UPDATE badges SET discarded_at = '2026-11-01 02:03:04' WHERE id = %s", other)
+
+    items = pool.ask("GET", "/api/guilds/ID/trash?type=badges")[1]["items"]
+    told = [(each["id"], each["deletedBy"] is None, each["daysUntilPurge"]) for each in items]
+    assert told == [(ours, False, 30), (other, True, None)]
+    assert items[1]["deletedAt"].startswith("2026-11-01T02:03:04")
+    assert pool.ask("GET", "/api/v1/badges")[1]["data"] == []
+    assert pool.ask("GET", f"/api/v1/badges/{other}")[0] == 404
+
+    for badge in (ours, other):
+        assert pool.ask("POST", f"/api/guilds/ID/trash/{badge}/restore", {"dataType": "badges"})[0] == 200
+    assert pool.mine.run("SELECT count(*) FROM badges WHERE discarded_at IS NULL") == [(2,)]
+    pool.mine.run("UPDATE badges SET discarded_at = now()")
+    for badge in (ours, other):
+        assert pool.ask("DELETE", f"/api/guilds/ID/trash/{badge}?dataType=badges") == (
+            200,
+            {"success": True, "id": badge},
+        )
+        assert pool.ask("DELETE", f"/api/guilds/ID/trash/{badge}?dataType=badges")[0] in (404, 410)
+    assert pool.mine.run("SELECT FROM badges") == []
 
 
 def test_a_key_may_refer_to_another_record(pool: Pool) -> None:

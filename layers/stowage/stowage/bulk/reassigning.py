@@ -9,7 +9,7 @@ from stowage.basics.ids import decode_id
 from stowage.bulk.requests import ReassignRequest, read_ids
 from stowage.bulk.results import answer
 from stowage.entities.declaration import Entity, Reassignment
-from stowage.entities.declared import ENTITIES, entity_among
+from stowage.entities.declared import ENTITIES, entity_among, must_be_writable
 from stowage.postgres.edits.assigns import assign_records
 from stowage.postgres.edits.locks import lock_target
 from stowage.postgres.session.connection import Connection
@@ -41,6 +41,8 @@ def bulk_reassign(edit: Edit, request: ReassignRequest) -> KeptAnswer:
 
 
 def _entity(name: str | None) -> Entity:
+    if name and (asked := ENTITIES.get(name)):
+        must_be_writable(asked)
     entities = [declared for declared in ENTITIES.values() if declared.reassign]
     if not entities:
         raise BadRequestError("No entity here is declared to be reassigned.", "not_supported")
