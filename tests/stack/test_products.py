@@ -156,10 +156,15 @@ def test_everything_that_the_tenant_holds_is_one_zip(shop: Shop) -> None:
         assert b"s3cr3t" not in b"".join([*everything.values(), archive.read("audit.ndjson")])
 
 
+def has_one_each(entity: Entity) -> bool:
+    """Whether each record that it may refer to has one already."""
+    return any({*rule} <= {reference.field for reference in entity.references} for rule in entity.unique)
+
+
 def test_new_records_come_in_many_at_once(shop: Shop) -> None:
     for entity in shop.writable():
-        if any({*rule} <= {reference.field for reference in entity.references} for rule in entity.unique):
-            continue  # there are no more records to refer to
+        if has_one_each(entity):
+            continue
         items = [shop.body(entity) for _ in range(3)]
         try:
             answer = json.loads(import_items(shop.edit, entity, json.dumps({"items": items}).encode()).body)["data"]
@@ -185,7 +190,7 @@ def test_check_finds_nothing_that_would_fail(shop: Shop) -> None:
 
 def test_what_is_deleted_lies_in_the_trash_comes_back_and_goes_for_good(shop: Shop) -> None:
     for entity in shop.writable():
-        if not entity.soft_delete:
+        if has_one_each(entity) or not entity.soft_delete:
             continue
         record = shop.new(entity)
         record_id, named = clean_id(entity, record["id"]), RestoreRequest(dataType=entity.name)
