@@ -14,6 +14,8 @@ from local.children import Children
 from local.configuration import ROOT
 from local.fork_server import HEAD_BYTES
 
+START_SECONDS = 120
+"""So long may the server import what its processes share, on a machine that does much else."""
 _LOST = 255
 """The exit code where the server is gone and nobody knows."""
 
@@ -86,7 +88,7 @@ class Launcher:
         with self._lock:
             self._server = self._server or self._start_server()
             self._server.ask({"environment": environment}, list(descriptors))
-            return self._server.started.get(timeout=30)
+            return self._server.started.get(timeout=START_SECONDS)
 
     def renew(self) -> None:
         """Let the next one run the code as it is then; those that run go on."""
