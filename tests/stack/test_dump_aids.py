@@ -516,3 +516,10 @@ def test_an_unknown_error_of_the_database_is_told_as_what_it_is(
     assert "secret" not in error.message
     if code != "connection_lost":
         assert "connection" not in error.message
+
+
+def test_a_statement_that_was_never_sent_is_no_lost_connection(servers: Servers) -> None:
+    with psycopg.connect(servers(NEWEST).url()) as connection, pytest.raises(psycopg.ProgrammingError) as caught:
+        connection.execute("SELECT %(missing)s", {})
+    with pytest.raises(psycopg.ProgrammingError):
+        database_error(caught.value)

@@ -20,7 +20,7 @@ export function Settings({ tenant }) {
 }
 
 /** The settings without what only answers have. */
-const given = ({ schedule, format, retention }) => ({ schedule, format, ...(retention ? { retention } : {}) });
+const given = ({ next_run_at: _next, missed: _missed, ...settings }) => settings;
 
 function Form({ tenant, reload, ...found }) {
   const [{ saved, etag }, setSaved] = useState(found);

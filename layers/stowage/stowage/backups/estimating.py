@@ -4,6 +4,7 @@ from pydantic import BaseModel
 
 from stowage.access.identity import Identity, for_role
 from stowage.backups import must_be_configured
+from stowage.backups.included import included_schemas
 from stowage.backups.records import BackupRequest
 from stowage.basics.errors import UnavailableError
 from stowage.postgres.dumps.estimates import Estimate as DumpEstimate
@@ -40,7 +41,7 @@ def estimate_backup(tenant: Tenant, identity: Identity, request: BackupRequest) 
     a table which stays locked.
     """
     must_be_configured(request)
-    found = _estimate(tenant.database, tenant.schema, request.compress)
+    found = _estimate(tenant.id, tenant.database, tenant.schema, request.compress)
     run = Run(
         id="", tenant=tenant.id, kind=EXPORT_BACKUP.name, database=tenant.database, spec={}, requested_by="",
         created_at="",
@@ -58,18 +59,20 @@ def estimate_run(run: Run) -> Estimate:
     """
     schema, compress = run.spec["schema"], run.spec["compress"]
     try:
-        found = _estimate(run.database, schema, compress)
+        found = _estimate(run.tenant, run.database, schema, compress)
     except UnavailableError as error:
         if error.code != "database_busy":
             raise
-        found = _estimate(run.database, schema, compress, measured=False)
+        found = _estimate(run.tenant, run.database, schema, compress, measured=False)
     return Estimate(rows=found.rows, bytes=found.source_bytes)
 
 
-def _estimate(database: str, schema: str, compressed: bool, *, measured: bool = True) -> DumpEstimate:
+def _estimate(tenant: str, database: str, schema: str, compressed: bool, *, measured: bool = True) -> DumpEstimate:
+    included = included_schemas(tenant)
+
     def work(connection: Connection) -> DumpEstimate:
         must_exist(connection, schema)
-        return estimate(connection, schema, compressed=compressed, measured=measured)
+        return estimate(connection, schema, compressed=compressed, measured=measured, included=included)
 
     return telling_held_tables(
         database, DUMP, schema, READING, lambda: look(database, work, role=DUMP, lock_seconds=LOCK_SECONDS)

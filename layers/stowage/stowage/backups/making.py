@@ -1,9 +1,10 @@
 """A backup's attempt in the worker: checks first, then pg_dump and the counting of its rows in one snapshot."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
+from stowage.backups.included import included_schemas
 from stowage.backups.verifying import first_wrong, verify_stored
 from stowage.basics.errors import RunError, TransientRunError
 from stowage.pipeline.compress import gzip_compressor
@@ -48,9 +49,10 @@ def open_dump(run: Run, reporter: Reporter) -> "SnapshotDump":
     reporter.report("checking", "Checking what will be dumped.")
     connection = connect(run.database, DUMP)
     try:
-        preflight(connection, schema, version)
+        included = included_schemas(run.tenant)
+        preflight(connection, schema, version, included)
         must_have_sessions(connection, lambda: connect(run.database, DUMP, beside=connection))
-        return SnapshotDump(run, connection, version, reporter.moved)
+        return SnapshotDump(run, connection, version, reporter.moved, included)
     except BaseException:
         connection.close()
         raise
@@ -77,10 +79,17 @@ class SnapshotDump:
     only the counting goes on, which neither bytes nor rows show.
     """
 
-    def __init__(self, run: Run, connection: Connection, version: str, moved: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        run: Run,
+        connection: Connection,
+        version: str,
+        moved: Callable[[], None],
+        included: Sequence[str] = (),
+    ) -> None:
         self.rows = 0
         self._connection, self._moved = connection, moved
-        self._reading = SnapshotContents(connection, run.spec["schema"], version)
+        self._reading = SnapshotContents(connection, run.spec["schema"], version, included)
         self._reading.__enter__()
         self._contents: DumpContents | None = None
         self._progress: DumpProgress | None = None
@@ -94,6 +103,7 @@ class SnapshotDump:
             encoding=connection.info.parameter_status("server_encoding"),
             snapshot=self._reading.snapshot,
             binary=settings().pg_dump,
+            included=included,
         )
 
     def chunks(self) -> Iterator[bytes]:

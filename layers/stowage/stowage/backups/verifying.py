@@ -101,10 +101,11 @@ class Reading:
         self._manifest = manifest
         self._sha256 = hashlib.sha256()
         self._unpack = unpacking(manifest.get("compression"))
-        plain, schema = manifest["format"] == "sql", manifest["contents"]["schema_name"]
+        plain, contents = manifest["format"] == "sql", manifest["contents"]
+        self._counted = {contents["schema_name"]: contents["rows"], **contents.get("included", {})}
         self.script = script
         self._archive = None if plain else Archive(pg_restore, script)
-        self._namespaces = PlainNamespaces(schema) if plain else ArchiveNamespaces(schema)
+        self._namespaces = PlainNamespaces(*self._counted) if plain else ArchiveNamespaces(*self._counted)
         self._is_foreign = False
         self._is_read = True
 
@@ -150,13 +151,13 @@ class Reading:
         yield check("compression", self._unpack.is_whole, "It cannot be decompressed to its end.")
         whole = self._is_read and self.script.is_whole
         yield check("end", whole, "The dump breaks off, or cannot be read to its end.")
-        contents = self._manifest["contents"]
-        foreign = sorted(self.script.schemas - {contents["schema_name"]})
+        read = self.script.counts
+        foreign = sorted(set(read) - set(self._counted))
         holds = (
             f"rows of another schema: {_some(foreign)}" if foreign else "more than this tenant's schema, or none of it"
         )
         yield check("schema", not (foreign or (whole and self._is_foreign)), f"It holds {holds}.")
-        wrong = differing(contents["rows"], self.script.rows)
+        wrong = [told for schema, rows in self._counted.items() for told in differing(rows, read.get(schema, {}))]
         yield check("rows", not wrong, f"Not all rows are there: {_some(wrong)}.")
 
 

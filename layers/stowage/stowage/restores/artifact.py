@@ -11,6 +11,7 @@ from stowage.pipeline.unpack import Unpacking, unpacking
 from stowage.postgres.dumps.archive import Contents
 from stowage.postgres.dumps.contents import DumpContents
 from stowage.postgres.restores.archives import plain
+from stowage.postgres.restores.copies import beside, copy_of
 from stowage.postgres.restores.selection import choose_tables
 from stowage.runs.manifest import bucket_of, read_manifest
 from stowage.runs.progress import Reporter
@@ -51,11 +52,21 @@ class Artifact:
         """Not later than the state that it holds."""
 
     @property
-    def expected(self) -> dict[str, int | None]:
-        """The rows that the restored tables have to have."""
+    def included(self) -> list[str]:
+        """The schemas that were dumped along."""
+        return list(self.contents.included)
+
+    def copies(self, run_id: str) -> dict[str, str]:
+        """Where that restore puts each schema of the backup."""
+        return {self.contents.schema_name: copy_of(run_id), **beside(copy_of(run_id), self.included)}
+
+    def expected(self, schema: str) -> dict[str, int | None]:
+        """The rows that the restored tables of a schema have to have."""
+        counts = self.contents.counts[schema]
         if self._tables is None:
-            return self.contents.rows
-        return {name: count for name, count in self.contents.rows.items() if name in self._tables}
+            return counts
+        chosen = self._tables if schema == self.contents.schema_name else ()
+        return {name: count for name, count in counts.items() if name in chosen}
 
     def script(self) -> Generator[bytes]:
         """The plain dump, to its end only if the file's checksum and its packing are right; each time read anew."""

@@ -1,7 +1,7 @@
 """A restore's attempt in the worker: checked with names, loaded beside the live schema, left there or swapped in."""
 
 import signal
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from typing import Any
 
@@ -12,6 +12,7 @@ from stowage.basics.ids import parse_rfc3339, rfc3339
 from stowage.postgres.dumps.portable import Form
 from stowage.postgres.restores.copies import (
     analyze,
+    beside,
     close_to_others,
     copy_of,
     drop_schema,
@@ -74,15 +75,17 @@ def _new_schema(attempt: Attempt) -> dict[str, Any]:
         _load(run, artifact)
         with session(run.database) as connection:
             told = _check(connection, run, artifact)
-            kept = names_kept(connection, copy_of(run.id), artifact.contents.schema_name)
-            closed = close_to_others(connection, copy_of(run.id))
+            copies = artifact.copies(run.id)
+            kept = [told for copy in copies.values() for name in copies for told in names_kept(connection, copy, name)]
+            closed = {name: None for copy in copies.values() for name in close_to_others(connection, copy)}
     return {
         "backup_id": run.uses,
         "schema": copy_of(run.id),
+        **({"included": beside(copy_of(run.id), artifact.included)} if artifact.included else {}),
         **told,
         "keeps_old_name": kept[:NAMED],
         "keeps_old_name_count": len(kept),
-        "closed_to": closed,
+        "closed_to": list(closed),
         "left_out": artifact.left_out[:NAMED],
     }
 
@@ -96,6 +99,7 @@ def _load(run: Run, artifact: Artifact, check: Callable[[Connection], None] | No
         if check:
             check(connection)
         is_live = has_schema(connection, contents.schema_name)
+        included = {name: has_schema(connection, name) for name in artifact.included}
         login = child_login(run.database, RESTORE, beside=connection)
     form = Form(
         keep_owners=True, keep_grants=True, keep_restrictions=False, schema=contents.schema_name, needs=contents
@@ -109,16 +113,19 @@ def _load(run: Run, artifact: Artifact, check: Callable[[Connection], None] | No
             is_live=is_live,
             before_commit=lambda: artifact.reporter.report("loading", "Everything is loaded."),
             watch=artifact.watch,
+            included=included,
         )
 
 
 def _check(connection: Connection, run: Run, artifact: Artifact) -> dict[str, Any]:
     artifact.reporter.report("checking_rows", "Counting the rows.")
     artifact.reporter.moved()
-    rows = must_hold_rows(connection, copy_of(run.id), artifact.expected)
-    artifact.reporter.moved()
-    tables = analyze(connection, copy_of(run.id))
-    artifact.reporter.moved()
+    rows = tables = 0
+    for name, copy in artifact.copies(run.id).items():
+        rows += must_hold_rows(connection, copy, artifact.expected(name))
+        artifact.reporter.moved()
+        tables += analyze(connection, copy)
+        artifact.reporter.moved()
     return {"tables": tables, "rows": rows}
 
 
@@ -133,14 +140,14 @@ def _in_place(attempt: Attempt) -> dict[str, Any]:
             )
         watch_over(run, attempt.clock())
         with _no_rest(run):
-            _load(run, artifact, lambda connection: must_be_swappable(connection, live))
+            _load(run, artifact, lambda connection: must_be_swappable(connection, live, artifact.included))
             with session(run.database) as connection:
                 told = _check(connection, run, artifact)
                 attempt.reporter.report("swapping", "Waiting for older transactions.")
                 wait_for_old_snapshots(connection, copy_of(run.id), artifact.waiting)
-                must_be_swappable(connection, live)
+                must_be_swappable(connection, live, artifact.included)
             facts = {"backup_id": run.uses, "schema": live, **told, "state_of": artifact.made_at}
-            facts = _swap(attempt, copy_of(run.id), facts, artifact.waiting)
+            facts = _swap(attempt, copy_of(run.id), artifact.included, facts, artifact.waiting)
     return _followed(attempt, facts)
 
 
@@ -152,14 +159,15 @@ def _revert(attempt: Attempt) -> dict[str, Any]:
         with session(run.database) as connection:
             must_exist_as_kept(connection, incoming)
             note = read_note(connection, incoming) or {}
-            must_be_swappable(connection, live)
+            included = note.get("included", [])
+            must_be_swappable(connection, live, included)
         watch_over(run, attempt.clock())
 
         def waiting() -> None:
             attempt.reporter.watch(0, 0, 0)
 
         facts = {"reverted": run.spec["of"], "schema": live, "state_of": note["at"]}
-        facts = _swap(attempt, incoming, facts, waiting)
+        facts = _swap(attempt, incoming, included, facts, waiting)
     facts = _followed(attempt, facts)
     with suppress(ConditionFailedError):  # its record has gone
         table.update(run.pk, f"RUN#{run.spec['of']}", {"reverted_by": run.id}, when={"status": PRESENT})
@@ -173,7 +181,9 @@ def _swapped_before(run: Run) -> dict[str, Any] | None:
     return note["facts"] if note else None
 
 
-def _swap(attempt: Attempt, incoming: str, facts: Mapping[str, Any], waiting: Callable[[], None]) -> dict[str, Any]:
+def _swap(
+    attempt: Attempt, incoming: str, included: Sequence[str], facts: Mapping[str, Any], waiting: Callable[[], None]
+) -> dict[str, Any]:
     """Swap; from here on the run ends well, whoever wants it to stop."""
     run, now = attempt.run, attempt.clock()
     kept = kept_by(run.id)
@@ -182,7 +192,7 @@ def _swap(attempt: Attempt, incoming: str, facts: Mapping[str, Any], waiting: Ca
     note = {"run": run.id, "tenant": run.tenant, "at": rfc3339(now), "facts": whole}
     try:
         with session(run.database) as connection:
-            swap(connection, Swap(str(run.spec["schema"]), incoming, kept, note), waiting)
+            swap(connection, Swap(str(run.spec["schema"]), incoming, kept, note, tuple(included)), waiting)
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
     except ProcessStopped:
         if _swapped_before(run) is None:

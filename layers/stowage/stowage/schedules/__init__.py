@@ -16,6 +16,7 @@ from stowage.access.identity import Identity, for_role
 from stowage.aws import table
 from stowage.aws.table import ABSENT, ConditionFailedError, Item, Update, Write
 from stowage.backups import new_backup
+from stowage.backups.included import SETTINGS_SORT_KEY
 from stowage.backups.records import BackupRequest
 from stowage.basics.errors import NotFoundError, PreconditionFailedError, UnavailableError
 from stowage.basics.ids import parse_rfc3339, rfc3339
@@ -43,7 +44,6 @@ REQUESTED_BY = "schedule"
 MOST_MISSED = 20
 """So many missed times are told."""
 PREVIEWED = 5
-_SORT_KEY = "BACKUPS"
 _TRIES = 5
 """Of a change that meets others."""
 
@@ -225,13 +225,13 @@ def _changing(item: Item, changes: Item) -> Update:
     """The write that changes a tenant's item, unless somebody has changed it since it was read; None takes away."""
     set_here = {name: value for name, value in changes.items() if value is not None}
     expected = {name: item.get(name, ABSENT) for name in ("version", "due_at")}
-    key = f"T#{item['tenant']}", _SORT_KEY
+    key = f"T#{item['tenant']}", SETTINGS_SORT_KEY
     return Update(*key, {"tenant": item["tenant"], **set_here}, tuple(changes.keys() - set_here), when=expected)
 
 
 def _read(tenant: str) -> Item:
     """A tenant's item, which has no settings before somebody has set any."""
-    return table.get(f"T#{tenant}", _SORT_KEY) or {"tenant": tenant}
+    return table.get(f"T#{tenant}", SETTINGS_SORT_KEY) or {"tenant": tenant}
 
 
 def _settings(item: Item) -> BackupSettings:

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from stowage.backups.included import MOST_INCLUDED, check_included, must_differ
 from stowage.backups.records import BackupFormat
 from stowage.schedules.times import check_cron, check_timezone
 
@@ -55,6 +56,12 @@ class BackupSettings(BaseModel):
     format: BackupFormat = "sql"
     verify: WantedVerification | None = None
     """None: as the deployment says (`BackupTrials`)."""
+    include_schemas: Annotated[
+        list[Annotated[str, AfterValidator(check_included)]],
+        Field(max_length=MOST_INCLUDED),
+        AfterValidator(must_differ),
+    ] = []
+    """Schemas that hold partitions and child tables of the tenant's tables and nothing else: they are dumped along."""
 
 
 class Schedule(BaseModel):
@@ -72,6 +79,7 @@ class CurrentSettings(BaseModel):
     schedule: Schedule | None
     format: BackupFormat
     verify: Verifications
+    include_schemas: list[str]
 
     next_run_at: str | None
     """When the next scheduled backup begins to wait for its place; null without a schedule that is enabled."""

@@ -2,7 +2,7 @@
 
 import contextlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass
@@ -12,11 +12,12 @@ from typing import Any, LiteralString, Self
 import psycopg
 from psycopg import errors, sql
 from psycopg.rows import class_row, dict_row
+from pydantic import Field
 
 from stowage.basics.errors import TransientRunError
 from stowage.postgres.dumps.failures import database_error
 from stowage.postgres.dumps.needs import Needs, attempt, read_needs
-from stowage.postgres.dumps.preflight import must_hold_its_children
+from stowage.postgres.dumps.preflight import must_be_the_tenants, must_hold_its_children
 
 RESULT_SECONDS = 3600.0
 CANCEL_SECONDS = 2.0
@@ -27,7 +28,8 @@ class DumpContents(Needs):
 
     `rows` counts by table, partitions each for themselves and not again in their parents; None
     where the database refused to count, and `row_count` then too. `table_count` counts the parents
-    too. References inside the text of functions are not tracked by Postgres and so not listed.
+    too. `included` are the schemas that were dumped along, each with the rows of its tables.
+    References inside the text of functions are not tracked by Postgres and so not listed.
     """
 
     schema_name: str
@@ -36,8 +38,14 @@ class DumpContents(Needs):
     table_count: int
     row_count: int | None
     rows: dict[str, int | None]
+    included: dict[str, dict[str, int | None]] = Field(default_factory=dict)
     large_object_columns: list[str]
     warnings: list[str]
+
+    @property
+    def counts(self) -> dict[str, dict[str, int | None]]:
+        """The rows of every schema of the dump by table, the tenant's own first."""
+        return {self.schema_name: self.rows, **self.included}
 
 
 class SnapshotContents:
@@ -54,12 +62,15 @@ class SnapshotContents:
 
     snapshot: str
 
-    def __init__(self, connection: psycopg.Connection[Any], schema: str, client_version: str) -> None:
+    def __init__(
+        self, connection: psycopg.Connection[Any], schema: str, client_version: str, included: Sequence[str] = ()
+    ) -> None:
         self.counted: dict[str, int | None] = {}
         self.backend_pid = connection.info.backend_pid
         self._connection = connection
         self._schema = schema
         self._client_version = client_version
+        self._included = included
         self._contents: Future[DumpContents] = Future()
         self._thread = threading.Thread(target=self._read, daemon=True, name="contents")
 
@@ -95,7 +106,9 @@ class SnapshotContents:
     def _read(self) -> None:
         try:
             with database_errors():
-                contents = read_contents(self._connection, self._schema, self._client_version, self.counted)
+                contents = read_contents(
+                    self._connection, self._schema, self._client_version, self.counted, self._included
+                )
             self._contents.set_result(contents)
         except BaseException as error:  # raised by result()
             self._contents.set_exception(error)
@@ -123,44 +136,55 @@ def export_snapshot(connection: psycopg.Connection[Any]) -> str:
 
 
 def read_contents(
-    connection: psycopg.Connection[Any], schema: str, client_version: str, rows: dict[str, int | None]
+    connection: psycopg.Connection[Any],
+    schema: str,
+    client_version: str,
+    rows: dict[str, int | None],
+    included: Sequence[str] = (),
 ) -> DumpContents:
     """Read everything that the manifest tells, in the transaction that the connection is in; `rows`
     fills up meanwhile.
 
     What the database refuses to tell is unknown, with a warning: pg_dump needs none of it.
     TransientRunError `lock_timeout` where someone holds a table exclusively; RunError
-    `outside_children` where the dump that reads the same snapshot would leave rows out.
+    `outside_children` where the dump that reads the same snapshot would leave rows out, and
+    `foreign_tables` where an included schema holds more than the tenant's.
     """
     warnings: list[str] = []
-    must_hold_its_children(connection, schema)
-    tables = _tables(connection, schema)
-    is_locked = _lock(connection, schema, [table.name for table in tables])
+    schemas = [schema, *included]
+    must_be_the_tenants(connection, schema, included)
+    must_hold_its_children(connection, schema, included)
+    tables = [table for each in schemas for table in _tables(connection, each)]
+    is_locked = _lock(connection, tables)
     if not is_locked:
         warnings.append("Unknown: how many rows there are. The server has no room for so many locks.")
-    needs = read_needs(connection, schema, warnings)
+    needs = read_needs(connection, schemas, warnings)
     # Planning a count calls the functions of the table's indexes, which may find each other by the
     # product's own path.
     connection.execute(sql.SQL(SEARCH_PATH).format(sql.Identifier(schema)))
+    counts = {schema: rows, **{each: dict[str, int | None]() for each in included}}
     for table in tables:
         if table.holds_rows:
-            counting = partial(_count, connection, schema, table)
+            counting = partial(_count, connection, table)
             what = f"how many rows {table.name} has"
-            rows[table.name] = attempt(connection, counting, what, warnings) if is_locked else None
-    holding = partial(_large_object_columns, connection, schema)
+            known = attempt(connection, counting, what, warnings) if is_locked else None
+            counts[table.schema_name][table.name] = known
+    holding = partial(_large_object_columns, connection, schemas)
     columns = attempt(connection, holding, "which columns refer to large objects", warnings) or []
     version = connection.execute("SELECT current_setting('server_version')").fetchone()
-    counts = [count for count in rows.values() if count is not None]
+    found = [count for each in counts.values() for count in each.values()]
+    known_counts = [count for count in found if count is not None]
     return DumpContents(
         **dict(needs),
         schema_name=schema,
         server_version=version[0] if version else "",
         client_version=client_version,
         table_count=len(tables),
-        row_count=sum(counts) if len(counts) == len(rows) else None,
+        row_count=sum(known_counts) if len(known_counts) == len(found) else None,
         rows=rows,
+        included={each: counts[each] for each in included},
         large_object_columns=columns,
-        warnings=[*warnings, *_lacks(connection, schema, columns, needs)],
+        warnings=[*warnings, *_lacks(connection, schemas, columns, needs)],
     )
 
 
@@ -173,6 +197,7 @@ class _Table:
     dumped, "" for all.
     """
 
+    schema_name: str
     name: str
     holds_rows: bool
     condition: str
@@ -181,12 +206,13 @@ class _Table:
 # Of an extension's own tables only those are dumped that it declares as configuration, and of these
 # the rows that are the user's (PostgreSQL documentation, "Extension Configuration Tables").
 TABLES: LiteralString = """
-    SELECT c.relname AS name, c.relkind = 'r' AS holds_rows,
+    SELECT n.nspname AS schema_name, c.relname AS name, c.relkind = 'r' AS holds_rows,
            coalesce(x.extcondition[array_position(x.extconfig, c.oid)], '') AS condition
     FROM pg_class c
+    JOIN pg_namespace n ON n.oid = c.relnamespace
     LEFT JOIN pg_depend e ON e.classid = 'pg_class'::regclass AND e.objid = c.oid AND e.deptype = 'e'
     LEFT JOIN pg_extension x ON x.oid = e.refobjid
-    WHERE c.relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = %(schema)s) AND c.relkind IN ('r', 'p')
+    WHERE n.nspname = %(schema)s AND c.relkind IN ('r', 'p')
       AND (e.objid IS NULL OR c.oid = ANY (x.extconfig))
     ORDER BY c.relname
 """
@@ -200,14 +226,14 @@ def _tables(connection: psycopg.Connection[Any], schema: str) -> list[_Table]:
 LOCK: LiteralString = "LOCK TABLE ONLY {} IN ACCESS SHARE MODE"
 
 
-def _lock(connection: psycopg.Connection[Any], schema: str, tables: list[str]) -> bool:
+def _lock(connection: psycopg.Connection[Any], tables: list[_Table]) -> bool:
     """Lock every table as pg_dump does, at once and first: an ALTER TABLE that comes later waits
     for pg_dump, and every count that has no lock yet would wait behind it.
 
     False where the server has no room for so many locks: pg_dump, which takes them again, needs it
     more.
     """
-    names = sql.SQL(", ONLY ").join(sql.Identifier(schema, table) for table in tables)
+    names = sql.SQL(", ONLY ").join(sql.Identifier(table.schema_name, table.name) for table in tables)
     try:
         with connection.transaction():
             if tables:
@@ -220,11 +246,11 @@ def _lock(connection: psycopg.Connection[Any], schema: str, tables: list[str]) -
 COUNT: LiteralString = "SELECT count(*) FROM ONLY {}"
 
 
-def _count(connection: psycopg.Connection[Any], schema: str, table: _Table) -> int:
+def _count(connection: psycopg.Connection[Any], table: _Table) -> int:
     """Count one table's rows without those of its children. One process: the dump beside us needs
     the other cores.
     """
-    count = sql.SQL(COUNT).format(sql.Identifier(schema, table.name)).as_bytes(connection)
+    count = sql.SQL(COUNT).format(sql.Identifier(table.schema_name, table.name)).as_bytes(connection)
     counted = connection.execute(count + b" " + table.condition.encode()).fetchone()
     return int(counted[0]) if counted else 0
 
@@ -232,25 +258,26 @@ def _count(connection: psycopg.Connection[Any], schema: str, table: _Table) -> i
 # A large object is known only by its number, so a column that may hold such numbers is all there is
 # to go by.
 LARGE_OBJECT_COLUMNS: LiteralString = """
-    SELECT c.relname AS table_name, a.attname AS column_name
+    SELECT n.nspname AS schema_name, c.relname AS table_name, a.attname AS column_name
     FROM pg_class c
+    JOIN pg_namespace n ON n.oid = c.relnamespace
     JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
     JOIN pg_type t ON t.oid = a.atttypid
-    WHERE c.relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = %(schema)s)
+    WHERE n.nspname = ANY(%(schemas)s)
       AND c.relkind = 'r'
       AND (t.oid = 'oid'::regtype OR t.typbasetype = 'oid'::regtype)
-    ORDER BY 1, 2
+    ORDER BY 2, 3
 """
 
 
-def _large_object_columns(connection: psycopg.Connection[Any], schema: str) -> list[str]:
+def _large_object_columns(connection: psycopg.Connection[Any], schemas: Sequence[str]) -> list[str]:
     """Name the columns (`table.column`) whose values are numbers of large objects that exist."""
     with connection.cursor(row_factory=dict_row) as cursor:
-        columns = cursor.execute(LARGE_OBJECT_COLUMNS, {"schema": schema}).fetchall()
+        columns = cursor.execute(LARGE_OBJECT_COLUMNS, {"schemas": list(schemas)}).fetchall()
     return [
         f"{column['table_name']}.{column['column_name']}"
         for column in columns
-        if _holds_large_objects(connection, schema, column["table_name"], column["column_name"])
+        if _holds_large_objects(connection, **column)
     ]
 
 
@@ -260,23 +287,27 @@ HOLDS_LARGE_OBJECTS: LiteralString = """
 """
 
 
-def _holds_large_objects(connection: psycopg.Connection[Any], schema: str, table: str, column: str) -> bool:
-    query = sql.SQL(HOLDS_LARGE_OBJECTS).format(table=sql.Identifier(schema, table), column=sql.Identifier(column))
+def _holds_large_objects(
+    connection: psycopg.Connection[Any], schema_name: str, table_name: str, column_name: str
+) -> bool:
+    query = sql.SQL(HOLDS_LARGE_OBJECTS).format(
+        table=sql.Identifier(schema_name, table_name), column=sql.Identifier(column_name)
+    )
     found = connection.execute(query).fetchone()
     return bool(found and found[0])
 
 
 FOREIGN_TABLES: LiteralString = """
     SELECT relname FROM pg_class
-    WHERE relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = %(schema)s) AND relkind = 'f'
+    WHERE relnamespace IN (SELECT oid FROM pg_namespace WHERE nspname = ANY(%(schemas)s)) AND relkind = 'f'
     ORDER BY 1
 """
 
 
-def _lacks(connection: psycopg.Connection[Any], schema: str, columns: list[str], needs: Needs) -> list[str]:
+def _lacks(connection: psycopg.Connection[Any], schemas: Sequence[str], columns: list[str], needs: Needs) -> list[str]:
     """Say in sentences what a restore of this dump alone would lack."""
-    foreign = [name for (name,) in connection.execute(FOREIGN_TABLES, {"schema": schema})]
-    within = [extension.name for extension in needs.extensions if extension.schema_name == schema]
+    foreign = [name for (name,) in connection.execute(FOREIGN_TABLES, {"schemas": list(schemas)})]
+    within = [extension.name for extension in needs.extensions if extension.schema_name in schemas]
     targets = sorted({reference.target for reference in needs.references})
     sentences = {
         "Large objects are referenced by {}; a schema's dump does not hold them, because they belong to no schema. "

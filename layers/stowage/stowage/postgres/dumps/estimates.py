@@ -1,5 +1,6 @@
 """How large a dump will be, told by the catalog alone."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, LiteralString
 
@@ -29,7 +30,7 @@ SIZES: LiteralString = """
            count(*) AS tables
     FROM pg_class c
     LEFT JOIN pg_class toast ON toast.oid = c.reltoastrelid
-    WHERE c.relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = %(schema)s) AND c.relkind IN ('r', 'p')
+    WHERE c.relnamespace IN (SELECT oid FROM pg_namespace WHERE nspname = ANY(%(schemas)s)) AND c.relkind IN ('r', 'p')
 """
 MEASURED: LiteralString = "pg_table_size(c.oid)"
 AS_LAST_COUNTED: LiteralString = (
@@ -43,7 +44,12 @@ COMPRESSED_SHARE = 0.3
 
 
 def estimate(
-    connection: psycopg.Connection[Any], schema: str, *, compressed: bool = True, measured: bool = True
+    connection: psycopg.Connection[Any],
+    schema: str,
+    *,
+    compressed: bool = True,
+    measured: bool = True,
+    included: Sequence[str] = (),
 ) -> Estimate:
     """Guess from the catalog alone (milliseconds, whatever the size) what a dump would give, in any
     of the formats.
@@ -53,24 +59,25 @@ def estimate(
     compressed in the heap too low. Without `measured` no lock is waited for, and the sizes are
     those of the last VACUUM or ANALYZE.
     """
+    schemas = [schema, *included]
     try:
         with connection.transaction():
-            found = _sizes(connection, schema, MEASURED if measured else AS_LAST_COUNTED)
+            found = _sizes(connection, schemas, MEASURED if measured else AS_LAST_COUNTED)
     except (errors.LockNotAvailable, errors.QueryCanceled):
         raise
     except psycopg.Error:
         if connection.closed:
             raise
         # A damaged table, for example: what can be said without looking at it is good enough for a guess.
-        found = _sizes(connection, schema, AS_LAST_COUNTED)
+        found = _sizes(connection, schemas, AS_LAST_COUNTED)
     table_bytes, rows, tables = found
     source_bytes = EMPTY_SCHEMA_BYTES + tables * TABLE_DEFINITION_BYTES + table_bytes
     return Estimate(source_bytes, round(source_bytes * COMPRESSED_SHARE) if compressed else source_bytes, rows, tables)
 
 
-def _sizes(connection: psycopg.Connection[Any], schema: str, bytes_of_a_table: LiteralString) -> tuple[int, int, int]:
-    sizes = sql.SQL(SIZES).format(bytes=sql.SQL(bytes_of_a_table))
-    found = connection.execute(sizes, {"schema": schema, "row_bytes": GUESSED_ROW_BYTES}).fetchone()
+def _sizes(connection: psycopg.Connection[Any], schemas: list[str], bytes_of: LiteralString) -> tuple[int, int, int]:
+    sizes = sql.SQL(SIZES).format(bytes=sql.SQL(bytes_of))
+    found = connection.execute(sizes, {"schemas": schemas, "row_bytes": GUESSED_ROW_BYTES}).fetchone()
     assert found is not None, "an aggregate gives one row"
     table_bytes, rows, tables = found
     return table_bytes, rows, tables

@@ -131,6 +131,8 @@ def database_error(error: psycopg.Error) -> RunError:
             return TransientRunError("A table of the schema stayed locked.", "lock_timeout")
         case "57014":
             return TransientRunError(f"The database stopped the reading: {words}.", "database_stopped")
+    if not state and not isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
+        raise error  # a statement of ours that psycopg did not even send
     if not state or state.startswith(("08", "57")):
         return TransientRunError("The connection to the database was lost.", "connection_lost")
     if state.startswith(("40", "53", "58")):

@@ -1,4 +1,4 @@
-"""Proof, while a dump streams by, that it holds one schema and nothing of another tenant's.
+"""Proof, while a dump streams by, that it holds one tenant's schemas and nothing of another's.
 
 `-n` already names the schema exactly (`pg_dump.schema_pattern`); this is a second look at what came
 of it. It reads only a dump's head, so its cost does not grow with the data, and nothing that stands
@@ -31,10 +31,10 @@ class PlainNamespaces:
     tables that were.
     """
 
-    def __init__(self, schema: str) -> None:
+    def __init__(self, *schemas: str) -> None:
         self.entries = 0
-        self._schema = schema
-        self._shown = re.sub(r"[\r\n]", " ", schema).encode()
+        self._schema, self._schemas = schemas[0], schemas
+        self._shown = [_in_a_header(each.encode()) for each in self._schemas]
         self._splitter: Splitter | None = Splitter()
 
     def feed(self, chunk: bytes) -> None:
@@ -60,18 +60,20 @@ class PlainNamespaces:
                     self._check(header)
             elif piece.kind == "statement" and piece.text.startswith(b"COPY "):
                 # The rows' own statement says whose they are, in names that cannot be mistaken.
-                if not piece.text.startswith(tuple(b"COPY %s." % name for name in _written(self._schema))):
+                written = (name for schema in self._schemas for name in _written(schema))
+                if not piece.text.startswith(tuple(b"COPY %s." % name for name in written)):
                     raise foreign_schema(self._schema)
                 self._splitter = None
                 return
 
     def _check(self, header: Header) -> None:
         self.entries += 1
-        if header.schema == self._shown:
+        if header.schema in self._shown:
             return
         said_of = _OF_SCHEMAS.get(header.type.decode()) if header.schema == b"-" else None
-        names = [self._shown] if said_of == "" else [b"SCHEMA " + name for name in _written(self._schema)]
-        if said_of is None or header.name not in [re.sub(rb"[\r\n]", b" ", name) for name in names]:
+        written = (name for schema in self._schemas for name in _written(schema))
+        names = self._shown if said_of == "" else [_in_a_header(b"SCHEMA " + name) for name in written]
+        if said_of is None or header.name not in names:
             raise foreign_schema(self._schema)
 
 
@@ -80,9 +82,9 @@ class ArchiveNamespaces:
     foreign keys included, whose it is.
     """
 
-    def __init__(self, schema: str) -> None:
+    def __init__(self, *schemas: str) -> None:
         self.entries = 0
-        self._schema = schema
+        self._schemas = schemas
         self._head = bytearray()
         self._wanted = 1
         """How many bytes to gather before the next try, so that all tries together read a few times
@@ -101,11 +103,11 @@ class ArchiveNamespaces:
             self._look()
 
     def finish(self) -> None:
-        """RunError unless the table of contents names this schema alone."""
+        """RunError unless the table of contents names these schemas alone."""
         if not self.entries:
             self._look()
         if not self.entries:
-            raise foreign_schema(self._schema)
+            raise foreign_schema(self._schemas[0])
 
     def close(self) -> None:
         """Look at nothing more."""
@@ -114,18 +116,22 @@ class ArchiveNamespaces:
     def _look(self) -> None:
         contents = read_contents(self._head)
         if contents is not None:
-            refuse_foreign(contents, self._schema)
+            refuse_foreign(contents, *self._schemas)
             self.entries = len(contents.entries)
             self._head = bytearray()
 
 
-def refuse_foreign(contents: Contents, schema: str) -> None:
-    """RunError `foreign_schema` where a table of contents names anything that is not of this
-    schema.
+def refuse_foreign(contents: Contents, *schemas: str) -> None:
+    """RunError `foreign_schema` where a table of contents names anything that is not of these
+    schemas.
     """
-    whose = Whose([schema])
+    whose = Whose(schemas)
     for entry in contents.entries:
         whose.schema_of(entry)
+
+
+def _in_a_header(name: bytes) -> bytes:
+    return re.sub(rb"[\r\n]", b" ", name)
 
 
 class Whose:

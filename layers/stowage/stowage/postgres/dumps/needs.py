@@ -4,7 +4,7 @@ casts, objects of other schemas, settings. Read from the catalog in the dump's o
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, LiteralString
@@ -115,14 +115,14 @@ class Needs(BaseModel):
     """What only a superuser may create, beside extensions that are not trusted."""
 
 
-def read_needs(connection: psycopg.Connection[Any], schema: str, warnings: list[str]) -> Needs:
-    """Read it all in the transaction that the connection is in. What cannot be read is left out
-    with a warning.
+def read_needs(connection: psycopg.Connection[Any], schemas: Sequence[str], warnings: list[str]) -> Needs:
+    """Read it all in the transaction that the connection is in; the tenant's own schema comes first.
+    What cannot be read is left out with a warning.
     """
     connection.execute(SEARCH_PATH)
     found: dict[str, Any] = {}
     for name, read in _PARTS.items():
-        known = attempt(connection, partial(read, connection, schema), name.replace("_", " "), warnings)
+        known = attempt(connection, partial(read, connection, schemas), name.replace("_", " "), warnings)
         if known is not None:
             found[name] = known
     return Needs(**found)
@@ -156,29 +156,29 @@ def attempt[T](connection: psycopg.Connection[Any], read: Callable[[], T], what:
 # needs; what needs nothing outside is left out.
 OURS: LiteralString = """
     WITH ours AS MATERIALIZED (
-        SELECT oid FROM pg_namespace WHERE nspname = %(schema)s
+        SELECT oid FROM pg_namespace WHERE nspname = ANY(%(schemas)s)
     ), relations AS MATERIALIZED (
-        SELECT oid FROM pg_class c WHERE relnamespace = (SELECT oid FROM ours) AND NOT EXISTS (
+        SELECT oid FROM pg_class c WHERE relnamespace IN (SELECT oid FROM ours) AND NOT EXISTS (
             SELECT FROM pg_depend WHERE classid = 'pg_class'::regclass AND objid = c.oid AND deptype = 'e')
     ), members (classid, objid) AS MATERIALIZED (
         SELECT classid, objid FROM (
             SELECT 'pg_class'::regclass AS classid, oid AS objid FROM relations
-            UNION ALL SELECT 'pg_type'::regclass, oid FROM pg_type WHERE typnamespace = (SELECT oid FROM ours)
-            UNION ALL SELECT 'pg_proc'::regclass, oid FROM pg_proc WHERE pronamespace = (SELECT oid FROM ours)
-            UNION ALL SELECT 'pg_operator'::regclass, oid FROM pg_operator WHERE oprnamespace = (SELECT oid FROM ours)
-            UNION ALL SELECT 'pg_opclass'::regclass, oid FROM pg_opclass WHERE opcnamespace = (SELECT oid FROM ours)
-            UNION ALL SELECT 'pg_opfamily'::regclass, oid FROM pg_opfamily WHERE opfnamespace = (SELECT oid FROM ours)
+            UNION ALL SELECT 'pg_type'::regclass, oid FROM pg_type WHERE typnamespace IN (SELECT oid FROM ours)
+            UNION ALL SELECT 'pg_proc'::regclass, oid FROM pg_proc WHERE pronamespace IN (SELECT oid FROM ours)
+            UNION ALL SELECT 'pg_operator'::regclass, oid FROM pg_operator WHERE oprnamespace IN (SELECT oid FROM ours)
+            UNION ALL SELECT 'pg_opclass'::regclass, oid FROM pg_opclass WHERE opcnamespace IN (SELECT oid FROM ours)
+            UNION ALL SELECT 'pg_opfamily'::regclass, oid FROM pg_opfamily WHERE opfnamespace IN (SELECT oid FROM ours)
             UNION ALL SELECT 'pg_collation'::regclass, oid FROM pg_collation
-                WHERE collnamespace = (SELECT oid FROM ours)
+                WHERE collnamespace IN (SELECT oid FROM ours)
             UNION ALL SELECT 'pg_conversion'::regclass, oid FROM pg_conversion
-                WHERE connamespace = (SELECT oid FROM ours)
+                WHERE connamespace IN (SELECT oid FROM ours)
             UNION ALL SELECT 'pg_ts_config'::regclass, oid FROM pg_ts_config
-                WHERE cfgnamespace = (SELECT oid FROM ours)
-            UNION ALL SELECT 'pg_ts_dict'::regclass, oid FROM pg_ts_dict WHERE dictnamespace = (SELECT oid FROM ours)
+                WHERE cfgnamespace IN (SELECT oid FROM ours)
+            UNION ALL SELECT 'pg_ts_dict'::regclass, oid FROM pg_ts_dict WHERE dictnamespace IN (SELECT oid FROM ours)
             UNION ALL SELECT 'pg_statistic_ext'::regclass, oid FROM pg_statistic_ext
-                WHERE stxnamespace = (SELECT oid FROM ours)
+                WHERE stxnamespace IN (SELECT oid FROM ours)
             UNION ALL SELECT 'pg_constraint'::regclass, oid FROM pg_constraint
-                WHERE connamespace = (SELECT oid FROM ours)
+                WHERE connamespace IN (SELECT oid FROM ours)
             UNION ALL SELECT 'pg_attrdef'::regclass, oid FROM pg_attrdef WHERE adrelid IN (SELECT oid FROM relations)
             UNION ALL SELECT 'pg_rewrite'::regclass, oid FROM pg_rewrite WHERE ev_class IN (SELECT oid FROM relations)
             UNION ALL SELECT 'pg_trigger'::regclass, oid FROM pg_trigger WHERE tgrelid IN (SELECT oid FROM relations)
@@ -196,7 +196,7 @@ OUTSIDE: LiteralString = (
         FROM members m
         JOIN pg_depend d ON d.classid = m.classid AND d.objid = m.objid AND d.deptype <> 'e'
         LEFT JOIN pg_depend e ON e.classid = d.refclassid AND e.objid = d.refobjid AND e.deptype = 'e'
-        WHERE NOT (d.refclassid = 'pg_namespace'::regclass AND d.refobjid = (SELECT oid FROM ours))
+        WHERE NOT (d.refclassid = 'pg_namespace'::regclass AND d.refobjid IN (SELECT oid FROM ours))
           AND NOT EXISTS (SELECT FROM members o WHERE o.classid = d.refclassid AND o.objid = d.refobjid)
     )
 """
@@ -209,7 +209,7 @@ EXTENSIONS: LiteralString = (
         SELECT x.oid, 0 FROM pg_extension x
         WHERE x.oid IN (SELECT extension FROM outside)
            OR x.oid IN (SELECT refobjid FROM outside WHERE refclassid = 'pg_extension'::regclass)
-           OR x.extnamespace = (SELECT oid FROM ours)
+           OR x.extnamespace IN (SELECT oid FROM ours)
     ), required (oid, depth) AS (
         WITH RECURSIVE required (oid, depth) AS (
             SELECT oid, depth FROM needed
@@ -283,12 +283,12 @@ CASTS: LiteralString = (
                FROM pg_type t
                LEFT JOIN pg_type e ON e.oid = t.typelem AND t.typcategory = 'A'
                LEFT JOIN pg_class c ON c.oid = coalesce(nullif(t.typrelid, 0), e.typrelid)
-               WHERE t.oid IN (k.castsource, k.casttarget) AND t.typnamespace = (SELECT oid FROM ours)
+               WHERE t.oid IN (k.castsource, k.casttarget) AND t.typnamespace IN (SELECT oid FROM ours)
                UNION
                SELECT format('FUNCTION %%s(%%s)', p.proname, (
                    SELECT string_agg(format_type(a.type, NULL), ', ' ORDER BY a.n)
                    FROM unnest(p.proargtypes::oid[]) WITH ORDINALITY AS a (type, n)))
-               FROM pg_proc p WHERE p.oid = k.castfunc AND p.pronamespace = (SELECT oid FROM ours)
+               FROM pg_proc p WHERE p.oid = k.castfunc AND p.pronamespace IN (SELECT oid FROM ours)
            ) AS after
     FROM pg_cast k
     WHERE (EXISTS (SELECT FROM members WHERE classid = 'pg_type'::regclass AND objid IN (k.castsource, k.casttarget))
@@ -303,7 +303,7 @@ ROLES: LiteralString = (
     OURS
     + """
     , owned (owner, acl) AS (
-        SELECT nspowner, nspacl FROM pg_namespace WHERE oid = (SELECT oid FROM ours)
+        SELECT nspowner, nspacl FROM pg_namespace WHERE oid IN (SELECT oid FROM ours)
         UNION ALL SELECT relowner, relacl FROM pg_class WHERE oid IN (SELECT oid FROM relations) AND relkind <> 'i'
         UNION ALL SELECT c.relowner, a.attacl FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
             WHERE c.oid IN (SELECT oid FROM relations) AND a.attacl IS NOT NULL
@@ -329,9 +329,9 @@ ROLES: LiteralString = (
         UNION SELECT 'grantees', g.grantee FROM owned CROSS JOIN LATERAL aclexplode(acl) g WHERE g.grantee <> owner
         UNION SELECT 'grantors', g.grantor FROM owned CROSS JOIN LATERAL aclexplode(acl) g WHERE g.grantor <> owner
         UNION SELECT 'default_privileges', defaclrole FROM pg_default_acl
-            WHERE defaclnamespace = (SELECT oid FROM ours)
+            WHERE defaclnamespace IN (SELECT oid FROM ours)
         UNION SELECT 'grantees', g.grantee FROM pg_default_acl CROSS JOIN LATERAL aclexplode(defaclacl) g
-            WHERE defaclnamespace = (SELECT oid FROM ours) AND g.grantee <> defaclrole
+            WHERE defaclnamespace IN (SELECT oid FROM ours) AND g.grantee <> defaclrole
         UNION SELECT 'policies', role FROM pg_policy CROSS JOIN LATERAL unnest(polroles) AS role
             WHERE polrelid IN (SELECT oid FROM relations)
     )
@@ -359,7 +359,9 @@ PUBLICATIONS: LiteralString = (
     + """
     SELECT pubname FROM pg_publication p WHERE EXISTS (
         SELECT FROM pg_publication_rel r WHERE r.prpubid = p.oid AND r.prrelid IN (SELECT oid FROM relations))
-       OR EXISTS (SELECT FROM pg_publication_namespace n WHERE n.pnpubid = p.oid AND n.pnnspid = (SELECT oid FROM ours))
+       OR EXISTS (
+        SELECT FROM pg_publication_namespace n WHERE n.pnpubid = p.oid AND n.pnnspid IN (SELECT oid FROM ours)
+    )
     ORDER BY 1
 """
 )
@@ -378,7 +380,7 @@ SETTINGS: LiteralString = """
                 THEN substr(setting, position('=' in setting) + 1) END AS value
     FROM pg_db_role_setting s CROSS JOIN LATERAL unnest(setconfig) AS setting
     WHERE setdatabase IN (0, (SELECT oid FROM pg_database WHERE datname = current_database()))
-      AND setrole IN (0, (SELECT nspowner FROM pg_namespace WHERE nspname = %(schema)s))
+      AND (setrole = 0 OR setrole IN (SELECT nspowner FROM pg_namespace WHERE nspname = ANY(%(schemas)s)))
     ORDER BY 1, setrole DESC, setdatabase DESC
 """
 # Postgres's own settings by which what a dump defines may mean something else.
@@ -438,8 +440,8 @@ SUPERUSER_ONLY: LiteralString = (
             WHERE k.castmethod = 'b' AND NOT EXISTS (
                 SELECT FROM pg_depend WHERE classid = 'pg_cast'::regclass AND objid = k.oid AND deptype IN ('e', 'i'))
         UNION ALL SELECT 'pg_ts_template'::regclass, oid FROM pg_ts_template
-            WHERE tmplnamespace = (SELECT oid FROM ours)
-        UNION ALL SELECT 'pg_ts_parser'::regclass, oid FROM pg_ts_parser WHERE prsnamespace = (SELECT oid FROM ours)
+            WHERE tmplnamespace IN (SELECT oid FROM ours)
+        UNION ALL SELECT 'pg_ts_parser'::regclass, oid FROM pg_ts_parser WHERE prsnamespace IN (SELECT oid FROM ours)
     )
     SELECT DISTINCT i.type || ' ' || i.identity
     FROM barred b CROSS JOIN LATERAL pg_identify_object(b.classid, b.objid, 0) i
@@ -453,7 +455,7 @@ SUPERUSER_ONLY: LiteralString = (
 NAMES: LiteralString = """
     WITH searched AS MATERIALIZED (
         SELECT oid, nspname FROM pg_namespace
-        WHERE nspname IN (%(schema)s, 'public')
+        WHERE nspname = ANY(%(schemas)s) OR nspname = 'public'
            OR (oid IN (SELECT extnamespace FROM pg_extension) AND nspname <> 'pg_catalog')
     )
     SELECT nspname, proname FROM searched JOIN pg_proc ON pronamespace = searched.oid
@@ -461,38 +463,41 @@ NAMES: LiteralString = """
     UNION SELECT nspname, typname FROM searched JOIN pg_type ON typnamespace = searched.oid
 """
 
+type _Reader[T] = Callable[[psycopg.Connection[Any], Sequence[str]], T]
+"""Reads something of these schemas, the tenant's own first."""
 
-def _models[M: BaseModel](query: LiteralString, model: type[M]) -> Callable[[psycopg.Connection[Any], str], list[M]]:
-    def read(connection: psycopg.Connection[Any], schema: str) -> list[M]:
+
+def _models[M: BaseModel](query: LiteralString, model: type[M]) -> _Reader[list[M]]:
+    def read(connection: psycopg.Connection[Any], schemas: Sequence[str]) -> list[M]:
         with connection.cursor(row_factory=class_row(model)) as cursor:
-            return cursor.execute(query, {"schema": schema}).fetchall()
+            return cursor.execute(query, {"schemas": list(schemas)}).fetchall()
 
     return read
 
 
-def _texts(query: LiteralString) -> Callable[[psycopg.Connection[Any], str], list[str]]:
-    def read(connection: psycopg.Connection[Any], schema: str) -> list[str]:
+def _texts(query: LiteralString) -> _Reader[list[str]]:
+    def read(connection: psycopg.Connection[Any], schemas: Sequence[str]) -> list[str]:
         with connection.cursor(row_factory=scalar_row) as cursor:
-            return cursor.execute(query, {"schema": schema}).fetchall()
+            return cursor.execute(query, {"schemas": list(schemas)}).fetchall()
 
     return read
 
 
-def _roles(connection: psycopg.Connection[Any], schema: str) -> Roles:
-    return Roles(**dict(connection.execute(ROLES, {"schema": schema}).fetchall()))
+def _roles(connection: psycopg.Connection[Any], schemas: Sequence[str]) -> Roles:
+    return Roles(**dict(connection.execute(ROLES, {"schemas": list(schemas)}).fetchall()))
 
 
-def _locale(connection: psycopg.Connection[Any], schema: str) -> Locale:
-    [found] = _models(LOCALE, Locale)(connection, schema)
+def _locale(connection: psycopg.Connection[Any], schemas: Sequence[str]) -> Locale:
+    [found] = _models(LOCALE, Locale)(connection, schemas)
     return found
 
 
-def _settings(connection: psycopg.Connection[Any], schema: str) -> dict[str, str | None]:
+def _settings(connection: psycopg.Connection[Any], schemas: Sequence[str]) -> dict[str, str | None]:
     # What the dump says itself when it is restored: bodies of functions are not looked at.
     return {
         "check_function_bodies": "off",
         **dict(connection.execute(SESSION_SETTINGS).fetchall()),
-        **dict(connection.execute(SETTINGS, {"schema": schema}).fetchall()),
+        **dict(connection.execute(SETTINGS, {"schemas": list(schemas)}).fetchall()),
     }
 
 
@@ -505,12 +510,12 @@ class _Function:
     used_by: list[str]
 
 
-def _search_path_traps(connection: psycopg.Connection[Any], schema: str) -> list[SearchPathTrap]:
+def _search_path_traps(connection: psycopg.Connection[Any], schemas: Sequence[str]) -> list[SearchPathTrap]:
     schemas_of: dict[str, set[str]] = defaultdict(set)
-    for in_schema, name in connection.execute(NAMES, {"schema": schema}):
+    for in_schema, name in connection.execute(NAMES, {"schemas": list(schemas)}):
         schemas_of[name].add(in_schema)
     with connection.cursor(row_factory=class_row(_Function)) as cursor:
-        functions = cursor.execute(FUNCTIONS, {"schema": schema}).fetchall()
+        functions = cursor.execute(FUNCTIONS, {"schemas": list(schemas)}).fetchall()
     called = {function.signature: function.used_by for function in functions if function.used_by}
     traps = []
     while called:
@@ -521,13 +526,13 @@ def _search_path_traps(connection: psycopg.Connection[Any], schema: str) -> list
             continue  # which holds for whatever it calls, too
         names = unqualified(function.body, schemas_of.keys())
         if names:
-            schemas = {schema for name in names for schema in schemas_of[name]}
+            found = {schema for name in names for schema in schemas_of[name]}
             traps.append(
                 SearchPathTrap(
                     function=signature,
                     used_by=sorted(used_by),
                     names=names,
-                    schemas=sorted(schemas, key=lambda each: (each != schema, each)),
+                    schemas=sorted(found, key=lambda each: (each != schemas[0], each)),
                 )
             )
         mentioned = {word.lower() for word in re.findall(r"[\w$]+", function.body)}
@@ -550,8 +555,8 @@ def unqualified(body: str, names: Collection[str]) -> list[str]:
     return sorted(name for name in found | {name.lower() for name in found} if name in names)
 
 
-_PARTS: Mapping[str, Callable[[psycopg.Connection[Any], str], Any]] = {
-    "encoding": lambda connection, schema: _texts(ENCODING)(connection, schema)[0],
+_PARTS: Mapping[str, _Reader[Any]] = {
+    "encoding": lambda connection, schemas: _texts(ENCODING)(connection, schemas)[0],
     "locale": _locale,
     "roles": _roles,
     "extensions": _models(EXTENSIONS, Extension),

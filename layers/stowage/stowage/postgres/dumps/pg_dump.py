@@ -1,4 +1,6 @@
-"""pg_dump of exactly one schema, or of exactly these, as a source of the pipeline."""
+"""pg_dump of exactly one tenant's schema, with those that it includes, or of exactly these, as a source of the
+pipeline.
+"""
 
 import contextlib
 import os
@@ -7,7 +9,7 @@ import select
 import signal
 import subprocess
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Literal
 
 from stowage.basics.errors import RunError, TransientRunError
@@ -42,8 +44,9 @@ class Dump:
     `encoding` is the database's own, so that nothing is converted: what a client prefers may not
     hold every character. `snapshot` is one that another session of the same database exported
     (`contents.SnapshotContents`), so that what we count there and what is dumped here agree.
-    `lock_wait_seconds` bounds the wait for a table that someone holds exclusively. With `beside` it
-    is of further schemas too, and the caller has the archive looked at by cutting it (`Cutter`).
+    `lock_wait_seconds` bounds the wait for a table that someone holds exclusively. `included` are
+    the tenant's schemas that are dumped along. With `beside` it is of further schemas too, and the
+    caller has the archive looked at by cutting it (`Cutter`).
     """
 
     rows = 0
@@ -60,6 +63,7 @@ class Dump:
         binary: str = "pg_dump",
         lock_wait_seconds: float = 60,
         beside: Collection[str] = (),
+        included: Sequence[str] = (),
     ) -> None:
         self.schema = schema
         self.process: subprocess.Popen[bytes] | None = None
@@ -71,7 +75,7 @@ class Dump:
             snapshot=snapshot,
             binary=binary,
             lock_wait_seconds=lock_wait_seconds,
-            beside=beside,
+            others=(*included, *beside),
         )
         self._environment = child_environment({**environment, "PGTZ": TIME_ZONE})
         self._stderr = b""
@@ -79,9 +83,9 @@ class Dump:
         if beside:
             return
         if dump_format == "sql":
-            self._namespaces = PlainNamespaces(schema)
+            self._namespaces = PlainNamespaces(schema, *included)
         else:
-            self._namespaces = ArchiveNamespaces(schema)
+            self._namespaces = ArchiveNamespaces(schema, *included)
 
     def chunks(self) -> Iterator[bytes]:
         """Start pg_dump and give what it writes; `b""` twice a second while it writes nothing (it
@@ -173,7 +177,7 @@ def dump_command(
     snapshot: str | None = None,
     binary: str = "pg_dump",
     lock_wait_seconds: float = 60,
-    beside: Collection[str] = (),
+    others: Collection[str] = (),
 ) -> list[str]:
     """Give the command line. Never `-b`: it dumps every large object of the database, other
     tenants' too.
@@ -185,7 +189,7 @@ def dump_command(
         binary,
         f"--format={FORMAT_LETTERS[dump_format]}",
         "--compress=0",
-        *(f"--schema={schema_pattern(each)}" for each in (schema, *beside)),
+        *(f"--schema={schema_pattern(each)}" for each in (schema, *others)),
         "--strict-names",
         "--no-sync",
         "--no-password",

@@ -3,7 +3,7 @@ second, not after an hour.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, LiteralString
 
@@ -59,21 +59,48 @@ OUTSIDE_CHILDREN: LiteralString = """
     JOIN pg_inherits i ON i.inhparent = parent.oid AND NOT i.inhdetachpending
     JOIN pg_class child ON child.oid = i.inhrelid
     JOIN pg_namespace n ON n.oid = child.relnamespace
-    WHERE parent.relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = %(schema)s)
+    WHERE parent.relnamespace IN (SELECT oid FROM pg_namespace WHERE nspname = ANY(%(schemas)s))
       AND parent.relkind IN ('r', 'p', 'f')
-      AND child.relnamespace <> parent.relnamespace
+      AND n.nspname <> ALL(%(schemas)s)
       AND child.relpersistence <> 't'
     ORDER BY 1, 2
 """
+# What a tenant has dumped along is its own: partitions and children of its tables, theirs, and the
+# sequences and indexes of these. A child that also has a parent elsewhere holds rows of that one.
+NOT_THE_TENANTS: LiteralString = """
+    WITH RECURSIVE own (oid) AS (
+        SELECT oid FROM pg_class
+        WHERE relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = %(schema)s) AND relkind IN ('r', 'p', 'f')
+        UNION
+        SELECT i.inhrelid FROM own JOIN pg_inherits i ON i.inhparent = own.oid AND NOT i.inhdetachpending
+    )
+    SELECT format('%%I.%%I', n.nspname, c.relname)
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE n.nspname = ANY(%(included)s) AND c.relkind IN ('r', 'p', 'f', 'v', 'm', 'S')
+      AND (c.oid NOT IN (SELECT oid FROM own)
+           OR EXISTS (SELECT FROM pg_inherits i WHERE i.inhrelid = c.oid AND i.inhparent NOT IN (SELECT oid FROM own)))
+      AND NOT (c.relkind = 'S' AND EXISTS (
+          SELECT FROM pg_depend d
+          WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.refclassid = 'pg_class'::regclass
+            AND d.deptype IN ('a', 'i') AND d.refobjid IN (SELECT oid FROM own)))
+    ORDER BY 1
+"""
+HAS_TABLES: LiteralString = """
+    SELECT EXISTS (SELECT FROM pg_class WHERE relkind IN ('r', 'p', 'f')
+                   AND relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = %s))
+"""
 
 
-def preflight(connection: psycopg.Connection[Any], schema: str, client_version: str) -> Preflight:
+def preflight(
+    connection: psycopg.Connection[Any], schema: str, client_version: str, included: Sequence[str] = ()
+) -> Preflight:
     """Check, as the role that will dump, that pg_dump of `client_version` can dump this schema
-    whole.
+    whole, with those that are included.
 
     Raises RunError: `server_newer` (pg_dump refuses a server of a later major version),
-    `schema_missing`, `permission_denied` (naming the relations), `outside_children` (see there),
-    `row_level_security` (pg_dump would refuse rather than leave rows out).
+    `schema_missing`, `permission_denied` (naming the relations), `outside_children` and
+    `foreign_tables` (see there), `row_level_security` (pg_dump would refuse rather than leave rows
+    out).
     """
     with connection.cursor() as cursor:
         server_major, server_version = cursor.execute(SERVER).fetchone() or (0, "")
@@ -82,31 +109,57 @@ def preflight(connection: psycopg.Connection[Any], schema: str, client_version: 
                 f"The server is version {server_version}, newer than pg_dump {client_version}, which refuses it.",
                 "server_newer",
             )
-        found = cursor.execute(SCHEMA, {"schema": schema}).fetchone()
-        if found is None:
-            raise RunError(f"There is no schema {schema}.", "schema_missing")
-        oid, usable = found
-        if not usable:
-            raise RunError(f"The dump role may not use the schema {schema}.", "permission_denied")
-        relations = cursor.execute(RELATIONS, {"schema": oid}).fetchall()
-    must_hold_its_children(connection, schema)
-    if unreadable := [name for name, _, readable in relations if not readable]:
-        raise RunError(f"The dump role may not read {_some(unreadable)} in {schema}.", "permission_denied")
-    refuse_hidden_rows(connection, schema)
-    return Preflight(server_version, client_version, len(relations))
+        readables = {each: _relations(cursor, each) for each in (schema, *included)}
+    must_be_the_tenants(connection, schema, included)
+    for each in included:
+        if connection.execute(HAS_TABLES, (each,)).fetchone() != (True,):
+            raise RunError(f"{each} holds no partition or child table of {schema}.", "foreign_tables")
+    must_hold_its_children(connection, schema, included)
+    for each, relations in readables.items():
+        if unreadable := [name for name, _, readable in relations if not readable]:
+            raise RunError(f"The dump role may not read {_some(unreadable)} in {each}.", "permission_denied")
+        refuse_hidden_rows(connection, each)
+    return Preflight(server_version, client_version, sum(map(len, readables.values())))
 
 
-def must_hold_its_children(connection: psycopg.Connection[Any], schema: str) -> None:
-    """RunError `outside_children` where partitions or inheritance children of the schema's tables
-    lie in other schemas.
+def _relations(cursor: psycopg.Cursor[Any], schema: str) -> list[Any]:
+    found = cursor.execute(SCHEMA, {"schema": schema}).fetchone()
+    if found is None:
+        raise RunError(f"There is no schema {schema}.", "schema_missing")
+    oid, usable = found
+    if not usable:
+        raise RunError(f"The dump role may not use the schema {schema}.", "permission_denied")
+    return cursor.execute(RELATIONS, {"schema": oid}).fetchall()
+
+
+def must_hold_its_children(connection: psycopg.Connection[Any], schema: str, included: Sequence[str] = ()) -> None:
+    """RunError `outside_children` where partitions or inheritance children of the schemas' tables
+    lie in still others.
     """
-    children = connection.execute(OUTSIDE_CHILDREN, {"schema": schema}).fetchall()
+    children = connection.execute(OUTSIDE_CHILDREN, {"schemas": [schema, *included]}).fetchall()
     if children:
         raise RunError(
             f"Rows of {schema} lie in partitions or child tables outside of it, which its dump would leave out: "
             f"{_some([f'{child} (of {parent})' for child, parent in children])}. "
-            f"Move them, for example ALTER TABLE {children[0][0]} SET SCHEMA {sql.Identifier(schema).as_string()}.",
+            "Name their schemas in include_schemas of the tenant's backup settings, or move them, "
+            f"for example ALTER TABLE {children[0][0]} SET SCHEMA {sql.Identifier(schema).as_string()}.",
             "outside_children",
+        )
+
+
+def must_be_the_tenants(connection: psycopg.Connection[Any], schema: str, included: Sequence[str]) -> None:
+    """RunError `foreign_tables` where an included schema holds anything but partitions and children
+    of the tenant's tables.
+    """
+    if not included:
+        return
+    given = {"schema": schema, "included": list(included)}
+    foreign = [name for (name,) in connection.execute(NOT_THE_TENANTS, given).fetchall()]
+    if foreign:
+        raise RunError(
+            f"A schema that is dumped along holds more than partitions and child tables of {schema}: "
+            f"{_some(foreign)}. Move these, or take their schema out of include_schemas.",
+            "foreign_tables",
         )
 
 

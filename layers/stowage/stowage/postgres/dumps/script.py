@@ -17,17 +17,16 @@ _END = b"\n-- PostgreSQL database dump complete\n"
 class Script:
     """What is known of a dump that is fed in pieces of any size; memory stays flat, whatever the rows are.
 
-    `rows` has the rows of each table by its name, `schemas` the schemas of those tables. `is_whole` is known after
-    `finish`: whether the dump ended as pg_dump ends one.
+    `counts` has the rows of each table by its schema and its name. `is_whole` is known after `finish`: whether the
+    dump ended as pg_dump ends one.
     """
 
     def __init__(self) -> None:
-        self.rows: dict[str, int] = {}
-        self.schemas: set[str] = set()
+        self.counts: dict[str, dict[str, int]] = {}
         self.is_whole = False
         self._statements = hashlib.sha256()
         self._splitter = Splitter()
-        self._table = ""
+        self._schema = self._table = ""
 
     @property
     def fingerprint(self) -> str:
@@ -37,7 +36,7 @@ class Script:
     @property
     def row_count(self) -> int:
         """The rows of all tables so far."""
-        return sum(self.rows.values())
+        return sum(sum(rows.values()) for rows in self.counts.values())
 
     def feed(self, data: bytes) -> None:
         """Read the next bytes."""
@@ -64,14 +63,14 @@ class Script:
     def take_statement(self, statement: bytes) -> None:
         """Note the next statement."""
         if found := _COPY.fullmatch(statement):
-            schema, self._table = map(name_of, found.groups())
-            self.schemas.add(schema)
+            self._schema, self._table = map(name_of, found.groups())
+            rows = self.counts.setdefault(self._schema, {})
             # The pieces of rows begin with the line feed of this statement, and end with that of their end mark.
-            self.rows[self._table] = self.rows.get(self._table, 0) - 2
+            rows[self._table] = rows.get(self._table, 0) - 2
 
     def take_rows(self, text: bytes) -> None:
         """Note some of the rows that the last statement copies."""
-        self.rows[self._table] += text.count(b"\n")
+        self.counts[self._schema][self._table] += text.count(b"\n")
 
 
 def name_of(quoted: bytes) -> str:

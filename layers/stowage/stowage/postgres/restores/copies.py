@@ -1,6 +1,6 @@
 """The schemas that a restore makes beside a tenant's own: its copy, and what it replaced."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import LiteralString
 
 import psycopg
@@ -26,13 +26,27 @@ def aside_of(run_id: str) -> str:
     return ASIDE + run_id.replace("-", "")
 
 
+def beside(schema: str, included: Sequence[str]) -> dict[str, str]:
+    """Where the included schemas lie beside that copy, kept or aside one, by their own names."""
+    return {name: f"{schema}_{number}" for number, name in enumerate(included, 1)}
+
+
+_FAMILY: LiteralString = "SELECT nspname FROM pg_namespace WHERE nspname ~ ('^' || %s || '(_[0-9]+)?$') ORDER BY 1"
+
+
+def family(connection: psycopg.Connection, schema: str) -> list[str]:
+    """A copy or a kept schema and those beside it, as far as they are there."""
+    return [name for (name,) in connection.execute(_FAMILY, (schema,)).fetchall()]
+
+
 _DROP = sql.SQL("DROP SCHEMA IF EXISTS {} CASCADE")
 
 
 def drop_schema(connection: psycopg.Connection, schema: str) -> None:
-    """Drop a copy or a kept schema, if it is there."""
+    """Drop a copy or a kept schema, with those beside it, if it is there."""
     connection.execute("SET client_min_messages = warning")
-    connection.execute(_DROP.format(sql.Identifier(schema)))
+    if found := family(connection, schema):
+        connection.execute(_DROP.format(sql.SQL(", ").join(map(sql.Identifier, found))))
 
 
 _TABLES: LiteralString = """

@@ -1,6 +1,6 @@
 """What would end a restore, or make it less than what was backed up, is told with names before anything is done."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, LiteralString
 
 import psycopg
@@ -10,7 +10,8 @@ from stowage.basics.errors import RunError
 from stowage.postgres.dumps.contents import DumpContents
 from stowage.postgres.dumps.needs import OURS
 from stowage.postgres.dumps.portable import ALWAYS_THERE
-from stowage.postgres.dumps.preflight import major
+from stowage.postgres.dumps.preflight import major, must_be_the_tenants
+from stowage.postgres.restores.copies import family
 from stowage.postgres.restores.rights import (
     may_create_databases,
     may_create_schemas,
@@ -146,7 +147,7 @@ def _must_have_roles(connection: psycopg.Connection, contents: DumpContents) -> 
 def _must_have_extensions(connection: psycopg.Connection, contents: DumpContents) -> None:
     there: dict[str, str] = dict(connection.execute(_EXTENSIONS).fetchall())
     needed = [each for each in contents.extensions if each.name not in ALWAYS_THERE]
-    within = [each.name for each in needed if each.schema_name == contents.schema_name]
+    within = [each.name for each in needed if each.schema_name in contents.counts]
     if within:
         raise RunError(
             _told(
@@ -206,7 +207,7 @@ _OUTSIDE: LiteralString = (
         WHERE prrelid IN (SELECT oid FROM relations)
         UNION
         SELECT 'pg_publication_namespace'::regclass, oid FROM pg_publication_namespace
-        WHERE pnnspid = (SELECT oid FROM ours)
+        WHERE pnnspid IN (SELECT oid FROM ours)
     )
     SELECT t.type || ' ' || t.identity FROM dependents
     CROSS JOIN LATERAL pg_identify_object(classid, objid, 0) t
@@ -219,16 +220,19 @@ _OUTSIDE: LiteralString = (
 )
 
 
-def outside_dependents(connection: psycopg.Connection[Any], schema: str) -> list[str]:
-    """What outside of a schema depends on what is in it, and would not follow a new schema of that name."""
+def outside_dependents(connection: psycopg.Connection[Any], schemas: Sequence[str]) -> list[str]:
+    """What outside of these schemas depends on what is in them, and would not follow new schemas of those names."""
     with connection.transaction():
         connection.execute("SET LOCAL search_path = pg_catalog")
-        return [name for (name,) in connection.execute(_OUTSIDE, {"schema": schema}).fetchall()]
+        return [name for (name,) in connection.execute(_OUTSIDE, {"schemas": list(schemas)}).fetchall()]
 
 
-def must_be_swappable(connection: psycopg.Connection, schema: str) -> None:
-    """RunError `outside_dependents`, with names, where something outside of the schema depends on what is in it."""
-    found = outside_dependents(connection, schema)
+def must_be_swappable(connection: psycopg.Connection, schema: str, included: Sequence[str] = ()) -> None:
+    """RunError `outside_dependents`, with names, where something outside of the schema depends on what is in it, and
+    `foreign_tables` where an included one has come to hold what is not the tenant's.
+    """
+    must_be_the_tenants(connection, schema, included)
+    found = outside_dependents(connection, [schema, *included])
     if found:
         raise RunError(
             _told(
@@ -238,12 +242,12 @@ def must_be_swappable(connection: psycopg.Connection, schema: str) -> None:
             ),
             "outside_dependents",
         )
-    must_have_rights(connection, owners_of(connection, schema))
+    must_have_rights(connection, {owner for each in (schema, *included) for owner in owners_of(connection, each)})
 
 
 def must_be_droppable(connection: psycopg.Connection, schema: str) -> None:
     """RunError `outside_dependents` where a drop would take something along that is not of the schema."""
-    found = outside_dependents(connection, schema)
+    found = outside_dependents(connection, family(connection, schema))
     if found:
         raise RunError(
             _told(

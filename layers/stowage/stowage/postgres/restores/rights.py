@@ -37,7 +37,7 @@ def owners_of(connection: psycopg.Connection, schema: str) -> list[str]:
     """Whom the objects of a schema belong to, and whose later objects have default privileges there."""
     with connection.transaction():
         connection.execute(SEARCH_PATH)
-        found: dict[str, list[str]] = dict(connection.execute(ROLES, {"schema": schema}).fetchall())
+        found: dict[str, list[str]] = dict(connection.execute(ROLES, {"schemas": [schema]}).fetchall())
     return sorted({*found.get("owners", ()), *found.get("default_privileges", ())})
 
 

@@ -15,7 +15,7 @@ import psycopg
 from psycopg import errors, sql
 
 from stowage.basics.errors import RunError, TransientRunError
-from stowage.postgres.restores.copies import close_to_others
+from stowage.postgres.restores.copies import beside, close_to_others
 
 PATIENCE_SECONDS = 300.0
 """For old transactions, and then for locks."""
@@ -31,13 +31,23 @@ type Waiting = Callable[[], None]
 @dataclass(frozen=True)
 class Swap:
     """`incoming` becomes `live`; what was live becomes `kept`, closed to everybody but its owner, with a note of what a
-    later swap back needs.
+    later swap back needs. The same is done with each of the `included` schemas, which lie `beside` these.
     """
 
     live: str
     incoming: str
     kept: str
     note: dict[str, Any]
+    included: tuple[str, ...] = ()
+
+    @property
+    def parts(self) -> list[tuple[str, str, str]]:
+        """Every schema that is swapped: its name, what comes in, what is kept."""
+        incoming, kept = beside(self.incoming, self.included), beside(self.kept, self.included)
+        return [
+            (self.live, self.incoming, self.kept),
+            *((name, incoming[name], kept[name]) for name in self.included),
+        ]
 
 
 # Of others' sessions a role sees their user and their oldest snapshot, but not what kind of backend they are.
@@ -77,15 +87,17 @@ def swap(connection: psycopg.Connection, given: Swap, waiting: Waiting) -> None:
                 _swap(connection, given)
         except errors.LockNotAvailable as error:
             if time.monotonic() > deadline:
-                raise TransientRunError(_held(connection, given.live), "lock_timeout") from error
+                raise TransientRunError(
+                    _held(connection, [live for live, _, _ in given.parts]), "lock_timeout"
+                ) from error
             time.sleep(LOOK_SECONDS)
         else:
             return
 
 
 _TABLES: LiteralString = """
-SELECT relname FROM pg_class WHERE relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = %s)
-  AND relkind IN ('r', 'p') ORDER BY oid
+SELECT nspname, relname FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
+WHERE nspname = ANY(%s) AND relkind IN ('r', 'p') ORDER BY c.oid
 """
 _PATIENCE = sql.SQL("SET LOCAL lock_timeout = {}")
 _LOCK = sql.SQL("LOCK TABLE {} IN ACCESS EXCLUSIVE MODE")
@@ -104,24 +116,34 @@ FROM pg_namespace WHERE nspname = %s
 
 def _swap(connection: psycopg.Connection, given: Swap) -> None:
     connection.execute(_PATIENCE.format(sql.Literal(LOCK_TIMEOUT)))
-    note = read_note(connection, given.incoming)
-    live = connection.execute(_DESCRIBED, (given.live,)).fetchone()
-    if live:
-        tables = [name for (name,) in connection.execute(_TABLES, (given.live,)).fetchall()]
-        if tables:
-            named = [_ONLY.format(sql.Identifier(given.live, name)) for name in tables]
-            connection.execute(_LOCK.format(sql.SQL(", ").join(named)))
-        connection.execute(_RENAME.format(sql.Identifier(given.live), sql.Identifier(given.kept)))
-        comment, grants = live
-        _describe(connection, given.kept, json.dumps({**given.note, "comment": comment, "grants": grants}))
-        close_to_others(connection, given.kept)
-    connection.execute(_RENAME.format(sql.Identifier(given.incoming), sql.Identifier(given.live)))
+    tables = connection.execute(_TABLES, ([live for live, _, _ in given.parts],)).fetchall()
+    if tables:
+        named = [_ONLY.format(sql.Identifier(*table)) for table in tables]
+        connection.execute(_LOCK.format(sql.SQL(", ").join(named)))
+    for live, incoming, kept in given.parts:
+        _put_aside(connection, live, kept, {**given.note, "included": given.included})
+        if live == given.live or connection.execute(_DESCRIBED, (incoming,)).fetchone():
+            _bring_in(connection, incoming, live)
+
+
+def _put_aside(connection: psycopg.Connection, live: str, kept: str, note: dict[str, Any]) -> None:
+    found = connection.execute(_DESCRIBED, (live,)).fetchone()
+    if found:
+        connection.execute(_RENAME.format(sql.Identifier(live), sql.Identifier(kept)))
+        comment, grants = found
+        _describe(connection, kept, json.dumps({**note, "comment": comment, "grants": grants}))
+        close_to_others(connection, kept)
+
+
+def _bring_in(connection: psycopg.Connection, incoming: str, live: str) -> None:
+    note = read_note(connection, incoming)
+    connection.execute(_RENAME.format(sql.Identifier(incoming), sql.Identifier(live)))
     if note is not None:
-        _describe(connection, given.live, note["comment"])
+        _describe(connection, live, note["comment"])
         for privilege, grantee, is_grantable in note["grants"]:
             role = sql.Identifier(grantee) if grantee else sql.SQL("PUBLIC")
             option = sql.SQL(" WITH GRANT OPTION" if is_grantable else "")
-            connection.execute(_GRANT.format(sql.SQL(privilege), sql.Identifier(given.live), role, option))
+            connection.execute(_GRANT.format(sql.SQL(privilege), sql.Identifier(live), role, option))
 
 
 def _describe(connection: psycopg.Connection, schema: str, comment: str | None) -> None:
@@ -143,15 +165,15 @@ FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid
 JOIN pg_class c ON c.oid = l.relation
 WHERE l.granted AND l.pid <> pg_backend_pid() AND l.database = (
     SELECT oid FROM pg_database WHERE datname = current_database())
-  AND c.relkind IN ('r', 'p') AND c.relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = %s)
+  AND c.relkind IN ('r', 'p') AND c.relnamespace IN (SELECT oid FROM pg_namespace WHERE nspname = ANY(%s))
 ORDER BY 1
 """
 
 
-def _held(connection: psycopg.Connection, schema: str) -> str:
-    found = [name for (name,) in connection.execute(_HOLDERS, (schema,)).fetchall()]
+def _held(connection: psycopg.Connection, schemas: list[str]) -> str:
+    found = [name for (name,) in connection.execute(_HOLDERS, (schemas,)).fetchall()]
     told = f": {', '.join(found[:NAMED])}" if found else ""
-    return f"Tables of {schema} stayed locked, so nothing was replaced{told}."
+    return f"Tables of {schemas[0]} stayed locked, so nothing was replaced{told}."
 
 
 def must_exist_as_kept(connection: psycopg.Connection, kept: str) -> None:
