@@ -72,9 +72,9 @@ class Shop:
         return whole(Dump(SCHEMA, dump_format, environment, binary=str(binaries() / "pg_dump")))
 
     def written(self) -> list[str]:
-        """The live schema as pg_dump writes it, but for its tokens."""
+        """The live schema as pg_dump writes it, but for its tokens and what a server keeps for itself."""
         lines = self.dump("sql").decode().splitlines()
-        return [line for line in lines if not line.startswith(("\\restrict", "\\unrestrict"))]
+        return [line for line in lines if not (line.startswith(("\\restrict", "\\unrestrict")) or "pg_attver=" in line)]
 
     def feed(self) -> Feed:
         environment = self.database.environment | {"PGUSER": "stowage_restore"}

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from stowage.basics.errors import RunError
 from stowage.postgres.dumps.namespaces import PlainNamespaces
 from stowage.postgres.dumps.plain import Piece, Splitter, headers
+from stowage.postgres.dumps.portable import Form, Rewriter
 
 HEADER = b"--\n-- Name: posts; Type: TABLE; Schema: tenant_other; Owner: o\n--\n"
 DATA = b"--\n-- Data for Name: posts; Type: TABLE DATA; Schema: tenant_acme; Owner: o\n--\n"
@@ -260,3 +261,28 @@ TAKEN = {
 @pytest.mark.parametrize("text", TAKEN.values(), ids=TAKEN.keys())
 def test_what_is_the_schemas_is_taken(text: bytes) -> None:
     assert looked_at(text).entries > 1
+
+
+@pytest.mark.parametrize(
+    ("statement", "portable"),
+    [
+        (b"ALTER TABLE ONLY t.a ALTER COLUMN m SET (pg_attver=26489424);", b""),
+        (b'ALTER TABLE ONLY t."a b" ALTER COLUMN "m;(" SET (pg_attver=1);', b""),
+        (b"ALTER FOREIGN TABLE ONLY t.a ALTER COLUMN m SET (pg_attver=1);", b""),
+        (
+            b"ALTER TABLE ONLY t.a ALTER COLUMN m SET (pg_attver=1, n_distinct=5);",
+            b"ALTER TABLE ONLY t.a ALTER COLUMN m SET (n_distinct=5);",
+        ),
+        (
+            b"ALTER TABLE ONLY t.a ALTER COLUMN m SET (n_distinct=5, pg_attver=1);",
+            b"ALTER TABLE ONLY t.a ALTER COLUMN m SET (n_distinct=5);",
+        ),
+        (b"ALTER TABLE ONLY t.a ALTER COLUMN m SET (n_distinct=5);", None),
+        (b"COMMENT ON TABLE t.a IS 'ALTER TABLE ONLY a ALTER COLUMN b SET (pg_attver=1);';", None),
+        (b"ALTER TABLE ONLY t.a ALTER COLUMN m SET DEFAULT '(pg_attver=1);';", None),
+    ],
+)
+def test_what_a_server_keeps_with_its_columns_for_itself_is_left_out(statement: bytes, portable: bytes | None) -> None:
+    rewriter = Rewriter(Form())
+    written = b"".join([*rewriter.feed(statement), *rewriter.feed(b"\nSELECT 1;")])
+    assert written.partition(b"\n")[0] == (statement if portable is None else portable)

@@ -25,6 +25,12 @@ _OWNER = re.compile(rb"(ALTER .* OWNER TO )" + _NAME + rb";", re.S)
 _GRANT = re.compile(rb"(?:GRANT|REVOKE|ALTER DEFAULT PRIVILEGES|(?:RE)?SET SESSION AUTHORIZATION)\b")
 _GRANT_ENTRIES = (b"ACL", b"DEFAULT ACL")
 _NEWER_SETTING = re.compile(rb"SET transaction_timeout = [^;]*;")
+# From November 2026 on (15.20) servers keep a number of their own with every column, which they hide from their own
+# pg_dump only; other servers refuse it.
+_COLUMN_OPTIONS = re.compile(
+    rb"ALTER (?:FOREIGN )?TABLE ONLY .* ALTER COLUMN .* SET \([^()]*\bpg_attver=\d+[^()]*\);", re.S
+)
+_SERVERS_NUMBER = re.compile(rb"(?<=\()pg_attver=\d+(?:, )?|, pg_attver=\d+")
 _TABLESPACE = re.compile(rb"SET default_tablespace = [^;]*;")
 _SEARCH_PATH = b"SELECT pg_catalog.set_config('search_path', '', false);"
 _CREATE_SCHEMA = re.compile(rb"CREATE SCHEMA " + _NAME + rb";")
@@ -34,6 +40,16 @@ _END_OF_ROWS = b"\n\\.\n"
 _NOT_WHOLE = b"""
 DO $stowage$ BEGIN RAISE EXCEPTION 'The dump is not whole and must not be restored.'; END $stowage$;
 """
+
+
+def without_servers_numbers(statement: bytes) -> bytes:
+    """A statement of a dump without the number that a server keeps with a column for itself; nothing is left of one
+    that says no more.
+    """
+    if not _COLUMN_OPTIONS.fullmatch(statement):
+        return statement
+    options = _SERVERS_NUMBER.sub(b"", statement)
+    return b"" if options.endswith(b"SET ();") else options
 
 
 @dataclass(frozen=True)
@@ -141,6 +157,8 @@ class Rewriter:
                 yield text
             elif form.owner is not None:
                 yield found[1] + _quoted(form.owner) + b";"
+        elif (options := without_servers_numbers(text)) != text:
+            yield options
         elif _TABLESPACE.fullmatch(text):
             yield b"SET default_tablespace = '';"
         elif text == _SEARCH_PATH and (schemas := self._searched()):

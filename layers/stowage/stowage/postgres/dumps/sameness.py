@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from stowage.postgres.dumps.plain import Piece, Splitter, headers
+from stowage.postgres.dumps.portable import without_servers_numbers
 
 _VERSIONS = re.compile(rb"^-- Dumped (?:from database|by pg_dump) version .*\n", re.M)
 _TABLESPACE = re.compile(rb"SET default_tablespace = [^;]*;")
@@ -27,9 +28,9 @@ class Sameness:
 def compare_dumps(one: Iterator[bytes], other: Iterator[bytes]) -> Sameness:
     """Compare two plain dumps of one schema, in chunks of any size; memory stays flat, whatever the rows are.
 
-    Restrict tokens, versions and tablespaces do not count. Postgres stores an expression parsed, and may write it with
-    other parentheses and casts once it has read what it wrote (`x IN ('a', 'b')` of a varchar column): such a statement
-    is the same in other words.
+    Restrict tokens, versions, tablespaces and the numbers that servers keep with columns do not count. Postgres stores
+    an expression parsed, and may write it with other parentheses and casts once it has read what it wrote
+    (`x IN ('a', 'b')` of a varchar column): such a statement is the same in other words.
     """
     left, right = _Side(one), _Side(other)
     rewritten = 0
@@ -73,6 +74,8 @@ class _Side:
                     text = b""
                 case "statement" if _TABLESPACE.fullmatch(text):
                     text = b""
+                case "statement":
+                    text = without_servers_numbers(text)
             self.text, self.is_statement = memoryview(text), piece.kind == "statement"
 
 
