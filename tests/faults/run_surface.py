@@ -37,7 +37,7 @@ def eventually[T](look: Callable[[], T], what: str, seconds: float = LONG) -> T:
     while not (found := look()):
         waited = time.monotonic() - began
         assert waited < seconds, f"not within {seconds} s: {what}"
-        time.sleep(min(max(0.03, waited / 4), 0.4))
+        time.sleep(min(max(0.06, waited / 3), 0.4))
     return found
 
 

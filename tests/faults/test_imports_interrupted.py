@@ -30,9 +30,12 @@ from tests.stack.file_import_surface import (
     uploaded,
 )
 
-ROWS = 12_000
-LANES = {"inline": 10, "worker": 3_000}
-"""How long a description is: of 3 kB, rows are more than a function imports, and come in batches of about 2,700."""
+LANES = {"inline": (12_000, 10), "worker": (4_000, 9_000)}
+"""How many rows, and how long their descriptions: of 9 kB, they are more than a function imports.
+Batches are of 5,000 rows, or of about 880 such long ones.
+"""
+ROWS, BAD = 4_000, 4
+"""In a file for the worker."""
 
 
 @pytest.fixture
@@ -45,10 +48,11 @@ def mark(database: psycopg.Connection) -> Iterator[str]:
 
 def large_file(mark: str, lane: str = "worker") -> bytes:
     """A CSV file for a lane; every thousandth row is bad."""
+    rows, length = LANES[lane]
     text = io.StringIO()
     text.write("id,title,status,description\r\n")
-    for n in range(ROWS):
-        text.write(f"{mark}{n:05d},task {n},{'never' if n % 1000 == 999 else 'todo'},{'x' * LANES[lane]}\r\n")
+    for n in range(rows):
+        text.write(f"{mark}{n:05d},task {n},{'never' if n % 1000 == 999 else 'todo'},{'x' * length}\r\n")
     return text.getvalue().encode()
 
 
@@ -103,10 +107,11 @@ def waiting_process(database: psycopg.Connection) -> int | None:
 def test_an_import_whose_process_is_killed_goes_on_without_duplicates(
     operator: Api, stack: RunningStack, runs: Runs, database: psycopg.Connection, mark: str, lane: str
 ) -> None:
-    with in_the_way(stack, mark, 6_000):
+    rows, bad = LANES[lane][0], LANES[lane][0] // 1000
+    with in_the_way(stack, mark, rows // 2):
         import_id = started(operator, "tasks", "csv", large_file(mark, lane))
         before = eventually(lambda: there(database, mark))
-        assert 0 < before < 6_000
+        assert 0 < before < rows // 2
         os.kill(eventually(lambda: waiting_process(database)), signal.SIGKILL)
         eventually(lambda: waiting_process(database) is None)
 
@@ -116,22 +121,23 @@ def test_an_import_whose_process_is_killed_goes_on_without_duplicates(
     assert job["status"] == "completed", job
     assert job["attempts"] == 2
     result = job["result"]
-    assert counts(result) == {"created": ROWS - 12, "failed": 12}, "rows of the first attempt are not created again"
-    assert there(database, mark) == ROWS - 12
-    assert [int(row["_line"]) for row in result_rows(result, "failed")] == [n + 1 for n in range(1000, 12_001, 1000)]
-    assert fetched(result, "successful").count(b"\r\n") == ROWS - 12 + 1
+    assert counts(result) == {"created": rows - bad, "failed": bad}, "rows of the first attempt are not created again"
+    assert there(database, mark) == rows - bad
+    assert [int(row["_line"]) for row in result_rows(result, "failed")] == [n + 1 for n in range(1000, rows + 1, 1000)]
+    assert fetched(result, "successful").count(b"\r\n") == rows - bad + 1
     changes = journal(stack, TENANT, result["operation_id"])
-    assert len(changes) == ROWS - 12 + 1
+    assert len(changes) == rows - bad + 1
     assert len({change["id"] for change in changes}) == len(changes)
     assert changes[-1]["type"] == "operation"
-    assert (changes[-1]["after"]["total"], changes[-1]["after"]["failed"]) == (ROWS, 12)
+    assert (changes[-1]["after"]["total"], changes[-1]["after"]["failed"]) == (rows, bad)
 
 
 @pytest.mark.parametrize("lane", LANES)
 def test_a_cancelled_import_keeps_what_it_wrote_and_tells_what_is_left(
     operator: Api, stack: RunningStack, runs: Runs, database: psycopg.Connection, mark: str, lane: str
 ) -> None:
-    with in_the_way(stack, mark, 6_000):
+    rows, bad = LANES[lane][0], LANES[lane][0] // 1000
+    with in_the_way(stack, mark, rows // 2):
         import_id = started(operator, "tasks", "csv", large_file(mark, lane))
         eventually(lambda: there(database, mark))
         assert operator.post(f"/api/jobs/{import_id}/cancel").status_code == 202
@@ -143,22 +149,22 @@ def test_a_cancelled_import_keeps_what_it_wrote_and_tells_what_is_left(
     assert job["status"] == "cancelled", job
     result = job["result"]
     done = result["total"]
-    assert 0 < done < ROWS
+    assert 0 < done < rows
     assert there(database, mark) == result["created"] == done - result["failed"]
     operation = journal(stack, TENANT, result["operation_id"])[-1]
     assert (operation["type"], operation["after"]["total"]) == ("operation", done)
     left = fetched(result, "unprocessed")
-    assert left.count(b"\r\n") == ROWS - done + 1
+    assert left.count(b"\r\n") == rows - done + 1
 
     rest = imported(operator, "tasks", "csv", left)
-    assert rest["total"] == ROWS - done
-    assert there(database, mark) == ROWS - 12
+    assert rest["total"] == rows - done
+    assert there(database, mark) == rows - bad
 
 
 def test_a_cancelled_import_that_is_retried_goes_on_as_another_operation(
     operator: Api, stack: RunningStack, database: psycopg.Connection, mark: str
 ) -> None:
-    with in_the_way(stack, mark, 6_000):
+    with in_the_way(stack, mark, ROWS // 2):
         import_id = started(operator, "tasks", "csv", large_file(mark))
         eventually(lambda: there(database, mark))
         operator.post(f"/api/jobs/{import_id}/cancel")
@@ -169,11 +175,11 @@ def test_a_cancelled_import_that_is_retried_goes_on_as_another_operation(
     job = ended(operator, import_id)
 
     assert job["status"] == "completed"
-    assert counts(job["result"]) == {"created": ROWS - 12, "failed": 12}, "of the whole file"
+    assert counts(job["result"]) == {"created": ROWS - BAD, "failed": BAD}, "of the whole file"
     assert job["result"]["operation_id"] != first["operation_id"]
     operations = [journal(stack, TENANT, result["operation_id"])[-1]["after"] for result in (first, job["result"])]
     assert sum(operation["total"] for operation in operations) == ROWS
-    assert there(database, mark) == ROWS - 12
+    assert there(database, mark) == ROWS - BAD
 
 
 def test_an_import_that_breaks_in_the_middle_of_its_file_tells_how_far_it_came(
@@ -220,7 +226,7 @@ def test_a_file_that_is_replaced_after_the_start_is_not_imported(
 def test_an_import_that_is_killed_for_good_is_still_summed_up_in_the_journal(
     operator: Api, stack: RunningStack, database: psycopg.Connection, mark: str
 ) -> None:
-    with in_the_way(stack, mark, 6_000):
+    with in_the_way(stack, mark, ROWS // 2):
         import_id = started(operator, "tasks", "csv", large_file(mark))
         before = eventually(lambda: there(database, mark))
         for attempt in (1, 2, 3):

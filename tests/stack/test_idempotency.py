@@ -8,7 +8,7 @@ import pytest
 import requests
 
 from tests.conftest import Api, RunningStack
-from tests.stack.route_surface import caller, completed_export, export_body, read_export, refusal, sign
+from tests.stack.route_surface import caller, completed_export, ended_export, export_body, refusal, sign
 
 TENANT = "initech"
 EXPORTS = f"/api/guilds/{TENANT}/exports"
@@ -190,8 +190,7 @@ def test_a_deleted_export_is_not_made_again(admin: Api) -> None:
     headers = key()
     first = admin.post(EXPORTS, json=export_body(), headers=headers).json()
     admin.post(f"{EXPORTS}/{first['id']}/cancel")
-    while read_export(admin, first["id"], TENANT)["status"] in ("pending", "processing"):
-        pass
+    ended_export(admin, first["id"], TENANT)
     assert admin.delete(f"{EXPORTS}/{first['id']}").status_code == 200
     before = total(admin)
     assert admin.post(EXPORTS, json=export_body(), headers=headers).json() == first

@@ -16,6 +16,7 @@ from tests.conftest import Api, RunningStack
 from tests.stack.file_import_surface import csv_file, ended, imported, mover_token, ndjson_file, start, uploaded
 from tests.stack.office import Office, open_office
 from tests.stack.record_surface import data
+from tests.stack.route_surface import completed_export
 
 pytestmark = pytest.mark.usefixtures("direct")
 
@@ -164,8 +165,5 @@ def test_a_records_own_id_is_echoed_in_results_and_encoded_in_the_trash(
 def ndjson_export(api: Api, office: Office, entity: Entity, filters: dict[str, str]) -> list[Any]:
     """The rows of an export."""
     body = {"format": "ndjson", "mode": "current_view", "dataType": entity.name, "filters": filters}
-    record = api.post(office.path("exports"), json=body).json()
-    while record["status"] in ("pending", "processing"):
-        record = api.get(office.path(f"exports/{record['id']}")).json()
-    assert record["status"] == "completed", record
+    record = completed_export(api, office.id, **body)
     return [json.loads(line) for line in requests.get(record["downloadUrl"], timeout=30).content.splitlines()]
