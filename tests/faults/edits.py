@@ -10,6 +10,9 @@ from datetime import UTC, datetime, timedelta
 
 from stowage.bulk import bulk_delete, bulk_reassign, bulk_undo
 from stowage.bulk.requests import DeleteRequest, ReassignRequest, UndoRequest
+from stowage.compares import find_compare
+from stowage.compares.bring_back_request import BringBackRequest
+from stowage.compares.bringing_back import bring_back
 from stowage.entities.declared import ENTITIES
 from stowage.imports.items import import_items
 from stowage.postgres.session.edit import Edit
@@ -28,7 +31,9 @@ CHANGED = {"username": "fresh", "brandId": "brd_2", "groupId": "grp_2"}
 
 
 def edits(tenant: Tenant, operation: str) -> dict[str, Callable[[], object]]:
-    """The requests about the accounts `a` and `c`; `operation` is what an undo is of."""
+    """The requests about the accounts `a` and `c`; `operation` is what an undo is of, or from which comparison they
+    come back.
+    """
     now, accounts = datetime.now(UTC), ENTITIES["accounts"]
     deleting = DeleteRequest(ids=["a", "c"], dataType="accounts")
     reassigning = ReassignRequest(ids=["a", "c"], targetBrandId="brd_2", targetGroupId="grp_2")
@@ -37,7 +42,10 @@ def edits(tenant: Tenant, operation: str) -> dict[str, Callable[[], object]]:
     updates = {"updates": [{"id": "a", "followers": 5}, {"id": "c", **CHANGED}]}
     items = {"items": [NEW | {"username": "other"}, NEW]}
 
+    back = BringBackRequest(entity="accounts", ids=["a", "c"])
+
     return {
+        "bring_back": lambda: bring_back(edit, find_compare(tenant.id, operation), back, now),
         "delete": lambda: bulk_delete(edit, deleting),
         "delete_records": lambda: bulk_delete_records(edit, accounts, RecordIds(ids=["a", "c"])),
         "delete_record": lambda: delete_record(edit, accounts, "c", None),

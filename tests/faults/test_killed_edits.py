@@ -17,6 +17,7 @@ from tests.conftest import RunningStack
 from tests.faults.edits import ACTOR, CHANGED, KEY, NEW, carry_out, edits
 from tests.stack.journal_story import adds_up
 from tests.stack.office import Office, in_process, open_office
+from tests.stack.route_surface import ended_job, start_backup
 
 PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload(["tests.faults.edits"])
@@ -141,6 +142,18 @@ def imported(office: Office) -> str:
     return sent(office, "POST", "/api/v1/import/accounts", {"items": items})
 
 
+def compared(office: Office) -> str:
+    """A comparison with a backup since which `a` went to the trash and `c` was changed."""
+    admin = office.caller("admin")
+    backup = start_backup(admin, office.id)
+    assert ended_job(admin, backup)["status"] == "completed"
+    office.delete("a")
+    sent(office, "PATCH", "/api/v1/bulk/accounts", {"updates": [{"id": "c", **CHANGED}]})
+    job = admin.post(f"/api/backup/{backup}/compare", json={"entities": ["accounts"]}).json()["data"]
+    assert ended_job(admin, job["id"])["status"] == "completed"
+    return str(job["id"])
+
+
 TARGET = {"group": "grp_2"}
 FRESH = {"group": "grp_2", "name": "fresh"}
 
@@ -156,6 +169,7 @@ FRESH = {"group": "grp_2", "name": "fresh"}
         ("undo", reassigned, "parent record journal answer", {"route": "bulk/undo"}),
         ("undo", updated, "parent record name journal answer", {"route": "bulk/undo"}),
         ("undo", imported, "record journal answer", {"route": "bulk/undo", "record": "e"}),
+        ("bring_back", compared, "parent record name journal", {"group": "grp_1"}),
         ("restore", deleted, "parent record child name journal answer", {"route": "trash/c"}),
         ("delete_for_good", deleted, "record child journal", {}),
         ("purge", deleted, "record child journal", {}),
