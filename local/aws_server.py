@@ -16,6 +16,7 @@ from local.event_bus import EventBus
 from local.faults import Faults
 from local.functions import MAX_PAYLOAD_BYTES, Functions
 from local.http_server import RefusedError, Request, Response
+from local.mail import Mailbox
 from local.s3.objects import Objects, operation_of
 from local.tasks import TaskError, Tasks
 
@@ -39,6 +40,7 @@ WRITES = {
     "BatchExecuteStatement",
     "ExecuteTransaction",
 }
+_SEND_MAIL = "POST /v2/email/outbound-emails"
 _LAMBDA = "/2015-03-31/functions/"
 _FUNCTION_PATH = re.compile(rf"{_LAMBDA}([^/]+)/invocations")
 CONTROL = "local"
@@ -143,11 +145,12 @@ class AwsServer:
         tasks: Tasks,
         objects: Objects,
         bus: EventBus,
+        mailbox: Mailbox,
         on_write: Callable[[str], None],
     ) -> None:
         """`on_write` is told of a call that may have changed a table or sent a message: `dynamodb` or `sqs`."""
         self._moto, self._functions, self._tasks, self._objects, self._bus = moto, functions, tasks, objects, bus
-        self._on_write = on_write
+        self._mailbox, self._on_write = mailbox, on_write
         self._faults = Faults()
         self._custom_answers: dict[str, Callable[[Json], None]] = {}
 
@@ -202,6 +205,11 @@ class AwsServer:
             case "sqs", "ReceiveMessage":
                 # Long polls wait, and must not keep others from sending.
                 return self._moto.call(request)
+            case "ses", _:
+                self._mailbox.verify_sender()
+                response = self._moto.locked(service)(request)
+                if response.status == 200 and operation == _SEND_MAIL:
+                    self._mailbox.keep(request.body)
             case "s3", _:
                 response = self._objects.answer(request)
             case _:
@@ -267,6 +275,8 @@ def _operation(service: str, request: Request) -> str:
         return "Invoke" if request.method == "POST" and _FUNCTION_PATH.fullmatch(request.path) else ""
     if service == "s3":
         return operation_of(request)
+    if service == "ses":  # version 2, whose operations are paths
+        return f"{request.method} {request.path}"
     if request.header("content-type").startswith("application/x-www-form-urlencoded"):
         found = re.search(rb"(?:^|&)Action=(\w+)", request.body)
         return found[1].decode() if found else ""

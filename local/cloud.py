@@ -30,6 +30,7 @@ from local.forks import Launcher
 from local.function_pool import FunctionPool, Outcome
 from local.functions import Function, Functions
 from local.gateway import Gateway
+from local.mail import Mailbox
 from local.memory import resident_megabytes
 from local.mends import Hooks
 from local.postgres import binaries
@@ -88,7 +89,8 @@ class Cloud:
         self._expiry = Expiry(self._moto, self._streams.written)
         self._snapshot = Snapshot(configuration.home / "state", self._moto, self._store)
         objects = Objects(self._store, self._moto.locked("s3"))
-        self.aws = AwsServer(self._moto, self.functions, self.tasks, objects, self._bus, self._written)
+        mailbox = Mailbox(configuration.home / "mail")
+        self.aws = AwsServer(self._moto, self.functions, self.tasks, objects, self._bus, mailbox, self._written)
 
     def deploy(self, database_url: str) -> None:
         """Create what the template declares, with the data of the last run in it."""

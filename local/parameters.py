@@ -1,6 +1,7 @@
 """The template's parameters as this machine deploys it."""
 
 from local.configuration import Configuration
+from local.mail import SENDER
 
 ENVIRONMENT_PREFIX = "STOWAGE_PARAMETER_"
 
@@ -22,6 +23,7 @@ def parameters(configuration: Configuration, database_url: str, overrides: dict[
         "GdprExportsPerDay": "1000",
         "BackupsPerMinute": "1000",
         "RetrySeconds": "2",
+        "NotifySender": SENDER,
     } | overrides
 
 

@@ -29,6 +29,7 @@ from tests.structure.deployed_template import source
 type Json = Any
 _CLIENTS = (
     clients._session, clients.s3, clients.dynamodb, clients.sqs, clients.stepfunctions, clients.lambda_client,
+    clients.sesv2, clients.secretsmanager,
 )  # fmt: skip
 
 
@@ -82,9 +83,10 @@ class Cloud:
         pages = clients.dynamodb().get_paginator("scan").paginate(TableName=settings().table)
         return [item for page in pages for item in page["Items"]]
 
-    def messages(self) -> list[str]:
-        """The bodies of the messages that wait in the wake queue."""
-        found = clients.sqs().receive_message(QueueUrl=settings().wake_queue, MaxNumberOfMessages=10)
+    def messages(self, queue: str = "wake") -> list[str]:
+        """The bodies of the messages that wait in a queue."""
+        url = {"wake": settings().wake_queue, "ended": settings().ended_queue}[queue]
+        found = clients.sqs().receive_message(QueueUrl=url, MaxNumberOfMessages=10)
         return [message["Body"] for message in found.get("Messages", [])]
 
 
@@ -108,8 +110,10 @@ def cloud(monkeypatch: pytest.MonkeyPatch, **parameters: str) -> Iterator[Cloud]
             roleArn="arn:aws:iam::123456789012:role/runs",
         )["stateMachineArn"]
         queue = clients.sqs().create_queue(QueueName="wake")["QueueUrl"]
+        ended = clients.sqs().create_queue(QueueName="ended")["QueueUrl"]
         set_here = {
             "TABLE": "stowage", "EXPORTS_BUCKET": "exports", "BACKUPS_BUCKET": "backups", "WAKE_QUEUE": queue,
+            "ENDED_QUEUE": ended,
             "STATE_MACHINE": machine, **parameters,
         }  # fmt: skip
         for name, value in set_here.items():

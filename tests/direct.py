@@ -44,6 +44,7 @@ CLIENTS = (
     clients.sqs,
     clients.secretsmanager,
     clients.lambda_client,
+    clients.sesv2,
 )
 
 

@@ -287,6 +287,7 @@ def backups(told: Recorder) -> None:
     nightly = {"schedule": {"cron": "30 2 * * *", "timezone": "Europe/Berlin", "window_minutes": 120}, "format": "sql"}
     told.call("POST", f"/api/backup/settings/preview?project_id={told.tenant}", nightly)
     told.call("PUT", f"/api/backup/settings?project_id={told.tenant}", nightly)
+    told.call("POST", f"/api/backup/settings/test?project_id={told.tenant}", {"notify": {"email": ["ops@example.com"]}})
     told.call("GET", f"/api/backup/settings?project_id={told.tenant}")
     told.call("DELETE", f"/api/backup/{slow}?force=true")
 

@@ -6,6 +6,9 @@ const rebuild = "Build the worker's image anew from worker/Dockerfile and deploy
 
 /** Steps are sentences; `{command}` is one to copy, `{href, text}` a place of the console. */
 const TABLE = [
+  [["telegram_refused"], tell("Telegram did not take it.", "Is the bot a member of the chat, and is the chat's number right?", retry)],
+  [["telegram_unavailable"], tell("Telegram does not answer.", "Wait a while.", retry)],
+  [["mail_refused", "mail_unavailable"], tell("SES did not take the mail.", "Verify the sender in SES, and leave its sandbox.")],
   [["backup_damaged"], tell("The backup is not as it was made.", "Do not restore from it.", "Back up now, then verify the backup before this one.", "Find out what changed the object in storage: the audit log of the bucket says who.")],
   [["schema_missing", "table_missing", "column_missing"], tell("The tenant's tables are not where the registry says.", "Correct the tenant's row in control_plane.projects, or apply your migrations to it.", retry)],
   [["declaration_differs"], tell("A table is no longer as it is declared.", "See all that differs:", { command: ".venv/bin/python -m stowage.entities check" }, "Mend the declaration or the table, then retry.")],

@@ -131,6 +131,9 @@ DEEDS = {
     "POST /api/backup/estimate": Deed(200, "/api/backup/estimate", {"project_id": "<tenant>"}),
     "PUT /api/backup/settings": Deed(200, "/api/backup/settings?project_id=<tenant>", {"format": "tar"}),
     "POST /api/backup/settings/preview": Deed(200, "/api/backup/settings/preview?project_id=<tenant>", {}),
+    "POST /api/backup/settings/test": Deed(
+        200, "/api/backup/settings/test?project_id=<tenant>", {"notify": {"email": ["ops@example.com"]}}
+    ),
     "POST /api/backup/{id}/verify": Deed(202, "/api/backup/<backup>/verify", {}),
     "POST /api/backup/{id}/compare": Deed(202, "/api/backup/<backup>/compare", {"entities": ["tasks"]}),
     "POST /api/backup/compare/{id}/bring-back": Deed(
@@ -225,7 +228,7 @@ def test_the_request_is_one_that_works(route: str, office: Office, anonymous: Ap
     response = do(anonymous, scene, route, {"cookie": f"auth_token={token}", "origin": CONSOLE})
     assert response.status_code == DEEDS[route].answer, response.text
     changes = response.status_code not in (404, 409) and not route.endswith(
-        ("estimate", "preview", "{entity}/file", "jobs/bulk", "batch")
+        ("estimate", "preview", "settings/test", "{entity}/file", "jobs/bulk", "batch")
     )
     assert (scene.state(dynamodb) != before) == changes
 

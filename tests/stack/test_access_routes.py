@@ -71,6 +71,7 @@ ROUTES = {
     "GET /api/backup/settings": Access("viewer", "named", 200),
     "PUT /api/backup/settings": Access("admin", "named", 400),
     "POST /api/backup/settings/preview": Access("admin", "named", 400),
+    "POST /api/backup/settings/test": Access("admin", "named", 400),
     "GET /api/backup/{id}": Access("viewer", "run", 404),
     "DELETE /api/backup/{id}": Access("admin", "run", 404),
     "GET /api/backup/{id}/download": Access("admin", "run", 404),

@@ -65,11 +65,13 @@ def test_a_bad_field_is_refused_by_name(given: dict[str, Any], field: str, admin
     assert total(admin) == before
 
 
-def test_notifying_is_refused_where_no_sender_is_configured(admin: Api) -> None:
+def test_an_address_that_nobody_has_allowed_is_refused(admin: Api) -> None:
     before = total(admin)
     for route in ROUTES:
         body = refusal(
-            admin.post(route, json={"project_id": "acme2", "notify_email": "ops@example.com"}), 400, "not_configured"
+            admin.post(route, json={"project_id": "acme2", "notify_email": "ops@example.com"}),
+            400,
+            "address_not_allowed",
         )
         assert fields(body) == ["notify_email"]
     assert total(admin) == before

@@ -32,6 +32,11 @@ VARIANTS: dict[str, dict[str, str]] = {
         "DatabaseLogin": "secret",
         "DatabaseSecretArn": "arn:aws:secretsmanager:eu-central-1:123456789012:secret:database-AbCdEf",
     },
+    "notices": {
+        "NotifySender": "stowage@example.com",
+        "TelegramSecretArn": "arn:aws:secretsmanager:eu-central-1:123456789012:secret:bot-AbCdEf",
+        "PublicUrl": "https://data.example.com",
+    },
     "every backup in the worker": {"ImageMaxBytes": "0"},
     "keys of the owner": {
         "KmsKeyArn": "arn:aws:kms:eu-central-1:123456789012:key/1",

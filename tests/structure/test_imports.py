@@ -40,7 +40,7 @@ ENVIRONMENT = {
 
 PROVIDED_BY = {
     "aws-lambda-powertools": {"aws_lambda_powertools"},
-    "boto3": {"boto3", "botocore"},
+    "boto3": {"boto3", "botocore", "urllib3"},
     "pydantic": {"pydantic", "pydantic_core"},
     "pyjwt": {"jwt"},
 }

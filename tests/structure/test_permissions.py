@@ -65,6 +65,7 @@ ACTIONS: dict[Operation, tuple[str, ...]] = {
     ("s3", "put_object"): ("s3:PutObject",),
     ("s3", "generate_presigned_post"): ("s3:PutObject",),
     ("sqs", "send_message"): ("sqs:SendMessage",),
+    ("sesv2", "send_email"): ("ses:SendEmail",),
     ("stepfunctions", "start_execution"): ("states:StartExecution",),
     ("stepfunctions", "stop_execution"): ("states:StopExecution",),
     ("stepfunctions", "describe_execution"): ("states:DescribeExecution",),
@@ -76,7 +77,11 @@ RESOURCES = {
     "dynamodb": ("<Table.Arn>",),
     "states": ("<RunStateMachine>",),
 }
-QUEUES = {"stowage.aws.queues.wake_later": "WakeQueue", "stowage.aws.queues.give_up": "DeadLetterQueue"}
+QUEUES = {
+    "stowage.aws.queues.wake_later": "WakeQueue",
+    "stowage.aws.queues.give_up": "DeadLetterQueue",
+    "stowage.aws.queues.tell_ended": "EndedQueue",
+}
 """Which queue each of these sends to."""
 EXECUTIONS = ("states:StopExecution", "states:DescribeExecution")
 EXECUTION = "arn:<AWS::Partition>:states:<AWS::Region>:<AWS::AccountId>:execution:<RunStateMachine.Name>:"
@@ -85,6 +90,7 @@ ONLY_IN_SOME_DEPLOYMENTS = {
     # What reads a secret, and when it does.
     "stowage.postgres.session.connection._passwords": "passwords from a secret",
     "stowage.entry.upstream._api_key": "a backend",
+    "stowage.notices.channels.deployments_bot": "notices",
 }
 
 DATABASE_ROLES = set(re.findall(r"\bstowage_\w+", (PACKAGE / "postgres/schema/roles.sql").read_text()))
@@ -155,7 +161,7 @@ def test_nothing_may_do_more_or_less_than_the_list_says() -> None:
 
 @pytest.mark.parametrize("module", [*HANDLERS, WORKER])
 def test_a_role_may_do_whatever_its_code_calls(module: str) -> None:
-    variant = "passwords from a secret" if reach(module).speaks_sql else "defaults"
+    variant = "passwords from a secret" if reach(module).speaks_sql else "notices"
     found = deployed(variant)
     given = statements(found, roles(found)[module])
     upstream = frozenset({"stowage.entry.upstream._api_key"})

@@ -100,6 +100,7 @@ DUTIES: tuple[Duty, ...] = (
     DueList("NEW_TENANTS", "stowage.schedules:begin"),
     DueList("SCHEDULES", "stowage.schedules:look_after"),
     DueList("TRIALS", "stowage.verifications.policy:look_after"),
+    DueList("EXPIRING", "stowage.notices.expiring:look_after"),
     DueList("RESTORES", "stowage.restores.leftovers:look_after"),
     Chore("waiting", "stowage.runs.clock:start_waiting"),
     Call("PURGE", lambda: settings().purge_function, timedelta(minutes=10)),

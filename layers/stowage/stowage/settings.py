@@ -36,6 +36,12 @@ class Settings(BaseModel):
     state_machine: str = ""
     wake_queue: str = ""
     dead_letter_queue: str = ""
+    ended_queue: str = ""
+
+    notify_sender: str = ""
+    notify_domains: str = ""
+    telegram_token: str = ""
+    telegram_api_url: str = "https://api.telegram.org"
 
     jwt_secret: str = ""
     jwks_url: str = ""

@@ -3,12 +3,12 @@
 Windows are fixed, so an answer can say when the next one begins.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from stowage.aws import table
-from stowage.aws.table import Below, Update
+from stowage.aws.table import Below, ConditionFailedError, Update
 from stowage.basics.errors import RateLimitedError
 
 DAY = 86_400
@@ -60,6 +60,14 @@ class Limit:
 
     def _key(self, now: datetime) -> tuple[str, str]:
         return f"LIMIT#{self.name}#{self.who}", str(self.reset_epoch(now))
+
+
+def take_all(limits: Sequence[Limit], message: str, now: datetime) -> None:
+    """Count one call against each of these limits, or against none; RateLimitedError where one is used up."""
+    try:
+        table.transact([limit.take(now) for limit in limits])
+    except ConditionFailedError as error:
+        raise limits[error.failed[0]].refusal(message, now) from None
 
 
 def limit_headers(limits: Iterable[Limit], now: datetime) -> dict[str, str]:

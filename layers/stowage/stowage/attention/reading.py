@@ -6,12 +6,13 @@ from typing import Any, Literal
 from pydantic import BaseModel
 
 from stowage.attention.found import read_findings
+from stowage.delivery.standing import read_failing
 
 
 class AttentionEntry(BaseModel):
     """Something to look at: since when, of which tenant (None: of all, or of more than are named)."""
 
-    kind: Literal["declaration"]
+    kind: Literal["declaration", "destination"]
     severity: Literal["error", "warning"]
     tenant: str | None
     since: str
@@ -27,7 +28,17 @@ class AttentionList(BaseModel):
 
 def read_attention(sees: Callable[[str], bool]) -> AttentionList:
     """All that concerns the tenants that the caller sees, errors first."""
-    entries: list[AttentionEntry] = []
+    entries = [
+        AttentionEntry(
+            kind="destination",
+            severity="error",
+            tenant=item["tenant"],
+            since=item["since"],
+            facts={"name": item["name"], "code": item["code"], "sentence": item["sentence"]},
+            actions=[],
+        )
+        for item in read_failing(sees)
+    ]
     for found in read_findings():
         facts = {"entity": found["entity"], "sentence": found["sentence"]}
         named = [tenant for tenant in found["tenants"] if sees(tenant)]

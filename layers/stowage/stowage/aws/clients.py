@@ -76,3 +76,9 @@ def secretsmanager() -> Any:
 def lambda_client() -> Any:
     """Give the client of Lambda."""
     return _client("lambda")
+
+
+@cache
+def sesv2() -> Any:
+    """Give the client of SES."""
+    return _client("sesv2")

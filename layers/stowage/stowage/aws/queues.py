@@ -34,3 +34,8 @@ def wake_later(pool: str, seconds: int) -> None:
 
 def _send(message: Mapping[str, object], seconds: int = 0) -> None:
     sqs().send_message(QueueUrl=settings().wake_queue, MessageBody=json.dumps(message), DelaySeconds=seconds)
+
+
+def tell_ended(message: Mapping[str, object]) -> None:
+    """Have done what follows from the end of a run, or is due for one."""
+    sqs().send_message(QueueUrl=settings().ended_queue, MessageBody=json.dumps(message))

@@ -17,8 +17,8 @@ from stowage.backups.records import (
     backup,
     backup_detail,
 )
-from stowage.basics.errors import BadRequestError
 from stowage.basics.ids import new_run_id, rfc3339
+from stowage.delivery.wishes import must_take
 from stowage.runs.actions import must_be_able, must_have_right
 from stowage.runs.audit_notes import audit_note
 from stowage.runs.change import forget_run
@@ -46,9 +46,11 @@ def create_backup(
 ) -> BackupCreated:
     """Ask for a backup; the job that will make it.
 
-    BadRequestError for what is not configured, RateLimitedError when the minute has no more room.
+    BadRequestError for what is not configured or an address that is not allowed, RateLimitedError when the minute has
+    no more room.
     """
-    must_be_configured(request)
+    if request.notify_email is not None:
+        must_take(tenant.id, request.notify_email, "notify_email")
     run = new_backup(tenant, request, identity.sub, now)
     once = IdempotencyKey.of(tenant.id, identity.sub, "create_backup", key, request.model_dump(mode="json"))
     created = BackupCreated(job_id=run.id, status="pending", project_id=tenant.id, created_at=run.created_at)
@@ -73,21 +75,12 @@ def new_backup(
             "schema": tenant.schema,
             "file_name": file_name(tenant, request, now),
             **({"slot": slot} if slot else {}),
+            **({"notify_email": request.notify_email} if request.notify_email else {}),
         },
         request=None if slot else as_sent(request),
         requested_by=requested_by,
         created_at=rfc3339(now),
     )
-
-
-def must_be_configured(request: BackupRequest) -> None:
-    """BadRequestError `not_configured` for what the request wants and this deployment cannot do."""
-    if request.notify_email is not None:
-        raise BadRequestError(
-            "This deployment sends no e-mail; leave notify_email out.",
-            "not_configured",
-            details=[{"field": "notify_email", "message": "no sender is configured"}],
-        )
 
 
 def file_name(tenant: Tenant, request: BackupRequest, now: datetime) -> str:

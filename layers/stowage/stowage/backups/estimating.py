@@ -3,10 +3,10 @@
 from pydantic import BaseModel
 
 from stowage.access.identity import Identity, for_role
-from stowage.backups import must_be_configured
 from stowage.backups.included import included_schemas
 from stowage.backups.records import BackupRequest
 from stowage.basics.errors import UnavailableError
+from stowage.delivery.wishes import must_take
 from stowage.postgres.dumps.estimates import Estimate as DumpEstimate
 from stowage.postgres.dumps.estimates import estimate
 from stowage.postgres.dumps.preflight import must_exist
@@ -40,7 +40,8 @@ def estimate_backup(tenant: Tenant, identity: Identity, request: BackupRequest) 
     """Estimate a backup without starting it; BadRequestError as for the backup itself, UnavailableError that names
     a table which stays locked.
     """
-    must_be_configured(request)
+    if request.notify_email is not None:
+        must_take(tenant.id, request.notify_email, "notify_email")
     found = _estimate(tenant.id, tenant.database, tenant.schema, request.compress)
     run = Run(
         id="", tenant=tenant.id, kind=EXPORT_BACKUP.name, database=tenant.database, spec={}, requested_by="",

@@ -3,9 +3,8 @@
 import re
 
 from stowage.aws import table
+from stowage.delivery.wishes import SETTINGS_ITEM
 
-SETTINGS_SORT_KEY = "BACKUPS"
-"""Of the item of the table that holds a tenant's backup settings."""
 MOST_INCLUDED = 20
 _LONGEST_NAME = 63
 _NEVER = re.compile(r"(?:tenant_|stowage_|pg_).*|stowage|control_plane|information_schema|public", re.DOTALL)
@@ -29,5 +28,5 @@ def must_differ(names: list[str]) -> list[str]:
 
 def included_schemas(tenant: str) -> tuple[str, ...]:
     """What the tenant's settings say now: a backup that is tried again knows what has been set meanwhile."""
-    item = table.get(f"T#{tenant}", SETTINGS_SORT_KEY) or {}
+    item = table.get(f"T#{tenant}", SETTINGS_ITEM) or {}
     return tuple(item.get("settings", {}).get("include_schemas", ()))

@@ -5,15 +5,15 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict
 
+from stowage.delivery.records import Address
 from stowage.runs.kinds import kind_of
 from stowage.runs.record import Run
 
 type BackupFormat = Literal["sql", "tar", "custom"]
 
 _STORAGE_PATH = re.compile(r"[A-Za-z0-9][A-Za-z0-9/._-]{0,200}")
-_EMAIL = re.compile(r"[^@\s\x00-\x1f\x7f]{1,64}@[^@\s.\x00-\x1f\x7f]+(\.[^@\s.\x00-\x1f\x7f]+)+")
 
 
 def _project_id(given: str) -> str:
@@ -44,15 +44,8 @@ class BackupRequest(BaseModel):
     project_id: ProjectId | None = None
     format: BackupFormat = "sql"
     compress: bool = True
-    notify_email: str | None = None
+    notify_email: Address | None = None
     storage_path: StoragePath | None = None
-
-    @field_validator("notify_email")
-    @classmethod
-    def _an_address(cls, address: str | None) -> str | None:
-        if address is not None and not _EMAIL.fullmatch(address):
-            raise ValueError("not an e-mail address")
-        return address
 
 
 class BackupCreated(BaseModel):

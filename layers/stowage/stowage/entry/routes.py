@@ -13,6 +13,7 @@ ROUTES = (
     "GET /api/backup/settings",
     "PUT /api/backup/settings",
     "POST /api/backup/settings/preview",
+    "POST /api/backup/settings/test",
     "GET /api/backup/stats",
     "DELETE /api/backup/{id}",
     "GET /api/backup/{id}",

@@ -73,6 +73,10 @@ class RunKind:
     """The webhook events that follow from its end."""
     protects: bool = False
     """Whether its file protects the tenant: the tenant's summary names the last one."""
+    notice: str = ""
+    """What a notice of its end calls it; empty where nobody is told."""
+    notice_of_success: bool = False
+    """Whether those who want to be told of successes are told of its."""
     fits_image: Callable[[Mapping[str, Any]], bool] | None = None
     """Whether a run of this spec, if it is small, may be made at once in a function of the worker's image, for whoever
     asked for it; None: none may.
@@ -148,6 +152,8 @@ EXPORT_BACKUP = RunKind(
     estimator="stowage.backups.estimating:estimate_run",
     result="stowage.backups.records:job_result",
     actions=("download", "cancel", "retry", "verify", "restore", "compare", "delete"),
+    notice="Backup",
+    notice_of_success=True,
     events=("backup.completed", "backup.failed"),
 )
 EXPORT_LOGS = RunKind(
@@ -164,6 +170,8 @@ EXPORT_LOGS = RunKind(
     estimator="stowage.backups.logs_making:estimate_run",
     result="stowage.backups.records:job_result",
     actions=("download", "cancel", "retry", "delete"),
+    notice="Backup of the audit log",
+    notice_of_success=True,
     events=("backup.completed", "backup.failed"),
 )
 VERIFY = RunKind(
@@ -183,6 +191,7 @@ VERIFY = RunKind(
     result="stowage.backups.records:verify_result",
     actions=("cancel", "retry"),
     when_gone="stowage.verifications.dropping:drop_trials_of",
+    notice="Verification",
     events=("backup.verified",),
 )
 COMPARE = RunKind(
@@ -218,6 +227,8 @@ RESTORE = RunKind(
     estimator="stowage.restores.estimating:estimate_run",
     result="stowage.restores.records:job_result",
     actions=("cancel", "retry", "revert"),
+    notice="Restore",
+    notice_of_success=True,
     events=("restore.completed", "restore.failed"),
 )
 

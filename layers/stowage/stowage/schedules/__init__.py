@@ -16,10 +16,10 @@ from stowage.access.identity import Identity, for_role
 from stowage.aws import table
 from stowage.aws.table import ABSENT, ConditionFailedError, Item, Update, Write
 from stowage.backups import new_backup
-from stowage.backups.included import SETTINGS_SORT_KEY
 from stowage.backups.records import BackupRequest
 from stowage.basics.errors import NotFoundError, PreconditionFailedError, UnavailableError
 from stowage.basics.ids import parse_rfc3339, rfc3339
+from stowage.delivery.wishes import SETTINGS_ITEM, must_reach
 from stowage.runs.audit_notes import audit_entry
 from stowage.runs.kinds import EXPORT_BACKUP
 from stowage.runs.listing import missed_slot
@@ -59,11 +59,12 @@ def write_settings(
 ) -> tuple[CurrentSettings, str]:
     """Set a tenant's backup settings, all of them; how they are then, and their entity tag.
 
-    PreconditionFailedError where `if_match` does not name the settings as they are. A backup whose time
-    has come is made all the same, unless there is to be no schedule any more.
+    BadRequestError for what this deployment cannot do, PreconditionFailedError where `if_match` does not name the
+    settings as they are. A backup whose time has come is made all the same, unless there is to be no schedule any more.
     """
     from stowage.records.answers import names
 
+    must_reach(wanted.notify)
     for _ in range(_TRIES):
         item = _read(tenant.id)
         if if_match is not None and not names(if_match, _told(item)[1]):
@@ -225,13 +226,13 @@ def _changing(item: Item, changes: Item) -> Update:
     """The write that changes a tenant's item, unless somebody has changed it since it was read; None takes away."""
     set_here = {name: value for name, value in changes.items() if value is not None}
     expected = {name: item.get(name, ABSENT) for name in ("version", "due_at")}
-    key = f"T#{item['tenant']}", SETTINGS_SORT_KEY
+    key = f"T#{item['tenant']}", SETTINGS_ITEM
     return Update(*key, {"tenant": item["tenant"], **set_here}, tuple(changes.keys() - set_here), when=expected)
 
 
 def _read(tenant: str) -> Item:
     """A tenant's item, which has no settings before somebody has set any."""
-    return table.get(f"T#{tenant}", SETTINGS_SORT_KEY) or {"tenant": tenant}
+    return table.get(f"T#{tenant}", SETTINGS_ITEM) or {"tenant": tenant}
 
 
 def _settings(item: Item) -> BackupSettings:

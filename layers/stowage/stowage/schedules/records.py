@@ -8,6 +8,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from stowage.backups.included import MOST_INCLUDED, check_included, must_differ
 from stowage.backups.records import BackupFormat
+from stowage.delivery.records import Notices, WantedNotices
 from stowage.schedules.times import check_cron, check_timezone
 
 LONGEST_CRON = 100
@@ -62,6 +63,8 @@ class BackupSettings(BaseModel):
         AfterValidator(must_differ),
     ] = []
     """Schemas that hold partitions and child tables of the tenant's tables and nothing else: they are dumped along."""
+    notify: WantedNotices | None = None
+    """None: nobody."""
 
 
 class Schedule(BaseModel):
@@ -80,6 +83,7 @@ class CurrentSettings(BaseModel):
     format: BackupFormat
     verify: Verifications
     include_schemas: list[str]
+    notify: Notices | None
 
     next_run_at: str | None
     """When the next scheduled backup begins to wait for its place; null without a schedule that is enabled."""

@@ -1,0 +1,1 @@
+"""What a tenant wants to follow when a run ends; a part of its backup settings."""
