@@ -252,6 +252,8 @@ def backups(told: Recorder) -> None:
     told.call("GET", f"/api/jobs/{job}")
     told.call("GET", f"/api/jobs/{job}/timeline")
     backup = told.call("GET", f"/api/backup?project_id={told.tenant}")["data"][0]["id"]
+    told.call("POST", f"/api/backup/{backup}/pin")
+    told.call("POST", f"/api/backup/{backup}/unpin")
     verify = told.call("POST", f"/api/backup/{backup}/verify", {"level": 2})["data"]["id"]
     told.ended(f"/api/jobs/{verify}")
     account = told.call("GET", "/api/v1/accounts?limit=1")["data"][0]["id"]

@@ -1,24 +1,19 @@
 /* What needs attention, in words: a heading, a sentence, what can be done. */
-import { date, relative, roughly, time } from "../lib/format.js";
+import { date, relative, time } from "../lib/format.js";
 import { to } from "../lib/router.js";
 import { standing } from "./protection.js";
 import { NO_ADVICE, REMEDIES } from "./remedies.js";
 
-const hours = (milliseconds) => roughly(milliseconds);
 const exactly = (moment) => `${date(moment)}, ${time(moment)}`;
 
 /** By kind: title and text from an entry's tenant and facts, and where to look. */
 const PROBLEMS = {
   declaration: ({ tenant, facts }) => ({ title: `${tenant ?? "All tenants"}: the declaration of ${facts.entity} no longer fits`, text: facts.sentence, href: tenant && to(`/tenants/${tenant}`) }),
-  unprotected: ({ tenant, facts, since }) => ({
-    title: `${tenant} has had no verified backup${facts.age_hours !== undefined && facts.age_hours !== null ? ` for ${hours(facts.age_hours * 3600_000)}` : facts.last_verified_at ? ` since ${exactly(facts.last_verified_at)}` : " yet"}${facts.allowed_hours ? `; its schedule allows ${facts.allowed_hours} h` : ""}`,
-    text: facts.sentence ?? `At risk since ${exactly(since)}.`, href: to(`/tenants/${tenant}`), run: facts.job_id,
-  }),
   at_risk: ({ facts }) => ({
     title: standing(facts.name, facts).replace(/\.$/, ""), text: trouble(facts), href: to(`/tenants/${facts.project_id}`), run: facts.last_failure?.id,
   }),
-  missed: ({ tenant, facts, since }) => ({ title: `${tenant} did not run at ${exactly(facts.due ?? facts.slot ?? since)}`, text: facts.sentence ?? facts.reason ?? "Its backup was due and did not begin.", href: to("/runs", { tenant, type: "export_backup" }) }),
-  failing: ({ tenant, facts, since }) => ({ title: `${tenant}: ${facts.failures ?? facts.runs ?? "the last"} backups failed`, text: facts.sentence ?? facts.error ?? facts.last_error ?? `Since ${exactly(since)}.`, href: to("/runs", { tenant, status: "failed" }), run: facts.job_id }),
+  missed: ({ facts }) => ({ title: `${facts.name} did not run at ${exactly(facts.missed_at)} UTC`, text: "A verified backup is still in time.", href: to("/runs", { tenant: facts.project_id, type: "export_backup" }) }),
+  failing: ({ facts }) => ({ title: `${facts.name}: ${facts.last_failure.in_a_row > 1 ? `${facts.last_failure.in_a_row} backups` : "the last backup"} failed`, text: REMEDIES.get(facts.last_failure.code)?.title ?? NO_ADVICE, href: to("/runs", { tenant: facts.project_id, status: "failed" }), run: facts.last_failure.id }),
   destination: ({ tenant, facts }) => ({ title: `${tenant}: copies no longer reach ${facts.name ?? facts.type ?? "a destination"}`, text: facts.sentence ?? facts.error ?? "The primary copy is safe.", href: to(`/tenants/${tenant}`, { tab: "settings" }) }),
   webhook: ({ facts }) => ({ title: `A webhook is off: ${facts.url ?? ""}`, text: facts.sentence ?? "" }),
 };

@@ -8,5 +8,7 @@ app = http_app()
 
 @app.get("/api/v1/attention")
 def get_attention(caller: Caller) -> AttentionList:
-    """List what does not fit: declarations that the tables of the caller's tenants are not like."""
-    return read_attention(caller.identity.sees)
+    """List what is not as it should be with the caller's tenants: late, failing and missed backups, and declarations
+    that their tables are not like.
+    """
+    return read_attention(caller.identity, caller.tenants(), caller.now)

@@ -190,7 +190,7 @@ def test_a_run_whose_execution_vanished_is_settled_by_the_clock(
 
 
 def test_a_tick_does_its_work_although_one_run_is_beyond_it(runs: Runs) -> None:
-    broken, run_id = runs.backup(), runs.export("zoo")
+    broken, run_id = runs.logs(), runs.export("zoo")
     for each in (broken, run_id):
         runs.ends(each, "completed")
     runs.change(broken, expires_at=LONG_AGO, due_at=LONG_AGO)

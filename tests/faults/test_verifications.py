@@ -31,31 +31,13 @@ def shown(runs: Runs, backup: Json) -> Json:
     return runs.admin.get(f"/api/backup/{backup['id']}").json()["data"]
 
 
-def test_a_backup_that_is_being_verified_is_neither_expired_nor_deleted(runs: Runs, backup: Json) -> None:
-    with verifying(runs, backup) as run_id:
-        assert runs.record(backup["id"])["users"] == 1
-        runs.change(backup["id"], expires_at=LONG_AGO, due_at=LONG_AGO)
-        runs.tick()
-        assert "expired_at" not in runs.record(backup["id"])
-        assert shown(runs, backup)["status"] == "completed"
-        assert runs.objects(backup)
-    runs.ends(run_id, "completed")
-    assert runs.record(backup["id"])["users"] == 0
-    assert shown(runs, backup)["status"] == "expired"
-    runs.change(backup["id"], due_at=LONG_AGO)
-    runs.tick()
-    assert runs.record(backup["id"])["expired_at"]
-    assert runs.objects(backup) == []
-    refused = runs.admin.post(f"/api/backup/{backup['id']}/verify")
-    assert (refused.status_code, refused.json()["code"]) == (410, "expired")
-
-
 def test_a_backup_that_is_being_verified_is_not_deleted(runs: Runs, backup: Json) -> None:
     url = f"/api/backup/{backup['id']}"
     with verifying(runs, backup) as run_id:
         for forced in ("", "?force=true"):
             refused = runs.admin.delete(url + forced)
             assert (refused.status_code, refused.json()["code"]) == (409, "in_use")
+        assert runs.record(backup["id"])["users"] == 1
     runs.ends(run_id, "completed")
     assert runs.objects(backup)
     assert shown(runs, backup)["verification"]["ok"] is True
@@ -115,7 +97,7 @@ def test_a_verification_is_not_retried_of_what_has_expired(runs: Runs, backup: J
     with verifying(runs, backup) as run_id:
         assert runs.cancel(run_id).status_code == 202
     before = runs.ends(run_id, "cancelled")
-    runs.change(backup["id"], expires_at=LONG_AGO)
+    runs.change(backup["id"], expired_at=LONG_AGO)
     refused = runs.admin.post(f"/api/jobs/{run_id}/retry")
     assert (refused.status_code, refused.json()["code"]) == (410, "expired")
     assert runs.record(run_id) == before

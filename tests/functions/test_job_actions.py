@@ -38,6 +38,8 @@ STATES: dict[str, dict[str, Json]] = {
     "newest verified": {**DONE, "verification": VERIFIED},
     "in use": {**DONE, "users": 1},
     "expired": {**DONE, "expires_at": PAST},
+    "taken away": {**DONE, "expires_at": PAST, "expired_at": PAST},
+    "pinned": {**DONE, "pinned_at": ENDED},
     "failed": {**DONE, "status": "failed", "expires_at": None},
     "cancelled": {"status": "cancelled", "completed_at": ENDED},
 }
@@ -136,6 +138,8 @@ ROUTES: dict[tuple[str, str], Callable[[Run, Role, str], int]] = {
     ("import", "download"): link_of_import,
     **{(kind, "download"): by("download_backup") for kind in ("export_backup", "export_logs")},
     **{(kind, "delete"): by("delete_backup") for kind in ("export_backup", "export_logs")},
+    **{(kind, "pin"): by("pin_backup") for kind in ("export_backup", "export_logs")},
+    **{(kind, "unpin"): by("unpin_backup") for kind in ("export_backup", "export_logs")},
     **{(kind, "verify"): by("verify_backup") for kind in ("export_backup", "export_logs")},
     **{(kind, "restore"): by("restore_backup") for kind in ("export_backup", "export_logs")},
     ("restore", "revert"): by("revert_restore"),
@@ -168,7 +172,7 @@ def test_a_job_offers_an_action_if_its_route_does_it(kind: str, here: Cloud, mon
                 status = ROUTES[kind, action](run, role, sub)
                 assert (status < 400) == (action in actions), (state, role, sub, action, status)
                 assert status in (200, 202, 204, 302, 403, 409, 410), (state, role, sub, action, status)
-                if status in (202, 204):  # it has changed the run
+                if status in (202, 204) or action in ("pin", "unpin"):  # it has changed the run
                     run = put(kind, state, "me")
     assert offered == set(KINDS[kind].actions), "each action of the kind is possible in some state"
 

@@ -95,7 +95,11 @@ class Scene:
             KeyConditionExpression="pk = :pk",
             ExpressionAttributeValues={":pk": {"S": f"T#{office.id}"}},
         )
-        return records, journal, [(item["sk"]["S"], item.get("status")) for item in runs["Items"]]
+        return (
+            records,
+            journal,
+            [(item["sk"]["S"], item.get("status"), item.get("pinned_at")) for item in runs["Items"]],
+        )
 
 
 @dataclass(frozen=True)
@@ -134,6 +138,8 @@ DEEDS = {
     "POST /api/backup/settings/test": Deed(
         200, "/api/backup/settings/test?project_id=<tenant>", {"notify": {"email": ["ops@example.com"]}}
     ),
+    "POST /api/backup/{id}/pin": Deed(200, "/api/backup/<backup>/pin"),
+    "POST /api/backup/{id}/unpin": Deed(409, "/api/backup/<backup>/unpin"),
     "POST /api/backup/{id}/verify": Deed(202, "/api/backup/<backup>/verify", {}),
     "POST /api/backup/{id}/compare": Deed(202, "/api/backup/<backup>/compare", {"entities": ["tasks"]}),
     "POST /api/backup/compare/{id}/bring-back": Deed(
@@ -143,7 +149,7 @@ DEEDS = {
         202, "/api/backup/restore", {"project_id": "<tenant>", "backup_id": "<backup>", "mode": "new_schema"}
     ),
     "POST /api/backup/restore/{job_id}/revert": Deed(404, "/api/backup/restore/<backup>/revert", {}),
-    "DELETE /api/backup/{id}": Deed(204, "/api/backup/<backup>"),
+    "DELETE /api/backup/{id}": Deed(204, "/api/backup/<backup>?force=true"),
     "POST /api/jobs/bulk": Deed(
         200, "/api/jobs/bulk", {"action": "cancel", "filter": {"project_id": "<tenant>", "type": "export"}}
     ),

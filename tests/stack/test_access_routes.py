@@ -75,6 +75,8 @@ ROUTES = {
     "GET /api/backup/{id}": Access("viewer", "run", 404),
     "DELETE /api/backup/{id}": Access("admin", "run", 404),
     "GET /api/backup/{id}/download": Access("admin", "run", 404),
+    "POST /api/backup/{id}/pin": Access("admin", "run", 404),
+    "POST /api/backup/{id}/unpin": Access("admin", "run", 404),
     "POST /api/backup/{id}/verify": Access("admin", "run", 404),
     "POST /api/backup/{id}/compare": Access("admin", "run", 404),
     "GET /api/backup/compare/{id}": Access("admin", "run", 400),

@@ -4,7 +4,6 @@ import gzip
 import hashlib
 import io
 import tarfile
-import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -21,7 +20,6 @@ from tests.stack.route_surface import (
     database_full,
     ended_job,
     fields,
-    let_expire,
     objects_of,
     read_job,
     refusal,
@@ -194,11 +192,25 @@ def test_an_unfinished_backup_has_no_file_and_no_manifest(stack: RunningStack, a
 
 
 def test_an_expired_backup_is_shown_without_its_file(stack: RunningStack, admin: Api, dynamodb: Any, s3: Any) -> None:
+    """Retention lets it go, because it is old and a newer one is verified."""
     job = ended_job(admin, start_backup(admin, "initech"))
-    soon = (datetime.now(UTC) + timedelta(milliseconds=200)).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
-    change_run(stack, dynamodb, "initech", job["id"], expires_at=soon, due_at=soon)
-    time.sleep(0.3)
-    tick(stack)
+    newer = ended_job(admin, start_backup(admin, "initech"))
+    ended = (datetime.now(UTC) - timedelta(days=3)).strftime("%Y-%m-%dT%H:%M:%S.000Z")
+    change_run(stack, dynamodb, "initech", job["id"], completed_at=ended)
+    url = "/api/backup/settings?project_id=initech"
+    wanted = {"retention": {"days": 1, "min_keep": 1}}
+    try:
+        plan = admin.post("/api/backup/settings/preview?project_id=initech", json=wanted).json()["data"]["retention"]
+        assert [each["id"] for each in plan["kept"]][:1] == [newer["id"]]
+        gone = {each["id"]: each["reason"] for each in plan["deleted"]}
+        assert gone[job["id"]] == "older than 1 day"
+        assert admin.put(url, json=wanted).json()["data"]["retention"]["days"] == 1
+        for _ in range(2):
+            tick(stack)
+    finally:
+        assert admin.put(url, json={}).json()["data"]["retention"] == {
+            "days": 30, "min_keep": 3, "daily": 0, "weekly": 0, "monthly": 0
+        }  # fmt: skip
     refusal(admin.get(job["result"]["download_path"], allow_redirects=False), 410, "expired")
     backup = admin.get(f"/api/backup/{job['id']}").json()["data"]
     assert (backup["status"], backup["manifest"], backup["destinations"]) == ("expired", None, [])
@@ -211,23 +223,24 @@ def test_an_expired_backup_is_shown_without_its_file(stack: RunningStack, admin:
     audited(stack, "initech", job["id"], "export_backup.expired")
 
 
-def test_a_backup_has_expired_before_the_clock_has_come_by(stack: RunningStack, admin: Api, dynamodb: Any) -> None:
-    job = ended_job(admin, start_backup(admin, "initech"))
-    url = "/api/backup?project_id=initech&limit=100"
-    expired_at = let_expire(stack, dynamodb, "initech", job["id"])
-    refusal(admin.get(job["result"]["download_path"], allow_redirects=False), 410, "expired")
-    backup = admin.get(f"/api/backup/{job['id']}").json()["data"]
-    assert (backup["status"], backup["manifest"], backup["destinations"]) == ("expired", None, [])
-    assert backup["expires_at"] == expired_at
-    pages = {
-        status: admin.get(f"{url}&status={status}").json()
-        for status in ("pending", "running", "completed", "failed", "cancelled", "expired")
-    }
-    expired = {entry["id"]: entry["status"] for entry in pages["expired"]["data"]}
-    assert expired[job["id"]] == "expired"
-    assert set(expired.values()) == {"expired"}
-    assert {entry["status"] for entry in pages["completed"]["data"]} <= {"completed"}
-    assert sum(page["total"] for page in pages.values()) == admin.get(url).json()["total"]
+def test_a_pinned_backup_stays_until_it_is_unpinned(stack: RunningStack, admin: Api, operator: Api, other: Api) -> None:
+    job_id = ended_job(admin, start_backup(admin, "initech"))["id"]
+    url = f"/api/backup/{job_id}"
+    for verb in ("pin", "unpin"):
+        refusal(operator.post(f"{url}/{verb}"), 403, "role_too_low")
+        refusal(other.post(f"{url}/{verb}"), 404, "not_found")
+    refusal(admin.post(f"{url}/unpin"), 409, "not_pinned")
+    pinned = admin.post(f"{url}/pin").json()["data"]
+    assert (pinned["pinned"], pinned["expires_at"]) == (True, None)
+    refusal(admin.post(f"{url}/pin"), 409, "pinned")
+    for forced in ("", "?force=true"):
+        refusal(admin.delete(url + forced), 409, "pinned")
+    assert admin.get(url).json()["data"]["status"] == "completed"
+    shown = admin.post(f"{url}/unpin").json()["data"]
+    assert shown["pinned"] is False
+    assert shown["expires_at"] is not None
+    assert admin.delete(f"{url}?force=true").status_code == 204
+    audited(stack, "initech", job_id, "export_backup.pinned", "export_backup.unpinned", "export_backup.deleted")
 
 
 def test_an_export_is_no_backup(admin: Api) -> None:

@@ -11,11 +11,11 @@ from tests.stack.route_surface import (
     UNKNOWN_RUN,
     audited,
     caller,
+    change_run,
     completed_export,
     database_full,
     ended_job,
     fields,
-    let_expire,
     read_job,
     refusal,
     start_backup,
@@ -141,7 +141,7 @@ def test_a_backup_without_a_file_is_not_verified(stack: RunningStack, admin: Api
         assert admin.post(f"/api/jobs/{waiting}/cancel").status_code == 202
         refusal(admin.post(url(waiting)), 409, "not_completed")
     job = ended_job(admin, start_backup(admin, "initech"))
-    let_expire(stack, dynamodb, "initech", job["id"])
+    change_run(stack, dynamodb, "initech", job["id"], expired_at=job["completed_at"])
     refusal(admin.post(url(job["id"])), 410, "expired")
 
 

@@ -34,6 +34,7 @@ ENVIRONMENT = {
     "layers/stowage/stowage/backups/__main__.py": "the table and the bucket that a command is given",
     "layers/stowage/stowage/postgres/dumps/pg_dump.py": "what pg_dump inherits: where programs and temporary files are",
     "layers/stowage/stowage/postgres/__main__.py": "the token with which `register --wait` asks the API",
+    "layers/stowage/stowage/protection/checking.py": "the function's own name, which its metrics have",
     "layers/stowage/stowage/postgres/session/connection.py": "libpq's variables, which psycopg and pg_dump both follow",
 }
 """Where the environment is read, and why there."""

@@ -16,7 +16,7 @@ from stowage.postgres.schema.registry import TenantRow, write_copy
 from stowage.runs import audit_notes
 from stowage.runs.audit_notes import AUDIT_NOTES, touch_old_notes
 from stowage.runs.dispatch import dispatch
-from stowage.runs.kinds import EXPORT, EXPORT_BACKUP
+from stowage.runs.kinds import EXPORT, EXPORT_BACKUP, EXPORT_LOGS
 from stowage.runs.record import Run, new_item
 from stowage.runs.store import read_run
 from tests.cloud import Cloud, cloud
@@ -62,7 +62,7 @@ def test_sixty_days_of_ticks(here: Cloud) -> None:
     end = START + timedelta(days=60)
     planned = sorted(
         [(START + timedelta(days=day), EXPORT) for day in range(0, 57, 8)]
-        + [(START + timedelta(days=day, hours=1), EXPORT_BACKUP) for day in range(0, 57, 16)],
+        + [(START + timedelta(days=day, hours=1), EXPORT_LOGS) for day in range(0, 57, 16)],
         key=lambda each: each[0],
     )
     lost = asked(START, tenant="globex")
@@ -95,7 +95,7 @@ def test_sixty_days_of_ticks(here: Cloud) -> None:
         over = str(run.expires_at) <= rfc3339(now - timedelta(minutes=2))
         assert audit[f"{run.kind}.expired", run.id] == over
         assert (read_run("acme", run.id).expired_at is not None) == over
-    for kind in (EXPORT, EXPORT_BACKUP):
+    for kind in (EXPORT, EXPORT_LOGS):
         states = Counter(
             "expired" if read_run("acme", each.id).expired_at else "completed"
             for each in made

@@ -19,7 +19,7 @@ from stowage.protection.fleet import read_stats
 from stowage.runs import counters, settle, using
 from stowage.runs.attempt import Attempt, Product
 from stowage.runs.change import cancel_run, forget_run, retry_run
-from stowage.runs.clock import free_places, start_waiting, sweep
+from stowage.runs.clock import expire, free_places, start_waiting
 from stowage.runs.counters import count_history, read_counts
 from stowage.runs.dispatch import dispatch, read_leases
 from stowage.runs.kinds import EXPORT, EXPORT_BACKUP, VERIFY
@@ -200,7 +200,7 @@ def test_a_summary_follows_the_newest_verified_backup_that_is_kept(here: Cloud) 
     assert newest() == third.id
     third = verified(third, days[2], ok=False)
     assert newest() == second.id, "a damaged one is no proof"
-    sweep(table.get(second.pk, second.sk) or {}, days[1] + timedelta(days=31))
+    assert expire(second, days[1] + timedelta(days=31))
     assert newest() == first.id, "what has expired protects nobody"
     forget_run(read_run("acme", first.id), "ada", days[2])
     assert newest() is None

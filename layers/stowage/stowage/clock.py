@@ -101,6 +101,7 @@ DUTIES: tuple[Duty, ...] = (
     DueList("SCHEDULES", "stowage.schedules:look_after"),
     DueList("TRIALS", "stowage.verifications.policy:look_after"),
     DueList("EXPIRING", "stowage.notices.expiring:look_after"),
+    DueList("RETENTION", "stowage.schedules.keeping:look_after"),
     DueList("RESTORES", "stowage.restores.leftovers:look_after"),
     Chore("waiting", "stowage.runs.clock:start_waiting"),
     Call("PURGE", lambda: settings().purge_function, timedelta(minutes=10)),

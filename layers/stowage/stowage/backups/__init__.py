@@ -8,8 +8,10 @@ from stowage.access.idempotency import IdempotencyKey
 from stowage.access.identity import Identity, for_role
 from stowage.access.limits import Limit
 from stowage.aws import objects, table
+from stowage.aws.table import ABSENT, ConditionFailedError, Update
 from stowage.backups.limits import TOO_MANY
 from stowage.backups.records import (
+    Backup,
     BackupCreated,
     BackupDetail,
     BackupPage,
@@ -17,6 +19,7 @@ from stowage.backups.records import (
     backup,
     backup_detail,
 )
+from stowage.basics.errors import GoneError
 from stowage.basics.ids import new_run_id, rfc3339
 from stowage.delivery.wishes import must_take
 from stowage.runs.actions import must_be_able, must_have_right
@@ -140,11 +143,37 @@ def download_link(run: Run, identity: Identity, source_ip: str, now: datetime) -
 
 
 @for_role("admin")
+def pin_backup(run: Run, identity: Identity, now: datetime) -> Backup:
+    """Keep a backup from being expired or deleted, until it is unpinned; audited.
+
+    ConflictError `pinned` if it is already; ConflictError or GoneError where there is no file (yet, or any more).
+    """
+    must_be_able("pin", run, identity, now)
+    return _set_pin(run, identity, now, Update(run.pk, run.sk, {"pinned_at": rfc3339(now)}), "pinned")
+
+
+@for_role("admin")
+def unpin_backup(run: Run, identity: Identity, now: datetime) -> Backup:
+    """Leave a pinned backup to retention again; audited. ConflictError `not_pinned`."""
+    must_be_able("unpin", run, identity, now)
+    return _set_pin(run, identity, now, Update(run.pk, run.sk, remove=("pinned_at",)), "unpinned")
+
+
+def _set_pin(run: Run, identity: Identity, now: datetime, change: Update, event: str) -> Backup:
+    change.when = {"status": "completed", "expired_at": ABSENT}
+    try:
+        table.transact([change, audit_note(run, event, identity.sub, now)])
+    except ConditionFailedError:
+        raise GoneError("The file has expired.", "expired") from None
+    return backup(run.model_copy(update={"pinned_at": change.set.get("pinned_at")}), now)
+
+
+@for_role("admin")
 def delete_backup(run: Run, identity: Identity, now: datetime, *, force: bool) -> None:
     """Delete a backup for good: every version of its file and its manifest, then its record.
 
     ConflictError `last_verified` for the newest verified backup of its tenant, unless by `force`; `still_running`,
-    `in_use` and `locked` in any case.
+    `in_use`, `pinned` and `locked` in any case.
     """
     if force:
         must_have_right("delete", run, identity)

@@ -122,7 +122,7 @@ def _write(run: Run, now: datetime) -> str:
         "sequence": 0, "ttl": ttl, "status": "completed", "stage": "completed", "percent": 100, "message": "Done.",
         "expires_at": run.expires_at,
     }  # fmt: skip
-    record = new_item(run, ttl) | {"due_list": SWEEP_LIST, "due_at": run.expires_at}
+    record = new_item(run, ttl) | {"due_list": SWEEP_LIST, "due_at": rfc3339(now) if run.is_planned else run.expires_at}
     for _ in range(_TRIES):
         try:
             table.transact(

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict
 
+from stowage.basics.ids import rfc3339
 from stowage.delivery.records import Address
 from stowage.runs.kinds import kind_of
 from stowage.runs.record import Run
@@ -102,6 +103,8 @@ class Backup(BaseModel):
     created_at: str
     completed_at: str | None
     expires_at: str | None
+    """The earliest moment at which it may go; null for one that is pinned, or that a rule of retention keeps longer."""
+    pinned: bool
     verification: Verification | None
     destinations: list[Destination]
 
@@ -165,10 +168,19 @@ def backup(run: Run, now: datetime) -> Backup:
         duration_ms=run.duration_ms,
         created_at=run.created_at,
         completed_at=run.completed_at,
-        expires_at=run.expires_at,
+        expires_at=_expires_at(run, now),
+        pinned=run.pinned_at is not None,
         verification=Verification(**run.verification) if run.verification else None,
         destinations=[Destination(type="s3", status="stored", ref=file.key)] if file and not expired else [],
     )
+
+
+def _expires_at(run: Run, now: datetime) -> str | None:
+    if not run.is_planned:
+        return run.expires_at
+    if run.expired_at or run.expires_at is None or run.expires_at > rfc3339(now):
+        return None if run.pinned_at else run.expired_at or run.expires_at
+    return None
 
 
 def backup_detail(run: Run, now: datetime, manifest: dict[str, Any] | None) -> BackupDetail:

@@ -19,6 +19,8 @@ ROUTES = (
     "GET /api/backup/{id}",
     "POST /api/backup/{id}/compare",
     "GET /api/backup/{id}/download",
+    "POST /api/backup/{id}/pin",
+    "POST /api/backup/{id}/unpin",
     "POST /api/backup/{id}/verify",
     "GET /api/downloads/{token}",
     "HEAD /api/downloads/{token}",

@@ -242,7 +242,7 @@ def _stages(run: Run, now: datetime) -> list[StageEntry]:
     told = {(entry.stage, entry.at) for entry in stages}
     stages += _entries(moment for moment in endings if (moment.stage, moment.at) not in told)
     if run.expires_at and run.is_expired(now):
-        stages.append(StageEntry(stage="expired", at=run.expires_at))
+        stages.append(StageEntry(stage="expired", at=run.expired_at or run.expires_at))
     return stages
 
 

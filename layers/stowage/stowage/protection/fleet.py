@@ -54,7 +54,7 @@ def list_protection(
     shown.sort(key=_KEYS[order.removeprefix("-")], reverse=order.startswith("-"))
     first = (page - 1) * limit
     return ProtectionPage(
-        data=[_told(each) for each in shown[first : first + limit]],
+        data=[told(each) for each in shown[first : first + limit]],
         pagination=paginate(page, limit, len(shown)),
         states=_count_states(found),
     )
@@ -117,7 +117,8 @@ def _sizes(standing: Standing) -> list[str]:
     return str(standing.summary.get("sizes", "")).split()
 
 
-def _told(standing: Standing) -> TenantProtection:
+def told(standing: Standing) -> TenantProtection:
+    """What clients see of where a tenant stands."""
     summary, verified, age = standing.summary, standing.summary.get("last_verified"), standing.age
     success, failure = summary.get("last_success"), summary.get("last_failure")
     return TenantProtection(
@@ -137,6 +138,7 @@ def _told(standing: Standing) -> TenantProtection:
         next_run_at=rfc3339(standing.next_run) if standing.next_run else None,
         sizes=[int(size) for size in _sizes(standing)],
         missed_at=standing.missed_at,
+        late_since=rfc3339(standing.late_since) if standing.late_since else None,
         last_failure=FailedBackup(
             id=failure["id"], at=failure["at"], code=failure["code"], in_a_row=summary["failures"]
         )

@@ -63,6 +63,8 @@ class TenantProtection(BaseModel):
     next_run_at: str | None
     sizes: list[int]
     missed_at: str | None
+    late_since: str | None
+    """When a verified backup should have been there; null where one is in time."""
     last_failure: FailedBackup | None
     destinations: list[DestinationHealth]
 

@@ -60,7 +60,7 @@ def must_be_retryable(run: Run, now: datetime, found: Found) -> None:
     if run.uses is None:
         return
     used = found.run(run.tenant, run.uses)
-    if used is None or used.status != "completed" or used.is_expired(now) or (used.expires_at or "~") <= rfc3339(now):
+    if used is None or not used.may_be_used(now):
         raise GoneError("What the run would use is no longer there.", "expired")
 
 
@@ -75,8 +75,26 @@ def must_have_files(run: Run, now: datetime, _found: Found) -> None:
 def must_be_usable(run: Run, now: datetime, found: Found) -> None:
     """The same for a run that is to use its files: those whose time is over stay only for whoever uses them already."""
     must_have_files(run, now, found)
-    if run.expires_at is not None and run.expires_at <= rfc3339(now):
+    if not (run.may_be_used(now) or run.status == "failed"):
         raise GoneError("The file has expired.", "expired")
+
+
+def must_be_pinnable(run: Run, now: datetime, found: Found) -> None:
+    """ConflictError `pinned` for a backup that is pinned already; otherwise as for one that is to be used."""
+    must_be_usable(run, now, found)
+    must_not_be_pinned(run)
+
+
+def must_be_pinned(run: Run, _now: datetime, _found: Found) -> None:
+    """ConflictError `not_pinned` for a backup that is not pinned."""
+    if not run.pinned_at:
+        raise ConflictError("The backup is not pinned.", "not_pinned")
+
+
+def must_not_be_pinned(run: Run) -> None:
+    """ConflictError `pinned` for a backup that is."""
+    if run.pinned_at:
+        raise ConflictError("The backup is pinned, so it is kept; unpin it first.", "pinned")
 
 
 def must_be_idle(run: Run) -> None:
@@ -101,6 +119,7 @@ def must_be_replaced(run: Run, found: Found) -> None:
 
 def _must_be_deletable(run: Run, _now: datetime, found: Found) -> None:
     must_be_idle(run)
+    must_not_be_pinned(run)
     must_be_replaced(run, found)
 
 
@@ -138,6 +157,8 @@ ACTIONS: Mapping[str, Action] = MappingProxyType(
             Action(name="restore", role=_admin, check=must_be_usable),
             Action(name="revert", role=_admin, check=must_be_revertible),
             Action(name="compare", role=_admin, check=must_be_usable),
+            Action(name="pin", role=_admin, check=must_be_pinnable),
+            Action(name="unpin", role=_admin, check=must_be_pinned),
             Action(name="delete", role=_deleter, own_only=True, check=_must_be_deletable),
         )
     }

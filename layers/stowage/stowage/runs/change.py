@@ -3,10 +3,10 @@
 from datetime import datetime
 
 from stowage.aws import objects, table
-from stowage.aws.table import ConditionFailedError, Delete, Update, Write
+from stowage.aws.table import ABSENT, ConditionFailedError, Delete, Update, Write
 from stowage.basics.errors import ConflictError, GoneError, UnavailableError
 from stowage.basics.ids import rfc3339
-from stowage.runs.actions import Found, must_be_idle, must_be_retryable, must_be_unfinished
+from stowage.runs.actions import Found, must_be_idle, must_be_retryable, must_be_unfinished, must_not_be_pinned
 from stowage.runs.audit_notes import audit_note
 from stowage.runs.counters import as_counted, counting
 from stowage.runs.keeping import record_until
@@ -128,7 +128,7 @@ def retry_run(run: Run, actor: str, now: datetime) -> Run:
                     add={"sequence": 1},
                 ),
                 audit_note(run, "retried", actor, now),
-                *take_into_use(run, now),
+                *take_into_use(run),
                 *counting(run, run.model_copy(update={"status": "pending", "outcome": None, "expired_at": None})),
             ]
         )
@@ -142,11 +142,13 @@ def retry_run(run: Run, actor: str, now: datetime) -> Run:
 def forget_run(run: Run, actor: str, now: datetime) -> None:
     """Delete an ended run: its files, then its record. What was broken off goes on when it is asked for again.
 
-    ConflictError `still_running`, `in_use` where another run uses its files, `locked` where the bucket keeps them;
+    ConflictError `still_running`, `in_use` where another run uses its files, `pinned`, `locked` where the bucket keeps
+    them;
     NotFoundError where somebody else has just deleted it.
     """
     for _ in range(_TRIES):
         must_be_idle(run)
+        must_not_be_pinned(run)
         try:
             _forget(run, actor, now)
         except ConditionFailedError:
@@ -165,7 +167,7 @@ def _forget(run: Run, actor: str, now: datetime) -> None:
     marked = run.model_copy(update=mark)
     table.transact(
         [
-            Update(run.pk, run.sk, mark, when={**as_counted(run), "users": IN_NO_USE}),
+            Update(run.pk, run.sk, mark, when={**as_counted(run), "users": IN_NO_USE, "pinned_at": ABSENT}),
             *counting(run, marked),
             *summing_up(run, marked),
         ]

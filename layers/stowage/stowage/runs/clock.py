@@ -4,20 +4,22 @@ Everything here is a function of the table and the time it is given, and may hap
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime, timedelta
 
 from stowage.aws import table
 from stowage.aws.executions import execution_status, stop_execution
-from stowage.aws.table import ConditionFailedError, Item, Update
-from stowage.basics.ids import rfc3339
+from stowage.aws.table import ABSENT, PRESENT, ConditionFailedError, Item, Update
+from stowage.basics.ids import parse_rfc3339, rfc3339
 from stowage.runs.audit_notes import audit_note
 from stowage.runs.counters import as_counted, counting
 from stowage.runs.dispatch import dispatch, free_lost_leases
 from stowage.runs.executions import start_attempt
+from stowage.runs.keeping import SWEEPING, record_until
 from stowage.runs.record import ACTIVE_LIST, NO_DATABASE, SWEEP_LIST, Run
 from stowage.runs.settle import Ending, clean_up, settle
 from stowage.runs.store import change_run, progress_key, read_progress
-from stowage.runs.summary import summing_up
+from stowage.runs.summary import RETENTION_LIST, noting, summing_up
 from stowage.runs.using import IN_NO_USE
 from stowage.settings import settings
 
@@ -84,8 +86,12 @@ def _stale(run: Run, now: datetime) -> bool:
 def sweep(item: Item, now: datetime) -> None:
     """Delete what attempts without an outcome have written, and the files of runs that have expired."""
     run = Run.model_validate(item)
-    keeps = run.expires_at is not None and run.expires_at > rfc3339(now)
-    if run.outcome and not keeps and not _expire(run, now):
+    if run.is_planned and not run.expired_at:
+        _leave_to_retention(run, now)
+        return
+    keeps = run.expired_at is None and run.expires_at is not None and run.expires_at > rfc3339(now)
+    if run.outcome and not keeps and not (run.expired_at or expire(run, now, due_list=SWEEP_LIST)):
+        change_run(run, {"due_at": rfc3339(now + LOOK_AGAIN)}, when={"status": run.status, "due_list": SWEEP_LIST})
         return
     for attempt in range(1, run.attempt + (not keeps)):
         clean_up(run, attempt)
@@ -96,28 +102,46 @@ def sweep(item: Item, now: datetime) -> None:
         change_run(run, {}, remove=("due_list", "due_at"), when=expected)
 
 
-def _expire(run: Run, now: datetime) -> bool:
-    """Mark a run's files as expired before they are deleted, so that no other run begins to use them. False if one uses
-    them.
+def _leave_to_retention(run: Run, now: datetime) -> None:
+    """Take a stored backup off the sweep's list once nothing is left of its earlier attempts. One of a version before
+    0.2 stood there until its time.
     """
-    if run.expired_at:
-        return True
-    pk, sk = progress_key(run.id)
-    expected: dict[str, object] = {"status": run.status, "due_list": SWEEP_LIST}
-    mark = {"expired_at": rfc3339(now), "counted": True}
+    for attempt in range(1, run.attempt):
+        clean_up(run, attempt)
+    gone = ("due_list", "due_at", "ttl")
+    with suppress(ConditionFailedError):  # it has just been deleted
+        table.transact(
+            [
+                Update(run.pk, run.sk, remove=gone, when={"status": run.status, "due_list": SWEEP_LIST}),
+                Update(*progress_key(run.id), remove=("ttl",), when={"pk": PRESENT}),
+                noting(run.tenant, {"due_list": RETENTION_LIST, "due_at": rfc3339(now)}),
+            ]
+        )
+
+
+def expire(run: Run, now: datetime, **unchanged: object) -> bool:
+    """Mark a run's files as expired, so that no other run begins to use them; the sweep deletes them then. False if one
+    uses them, or if the run is not as it was read, pinned above all.
+    """
+    mark: Item = {"expired_at": rfc3339(now), "counted": True}
     expired = run.model_copy(update=mark)
-    unchanged = {**as_counted(run), "due_list": SWEEP_LIST, "users": IN_NO_USE}
+    lives: Item = {}
+    if run.is_planned:
+        assert run.completed_at is not None, "it has ended"
+        until = max(record_until(run, parse_rfc3339(run.completed_at)), int((now + SWEEPING).timestamp()))
+        lives = {"ttl": until}
+    expected = {**as_counted(run), "users": IN_NO_USE, "pinned_at": ABSENT, **unchanged}
+    swept = {"due_list": SWEEP_LIST, "due_at": rfc3339(now)}
     try:
         table.transact(
             [
-                Update(run.pk, run.sk, mark, when=unchanged),
-                Update(pk, sk, {"expired_at": rfc3339(now)}, add={"sequence": 1}),
+                Update(run.pk, run.sk, mark | swept | lives, when=expected),
+                Update(*progress_key(run.id), {"expired_at": rfc3339(now)} | lives, add={"sequence": 1}),
                 audit_note(run, "expired", "stowage", now),
                 *counting(run, expired),
                 *summing_up(run, expired),
             ]
         )
     except ConditionFailedError:
-        change_run(run, {"due_at": rfc3339(now + LOOK_AGAIN)}, when=expected)
         return False
     return True

@@ -104,11 +104,18 @@ def count_history(tenant: str, history: str, status: str | None, now: datetime) 
 
 
 def counts_of_history(tenants: Iterable[str] | None, history: str, now: datetime) -> Iterator[Counts]:
-    """The counts of the kinds that a history shows, of the days whose records are still kept."""
+    """The counts of the kinds that a history shows, of the days whose records are still kept.
+
+    Of days before that only backups are left that are kept longer. They are counted for tenants that are named: over
+    all of them three years are too many to read.
+    """
     first = {kind.name: first_day(kind.name, now) for kind in KINDS.values() if kind.history == history}
-    for counts in read_counts(tenants, date.fromisoformat(min(first.values()))):
+    oldest = date.fromisoformat(min(first.values())) if tenants is None else (now - _COUNTS_LIVE).date()
+    for counts in read_counts(tenants, oldest):
         if counts.kind in first and counts.day >= first[counts.kind]:
             yield counts
+        elif counts.kind in first and KINDS[counts.kind].protects:
+            yield Counts(counts.day, counts.kind, Counter({name: counts.by[name] for name in ("completed", "bytes")}))
 
 
 def first_day(kind: str, now: datetime) -> str:

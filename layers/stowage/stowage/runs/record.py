@@ -138,6 +138,8 @@ class Run(BaseModel):
     """How many unfinished runs use the files of this one."""
     verification: dict[str, Any] | None = None
     """The last verification of a backup: `{level, at, ok}`."""
+    pinned_at: str | None = None
+    """Since when somebody keeps a backup from being expired and deleted; None where nobody does."""
     reverted_by: str | None = None
     """The run that has taken a restore back."""
     counted: bool = False
@@ -195,8 +197,21 @@ class Run(BaseModel):
         ran = datetime.fromisoformat(self.completed_at) - datetime.fromisoformat(self.started_at)
         return round(ran.total_seconds() * 1000)
 
+    @property
+    def is_planned(self) -> bool:
+        """Whether its tenant's retention says when its file goes (`stowage.schedules.keeping`), and no moment does."""
+        return self.status == "completed" and kind_of(self.kind).protects
+
+    def may_be_used(self, now: datetime) -> bool:
+        """Whether another run may begin to use its files."""
+        if self.status != "completed" or self.is_expired(now):
+            return False
+        return self.is_planned or self.expires_at is None or self.expires_at > rfc3339(now)
+
     def is_expired(self, now: datetime) -> bool:
         """Whether the file's time is over, even if no tick has deleted it yet. A file in use does not expire."""
+        if self.is_planned:
+            return self.expired_at is not None
         is_over = self.expires_at is not None and self.expires_at <= rfc3339(now) and self.users < 1
         return self.expired_at is not None or is_over
 

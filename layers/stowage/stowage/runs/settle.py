@@ -157,15 +157,19 @@ def _writes(run: Run, settled: Run, failure: Failure | None, now: datetime) -> l
     pk, sk = progress_key(run.id)
     progress: Item = {"status": settled.status}
     writes: list[Write] = []
+    removed = {"upload"} if settled.error else {"upload", "error"}
     record["counted"] = True
     writes += counting(run, settled)
     if settled.status == "pending":
         record |= {"due_list": waiting_list(run.pool), "due_at": queue_place(run)}
         progress |= {"stage": "waiting", "message": f"Another attempt follows: {failure.message if failure else ''}"}
     else:
-        record["due_list"] = SWEEP_LIST
         swept = rfc3339(now + SWEEP_AFTER)
-        record["due_at"] = settled.expires_at if settled.expires_at and run.attempt == 1 else swept
+        if settled.is_planned and run.attempt == 1:
+            removed |= {"due_list", "due_at"}
+        else:
+            record["due_list"] = SWEEP_LIST
+            record["due_at"] = settled.expires_at if settled.expires_at and run.attempt == 1 else swept
         progress["stage"] = settled.status
         progress["message"] = failure.message if failure else "Done."
         after = {"attempts": run.tries, "error": failure.code if failure else None}
@@ -177,7 +181,10 @@ def _writes(run: Run, settled: Run, failure: Failure | None, now: datetime) -> l
                 "bytes": settled.outcome.size_bytes,
                 "expires_at": settled.expires_at,
             }
-            record["ttl"] = progress["ttl"] = record_until(settled, now)
+            if settled.is_planned:  # its record lives as long as its file
+                removed.add("ttl")
+            else:
+                record["ttl"] = progress["ttl"] = record_until(settled, now)
             after |= {"size_bytes": settled.outcome.size_bytes} if settled.outcome.files else settled.outcome.facts
             if settled.file:
                 after["sha256"] = settled.file.sha256
@@ -186,9 +193,8 @@ def _writes(run: Run, settled: Run, failure: Failure | None, now: datetime) -> l
             place = {"pk": run.pk, "sk": due_list, "due_list": due_list, "due_at": rfc3339(now)}
             writes.append(Put(place | {"run_id": run.id}))
     expected = {**as_counted(run), "due_list": run.due_list, "cancel_requested": run.cancel_requested}
-    removed = () if settled.error else ("error",)
-    writes.append(Update(run.pk, run.sk, record, remove=("upload", *removed), when=expected))
-    writes.append(Update(pk, sk, progress, remove=("stages",), add={"sequence": 1}))
+    writes.append(Update(run.pk, run.sk, record, remove=tuple(sorted(removed)), when=expected))
+    writes.append(Update(pk, sk, progress, remove=("stages", *removed & {"ttl"}), add={"sequence": 1}))
     freed = release(read_leases(run.pool), run.id)
     return [*writes, freed] if freed else writes
 

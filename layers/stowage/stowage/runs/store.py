@@ -53,7 +53,7 @@ def create_run(run: Run, now: datetime, together_with: list[Write]) -> None:
             Put(new_item(run, ttl), when={"pk": ABSENT}),
             Put(progress, when={"pk": ABSENT}),
             audit_note(run, "requested", run.requested_by, now, run.spec),
-            *take_into_use(run, now),
+            *take_into_use(run),
             *counting(None, run),
         ]
     )

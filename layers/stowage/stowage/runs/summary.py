@@ -14,6 +14,8 @@ from stowage.runs.record import Run, Status
 
 SHARDS = 8
 """The summaries of all tenants lie in so many partitions."""
+RETENTION_LIST = "RETENTION"
+"""The due list of the summaries of tenants that have backups; due when one should look which of them go."""
 SIZES = 14
 """So many sizes of the last backups are kept."""
 _PAGE = 50
@@ -34,6 +36,8 @@ def summing_up(before: Run | None, after: Run | None) -> list[Write]:
     summary = read_summary(run.tenant)
     changes: Item = {}
     removed: set[str] = set()
+    if after and succeeds:
+        changes |= {"due_list": RETENTION_LIST, "due_at": after.completed_at}
     if after and succeeds and _is_newest(after, summary.get("last_success")):
         changes["last_success"] = {**_when(after), "bytes": _bytes(after)}
         changes["sizes"] = " ".join([*summary.get("sizes", "").split(), str(_bytes(after))][-SIZES:])

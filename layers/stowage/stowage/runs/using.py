@@ -1,10 +1,7 @@
 """A run that uses another run's files: meanwhile the other neither expires nor is deleted."""
 
-from datetime import datetime
-
 from stowage.aws import table
-from stowage.aws.table import ABSENT, PRESENT, Above, Below, Update, Write
-from stowage.basics.ids import rfc3339
+from stowage.aws.table import ABSENT, PRESENT, Below, Update, Write
 from stowage.runs.kinds import kind_of
 from stowage.runs.record import Run
 from stowage.runs.summary import summing_up
@@ -13,11 +10,11 @@ IN_NO_USE = Below(1)
 """What a write expects of `users` where nobody may be using the run's files."""
 
 
-def take_into_use(run: Run, now: datetime) -> list[Write]:
-    """The write that makes a run a user of another one; it is refused if the other has no files any more."""
+def take_into_use(run: Run) -> list[Write]:
+    """The write that makes a run a user of a backup; it is refused if the backup has no file any more."""
     if run.uses is None:
         return []
-    there = {"status": "completed", "expired_at": ABSENT, "expires_at": Above(rfc3339(now))}
+    there = {"status": "completed", "expired_at": ABSENT}
     return [Update(run.pk, f"RUN#{run.uses}", add={"users": 1}, when=there)]
 
 

@@ -17,6 +17,7 @@ from stowage.aws import table
 from stowage.aws.table import ABSENT, ConditionFailedError, Item, Update, Write
 from stowage.backups import new_backup
 from stowage.backups.records import BackupRequest
+from stowage.backups.retention import Retention
 from stowage.basics.errors import NotFoundError, PreconditionFailedError, UnavailableError
 from stowage.basics.ids import parse_rfc3339, rfc3339
 from stowage.delivery.wishes import SETTINGS_ITEM, must_reach
@@ -25,7 +26,7 @@ from stowage.runs.kinds import EXPORT_BACKUP
 from stowage.runs.listing import missed_slot
 from stowage.runs.record import UNFINISHED
 from stowage.runs.store import create_run, find_run
-from stowage.runs.summary import noting
+from stowage.runs.summary import RETENTION_LIST, noting
 from stowage.schedules.records import (
     BackupSettings,
     CurrentSettings,
@@ -76,8 +77,11 @@ def write_settings(
         note = audit_entry(tenant.id, tenant.database, "backup_settings.changed", tenant.id, identity.sub, now, given)
         try:
             telling = _telling(item | changes)
-            if wanted.schedule != _settings(item).schedule:
+            before = _settings(item)
+            if wanted.schedule != before.schedule:
                 telling.set["schedule_at"] = rfc3339(now)
+            if wanted.retention != before.retention:
+                telling.set |= {"due_list": RETENTION_LIST, "due_at": rfc3339(now)}
             table.transact([_changing(item, changes), telling, note])
         except ConditionFailedError:
             continue
@@ -87,9 +91,27 @@ def write_settings(
 
 @for_role("admin")
 def preview(tenant: Tenant, identity: Identity, wanted: BackupSettings, now: datetime) -> SettingsPreview:  # noqa: ARG001
-    """When the next backups would be due with these settings."""
+    """When the next backups would be due with these settings, and what would become of those that are stored."""
+    from stowage.schedules.keeping import preview_plan
+
     found = islice(_coming_slots(_read(tenant.id), wanted.schedule, now), PREVIEWED)
-    return SettingsPreview(next_run_at=[rfc3339(slot.due) for slot in found])
+    plan = preview_plan(tenant.id, rules_of(wanted), zone_of(wanted), now)
+    return SettingsPreview(next_run_at=[rfc3339(slot.due) for slot in found], retention=plan)
+
+
+def settings_of(tenant: str) -> BackupSettings:
+    """A tenant's backup settings, in the registry or not; the deployment's where it has none of its own."""
+    return _settings(_read(tenant))
+
+
+def rules_of(wanted: BackupSettings) -> Retention:
+    """How long backups are kept by these settings."""
+    return wanted.retention or Retention.model_construct(days=settings().backup_days)
+
+
+def zone_of(wanted: BackupSettings) -> str:
+    """The time zone whose days these settings count in."""
+    return wanted.schedule.timezone if wanted.schedule else settings().backup_timezone
 
 
 def check_deployment() -> None:
@@ -257,6 +279,7 @@ def _version(item: Item) -> int:
 
 def _told(item: Item) -> tuple[CurrentSettings, str]:
     given = _settings(item).model_dump(mode="json")
-    verify = {"level3": _trials(_settings(item))}
-    told = CurrentSettings(**given | {"verify": verify}, next_run_at=item.get("due_at"), missed=item.get("missed", []))
+    wanted = _settings(item)
+    effective = {"verify": {"level3": _trials(wanted)}, "retention": rules_of(wanted).model_dump()}
+    told = CurrentSettings(**given | effective, next_run_at=item.get("due_at"), missed=item.get("missed", []))
     return told, settings_tag(given, _version(item))

@@ -8,6 +8,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from stowage.backups.included import MOST_INCLUDED, check_included, must_differ
 from stowage.backups.records import BackupFormat
+from stowage.backups.retention import Retention
 from stowage.delivery.records import Notices, WantedNotices
 from stowage.schedules.times import check_cron, check_timezone
 
@@ -65,6 +66,8 @@ class BackupSettings(BaseModel):
     """Schemas that hold partitions and child tables of the tenant's tables and nothing else: they are dumped along."""
     notify: WantedNotices | None = None
     """None: nobody."""
+    retention: Retention | None = None
+    """None: as the deployment says (`BackupDays`)."""
 
 
 class Schedule(BaseModel):
@@ -76,6 +79,16 @@ class Schedule(BaseModel):
     window_minutes: int
 
 
+class KeptBy(BaseModel):
+    """How long the tenant's backups are kept, whoever has said so."""
+
+    days: int
+    min_keep: int
+    daily: int
+    weekly: int
+    monthly: int
+
+
 class CurrentSettings(BaseModel):
     """A tenant's backup settings as they are."""
 
@@ -84,6 +97,7 @@ class CurrentSettings(BaseModel):
     verify: Verifications
     include_schemas: list[str]
     notify: Notices | None
+    retention: KeptBy
 
     next_run_at: str | None
     """When the next scheduled backup begins to wait for its place; null without a schedule that is enabled."""
@@ -91,10 +105,26 @@ class CurrentSettings(BaseModel):
     """The last times of the schedule at which no backup was made, newest first."""
 
 
+class PlannedBackup(BaseModel):
+    """A stored backup, and why it stays or goes."""
+
+    id: str
+    completed_at: str
+    reason: str
+
+
+class RetentionPlan(BaseModel):
+    """What would become of the backups that are stored now, newest first."""
+
+    kept: list[PlannedBackup]
+    deleted: list[PlannedBackup]
+
+
 class SettingsPreview(BaseModel):
     """What settings would come to."""
 
     next_run_at: list[str]
+    retention: RetentionPlan
 
 
 def settings_tag(settings: dict[str, Any], version: int) -> str:
