@@ -7,8 +7,8 @@ import time
 from pathlib import Path
 
 SECONDS = 0.2
-SHARE = 100
-"""Looking may take a hundredth of the time, however slow the disk is."""
+SHARE = 20
+"""Looking may take a twentieth of the time, however slow the disk is."""
 SETTLED_NANOSECONDS = 1_000_000_000
 """A folder that has changed just now may change once more without a new time."""
 _SUFFIXES = (".py", ".sql", ".yaml", ".html", ".js", ".css", ".svg", ".json", ".toml")

@@ -47,7 +47,7 @@ SELECT md5(string_agg(form, ',' ORDER BY form)) FROM (
               WHERE inhparent = ANY (ids)
     UNION ALL SELECT concat_ws(' ', 'comment', objoid, objsubid, pg_description.xmin) FROM pg_description, ids
               WHERE objoid = ANY (ids) AND classoid = 'pg_class'::regclass
-)
+) AS forms
 """
 
 _RENAME = sql.SQL("ALTER SCHEMA {} RENAME TO {}")

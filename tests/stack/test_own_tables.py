@@ -726,15 +726,13 @@ def test_the_migration_that_a_command_prints_gives_it_a_trash(shop: Shop) -> Non
     ]
 
 
-def test_an_edited_function_runs_at_its_next_request(shop: Shop) -> None:
+def test_an_edited_function_runs_soon(shop: Shop) -> None:
     handler = shop.root / "functions" / "service" / "get_health.py"
     source = handler.read_text()
     assert requests.get(f"{shop.stack.api_url}/api/v1/health", timeout=5).status_code == 200
     try:
         handler.write_text("def app(event, context):\n    return {'statusCode': 200, 'body': 'edited'}\n")
-        time.sleep(0.3)
-        assert requests.get(f"{shop.stack.api_url}/api/v1/health", timeout=5).text == "edited"
+        eventually(lambda: requests.get(f"{shop.stack.api_url}/api/v1/health", timeout=5).text == "edited", "the edit")
     finally:
         handler.write_text(source)
-    time.sleep(0.3)
-    assert requests.get(f"{shop.stack.api_url}/api/v1/health", timeout=5).text != "edited"
+    eventually(lambda: requests.get(f"{shop.stack.api_url}/api/v1/health", timeout=5).text != "edited", "the old one")
