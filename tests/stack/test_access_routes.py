@@ -132,7 +132,8 @@ ROUTES = {
 }
 
 
-BODIES = {
+BODIES: dict[str, Any] = {
+    "POST /api/backup/settings/test": {"notify": {"telegram": "1"}},
     "POST /api/backup/restore": {"backup_id": "0193476e-5a00-7c3a-9b1e-2f6d8c4b7a10", "mode": "new_schema"},
     "POST /api/v1/bulk/{entity}/delete": {"ids": ["tsk_1"]},
     "POST /api/v1/import/{entity}/file": {"filename": "tasks.csv", "size": 1, "type": "csv"},
@@ -277,7 +278,7 @@ def test_another_tenant_named_answers_as_one_that_does_not_exist(route: str, oth
             return [by_header]
         if route in NAMED_IN_BODY:
             return [by_header, send(other, route, json={"project_id": tenant, **BODIES.get(route, {})})]
-        body = {} if route.startswith("GET") else {"json": {}}
+        body = {} if route.startswith("GET") else {"json": BODIES.get(route, {})}
         return [by_header, send(other, route, params={"project_id": tenant}, **body)]
 
     for existing, missing in zip(name("acme2"), name("nosuch"), strict=True):

@@ -11,6 +11,7 @@ from psycopg import sql
 
 from local.postgres import binaries
 from local.sample.rows import Sizes, fill
+from stowage.postgres.dumps.sameness import compare_dumps
 from stowage.postgres.schema.migrations import create_tenant
 from tests.conftest import RunningStack
 from tests.stack.dump_surface import ZOO
@@ -171,6 +172,11 @@ def dumped(zoo: Office) -> list[str]:
     return [line for line in text.splitlines() if not line.startswith(("\\restrict", "\\unrestrict"))]
 
 
+def says_the_same(one: list[str], other: list[str]) -> bool:
+    """But for the words in which Postgres writes a rule, which it changes once it has read them."""
+    return compare_dumps(*(iter(["\n".join(each).encode()]) for each in (one, other))).differs_at is None
+
+
 @pytest.mark.parametrize("dump_format", FORMATS)
 def test_in_place_the_schema_is_as_it_was_backed_up_and_one_call_takes_that_back(
     zoo: Office, backups: dict[str, str], dump_format: str
@@ -186,7 +192,7 @@ def test_in_place_the_schema_is_as_it_was_backed_up_and_one_call_takes_that_back
     job = asked(zoo, backups[dump_format], mode="in_place", confirm=zoo.id)
     assert "replaced" in job["warning"]
     result = ended(zoo, job)["result"]
-    assert dumped(zoo) == before
+    assert says_the_same(dumped(zoo), before)
     assert (result["schema"], result["kept_schema"]) == (zoo.schema, "stowage_kept_" + job["id"].replace("-", ""))
     assert schemas(zoo) - of_others == {result["kept_schema"]}
     with psycopg.connect(zoo.app_url) as app, pytest.raises(psycopg.errors.InsufficientPrivilege):
@@ -196,14 +202,14 @@ def test_in_place_the_schema_is_as_it_was_backed_up_and_one_call_takes_that_back
     answer = zoo.caller("admin").post(f"{URL}/{job['id']}/revert")
     assert answer.status_code == 202, answer.text
     reverted = ended(zoo, answer.json()["data"])
-    assert dumped(zoo) == changed
+    assert says_the_same(dumped(zoo), changed)
     assert schemas(zoo) - of_others == {reverted["result"]["kept_schema"]}
     refusal(zoo.caller("admin").post(f"{URL}/{job['id']}/revert"), 409, "not_revertible")
     assert "revert" not in zoo.caller("admin").get(f"/api/jobs/{job['id']}").json()["data"]["actions"]
 
     answer = zoo.caller("admin").post(f"{URL}/{reverted['id']}/revert")
     ended(zoo, answer.json()["data"])
-    assert dumped(zoo) == before
+    assert says_the_same(dumped(zoo), before)
     for name in schemas(zoo) - of_others:
         zoo.run(f"DROP SCHEMA {name} CASCADE")
 
