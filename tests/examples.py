@@ -394,9 +394,11 @@ class Cleaner:
                 return {key: 43 if key == "rows" else self.clean(value, key) for key, value in part.items()}
             case dict():
                 return {key: self.clean(value, key) for key, value in part.items()}
+            case [{"seq": int()}, *_]:  # newest first; notes of runs come in between when they come
+                return [self.clean(each | {"seq": len(part) - n}) for n, each in enumerate(part)]
             case list():
                 return [self.clean(value, name) for value in part]
-            case _ if part and name in _VALUES:
+            case _ if name in _VALUES and (part or (name == "age_seconds" and part is not None)):
                 return _VALUES[name]
             case str():
                 return self._text(part, name)

@@ -134,7 +134,8 @@ def begin(copied: Item, now: datetime) -> None:
         telling = [_telling(item)] if "settings" in item else []
         with suppress(ConditionFailedError):  # somebody has just set them, and told
             table.transact([_changing(item, place if moves else {}), *telling])
-    table.update(copied["pk"], copied["sk"], {}, remove=("due_list", "due_at"), when={"due_at": copied["due_at"]})
+    with suppress(ConditionFailedError):  # another tick was first, or the registry has just been copied again
+        table.update(copied["pk"], copied["sk"], {}, remove=("due_list", "due_at"), when={"due_at": copied["due_at"]})
 
 
 def look_after(item: Item, now: datetime) -> None:

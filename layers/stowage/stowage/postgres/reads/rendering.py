@@ -125,9 +125,10 @@ _SHEET_NUMBER = sql.SQL(r"""
 CASE WHEN abs({0}) < 'Infinity' THEN E'\x03' || {0} || E'\x06' ELSE to_json({0}::text)::text END
 """)
 _SHEET_BOOLEAN = sql.SQL(r"E'\x05' || {0}::int || E'\x06'")
+# The double that is nearest: of two that were computed in doubles, one microsecond in ten would be another.
 _SHEET_MOMENT = sql.SQL(r"""
 CASE WHEN {0} >= '1900-03-01' AND {0} < '9999-12-31'
-     THEN E'\x04' || (date_part('epoch', {0}::timestamptz) / 86400 + 25569) || E'\x06'
+     THEN E'\x04' || (extract(epoch FROM {0}::timestamptz) * 1.0000000000 / 86400 + 25569)::float8 || E'\x06'
      ELSE to_json({1})::text END
 """)
 
