@@ -197,7 +197,8 @@ def _told(run: Run | None, digits: int) -> Counter[str]:
 
 
 def _rounded(duration_ms: int, digits: int) -> int:
-    return round(duration_ms, min(0, digits - 1 - floor(log10(max(1, duration_ms)))))
+    taken = max(0, duration_ms)  # a clock that was set back makes a run end before it begins
+    return round(taken, min(0, digits - 1 - floor(log10(max(1, taken)))))
 
 
 def _shard(run_id: str) -> str:
