@@ -351,6 +351,7 @@ _MOMENTS = {
 _VALUES: Json = {
     "bytes": 18_432, "size_bytes": 4127, "source_bytes": 18_432, "duration_ms": 2150, "median_ms": 2150, "seconds": 2.1,
     "cost_usd": 0.000144, "age_seconds": 28, "sizes": 4127,
+    "fingerprint": "bb6793a668e7131914e97041fbfb45ef28de8f5c239ba484b42d9686c44f3115",
     "crc32": "sdkgHg==", "sha256": "72a0fec8146d7a44d835f075a98bfc2df8a9c92ea54417331ab076498e7036eb",
     "client_version": "18.4", "server_version": "18.4",
     "policy": "eyJleHBpcmF0aW9uIjogIjIwMjYtMDMtMDJUMTA6MDA6MDBaIn0=",
