@@ -728,11 +728,11 @@ def test_the_migration_that_a_command_prints_gives_it_a_trash(shop: Shop) -> Non
 
 def test_an_edited_function_runs_soon(shop: Shop) -> None:
     handler = shop.root / "functions" / "service" / "get_health.py"
-    source = handler.read_text()
-    assert requests.get(f"{shop.stack.api_url}/api/v1/health", timeout=5).status_code == 200
+    source, address = handler.read_text(), f"{shop.stack.api_url}/api/v1/health"
+    assert requests.get(address, timeout=30).status_code == 200
     try:
         handler.write_text("def app(event, context):\n    return {'statusCode': 200, 'body': 'edited'}\n")
-        eventually(lambda: requests.get(f"{shop.stack.api_url}/api/v1/health", timeout=5).text == "edited", "the edit")
+        eventually(lambda: requests.get(address, timeout=30).text == "edited", "the edit")
     finally:
         handler.write_text(source)
-    eventually(lambda: requests.get(f"{shop.stack.api_url}/api/v1/health", timeout=5).text != "edited", "the old one")
+    eventually(lambda: requests.get(address, timeout=30).text != "edited", "the old one")
