@@ -11,10 +11,10 @@ from stowage.basics.errors import BadRequestError, NotFoundError
 from stowage.basics.ids import encode_id, is_emitted
 from stowage.entities.declared import entity_at, writable_entity_at
 from stowage.postgres.session.edit import Edit
+from stowage.postgres.session.idempotency import KeptAnswer
 from stowage.records.answers import data_of
 
 PREFIX = "/api/v1/"
-RESERVED = ("batch", "bulk", "import", "graphql")
 
 
 @dataclass(frozen=True)
@@ -54,9 +54,9 @@ def _joined(query: str) -> dict[str, str]:
 def run(request: Sent) -> Told:
     """Do what the request asks for. NotFoundError for a path that is no record route's; what the use cases raise."""
     match request.method, *request.segments:
-        case "GET", entity if entity not in RESERVED:
+        case "GET", entity:
             return 200, records.read_list(request.edit.tenant, entity_at(entity), request.query).data
-        case "POST", entity if entity not in RESERVED:
+        case "POST", entity:
             return _of(records.create_record(request.edit, writable_entity_at(entity), _body(request)))
         case "POST", "import", entity:
             from stowage.imports.items import import_items
@@ -66,12 +66,12 @@ def run(request: Sent) -> Told:
             return _of(records.change_records(request.edit, writable_entity_at(entity), _body(request)))
         case "POST", "bulk", entity, "delete":
             return _delete_many(request, entity)
-        case method, entity, given if entity not in RESERVED and (one := _ONE.get(method)):
+        case method, entity, given if one := _ONE.get(method):
             return 200, one(request, entity, _id(request, given))
     raise NotFoundError("A batch runs the routes of records only, and there is none with this method and path.")
 
 
-def _of(answer: "records.KeptAnswer") -> Told:
+def _of(answer: KeptAnswer) -> Told:
     return answer.status, data_of(answer.body)
 
 

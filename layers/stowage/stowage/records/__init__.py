@@ -279,7 +279,6 @@ def _answer(
 
 __all__ = [
     "Changing",
-    "KeptAnswer",
     "ListAnswer",
     "change_record",
     "change_records",
