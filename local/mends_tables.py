@@ -35,6 +35,11 @@ _ANSWERS = (
     "Item", "Items", "Attributes", "Count", "ScannedCount", "LastEvaluatedKey", "ConsumedCapacity",
     "ItemCollectionMetrics",
 )  # fmt: skip
+_TOKENS = 1_000
+_done: dict[str, bytes] = {}
+"""The newest transactions that were done, by their tokens: a client whose answer was lost asks again, and is told so.
+DynamoDB knows them for ten minutes, and moto not at all.
+"""
 _HEADERS = [("content-type", "application/x-amz-json-1.0")]
 
 
@@ -59,10 +64,17 @@ def call(operation: str, request: Request, slowly: Callable[[], Response]) -> Re
         return slowly()
     handler = _handler()()
     handler.body = json.loads(request.body)
+    token = handler.body.get("ClientRequestToken")
+    if token and _done.get(token) == request.body:
+        return Response(200, [*_HEADERS, ("x-amzn-requestid", str(uuid.uuid4()))], b"{}")
     try:
         result = getattr(handler, _METHODS[operation])().result
     except (ServiceException, HTTPException):
         return slowly()  # which changes nothing either, and says it in the words of the protocol
+    if token:
+        _done[token] = request.body
+        if len(_done) > _TOKENS:
+            del _done[next(iter(_done))]
     body = json.dumps({name: result[name] for name in _ANSWERS if result.get(name) is not None}, default=_encode)
     return Response(200, [*_HEADERS, ("x-amzn-requestid", str(uuid.uuid4()))], body.encode())
 

@@ -18,10 +18,13 @@ import psycopg
 import requests
 
 from local.postgres import binaries
+from stowage.aws import table
 from stowage.aws.table import decode, encode
+from stowage.runs.counters import counting
 from stowage.runs.kinds import KINDS
-from stowage.runs.record import NO_DATABASE, ONE_FILE
+from stowage.runs.record import NO_DATABASE, ONE_FILE, Run
 from tests.conftest import ROOT, Api, RunningStack, Signed
+from tests.stack.office import in_process
 
 type Json = Any
 FINAL = ("completed", "failed", "cancelled")
@@ -111,10 +114,12 @@ class Runs:
         return self.item(f"T#{self._tenants[run_id]}", f"RUN#{run_id}")
 
     def change(self, run_id: str, **changes: Any) -> None:
-        """Write attributes of the record, as time or a disaster would; None removes one."""
+        """Write attributes of the record, as time or a disaster would; None removes one. The counts follow."""
         record = self.record(run_id)
         kept = {name: value for name, value in (record | changes).items() if value is not None}
-        self.dynamodb.put_item(TableName=self.table, Item={name: encode(value) for name, value in kept.items()})
+        with in_process(self.stack):
+            counted = counting(Run.model_validate(record), Run.model_validate(kept)) if "status" in changes else []
+            table.transact([table.Put(kept), *counted])
 
     def change_progress(self, run_id: str, **changes: Any) -> None:
         """Write attributes of the progress."""

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime
 from urllib.parse import urlsplit
+from uuid import uuid4
 
 import psycopg
 import pytest
@@ -273,3 +274,15 @@ def test_what_no_repetition_would_mend_is_no_503(office: Office, through_a_proxy
     for ask in (transact, look):
         with pytest.raises(psycopg.errors.UndefinedTable):
             ask("main", lambda connection: connection.execute("TABLE nowhere"), schema=office.schema)
+
+
+def test_a_transaction_whose_answer_was_lost_is_not_done_twice(stack: RunningStack) -> None:
+    """DynamoDB knows it again by its token, so the client's own second try is told that all is well."""
+    dynamodb, name = stack.aws("dynamodb"), stack.resources["Table"]
+    token = str(uuid4())
+    key = {"pk": {"S": "token"}, "sk": {"S": token}}
+    put = {"Put": {"TableName": name, "Item": key, "ConditionExpression": "attribute_not_exists(pk)"}}
+    for _ in range(2):
+        dynamodb.transact_write_items(TransactItems=[put], ClientRequestToken=token)
+    with pytest.raises(dynamodb.exceptions.TransactionCanceledException):
+        dynamodb.transact_write_items(TransactItems=[put], ClientRequestToken=str(uuid4()))

@@ -49,6 +49,13 @@ def table(aws: None) -> Any:
     return client
 
 
+def test_a_transaction_is_not_known_again_by_its_token(table: Any) -> None:
+    put = {"Put": {"TableName": "t", "Item": {"pk": {"S": "a"}}, "ConditionExpression": "attribute_not_exists(pk)"}}
+    table.transact_write_items(TransactItems=[put], ClientRequestToken="same")
+    with pytest.raises(ClientError, match="ConditionalCheckFailed"):
+        table.transact_write_items(TransactItems=[put], ClientRequestToken="same")
+
+
 def test_state_machines_are_not_executed_by_default() -> None:
     assert default_user_config["stepfunctions"]["execute_state_machine"] is False
 
