@@ -28,10 +28,10 @@ demo: $(READY) ## Start everything, watch an export and a backup, then serve unt
 up: $(READY) ## Start everything and serve until Ctrl-C.
 	@$(PYTHON) -m local up $(ARGS)
 
-test: $(READY) ## Run all tests on the real stack; ARGS="-k name" chooses, ARGS="-n 0" runs one after another.
-	@$(PYTHON) -m pytest -n auto --dist loadfile $(ARGS)
+test: $(READY) ## Run the tests on the real stack but the long ones; ARGS="-k name" chooses, ARGS="-n 0" runs one after another.
+	@$(PYTHON) -m pytest -n auto --dist loadfile -m "not long" $(ARGS)
 
-test-long: $(READY) ## The same, with ten times as many random cases, drawn anew each time.
+test-long: $(READY) ## Run all tests, with ten times as many random cases, drawn anew each time.
 	@$(PYTHON) -m pytest -n auto --dist loadfile --hypothesis-profile=long $(ARGS)
 
 bench: $(READY) ## Measure, each figure against a floor.

@@ -48,6 +48,7 @@ def pytest_configure(config: pytest.Config) -> None:
     which makes ten thousand of them and no garbage.
     """
     gc.disable()
+    config.pluginmanager.register(LeftOut(config))
     if hasattr(config, "workerinput"):
         return
     if config.option.durations is not None or config.option.keep_seconds:
@@ -121,6 +122,33 @@ class LongestFirst(LoadFileScheduling):
         for each in self.nodes:
             self._reschedule(each)
         return crashed
+
+
+class LeftOut:
+    """How many tests were left out, which processes that share the tests do not say by themselves."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+        self._count = 0
+
+    def pytest_deselected(self, items: list[pytest.Item]) -> None:
+        """Count them where they are collected."""
+        self._count += len(items)
+
+    def pytest_sessionfinish(self) -> None:
+        """Let the process that prints know."""
+        if hasattr(self._config, "workerinput"):
+            self._config.workeroutput["left_out"] = self._count
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any) -> None:
+        """Each process has left out the same."""
+        self._count = max(self._count, getattr(node, "workeroutput", {}).get("left_out", 0))
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """Say so in a line."""
+        if self._count:
+            terminalreporter.write_line(f"{self._count} tests were left out; `make test-long` runs all.")
 
 
 class FileSeconds:
