@@ -48,7 +48,7 @@ def pytest_configure(config: pytest.Config) -> None:
     which makes ten thousand of them and no garbage.
     """
     gc.disable()
-    config.pluginmanager.register(LeftOut(config))
+    config.pluginmanager.register(Long(config))
     if hasattr(config, "workerinput"):
         return
     if config.option.durations is not None or config.option.keep_seconds:
@@ -124,31 +124,52 @@ class LongestFirst(LoadFileScheduling):
         return crashed
 
 
-class LeftOut:
-    """How many tests were left out, which processes that share the tests do not say by themselves."""
+class Long:
+    """Tests that only `make test-long` runs. `@pytest.mark.long(but="custom")` is for a test with several sets of
+    parameters: those with the ids in `but` are not long. `make test` says how many it leaves out, which pytest does
+    not where processes share the tests.
+    """
 
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
-        self._count = 0
+        self._left_out = 0
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        """Take the mark off those that are not long, before tests are chosen by it."""
+        expected: dict[str, set[str]] = {}
+        for item in items:
+            for mark in item.iter_markers("long"):
+                if "but" not in mark.kwargs:
+                    continue
+                but = {mark.kwargs["but"]} if isinstance(mark.kwargs["but"], str) else set(mark.kwargs["but"])
+                name, _, parameters = item.nodeid.partition("[")
+                missing = expected.setdefault(name, set(but))
+                if parameters.removesuffix("]") in but:
+                    missing.discard(parameters.removesuffix("]"))
+                    item.own_markers.remove(mark)
+        unknown = {name: missing for name, missing in expected.items() if missing}
+        if unknown and not any("::" in argument for argument in self._config.args):
+            raise pytest.UsageError(f"There are no such sets of parameters: {unknown}")
 
     def pytest_deselected(self, items: list[pytest.Item]) -> None:
         """Count them where they are collected."""
-        self._count += len(items)
+        self._left_out += len(items)
 
     def pytest_sessionfinish(self) -> None:
         """Let the process that prints know."""
         if hasattr(self._config, "workerinput"):
-            self._config.workeroutput["left_out"] = self._count
+            self._config.workeroutput["left_out"] = self._left_out
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:
         """Each process has left out the same."""
-        self._count = max(self._count, getattr(node, "workeroutput", {}).get("left_out", 0))
+        self._left_out = max(self._left_out, getattr(node, "workeroutput", {}).get("left_out", 0))
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Say so in a line."""
-        if self._count:
-            terminalreporter.write_line(f"{self._count} tests were left out; `make test-long` runs all.")
+        if self._left_out:
+            terminalreporter.write_line(f"{self._left_out} tests were left out; `make test-long` runs all.")
 
 
 class FileSeconds:

@@ -10,10 +10,11 @@ from typing import Any
 from uuid import uuid4
 
 import psycopg
+import pytest
 from playwright.sync_api import Browser, Route, expect
 from psycopg import sql
 
-from tests.browser.operator import AXE, at_the_console
+from tests.browser.operator import AXE, COLOURS, at_the_console
 from tests.conftest import Api, RunningStack
 from tests.stack.route_surface import ended_job, export_body, refusal, start_backup
 
@@ -68,15 +69,24 @@ def test_the_examiner_is_what_its_maker_published() -> None:
     assert hashlib.sha256(AXE.encode()).hexdigest() == told["sha256"]["axe.min.js"]
 
 
-def test_every_page_is_whole_and_accessible_in_both_themes_and_on_a_narrow_screen(
-    browser: Browser, stack: RunningStack
-) -> None:
+def test_every_page_is_whole_accessible_and_fits_a_narrow_screen(browser: Browser, stack: RunningStack) -> None:
     with at_the_console(browser, stack) as operator:
         for path, heading in PAGES.items():
             operator.go(path, heading)
             operator.settle()
-            assert operator.is_accessible_everywhere()
+            assert operator.is_accessible()
+            assert operator.fits_a_telephone()
         assert operator.is_clean()
+
+
+@pytest.mark.long(but=["/runs", "/tenants/acme2?tab=settings"])
+@pytest.mark.parametrize("path", PAGES)
+def test_every_page_can_be_read_in_the_dark(browser: Browser, stack: RunningStack, path: str) -> None:
+    """Only colours differ there."""
+    with at_the_console(browser, stack, theme="dark") as operator:
+        operator.go(path, PAGES[path])
+        operator.settle()
+        assert operator.is_accessible(COLOURS)
 
 
 def test_a_link_of_the_local_stack_signs_in_at_one_click_and_leaves_no_token_behind(
@@ -246,7 +256,8 @@ def test_a_deleted_record_and_one_field_come_back_from_a_backup_and_are_undone(
         assert label_now(lost) == names[0]
         page.get_by_role("link", name=re.compile("^Changed")).click()
         page.get_by_label("Set label back").check()
-        assert operator.is_accessible_everywhere()
+        assert operator.is_accessible()
+        assert operator.fits_a_telephone()
         page.get_by_role("button", name="Bring back 1 record").click()
         expect(page.get_by_text("1 record is back.")).to_be_visible(timeout=20_000)
         assert label_now(changed) == names[1]

@@ -55,6 +55,7 @@ def joined(steps: tuple[Step, ...]) -> str:
     return "-".join(map(str, steps))
 
 
+@pytest.mark.long(but=["create_upload-head", "source_whole-manifest"])
 @pytest.mark.parametrize("steps", by_two(*(step.name for step in STEPS)), ids=joined)
 def test_a_worker_killed_before_a_step_is_followed_by_another_attempt(runs: Runs, steps: tuple[Step, ...]) -> None:
     held = [runs.hold(step.service, step.operation, step.contains, delay=0.8, drop="before") for step in steps]
@@ -71,6 +72,7 @@ def test_a_worker_killed_before_a_step_is_followed_by_another_attempt(runs: Runs
 CHANGES = ["claim", "create_upload", "keep_upload", "first_part", "complete"]
 
 
+@pytest.mark.long(but="create_upload-complete")
 @pytest.mark.parametrize("steps", by_two(*CHANGES), ids=joined)
 def test_a_worker_killed_before_it_learns_of_a_step_is_followed_by_another_attempt(
     runs: Runs, steps: tuple[Step, ...]

@@ -376,6 +376,7 @@ def test_it_is_in_what_the_tenant_holds(shop: Shop) -> None:
     assert "deletedAt" not in rows[0]
 
 
+@pytest.mark.long(but=["films", "offices", "visits"])
 @pytest.mark.parametrize("entity", KEYED)
 def test_keys_of_other_types_are_made_read_listed_and_changed(shop: Shop, entity: str) -> None:
     first, second = shop.make(entity, "crud 1"), shop.make(entity, "crud 2", note="n")
@@ -513,6 +514,7 @@ def test_a_reference_has_the_type_of_the_key_that_it_names(shop: Shop) -> None:
     refused(shop.api.get("/api/v1/visits?visitorId=nobody"), 400, "invalid_query")
 
 
+@pytest.mark.long(but=["codes", "visits"])
 @pytest.mark.parametrize("entity", KEYED)
 def test_keys_of_other_types_go_through_bulk_edits_trash_and_undo(shop: Shop, entity: str) -> None:
     body = {"items": [shop.body(entity, f"bulk {n}") for n in range(12)]}
@@ -566,6 +568,7 @@ def test_records_with_other_keys_go_along_come_back_and_are_purged(shop: Shop) -
     assert shop.dashboard("DELETE", f"trash/{office}").status_code == 410
 
 
+@pytest.mark.long(but=["offices-ndjson", "films-csv"])
 @pytest.mark.parametrize(("entity", "type"), [*zip(KEYED, cycle(("csv", "ndjson")), strict=False)])
 def test_an_export_of_other_keys_comes_back_by_an_import(shop: Shop, entity: str, type: str) -> None:
     """Each key in one of the two: a file's format does not know of what its columns hold are keys."""

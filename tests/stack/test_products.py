@@ -129,6 +129,16 @@ def test_a_state_that_has_changed_since_is_known_by_the_row(shop: Shop) -> None:
             change_record(shop.edit, entity, record_id, json.dumps(change).encode(), tag)
 
 
+@pytest.mark.long(
+    but=[
+        "rails 15-parquet",
+        "django 18-csv",
+        "rental 15-json",
+        "prisma 18-ndjson",
+        "workspace 15-xlsx",
+        "kitchen 18-csv",
+    ]
+)
 @pytest.mark.parametrize("format", ["csv", "json", "ndjson", "xlsx", "parquet"])
 def test_every_table_and_view_is_exported(shop: Shop, format: str) -> None:
     for entity in ENTITIES.values():
@@ -227,6 +237,16 @@ def test_what_is_deleted_lies_in_the_trash_comes_back_and_goes_for_good(shop: Sh
         assert record_id not in raw_ids(shop, entity, everything=True)
 
 
+@pytest.mark.long(
+    but=[
+        "rental 15-xlsx",
+        "rails 15-csv",
+        "workspace 15-ndjson",
+        "prisma 18-xlsx",
+        "django 18-ndjson",
+        "kitchen 18-csv",
+    ]
+)
 @pytest.mark.parametrize("type", ["csv", "ndjson", "xlsx"])
 def test_what_an_export_writes_an_import_reads(shop: Shop, type: str) -> None:
     for entity in shop.writable():

@@ -83,6 +83,7 @@ def schemas(zoo: Office) -> set[str]:
     return {name for (name,) in zoo.run("SELECT nspname FROM pg_namespace WHERE nspname ~ '^stowage_(copy|kept)_'")}
 
 
+@pytest.mark.long(but="sql")
 @pytest.mark.parametrize("dump_format", FORMATS)
 def test_a_backup_becomes_a_schema_beside_the_live_one(zoo: Office, backups: dict[str, str], dump_format: str) -> None:
     before = tables(zoo, zoo.schema)
@@ -114,6 +115,7 @@ def proved(zoo: Office, backup: str, status: str) -> Any:
     return job
 
 
+@pytest.mark.long(but="tar")
 @pytest.mark.parametrize("dump_format", FORMATS)
 def test_a_backup_is_proved_by_a_trial(zoo: Office, backups: dict[str, str], dump_format: str) -> None:
     before, of_others = dumped(zoo), schemas(zoo)
@@ -177,6 +179,7 @@ def says_the_same(one: list[str], other: list[str]) -> bool:
     return compare_dumps(*(iter(["\n".join(each).encode()]) for each in (one, other))).differs_at is None
 
 
+@pytest.mark.long(but="custom")
 @pytest.mark.parametrize("dump_format", FORMATS)
 def test_in_place_the_schema_is_as_it_was_backed_up_and_one_call_takes_that_back(
     zoo: Office, backups: dict[str, str], dump_format: str

@@ -142,6 +142,7 @@ def test_a_backup_is_restored_where_nothing_of_it_is_known(
     assert owners.fetchall() == [("somebody",)]
 
 
+@pytest.mark.long(but="18")
 def test_readmes_command_does_the_same(backups: Backups, fresh: Server, target: Target) -> None:
     database, url = target("somebody")
     [export, command] = commands("README.md", "## Restore a backup")
@@ -181,6 +182,7 @@ def with_roles(backups: Backups, fresh: Server, target: Target) -> Iterator[tupl
         connection.execute(f"DROP OWNED BY {role} CASCADE; DROP ROLE {role}".encode())
 
 
+@pytest.mark.long(but=["15-custom", "18-sql"])
 @FORMATS_OF_SERVERS
 def test_a_backup_is_restored_with_its_owners_and_grants(
     backups: Backups, fresh: Server, with_roles: tuple[Database, str], name: str
@@ -198,6 +200,7 @@ def test_a_backup_is_restored_with_its_owners_and_grants(
     assert definition_of(database) == definition_of(backups.origin)
 
 
+@pytest.mark.long(but=["15-sql", "18-tar"])
 @FORMATS_OF_SERVERS
 def test_postgres_own_programs_suffice_where_the_manifest_names_no_more_than_roles(
     servers: Servers, fresh: Server, version: int, target: Target, tmp_path: Path, name: str
@@ -220,6 +223,7 @@ def test_postgres_own_programs_suffice_where_the_manifest_names_no_more_than_rol
     assert definition_of(database) == definition_of(origin)
 
 
+@pytest.mark.long(but="18")
 def test_everything_becomes_the_owners_that_is_named(backups: Backups, fresh: Server, target: Target) -> None:
     database, url = target("somebody")
     with psycopg.connect(fresh.url(), autocommit=True) as connection:
@@ -233,6 +237,7 @@ def test_everything_becomes_the_owners_that_is_named(backups: Backups, fresh: Se
     assert rows_of(database) == rows_of(backups.origin)
 
 
+@pytest.mark.long(but="15")
 def test_a_psql_that_knows_no_restriction_gets_none(backups: Backups, fresh: Server, target: Target) -> None:
     _, url = target("somebody")
     command = commands("README.md", "## Restore a backup")[1].replace(" --manifest", " --no-restrict --manifest")
@@ -242,6 +247,7 @@ def test_a_psql_that_knows_no_restriction_gets_none(backups: Backups, fresh: Ser
     backups.run(command, fresh, url)
 
 
+@pytest.mark.long(but=["15-0.999-False", "18-0.5-True"])
 @pytest.mark.parametrize(
     ("version", "part", "is_packed"),
     [

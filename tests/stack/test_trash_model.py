@@ -28,6 +28,7 @@ def machine(stack: RunningStack, office: Office, monkeypatch: pytest.MonkeyPatch
 
 def test_the_trash_is_what_the_model_says(machine: type[Trash]) -> None:
     chosen = settings(
+        max_examples=max(8, settings().max_examples // 2),
         stateful_step_count=40,
         suppress_health_check=list(HealthCheck),
         print_blob=True,
