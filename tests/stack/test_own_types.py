@@ -495,8 +495,41 @@ def test_numbers_keep_all_their_digits_from_one_read_to_the_next(office: Office,
     office.run("DELETE FROM kitchens WHERE id = ANY(%s::bigint[])", [each for (each,) in alike])
 
 
-def test_a_number_that_no_double_holds_does_not_matter_in_a_key_that_is_left_out() -> None:
-    file: Any = io.BufferedReader(io.BytesIO(b'{"left": 1e400, "flag": true}\n'))  # type: ignore[arg-type]
+LONG_WHOLE = "1" + "2" * 4_999
+"""More digits than Python makes a whole number of."""
+
+
+def test_a_whole_number_of_the_owners_may_be_longer_than_python_reads(office: Office) -> None:
+    marks = f"'{{\"a\": {LONG_WHOLE}}}', '[{LONG_WHOLE}]', {LONG_WHOLE}, '{{{LONG_WHOLE}}}'"
+    [(record_id,)] = office.run(
+        "INSERT INTO kitchens (doc, note, exact, sums, flag, created_at, updated_at)"
+        f" VALUES ({marks}, true, now(), now()) RETURNING id::text"
+    )
+    told = [
+        read_record(office.tenant, KITCHENS, record_id),
+        list_records(office.tenant, KITCHENS, {"ids": record_id}),
+        change_record(office.edit(NOW), KITCHENS, record_id, b'{"flag": false}', None),
+    ]
+    assert [each.count(LONG_WHOLE) for each in told] == [4] * 3
+    update = f'{{"updates": [{{"id": "{record_id}", "flag": true}}]}}'
+    changed = change_records(office.edit(NOW), KITCHENS, update.encode()).body
+    operation = json.loads(changed, parse_int=str)["data"]["operationId"]
+    assert json.loads(bulk_undo(office.edit(NOW), UndoRequest(operationId=operation)).body)["failed"] == 0
+    [(stored, flag)] = office.run("SELECT kitchens::text, flag FROM kitchens WHERE id::text = %s", record_id)
+    assert (stored.count(LONG_WHOLE), flag) == (4, False)
+    for written in ("csv", "ndjson", "json"):
+        assert export(office, written, [record_id]).decode().count(LONG_WHOLE) == 4, written
+    for packed in ("xlsx", "parquet"):
+        assert export(office, packed, [record_id])
+    line = f'{{"exact": {LONG_WHOLE}, "doc": {LONG_WHOLE}}}\n'.encode()
+    assert import_file(office, "ndjson", line, "fail") == ("c", [])
+    office.run("DELETE FROM kitchens WHERE exact::text = %s", LONG_WHOLE)
+
+
+@pytest.mark.parametrize("left", ["1e400", LONG_WHOLE, f'[{{"a": -{LONG_WHOLE}}}]', "9" * 200_000])
+def test_a_number_that_no_double_holds_does_not_matter_in_a_key_that_is_left_out(left: str) -> None:
+    line = f'{{"left": {left}, "flag": true}}\n'.encode()
+    file: Any = io.BufferedReader(io.BytesIO(line))  # type: ignore[arg-type]
     rows = list(open_rows(Layout("ndjson", None, None, False), file))
     preparer = Preparer(KITCHENS, "import", "ndjson", None, Naming(KITCHENS, {"left": None}))
     assert preparer.prepare(Batch(0, rows, 0, 0, 0, True, None)).failures == {}

@@ -1,11 +1,14 @@
 """Which field each column of a file is."""
 
+import json
+import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from stowage.basics.errors import RunError
 from stowage.entities.declaration import Entity
+from stowage.imports.files.reading.rows import SEPARATORS, use_delimiter
 
 RESULT_COLUMNS = ("_line", "_status", "_id", "_code", "_error", "_text")
 """What our own result files add to a file's columns; passed over when such a file is uploaded again."""
@@ -16,7 +19,6 @@ TRASH_COLUMNS = ("deletedBy", "purgeAt")
 UNNAMED = ""
 """The name of a column for which the header has none."""
 MOST_LISTED = 20
-_SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,7 @@ class Naming:
         if any(complaints):
             known = ", ".join(field.name for field in self._entity.fields)
             raise RunError(
-                f"The header does not fit: {'; '.join(filter(None, complaints))}.{_hint(unknown)} "
+                f"The header does not fit: {'; '.join(filter(None, complaints))}.{_hint(unknown, self._entity)} "
                 f"The fields are {known}.",
                 "wrong_header",
             )
@@ -100,14 +102,27 @@ def _complaint(names: list[str], one: str, more: str) -> str:
     return (one if len(names) == 1 else more).replace("{}", listed)
 
 
-def _hint(unknown: list[str]) -> str:
+def _hint(unknown: list[str], entity: Entity) -> str:
     """What may be behind columns that are none."""
-    for separator, name in _SEPARATORS.items():
+    for separator in SEPARATORS:
         if any(separator in column for column in unknown):
-            shown = separator.replace("\t", "\\t")
-            return f' Columns are separated by commas; if this file has {name}, send "delimiter": "{shown}" for it.'
+            return f" {use_delimiter(separator)}"
     if any("\udc80" <= character <= "\udcff" for column in unknown for character in column):
         return ' The header holds bytes that are no UTF-8; send "encoding": "windows-1252", or what the file has.'
+    if meant := _meant(unknown, entity):
+        mapping = json.dumps(meant, ensure_ascii=False)
+        return f' Names are compared letter by letter; send "mapping": {mapping} for these.'
     if len(unknown) > 1:
         return ' Send "ignoreUnknown": true to leave such columns out.'
     return ""
+
+
+def _meant(unknown: list[str], entity: Entity) -> dict[str, str]:
+    """The fields that columns of nearly the same name are: in other case, with spaces, or named as in the database."""
+    fields = {_letters(name): field.name for field in entity.fields for name in (field.column, field.name)}
+    found = {column: fields.get(_letters(column)) for column in unknown[:MOST_LISTED]}
+    return {column: name for column, name in found.items() if name}
+
+
+def _letters(name: str) -> str:
+    return re.sub(r"[\W_]+", "", name[:100]).casefold()

@@ -6,9 +6,20 @@ Python's own reader parses; it takes lines one by one, so the place behind each 
 import csv
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 
 from stowage.imports.files.reading.lines import LONGEST_LINE, Lines
-from stowage.imports.files.reading.rows import Broken, Place, Row, Rows, broken_file, check_width, is_blank
+from stowage.imports.files.reading.rows import (
+    SEPARATORS,
+    Broken,
+    Place,
+    Row,
+    Rows,
+    broken_file,
+    check_width,
+    is_blank,
+    use_delimiter,
+)
 
 _SEP_LINE = re.compile(r'"?sep=(.)"?[\r\n]*', re.IGNORECASE)
 """With which Excel notes the delimiter, before the header."""
@@ -30,10 +41,12 @@ class CsvRows(Rows):
                 '"delimiter": "," for it.'
             )
         self._pass_over_sep_line()
+        self._lines.keep = []
         try:
             names = next((names for names in self._parser() if not is_blank(names)), None)
         except csv.Error as error:
-            raise broken_file(f"The header cannot be read. {_sentence(error, self._lines)}") from error
+            hint = "" if self._layout.delimiter else _meant_delimiter(self.text)
+            raise broken_file(f"The header cannot be read. {hint or _sentence(error, self._lines)}") from error
         if names is None:
             raise broken_file("The file has no header: its first line names the columns.")
         check_width(len(names))
@@ -96,6 +109,15 @@ class CsvRows(Rows):
         return csv.reader(  # type: ignore[return-value]
             self._lines, strict=True, quoting=csv.QUOTE_NOTNULL, delimiter=self._layout.delimiter or ","
         )
+
+
+def _meant_delimiter(header: str) -> str:
+    """The sentence for a header in quotes, which another separator than the comma makes readable."""
+    for separator in SEPARATORS:
+        with suppress(csv.Error):
+            if len(next(csv.reader([header], strict=True, delimiter=separator), ())) > 1:
+                return use_delimiter(separator)
+    return ""
 
 
 def _never_closed(error: csv.Error, lines: Lines) -> bool:

@@ -1,10 +1,11 @@
 """NDJSON: one JSON object a line; lines without anything are none."""
 
 import json
+import sys
 from collections.abc import Iterator
 from typing import Any
 
-from stowage.basics.json_numbers import read_number
+from stowage.basics.json_numbers import ExactNumber, read_number
 from stowage.imports.files.reading.lines import Lines
 from stowage.imports.files.reading.rows import Broken, Place, Row, Rows
 
@@ -35,14 +36,26 @@ class NdjsonRows(Rows):
 
 def _read(text: str) -> dict[str, Any] | Broken:
     try:
-        given = _DECODER.decode(text)
+        given = _decode(text)
     except _RefusedError as refused:
         return Broken("invalid_json", str(refused), text)
-    except (ValueError, RecursionError):
+    except RecursionError:
+        return Broken("invalid_json", "The line is nested too deep.", text)
+    except ValueError:
         return Broken("invalid_json", f"The line is not JSON.{_hint(text)}", text)
     if isinstance(given, dict):
         return given
     return Broken("invalid_json", f"The line is no JSON object.{_hint(text)}", text)
+
+
+def _decode(text: str) -> Any:
+    try:
+        return _DECODER.decode(text)
+    except (json.JSONDecodeError, _RefusedError):
+        raise
+    except ValueError:
+        # A whole number of more digits than Python takes; a numeric of Postgres takes more, and so does a key left out.
+        return _LONG_NUMBERS.decode(text)
 
 
 class _RefusedError(ValueError):
@@ -66,6 +79,12 @@ def _constant(name: str) -> Any:
 
 
 _DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_constant, parse_float=read_number)
+_LONG_NUMBERS = json.JSONDecoder(
+    object_pairs_hook=_object,
+    parse_constant=_constant,
+    parse_float=read_number,
+    parse_int=lambda text: int(text) if len(text) <= sys.get_int_max_str_digits() else ExactNumber(text),
+)
 
 
 def _hint(text: str) -> str:

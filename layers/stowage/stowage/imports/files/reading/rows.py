@@ -14,6 +14,9 @@ from stowage.basics.errors import RunError, StowageError
 MOST_COLUMNS = 16_384
 """Columns of a file, as many as a sheet of Excel has."""
 
+SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
+"""What other programs put between columns, and its name."""
+
 _logger = logging.getLogger(__name__)
 
 
@@ -128,6 +131,15 @@ def _tripping() -> Iterator[None]:
 def broken_file(message: str) -> RunError:
     """The error for a file that is not what it is said to be."""
     return RunError(message, "broken_file")
+
+
+def use_delimiter(separator: str) -> str:
+    """The sentence for who may have meant this separator."""
+    shown = separator.replace("\t", "\\t")
+    return (
+        f"Columns are separated by commas; if this file has {SEPARATORS[separator]}, send "
+        f'"delimiter": "{shown}" for it.'
+    )
 
 
 def check_width(columns: int) -> None:
