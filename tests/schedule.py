@@ -126,8 +126,8 @@ class LongestFirst(LoadFileScheduling):
 
 class Long:
     """Tests that only `make test-long` runs. `@pytest.mark.long(but="custom")` is for a test with several sets of
-    parameters: those with the ids in `but` are not long. `make test` says how many it leaves out, which pytest does
-    not where processes share the tests.
+    parameters: those with the ids in `but` are not long ("18-*": all that begin so). `make test` says how many it
+    leaves out, which pytest does not where processes share the tests.
     """
 
     def __init__(self, config: pytest.Config) -> None:
@@ -142,11 +142,12 @@ class Long:
             for mark in item.iter_markers("long"):
                 if "but" not in mark.kwargs:
                     continue
-                but = {mark.kwargs["but"]} if isinstance(mark.kwargs["but"], str) else set(mark.kwargs["but"])
+                but = mark.kwargs["but"]
+                but = {but} if isinstance(but, str) else set(but)
                 name, _, parameters = item.nodeid.partition("[")
-                missing = expected.setdefault(name, set(but))
-                if parameters.removesuffix("]") in but:
-                    missing.discard(parameters.removesuffix("]"))
+                found = {each for each in but if _fits(parameters.removesuffix("]"), each)}
+                expected.setdefault(name, set(but)).difference_update(found)
+                if found:
                     item.own_markers.remove(mark)
         unknown = {name: missing for name, missing in expected.items() if missing}
         if unknown and not any("::" in argument for argument in self._config.args):
@@ -170,6 +171,10 @@ class Long:
         """Say so in a line."""
         if self._left_out:
             terminalreporter.write_line(f"{self._left_out} tests were left out; `make test-long` runs all.")
+
+
+def _fits(parameters: str, wanted: str) -> bool:
+    return parameters == wanted or (wanted.endswith("*") and parameters.startswith(wanted[:-1]))
 
 
 class FileSeconds:

@@ -32,6 +32,7 @@ def test_a_waiting_run_is_cancelled_at_once(runs: Runs, holding_dumps: Locking) 
     runs.completes_when_retried(run_id)
 
 
+@pytest.mark.long(but=["launched", "worker_starting", "storing", "completed_unheard"])
 @pytest.mark.parametrize(
     ("service", "operation", "contains", "fault"),
     [
@@ -61,6 +62,7 @@ def test_a_dump_is_cancelled_in_its_midst(runs: Runs, holding_dumps: Locking) ->
     runs.completes_when_retried(run_id)
 
 
+@pytest.mark.long(but="UploadPart")
 @pytest.mark.parametrize("operation", ["CreateMultipartUpload", "UploadPart", "CompleteMultipartUpload"])
 def test_an_inline_export_is_cancelled(runs: Runs, operation: str) -> None:
     held = runs.hold("s3", operation, "/globex/", delay=1.5)

@@ -132,6 +132,7 @@ def test_an_import_whose_process_is_killed_goes_on_without_duplicates(
     assert (changes[-1]["after"]["total"], changes[-1]["after"]["failed"]) == (rows, bad)
 
 
+@pytest.mark.long(but="worker")
 @pytest.mark.parametrize("lane", LANES)
 def test_a_cancelled_import_keeps_what_it_wrote_and_tells_what_is_left(
     operator: Api, stack: RunningStack, runs: Runs, database: psycopg.Connection, mark: str, lane: str
@@ -195,6 +196,7 @@ def test_an_import_that_breaks_in_the_middle_of_its_file_tells_how_far_it_came(
     assert left == csv_file("id,title", f'{mark}2,"never closed', f"{mark}3,lost")
 
 
+@pytest.mark.long(but="before")
 @pytest.mark.parametrize("drop", ["before", "after"])
 def test_connections_to_storage_that_break_are_made_again(
     operator: Api, faults: Callable[..., None], mark: str, drop: str

@@ -158,6 +158,16 @@ TARGET = {"group": "grp_2"}
 FRESH = {"group": "grp_2", "name": "fresh"}
 
 
+@pytest.mark.long(
+    but=[
+        "delete-nothing-record child journal answer-given0",
+        "undo-updated-parent record name journal answer-given6",
+        "purge-deleted-record child journal-given11",
+        "update_records-nothing-parent record name journal answer-given14",
+        "import-nothing-parent name journal answer-given15",
+        "bring_back-compared-parent record name journal-given8",
+    ]
+)
 @pytest.mark.parametrize(
     ("name", "before", "locks", "given"),
     [

@@ -72,6 +72,7 @@ def test_a_run_whose_execution_is_stopped_after_its_manifest_has_completed(runs:
     assert runs.job(run_id)["result"]
 
 
+@pytest.mark.long(but=["export_backup", "import", "restore"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_manifest_of_an_earlier_attempt_proves_nothing(runs: Runs, kind: str) -> None:
     run_id = ASK[kind](runs)

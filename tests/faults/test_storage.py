@@ -55,6 +55,7 @@ def test_a_conflict_in_storage_costs_an_attempt_and_leaves_nothing(runs: Runs, w
     assert [attempt.get("error") for attempt in run["attempts"]] == [refused for _ in writes] + [None]
 
 
+@pytest.mark.long(but=["CreateMultipartUpload-/globex/", "PutObject-manifest.json"])
 @pytest.mark.parametrize(("operation", "contains"), WRITES)
 def test_storage_that_refuses_ends_the_run_at_once(runs: Runs, operation: str, contains: str) -> None:
     runs.hold("s3", operation, contains, status=403, body=error("AccessDenied"))

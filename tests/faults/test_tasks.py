@@ -60,6 +60,7 @@ def test_a_worker_of_a_run_that_is_not_there_leaves(runs: Runs) -> None:
     assert runs.second_worker("01a1f835-9db1-7703-8864-1906cb06ac7b").wait(20) == 0
 
 
+@pytest.mark.long(but=["UploadPart-/globex/", "PutObject-manifest.json"])
 @pytest.mark.parametrize(
     ("operation", "contains"),
     [("UploadPart", "/globex/"), ("CompleteMultipartUpload", "/globex/"), ("PutObject", "manifest.json")],

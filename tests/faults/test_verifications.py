@@ -111,6 +111,7 @@ DAMAGE: dict[str, tuple[Any, str]] = {
 }
 
 
+@pytest.mark.long(but=["a flipped bit", "a missing file"])
 @pytest.mark.parametrize("name", DAMAGE)
 def test_a_damaged_backup_fails_its_verification_for_good(runs: Runs, backup: Json, name: str) -> None:
     change, message = DAMAGE[name]

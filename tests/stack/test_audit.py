@@ -144,6 +144,7 @@ def test_pages_go_on_where_the_cursor_says(office: Office) -> None:
         assert seen == whole
 
 
+@pytest.mark.long(but=["x-audit", "x-tasks/t/history", "-1-audit", "~-audit", "MQ-tasks/t/history"])
 @pytest.mark.parametrize("path", ["audit", "tasks/t/history"])
 @pytest.mark.parametrize("cursor", ["x", "-1", "1e3", "MQ", "~", "٣", "MjAyNC0wMS0wMSAx", "9" * 30, "0001-01-01"])
 def test_a_cursor_that_is_none_of_ours_is_refused(office: Office, path: str, cursor: str) -> None:

@@ -43,6 +43,7 @@ def made(stack: RunningStack) -> Iterator[dict[tuple[str, bool], dict[str, Any]]
         yield {kind: ended_job(api, job_id, 120) for kind, job_id in ids.items()}
 
 
+@pytest.mark.long(but=["('sql', True)", "('tar', False)", "('custom', True)"])
 @pytest.mark.parametrize("kind", KINDS, ids=str)
 def test_the_file_that_is_downloaded_is_the_one_that_was_made(
     kind: tuple[str, bool], made: dict[tuple[str, bool], dict[str, Any]], admin: Api
@@ -73,6 +74,7 @@ def test_the_file_that_is_downloaded_is_the_one_that_was_made(
             assert dump.startswith(b"PGDMP")
 
 
+@pytest.mark.long(but=["('sql', True)", "('tar', False)", "('custom', True)"])
 @pytest.mark.parametrize("kind", KINDS, ids=str)
 def test_a_backup_is_shown_with_the_manifest_that_proves_it(
     kind: tuple[str, bool], made: dict[tuple[str, bool], dict[str, Any]], viewer: Api

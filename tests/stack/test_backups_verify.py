@@ -43,6 +43,7 @@ def read_backup(api: Api, backup_id: str) -> Any:
     return api.get(f"/api/backup/{backup_id}").json()["data"]
 
 
+@pytest.mark.long(but=["sql", "custom"])
 @pytest.mark.parametrize("dump_format", ["sql", "tar", "custom"])
 def test_a_backup_is_verified_and_shows_it(
     dump_format: str, backups: dict[str, str], stack: RunningStack, admin: Api, viewer: Api

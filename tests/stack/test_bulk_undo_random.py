@@ -135,6 +135,7 @@ def from_file(office: Office, random: Random) -> str:
     return str(result["operation_id"])
 
 
+@pytest.mark.long(but=["False-0", "True-1"])
 @pytest.mark.parametrize("seed", range(settings().max_examples // 5))
 @pytest.mark.parametrize("edited", [False, True])
 def test_a_random_update_undone(app: Office, seed: int, edited: bool) -> None:
@@ -150,6 +151,7 @@ def test_a_random_update_undone(app: Office, seed: int, edited: bool) -> None:
         assert app.rows("accounts") == before
 
 
+@pytest.mark.long(but=["False-0", "True-1"])
 @pytest.mark.parametrize("seed", range(settings().max_examples // 10))
 @pytest.mark.parametrize("edited", [False, True])
 def test_a_random_import_undone(app: Office, seed: int, edited: bool) -> None:

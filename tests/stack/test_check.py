@@ -93,6 +93,7 @@ def test_what_is_as_declared_has_no_findings(database: psycopg.Connection) -> No
     assert checked(database, schemas) == []
 
 
+@pytest.mark.long(but=["18-*", "15-ALTER TABLE notes DROP title-error-there is no column title"])
 @pytest.mark.parametrize(
     ("statement", "severity", "sentence"),
     [
@@ -167,6 +168,7 @@ def test_a_table_that_nobody_declared_and_no_backup_may_read_is_told(database: p
     assert (finding.severity, finding.tenants, finding.schemas) == ("error", 1, ("tenant_a",))
 
 
+@pytest.mark.long(but=["15-bigserial", "18-bigint GENERATED ALWAYS AS IDENTITY"])
 @pytest.mark.parametrize("made", ["bigserial", "bigint GENERATED ALWAYS AS IDENTITY"])
 def test_a_sequence_that_makes_keys_or_values_needs_its_own_right(database: psycopg.Connection, made: str) -> None:
     statements = f"{NOTES}; ALTER TABLE notes DROP id, ADD id {made} PRIMARY KEY, DROP size, ADD size serial NOT NULL"
@@ -200,6 +202,7 @@ def test_what_cannot_be_served_is_refused_by_name(
     assert [each.severity for each in found if each.sentence.startswith(sentence)] == ["error"], found
 
 
+@pytest.mark.long(but=["15-rails", "15-prisma", "18-django", "18-rental"])
 @pytest.mark.parametrize("product", ["rails", "django", "prisma", "rental"])
 def test_what_inspect_writes_fits_the_schema_that_it_is_of(database: psycopg.Connection, product: str) -> None:
     """What is left are the things that a person decides and that Stowage cannot do yet, rights and indexes."""

@@ -73,6 +73,7 @@ def differences(api: Api, job_id: str, entity: str, kind: str, **query: Json) ->
             return found
 
 
+@pytest.mark.long(but=["sql-True", "tar-True", "custom-False"])
 @pytest.mark.parametrize("place", range(len(FORMATS)), ids=[f"{kind}-{packed}" for kind, packed in FORMATS])
 def test_what_differs_is_found_in_every_format(office: Office, admin: Api, backups: list[str], place: int) -> None:
     job = compare(admin, backups[place])

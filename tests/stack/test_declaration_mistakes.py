@@ -140,6 +140,22 @@ def routes_of(name: str, mistaken: str) -> list[tuple[str, str, Json]]:
     return ROUTES
 
 
+@pytest.mark.long(
+    but=[
+        "None",
+        "no such table",
+        "no such column",
+        "no such column of the trash",
+        "a text that is a number",
+        "a list that is none",
+        "another enum",
+        "a key that nobody makes",
+        "not null, and it may be",
+        "a view",
+        "a flag that is a moment",
+        "a shared table without its column",
+    ]
+)
 @pytest.mark.parametrize("mistake", [None, *MISTAKES])
 def test_a_mistake_is_told_by_check_and_is_no_500_on_any_route(office: Office, mistake: str | None) -> None:
     old, new, told = MISTAKES[mistake] if mistake else ("", "", None)

@@ -77,6 +77,14 @@ def contents_of(database: Database, **changes: str) -> tuple[DumpContents, bytes
         return contents.result(20), dump
 
 
+@pytest.mark.long(
+    but=[
+        "names another of its schema-15",
+        "names another of its schema-18",
+        "raises an error-18",
+        "may not be called-15",
+    ]
+)
 @pytest.mark.parametrize("version", [OLDER, NEWEST])
 @pytest.mark.parametrize("what", INDEXES)
 def test_rows_that_cannot_be_counted_are_unknown_and_the_dump_is_whole(
@@ -192,6 +200,20 @@ TRAPPED = """
 """
 
 
+@pytest.mark.long(
+    but=[
+        "a check-15",
+        "a check-18",
+        "a generated column-18",
+        "a materialized view-18",
+        "a partition key-15",
+        "through another function-18",
+        "one of public-18",
+        "a table that it reads-15",
+        "a view alone, which a restore does not run-18",
+        "nothing-18",
+    ]
+)
 @pytest.mark.parametrize("version", [OLDER, NEWEST])
 @pytest.mark.parametrize("what", TRAPS)
 def test_functions_that_count_on_a_search_path_are_told(servers: Servers, version: int, what: str) -> None:

@@ -136,6 +136,7 @@ def lines(text: bytes) -> list[bytes]:
     return [line for line in text.split(b"\n") if not line.startswith(differing)]
 
 
+@pytest.mark.long(but="18")
 def test_what_is_cut_is_what_each_would_have_been(database: Database, servers: Servers) -> None:
     archive = dump(database, servers(NEWEST).programs, SCHEMAS, "custom")
 
@@ -146,6 +147,7 @@ def test_what_is_cut_is_what_each_would_have_been(database: Database, servers: S
         must_be_alike(database, servers(NEWEST).programs, schema, by_size[0][schema])
 
 
+@pytest.mark.long(but="15")
 def test_clients_as_old_as_the_server_are_cut_too(database: Database) -> None:
     schemas = ["tenant_acme*", EMPTY, "tenant_acme2"]
     for schema, archive in cut(dump(database, database.programs, schemas, "custom"), schemas, 4096).items():
@@ -163,6 +165,7 @@ def must_be_alike(database: Database, programs: Path, schema: str, archive: byte
     assert len(lines(alone)) > (20 if schema == EMPTY else 200)
 
 
+@pytest.mark.long(but="18")
 def test_an_archive_with_more_than_was_asked_for_is_refused(database: Database) -> None:
     archive = dump(database, database.programs, [*SCHEMAS, BESIDE], "custom")
     with pytest.raises(RunError) as caught:
@@ -173,6 +176,7 @@ def test_an_archive_with_more_than_was_asked_for_is_refused(database: Database) 
     assert caught.value.code == "schema_missing"
 
 
+@pytest.mark.long(but="18")
 def test_large_objects_are_refused(database: Database) -> None:
     archive = database.run("pg_dump", "-Fc", "-Z0", "-b", '--schema="tenant_acme"')
     with pytest.raises(RunError) as caught:
@@ -180,6 +184,7 @@ def test_large_objects_are_refused(database: Database) -> None:
     assert caught.value.code == "foreign_schema"
 
 
+@pytest.mark.long(but="15")
 def test_an_archive_that_breaks_off_anywhere_is_not_whole(database: Database) -> None:
     schemas = SCHEMAS[:2]
     archive = dump(database, database.programs, schemas, "custom")

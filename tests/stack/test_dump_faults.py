@@ -79,6 +79,7 @@ def nothing_is_left(bucket: Bucket, pid: int) -> bool:
     return (bucket.keys(), bucket.unfinished()) == ([], [])
 
 
+@pytest.mark.long(but=["9-sql", "15-custom"])
 @pytest.mark.parametrize("dump_format", FORMATS)
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_a_killed_pg_dump_never_becomes_a_backup(

@@ -88,6 +88,7 @@ def labels(database: Database) -> list[bytes]:
     return [bytes(label) for (label,) in database.connect().execute(query.encode()).fetchall()]
 
 
+@pytest.mark.long(but=["(15, 'LATIN1')-sql", "(15, 'SQL_ASCII')-custom", "(18, 'LATIN1')-tar", "(18, 'SQL_ASCII')-sql"])
 @pytest.mark.parametrize("dump_format", FORMATS)
 def test_a_backup_is_restored_as_it_was(case: Database, servers: Servers, dump_format: DumpFormat) -> None:
     dump = dumped(case, dump_format)
@@ -101,6 +102,7 @@ def test_a_backup_is_restored_as_it_was(case: Database, servers: Servers, dump_f
     assert labels(copy) == labels(case) == ["Café".encode(), b"Tea"]
 
 
+@pytest.mark.long(but=["(15, 'SQL_ASCII')", "(18, 'LATIN1')"])
 def test_lists_exports_and_changes_are_in_utf8(case: Database) -> None:
     assert "Café" in list_records(TENANT, ENTITIES["brands"], {})
     source = open_export(connect("main", APP), SCHEMA, "acme", data_type="brands", format="csv", filters=Filters())
@@ -115,6 +117,7 @@ def test_lists_exports_and_changes_are_in_utf8(case: Database) -> None:
     assert labels(case) == ["Café".encode(), "Thé".encode()]
 
 
+@pytest.mark.long(but=["(15, 'SQL_ASCII')", "(18, 'LATIN1')"])
 def test_a_character_that_the_database_does_not_have_is_told(case: Database) -> None:
     def rename(connection: psycopg.Connection) -> None:
         connection.execute("UPDATE tenant_acme.brands SET label = %s WHERE id = 'b2'", ("🍵",))
@@ -128,6 +131,7 @@ def test_a_character_that_the_database_does_not_have_is_told(case: Database) -> 
     assert (caught.value.status, caught.value.code) == (400, "character_not_held")
 
 
+@pytest.mark.long(but=["(15, 'SQL_ASCII')", "(18, 'LATIN1')"])
 def test_bytes_that_are_no_utf8_are_backed_up_and_refused_elsewhere(case: Database, servers: Servers) -> None:
     if encoding_of(case) != "SQL_ASCII":
         return  # no other encoding lets them in
@@ -164,6 +168,7 @@ def test_bytes_that_are_no_utf8_are_backed_up_and_refused_elsewhere(case: Databa
     assert case.connect().execute("SELECT count(*) FROM stowage.changes").fetchone() == (0,)
 
 
+@pytest.mark.long(but=["(15, 'SQL_ASCII')", "(18, 'LATIN1')"])
 def test_the_commands_read_texts_in_every_encoding(case: Database) -> None:
     with connect_as(case.url) as connection:
         assert migrate(connection) == []

@@ -77,6 +77,9 @@ def assert_same(found: list[Row], wanted: list[Row], format: str, types: dict[st
                 assert type(value) is type(other[name]) or kind == "number", (name, value)
 
 
+@pytest.mark.long(
+    but=["specimens-*", "accounts-csv", "posts-parquet", "tasks-xlsx", "users-json", "brands-ndjson", "groups-xlsx"]
+)
 @pytest.mark.parametrize("format", FORMATS)
 @pytest.mark.parametrize("data_type", ["brands", "groups", "accounts", "posts", "tasks", "users", "specimens"])
 def test_every_cell_of_the_nasty_tenant_comes_back_as_the_database_holds_it(
@@ -104,6 +107,7 @@ def test_an_empty_entity_is_a_whole_file_without_rows(database: str, format: str
     assert READERS[format](exported.data, types_of("posts")) == []
 
 
+@pytest.mark.long(but=["csv", "parquet"])
 @pytest.mark.parametrize("format", FORMATS)
 def test_rows_in_the_trash_are_not_exported(database: str, format: str) -> None:
     trashed = {row["id"] for row in stored(database, "globex", "posts", everything=True) if row["deletedAt"]}
@@ -112,6 +116,7 @@ def test_rows_in_the_trash_are_not_exported(database: str, format: str) -> None:
     assert not trashed & found
 
 
+@pytest.mark.long(but=["ndjson", "xlsx"])
 @pytest.mark.parametrize("format", FORMATS)
 def test_a_gdpr_export_holds_every_entity_with_its_trash_and_the_journal(
     database: str, format: str, monkeypatch: pytest.MonkeyPatch
@@ -223,6 +228,7 @@ def test_texts_of_a_csv_are_quoted_and_line_feeds_inside_them_kept() -> None:
     assert with_crlf([]) == b""
 
 
+@pytest.mark.long(but=["csv", "xlsx", "parquet"])
 @pytest.mark.parametrize("format", FORMATS)
 def test_an_estimate_is_of_the_right_order(database: str, format: str) -> None:
     with connect(database) as connection:

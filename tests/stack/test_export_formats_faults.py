@@ -35,6 +35,7 @@ def opened(database: str, data_type: str = "posts", format: str = "csv") -> tupl
     ), connection
 
 
+@pytest.mark.long(but=["csv", "xlsx"])
 @pytest.mark.parametrize("format", FORMATS)
 def test_a_connection_cut_by_the_server_is_worth_another_attempt(database: str, format: str) -> None:
     source, connection = opened(database, format=format)
@@ -88,6 +89,7 @@ def test_a_refused_permission_is_told_and_not_repeated(database: str) -> None:
             owner.execute("GRANT SELECT ON tenant_globex.users TO stowage_app")
 
 
+@pytest.mark.long(but=["json", "parquet"])
 @pytest.mark.parametrize("format", FORMATS)
 def test_a_missing_table_is_told_and_not_repeated(database: str, format: str) -> None:
     source = open_export(connect(database), "tenant_gone", "gone", data_type="posts", format=format, filters=None)

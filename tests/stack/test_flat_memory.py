@@ -37,6 +37,7 @@ def posts(request: pytest.FixtureRequest) -> Iterator[dict[int, Tenant]]:
         yield {count: Tenant(url, f"posts_{count}") for count in (FEW_ROWS, MANY_ROWS)}
 
 
+@pytest.mark.long(but=["csv", "xlsx"])
 @pytest.mark.parametrize("format", ["csv", "json", "ndjson", "xlsx"])
 def test_an_export_of_many_rows_needs_no_more_memory_than_one_of_few(posts: dict[int, Tenant], format: str) -> None:
     found: dict[int, Run] = {count: run_export(tenant, format) for count, tenant in posts.items()}

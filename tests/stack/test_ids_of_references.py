@@ -72,6 +72,7 @@ def others(entity: Entity) -> dict[str, Any]:
     return fields[entity.name] | {entity.label: f"{uuid4()}"}
 
 
+@pytest.mark.long(but=["accounts-groupId", "tasks-assignee"])
 @pytest.mark.parametrize(("entity", "reference"), REFERENCES)
 def test_bodies_take_both_forms_and_answers_have_the_encoded_one(
     api: Api, entity: Entity, reference: Reference
@@ -96,6 +97,7 @@ def test_bodies_take_both_forms_and_answers_have_the_encoded_one(
         data(api.patch(f"{path}/{record['id']}", json={field: made.raw}))
 
 
+@pytest.mark.long(but=["accounts-groupId", "tasks-assignee"])
 @pytest.mark.parametrize(("entity", "reference"), REFERENCES)
 def test_filters_of_lists_and_exports_take_both_forms_and_exports_are_raw(
     stack: RunningStack, office: Office, api: Api, entity: Entity, reference: Reference
@@ -111,6 +113,7 @@ def test_filters_of_lists_and_exports_take_both_forms_and_exports_are_raw(
             assert exported[reference.field] == made.raw
 
 
+@pytest.mark.long(but=["accounts-groupId", "tasks-assignee"])
 @pytest.mark.parametrize(("entity", "reference"), REFERENCES)
 def test_files_that_come_in_are_raw(api: Api, office: Office, entity: Entity, reference: Reference) -> None:
     made = Made(api, entity, reference)
@@ -128,6 +131,7 @@ def test_files_that_come_in_are_raw(api: Api, office: Office, entity: Entity, re
     assert ended(api, import_id)["result"]["failed"] == 1, "an encoded id in a file is another id"
 
 
+@pytest.mark.long(but=["accounts", "posts"])
 @pytest.mark.parametrize("entity", ENTITIES.values(), ids=lambda entity: entity.name)
 def test_a_records_own_id_is_echoed_in_results_and_encoded_in_the_trash(
     api: Api, office: Office, entity: Entity

@@ -46,6 +46,7 @@ def names(office: Office) -> list[str]:
 WIDE = csv_file("name,email," + ",".join(f"x{n}" for n in range(300)), "W,w@x," + ",".join("1" * 300))
 
 
+@pytest.mark.long(but=["mapped", "left out", "windows-1252", "tabs", "carriage returns", "UTF-16"])
 @pytest.mark.parametrize(
     ("data", "asked", "found", "blank"),
     [

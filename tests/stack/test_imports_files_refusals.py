@@ -62,6 +62,7 @@ CREATE TRIGGER refuse BEFORE INSERT OR UPDATE ON accounts FOR EACH ROW EXECUTE F
 """
 
 
+@pytest.mark.long(but=["column", "broken_check", "trigger", "domain"])
 @pytest.mark.parametrize(
     ("rows", "rule", "sentence"),
     [

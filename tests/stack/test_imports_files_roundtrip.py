@@ -52,6 +52,7 @@ def mover(stack: RunningStack) -> Iterator[Api]:
         yield api
 
 
+@pytest.mark.long(but="csv")
 @pytest.mark.parametrize("format", ["csv", "ndjson", "xlsx"])
 def test_an_export_of_everything_comes_back_as_it_was(
     mover: Api, database: psycopg.Connection, empty: str, format: str
@@ -71,6 +72,7 @@ def test_an_export_of_everything_comes_back_as_it_was(
         assert {row["id"] for row in missing} <= trashed | altered, entity
 
 
+@pytest.mark.long(but=["ndjson-entities1", "xlsx-entities2"])
 @pytest.mark.parametrize(("format", "entities"), [("csv", ORDER), ("ndjson", MARKED), ("xlsx", MARKED)])
 def test_the_files_of_a_gdpr_export_come_back_without_the_trash(
     mover: Api, database: psycopg.Connection, empty: str, format: str, entities: tuple[str, ...]

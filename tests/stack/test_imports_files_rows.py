@@ -120,6 +120,7 @@ def test_bad_rows_are_told_with_line_and_reason_and_the_good_ones_are_there(
     assert {row["_id"] for row in good} == {task["id"] for task in titled(database, mark)}
 
 
+@pytest.mark.long(but=["csv-fail", "ndjson-update", "xlsx-fail"])
 @pytest.mark.parametrize("on_conflict", ["fail", "update"])
 @pytest.mark.parametrize("type", ["csv", "ndjson", "xlsx"])
 def test_a_number_beyond_64_bits_fails_its_row_alone(

@@ -53,6 +53,7 @@ def texts(servers: Servers) -> dict[str, str]:
         return {product: inspected(connection, installed(connection, product)) for product in PRODUCTS}
 
 
+@pytest.mark.long(but=["15-rails", "15-prisma", "15-kitchen", "18-django", "18-rental", "18-workspace"])
 @pytest.mark.parametrize("product", PRODUCTS)
 def test_what_it_prints_declares_every_table_and_has_no_mistakes(database: psycopg.Connection, product: str) -> None:
     text = inspected(database, installed(database, product))

@@ -173,6 +173,7 @@ def made(label: str, entity: str = "events", **more: Json) -> Json:
     return data(create_record(edit(), ENTITIES[entity], body(label=label, **texts(label), **more)))
 
 
+@pytest.mark.long(but="15")
 def test_records_are_made_read_listed_filtered_and_sorted(database: psycopg.Connection) -> None:
     events = ENTITIES["events"]
     one = made("100% one")
@@ -187,6 +188,7 @@ def test_records_are_made_read_listed_filtered_and_sorted(database: psycopg.Conn
     assert json.loads(list_records(TENANT, ENTITIES["parts"], {"ids": part["id"]}))["data"] == [part]
 
 
+@pytest.mark.long(but="18")
 def test_changes_in_bulk_are_undone_to_the_last_byte(database: psycopg.Connection) -> None:
     events = ENTITIES["events"]
     items = [{"label": f"bulk % {n}", **texts(f"b{n}")} for n in range(3)]
@@ -210,6 +212,9 @@ REFUSED = {
 }
 
 
+@pytest.mark.long(
+    but=["18-a check of the table", "18-a unique rule of the table", "15-a unique rule of the declaration"]
+)
 @pytest.mark.parametrize(("given", "named"), REFUSED.values(), ids=REFUSED.keys())
 def test_rules_of_any_name_are_told(database: psycopg.Connection, given: Json, named: str) -> None:
     events = ENTITIES["events"]
@@ -225,6 +230,7 @@ def test_rules_of_any_name_are_told(database: psycopg.Connection, given: Json, n
     assert rows(database, EVENTS) == before
 
 
+@pytest.mark.long(but="18")
 def test_the_trash_keeps_restores_renames_and_purges(database: psycopg.Connection) -> None:
     events, parts = ENTITIES["events"], ENTITIES["parts"]
     event = made("gone %")
@@ -256,6 +262,7 @@ CREATE TRIGGER "skip %" BEFORE UPDATE OR DELETE ON {table} FOR EACH ROW EXECUTE 
 """
 
 
+@pytest.mark.long(but=["18-0", "15-1", "18-2", "18-3"])
 @pytest.mark.parametrize("which", [0, 1, 2, 3])
 def test_what_refers_twice_goes_along_once_and_is_missed_where_a_trigger_keeps_it(
     database: psycopg.Connection, which: int
@@ -295,6 +302,7 @@ def test_what_refers_twice_goes_along_once_and_is_missed_where_a_trigger_keeps_i
     assert [row for row in rows(database, PARTS) if any(each in row for each in parts)] == []
 
 
+@pytest.mark.long(but=["18-csv", "15-ndjson", "18-xlsx", "15-json", "18-parquet"])
 @pytest.mark.parametrize("format", ["csv", "ndjson", "xlsx", "json", "parquet"])
 def test_what_an_export_writes_an_import_reads(database: psycopg.Connection, format: Any) -> None:
     events = ENTITIES["events"]
@@ -341,6 +349,7 @@ def import_file(file: bytes, format: Any, on_conflict: Any) -> str:
         ).outcomes
 
 
+@pytest.mark.long(but="15")
 def test_inspect_and_check_read_the_tables_and_a_backup_counts_them(database: psycopg.Connection) -> None:
     written = write_declarations(TENANT.schema, read_tables(database, TENANT.schema) or [])
     found = read_declarations({"inspected.toml": written})

@@ -258,6 +258,7 @@ def test_a_deletion_sets_the_products_own_column_and_lists_what_only_stowage_kno
     assert [product.state(product.folders, each) for each in ("1", "2", "9")] == ["trash", "outside", "nowhere"]
 
 
+@pytest.mark.long(but=["(18, 'timestamptz')", "(18, 'flag')", "(15, 'timestamp')"])
 def test_of_an_entity_that_refers_to_itself_each_record_goes_once(product: Product) -> None:
     threads = product.threads
     assert product.delete(threads, "2", "1", "4") == Outcome([None, None, None], {"threads": 2})
@@ -287,6 +288,7 @@ def test_a_restore_clears_the_column_as_the_product_would(product: Product) -> N
     assert product.run("SELECT count(*) FROM stowage.trash_entries") == [(0,)]
 
 
+@pytest.mark.long(but=["(18, 'timestamptz')", "(18, 'flag')", "(15, 'timestamp')"])
 def test_what_the_product_deletes_is_in_the_trash_and_never_goes_by_itself(product: Product) -> None:
     product.run(f"UPDATE folders SET {product.kind.delete} WHERE id = 1")
     [row] = product.trash()
@@ -303,6 +305,7 @@ def test_what_the_product_deletes_is_in_the_trash_and_never_goes_by_itself(produ
     assert "1" not in product.rows("folders")
 
 
+@pytest.mark.long(but=["(18, 'timestamptz')", "(18, 'flag')", "(15, 'timestamp')"])
 def test_what_the_product_deletes_goes_by_the_owners_rule_where_there_is_one(product: Product) -> None:
     folders = replace(product.folders, trash=replace(product.folders.trash, purge_days=30))
     product.delete(product.folders, "3")
@@ -323,6 +326,7 @@ def test_what_the_product_deletes_goes_by_the_owners_rule_where_there_is_one(pro
     assert {*product.rows("folders")} == {"2", "3"}
 
 
+@pytest.mark.long(but=["(18, 'timestamptz')", "(18, 'flag')", "(15, 'timestamp')"])
 def test_what_the_product_restores_and_deletes_anew_is_no_longer_stowages(product: Product) -> None:
     product.delete(product.folders, "1")
     papers = product.papers_of("1")
@@ -346,6 +350,7 @@ def test_what_the_product_restores_and_deletes_anew_is_no_longer_stowages(produc
     assert product.trash(product.folders)[0].deleted_by == "ada"
 
 
+@pytest.mark.long(but=["(18, 'timestamptz')", "(18, 'flag')", "(15, 'timestamp')"])
 def test_what_came_along_by_one_of_two_references_stays_with_its_parent(
     product: Product, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -375,6 +380,7 @@ def test_what_is_past_its_time_goes_with_what_came_along(product: Product) -> No
     assert [product.state(product.folders, each) for each in "13"] == ["purged", "outside"]
 
 
+@pytest.mark.long(but=["(18, 'timestamptz')", "(18, 'flag')", "(15, 'timestamp')"])
 def test_what_named_a_record_that_goes_for_good_stays_in_the_trash_as_it_was(product: Product) -> None:
     [paper, other] = product.papers_of("2")
     product.run("UPDATE papers SET cover_id = 1 WHERE folder_id = 2")
@@ -386,6 +392,7 @@ def test_what_named_a_record_that_goes_for_good_stays_in_the_trash_as_it_was(pro
     product.restore(product.papers, paper)
 
 
+@pytest.mark.long(but=["(18, 'timestamptz')", "(18, 'flag')", "(15, 'timestamp')"])
 def test_a_far_page_is_right_without_reading_what_lies_before_it(
     product: Product, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -431,6 +438,7 @@ def test_a_far_page_is_right_without_reading_what_lies_before_it(
     check_pages(skipped=0)
 
 
+@pytest.mark.long(but=["(18, 'timestamptz')", "(18, 'flag')", "(15, 'timestamp')"])
 def test_entries_that_an_earlier_version_wrote_are_listed_at_once_and_sorted_after_the_next_count(
     product: Product,
 ) -> None:
@@ -444,6 +452,7 @@ def test_entries_that_an_earlier_version_wrote_are_listed_at_once_and_sorted_aft
     assert [row.id for row in product.trash(product.papers)] == whole
 
 
+@pytest.mark.long(but=["(18, 'timestamptz')-False", "(18, 'flag')-True", "(15, 'timestamp')-True"])
 @pytest.mark.parametrize("by_product", [False, True])
 def test_a_purge_that_has_begun_is_neither_listed_nor_restored(product: Product, by_product: bool) -> None:
     if by_product:
@@ -466,6 +475,7 @@ def test_a_purge_that_has_begun_is_neither_listed_nor_restored(product: Product,
         assert read_trashed(connection, TENANT, product.folders, "1") is None
 
 
+@pytest.mark.long(but=["(18, 'timestamptz')", "(18, 'flag')", "(15, 'timestamp')"])
 def test_many_records_are_expected_by_their_ids_though_all_were_in_the_trash_when_last_counted(
     product: Product,
 ) -> None:
@@ -496,6 +506,7 @@ def test_many_records_are_expected_by_their_ids_though_all_were_in_the_trash_whe
     assert same
 
 
+@pytest.mark.long(but=["(18, 'timestamptz')", "(18, 'flag')", "(15, 'timestamp')"])
 def test_partial_unique_indexes_of_the_product_are_kept(product: Product) -> None:
     paper = product.papers_of("1")[0]
     product.delete(product.papers, paper)
@@ -513,6 +524,7 @@ def test_partial_unique_indexes_of_the_product_are_kept(product: Product) -> Non
         product.restore(product.folders, "2")
 
 
+@pytest.mark.long(but=["(18, 'timestamptz')", "(18, 'flag')", "(15, 'timestamp')"])
 def test_everything_that_a_tenant_holds_says_what_is_in_the_trash(product: Product) -> None:
     product.delete(product.folders, "1")
     product.run(f"UPDATE folders SET {product.kind.delete} WHERE id = 2")

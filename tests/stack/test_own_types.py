@@ -289,6 +289,7 @@ def import_file(office: Office, type: Any, file: bytes, on_conflict: Any) -> tup
     return outcome.outcomes, outcome.failures
 
 
+@pytest.mark.long(but=["csv-18", "ndjson-15", "xlsx-18"])
 @BOTH_SERVERS
 @pytest.mark.parametrize("format", ["csv", "ndjson", "xlsx"])
 @SOME
@@ -315,6 +316,7 @@ def test_what_an_export_writes_an_import_reads(office: Office, format: str, kitc
     assert rows(office) == before
 
 
+@pytest.mark.long(but="18")
 @BOTH_SERVERS
 @SOME
 @given(st.lists(KITCHEN, min_size=1, max_size=3))
@@ -420,6 +422,7 @@ UNFIT_CELLS = [
 ]  # fmt: skip
 
 
+@pytest.mark.long(but=["float-1E400", "moment-1E400", "born-1E400", "sums-[1E999999]", "doc-NaN", "sums-[NaN]"])
 @pytest.mark.parametrize(("field", "text"), UNFIT_CELLS, ids=lambda each: each[:30])
 def test_a_cell_that_does_not_fit_fails_its_row_by_its_field(office: Office, field: str, text: str) -> None:
     before = rows(office)

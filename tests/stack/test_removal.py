@@ -114,6 +114,7 @@ def install(connection: psycopg.Connection) -> None:
     grant_tenant(connection, "tenant_acme")
 
 
+@pytest.mark.long(but=["15-master", "18-root"])
 @pytest.mark.parametrize("master", ["root", "master"])
 def test_what_was_installed_is_removed_and_nothing_else(server: Server, master: str) -> None:
     with product(server, master) as connection:
@@ -131,6 +132,7 @@ def test_what_was_installed_is_removed_and_nothing_else(server: Server, master: 
         assert catalogue(connection) == before
 
 
+@pytest.mark.long(but=["15-True", "18-False"])
 @pytest.mark.parametrize("may_join", [True, False])
 def test_rights_that_another_role_gave_are_taken_back_by_who_may_act_for_it(server: Server, may_join: bool) -> None:
     with product(server, "master") as connection, psycopg.connect(server.url(), autocommit=True) as admin:
@@ -158,6 +160,7 @@ def test_rights_that_another_role_gave_are_taken_back_by_who_may_act_for_it(serv
             admin.execute("DROP ROLE maker")
 
 
+@pytest.mark.long(but="18")
 def test_without_yes_it_is_only_told(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
     with product(server, "master") as connection:
         install(connection)
@@ -176,6 +179,7 @@ def test_without_yes_it_is_only_told(server: Server, capsys: pytest.CaptureFixtu
         assert capsys.readouterr().out == "There is nothing of Stowage's in this database.\n"
 
 
+@pytest.mark.long(but="15")
 def test_columns_of_an_earlier_trash_go_and_what_is_deleted_stays_so(server: Server) -> None:
     with product(server, "master") as connection:
         before = catalogue(connection)
@@ -190,6 +194,7 @@ def test_columns_of_an_earlier_trash_go_and_what_is_deleted_stays_so(server: Ser
         assert catalogue(connection) == before
 
 
+@pytest.mark.long(but="18")
 def test_roles_with_rights_in_another_database_stay(server: Server) -> None:
     with product(server, "root") as connection, product(server, "root") as other:
         install(connection)
@@ -220,6 +225,9 @@ REFUSED = {
 }
 
 
+@pytest.mark.long(
+    but=["15-a session at work", "18-an import of a file", "18-a view on the journal", "18-a table of our role's"]
+)
 @pytest.mark.parametrize("case", REFUSED.values(), ids=REFUSED)
 def test_nothing_is_removed_while_something_of_it_is_in_use(server: Server, case: tuple[str | None, str]) -> None:
     statement, told = case

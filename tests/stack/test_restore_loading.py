@@ -126,6 +126,7 @@ def shop(shops: Callable[[int], Shop]) -> Iterator[Shop]:
     assert shop.written() == shop.lines
 
 
+@pytest.mark.long(but="18")
 @pytest.mark.parametrize("version", [OLDER, NEWEST])
 def test_a_dump_of_any_format_comes_back_line_by_line(shops: Callable[[int], Shop], version: int) -> None:
     shop = shops(version)

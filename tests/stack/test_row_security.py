@@ -133,6 +133,7 @@ POLICIES = {
 }
 
 
+@pytest.mark.long(but=["15-no policy", "15-as Supabase has it", "18-*"])
 @pytest.mark.parametrize("policy", POLICIES.values(), ids=POLICIES.keys())
 def test_hidden_rows_are_refused_by_name_and_the_remedy_that_is_told_works(database: Database, policy: str) -> None:
     owner = database.connect()
@@ -155,6 +156,7 @@ def test_hidden_rows_are_refused_by_name_and_the_remedy_that_is_told_works(datab
         assert read() == 3, what
 
 
+@pytest.mark.long(but="15")
 def test_membership_without_set_role_shows_every_row_and_for_backups_alone_one_role_needs_it(
     database: Database,
 ) -> None:
@@ -175,11 +177,13 @@ def test_membership_without_set_role_shows_every_row_and_for_backups_alone_one_r
     admin.execute(sql.SQL("REVOKE {} FROM stowage_dump").format(sql.Identifier(owner)))
 
 
+@pytest.mark.long(but="18")
 def test_a_table_without_row_level_security_needs_nothing(database: Database) -> None:
     for what, (_, read) in READS.items():
         assert read() == 3, what
 
 
+@pytest.mark.long(but="18")
 def test_only_the_tables_of_the_question_are_named(database: Database) -> None:
     owner = database.connect()
     owner.execute("CREATE SCHEMA tenant_other; CREATE TABLE tenant_other.accounts_old (id text)")
@@ -196,6 +200,7 @@ def test_only_the_tables_of_the_question_are_named(database: Database) -> None:
     assert re.findall(r"rows of (.*) from", backup.value.message) == ["posts"]
 
 
+@pytest.mark.long(but="18")
 def test_a_missing_privilege_is_told_from_hidden_rows(database: Database) -> None:
     database.connect().execute("REVOKE SELECT ON tenant_acme.accounts FROM stowage_app")
 
@@ -206,6 +211,7 @@ def test_a_missing_privilege_is_told_from_hidden_rows(database: Database) -> Non
     assert "grant" in caught.value.message
 
 
+@pytest.mark.long(but="18")
 def test_the_servers_language_does_not_matter(database: Database) -> None:
     """The tests' servers speak English only; what is looked at instead of the message is the same in all languages."""
     database.connect().execute("ALTER TABLE tenant_acme.accounts ENABLE ROW LEVEL SECURITY")

@@ -99,6 +99,7 @@ UNIQUE_LABELS = {
 }
 
 
+@pytest.mark.long(but=["expression", "condition", "exclusion", "generated column", "percent"])
 @pytest.mark.parametrize("rule", UNIQUE_LABELS)
 def test_a_unique_rule_of_the_tables_own_is_named_and_another_name_found(office: Office, rule: str) -> None:
     office.run(UNIQUE_LABELS[rule])
@@ -273,6 +274,18 @@ def make_rule(office: Office, rule: str, table: str, column: str, value: str) ->
     return name, code
 
 
+@pytest.mark.long(
+    but=[
+        "unique",
+        "deferrable",
+        "check",
+        "domain",
+        "foreign key",
+        "trigger with a code",
+        "at the commit",
+        "unique, with signs in its name",
+    ]
+)
 @pytest.mark.parametrize("rule", RULES)
 def test_records_are_told_the_rule_whichever_way_they_come(office: Office, rule: str) -> None:
     holder, other = brand(office, "Taken"), brand(office, "other")
@@ -297,6 +310,7 @@ def test_records_are_told_the_rule_whichever_way_they_come(office: Office, rule:
     assert office.is_gapless()
 
 
+@pytest.mark.long(but=["unique", "trigger", "at the commit"])
 @pytest.mark.parametrize("rule", ["unique", "deferrable", "check", "trigger", "at the commit"])
 def test_the_failed_rows_of_a_file_are_told_the_rule(office: Office, rule: str) -> None:
     brand(office, "Taken")
@@ -465,6 +479,7 @@ def test_a_record_that_a_trigger_leaves_out_is_told_so_whichever_way_it_comes(of
     assert office.is_gapless()
 
 
+@pytest.mark.long(but=["fail", "update"])
 @pytest.mark.parametrize("on_conflict", ["fail", "skip", "update"])
 def test_rows_of_a_file_that_a_trigger_leaves_out_fail(office: Office, on_conflict: str) -> None:
     one = brand(office, "First")

@@ -57,6 +57,7 @@ def may(database: Database, role: str, table: str, privilege: str) -> bool:
     return found.fetchone() == (True,)
 
 
+@pytest.mark.long(but="18")
 def test_tables_of_others_are_named_and_nothing_is_granted(shop: Database, capsys: pytest.CaptureFixture[str]) -> None:
     assert grant(shop, "shop") == 1
 
@@ -72,6 +73,7 @@ def test_tables_of_others_are_named_and_nothing_is_granted(shop: Database, capsy
     assert not may(shop, "stowage_app", "orders", "SELECT")
 
 
+@pytest.mark.long(but="18")
 def test_the_rest_is_granted_on_request(shop: Database, capsys: pytest.CaptureFixture[str]) -> None:
     assert grant(shop, "shop", "--skip-others") == 0
 
@@ -83,6 +85,7 @@ def test_the_rest_is_granted_on_request(shop: Database, capsys: pytest.CaptureFi
     assert not may(shop, "stowage_app", '"Daily report"', "SELECT")
 
 
+@pytest.mark.long(but="18")
 def test_a_member_of_all_owners_grants_everything(shop: Database, capsys: pytest.CaptureFixture[str]) -> None:
     assert grant(shop, "both_of_them") == 0
 
@@ -91,6 +94,7 @@ def test_a_member_of_all_owners_grants_everything(shop: Database, capsys: pytest
     assert may(shop, "stowage_dump", "monthly", "SELECT")
 
 
+@pytest.mark.long(but="18")
 def test_what_the_others_have_granted_themselves_stands_in_nobodys_way(shop: Database) -> None:
     with psycopg.connect(make_conninfo(shop.url, user="reports"), autocommit=True) as reports:
         reports.execute("""
@@ -105,6 +109,7 @@ def test_what_the_others_have_granted_themselves_stands_in_nobodys_way(shop: Dat
     assert may(shop, "stowage_app", "orders", "DELETE")
 
 
+@pytest.mark.long(but="15")
 def test_a_grant_for_backups_alone_lets_nobody_else_in(shop: Database) -> None:
     assert grant(shop, "both_of_them", "--read-only") == 0
 
@@ -121,6 +126,7 @@ def test_a_grant_for_backups_alone_lets_nobody_else_in(shop: Database) -> None:
     assert may(shop, "stowage_app", "later", "INSERT")
 
 
+@pytest.mark.long(but="15")
 def test_a_table_that_is_left_out_ends_a_backup_by_name(shop: Database) -> None:
     assert grant(shop, "shop", "--read-only", "--skip-others") == 0
     with (

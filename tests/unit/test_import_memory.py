@@ -180,6 +180,22 @@ def reader() -> Iterator[subprocess.Popen[str]]:
         yield process
 
 
+@pytest.mark.long(
+    but=[
+        "sparse rows",
+        "one cell",
+        "empty cells",
+        "nesting",
+        "an attribute",
+        "names of elements",
+        "a shared text in every cell",
+        "short shared texts",
+        "formats",
+        "entities",
+        "relations",
+        "parts",
+    ]
+)
 @pytest.mark.parametrize("bomb", BOMBS)
 def test_a_workbook_takes_no_more_memory_than_a_real_one(
     reader: subprocess.Popen[str], bomb: str, tmp_path: Path
