@@ -9,7 +9,10 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
+from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from moto import mock_aws
+from moto.core.botocore_stubber import MockRawResponse
+from moto.core.models import botocore_stubber
 from moto.core.serialize import BaseJSONSerializer
 from moto.dynamodb import models, responses
 from moto.dynamodb.comparisons import ConditionExpressionParser
@@ -18,6 +21,7 @@ from moto.dynamodb.models.table import Table
 from moto.dynamodb.parsing.expressions import UpdateExpressionParser
 
 from local import mends_tables
+from local.http_server import Request, Response
 from local.mends import roll_back_only_what_a_transaction_touched, take_attributes_as_they_are
 from local.shared_loader import share_loader
 from stowage import tenants
@@ -42,7 +46,10 @@ class Cloud:
     def __init__(self) -> None:
         self.calls: Counter[str] = Counter()
         self.items_read = 0
-        clients.dynamodb().meta.events.register("after-call.dynamodb", self._count)
+        events = clients.dynamodb().meta.events
+        events.register("after-call.dynamodb", self._count)
+        events.unregister("before-send", botocore_stubber)
+        events.register("before-send.dynamodb", _answer)
         clients.s3().meta.events.register_first("before-send.s3", _as_bytes)
 
     def _count(self, model: Any, parsed: Json, **_: Any) -> None:
@@ -140,6 +147,7 @@ def _quicken(patch: pytest.MonkeyPatch) -> None:
         (ConditionExpressionParser, "_lex_condition_expression"),
         (DynamoType, "__eq__"),
         (DynamoType, "cast_value"),
+        (DynamoType, "size"),
         (Item, "__init__"),
         (Item, "__deepcopy__"),
         (Table, "query"),
@@ -148,6 +156,23 @@ def _quicken(patch: pytest.MonkeyPatch) -> None:
     take_attributes_as_they_are()
     roll_back_only_what_a_transaction_touched()
     mends_tables.apply()
+
+
+def _answer(request: AWSPreparedRequest, event_name: str, **_: Any) -> AWSResponse | None:
+    """A call of the table, as the local stack answers it."""
+    body = request.body.encode() if isinstance(request.body, str) else bytes(request.body)
+    headers = [(name, text(value)) for name, value in request.headers.items()]
+    asked = Request("POST", "/", headers, "", len(body), io.BytesIO(), body)
+    operation = asked.header("x-amz-target").rpartition(".")[2]
+    missed = Response(0)
+    answer = mends_tables.call(operation, asked, lambda: missed)
+    if answer is missed:
+        return botocore_stubber(event_name, request)
+    return AWSResponse(request.url, answer.status, dict(answer.headers), MockRawResponse(answer.body))
+
+
+def text(value: str | bytes) -> str:
+    return value if isinstance(value, str) else value.decode()
 
 
 def _as_bytes(request: Any, **_: Any) -> None:
