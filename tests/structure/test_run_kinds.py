@@ -112,7 +112,8 @@ def test_every_kind_has_its_work_and_what_it_leaves_tried(kind: str) -> None:
 
 def test_what_the_table_names_counts_as_called_by_whoever_looks_it_up() -> None:
     """Or the tests of permissions and of the network would not know what a lane does."""
-    assert {column for column, _ in named_by_kinds()} == {"work", "estimator", "result", "when_ended", "when_gone"}
+    columns = {"work", "work_together", "estimator", "estimator_together", "result", "when_ended", "when_gone"}
+    assert {column for column, _ in named_by_kinds()} == columns
     assert len([column for column, _ in named_by_kinds() if column == "work"]) == len(KINDS)
     assert "stowage.exports.making.make_export" in reach("steps.run_inline").definitions
     assert not reach("jobs.list_jobs").speaks_sql

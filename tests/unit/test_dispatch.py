@@ -3,6 +3,7 @@
 from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from stowage.basics.ids import rfc3339
 from stowage.runs import kinds
-from stowage.runs.dispatch import Lease, choose, lease_of
+from stowage.runs.dispatch import MOST_TOGETHER, SHARED_TRIES, Lease, choose, lease_of
 from stowage.runs.kinds import EXPORT_BACKUP, KINDS
 from stowage.runs.record import Run, queue_place
 
@@ -40,7 +41,8 @@ def waiting(
 
 
 def chosen(runs: list[Run], held: list[Lease] | None = None, budget: int = 4, exports: int = 3) -> list[str]:
-    return [run.id for run in choose(runs, held or [], budget=budget, exports_per_tenant=exports, now=NOW)]
+    found = choose(runs, held or [], budget=budget, exports_per_tenant=exports, now=NOW)
+    return [run.id for together in found for run in together]
 
 
 def test_no_more_runs_start_than_the_database_has_places() -> None:
@@ -96,6 +98,42 @@ def test_manual_runs_queue_before_scheduled_ones_and_older_before_newer() -> Non
     assert [run.id for run in sorted(runs, key=queue_place)] == ["run-002", "run-003", "run-001"]
 
 
+def shared(number: int, tenant: str = "", **more: Any) -> Run:
+    made = waiting(number, tenant or f"t{number}", kind="export_backup", trigger="schedule")
+    return made.model_copy(update={"may_share": True, **more})
+
+
+def places(runs: list[Run], held: list[Lease] | None = None, budget: int = 4) -> list[list[str]]:
+    chosen = choose(runs, held or [], budget=budget, exports_per_tenant=3, now=NOW)
+    return [[run.id for run in together] for together in chosen]
+
+
+def test_small_scheduled_backups_take_one_place_together() -> None:
+    runs = [shared(1), waiting(2), shared(3), waiting(4, "t4", kind="export_backup"), shared(5)]
+    assert places(runs) == [["run-001", "run-003", "run-005"], ["run-002"], ["run-004"]]
+    assert places(runs, budget=1) == [["run-001", "run-003", "run-005"]]
+
+
+def test_more_than_fit_take_the_next_place_and_leave_one_to_short_runs() -> None:
+    sizes = [len(together) for together in places([shared(number) for number in range(1, 400)])]
+    assert sizes == [MOST_TOGETHER] * 3
+
+
+def test_a_tenant_is_in_a_batch_once_and_not_while_it_has_another_exclusive_run() -> None:
+    assert places([shared(1, "acme"), shared(2, "acme"), shared(3)]) == [["run-001", "run-003"]]
+    held = [Lease("batch-x", "", "export_backup", "worker", {"run-900": "acme", "run-003": "t3"})]
+    assert places([shared(1, "acme"), shared(2), shared(3)], held) == [["run-002"]]
+
+
+def test_a_run_shares_no_third_attempt() -> None:
+    assert places([shared(1), shared(2, tries=SHARED_TRIES)]) == [["run-001"], ["run-002"]]
+
+
+def test_runs_of_a_kind_that_shares_nothing_stay_alone() -> None:
+    runs = [waiting(number).model_copy(update={"may_share": True}) for number in (1, 2)]
+    assert places(runs) == [["run-001"], ["run-002"]]
+
+
 runs_strategy = st.lists(
     st.builds(
         waiting,
@@ -111,7 +149,8 @@ runs_strategy = st.lists(
 
 @given(runs_strategy, st.integers(1, 8), st.integers(1, 4))
 def test_whatever_waits_the_limits_hold(runs: list[Run], budget: int, exports: int) -> None:
-    started = [lease_of(run) for run in choose(runs, [], budget=budget, exports_per_tenant=exports, now=NOW)]
+    found = choose(runs, [], budget=budget, exports_per_tenant=exports, now=NOW)
+    started = [lease_of(run) for together in found for run in together]
     assert len(started) <= budget
     assert sum(lease.in_worker for lease in started) <= max(1, budget - 1)
     assert all(n <= 1 for n in Counter(lease.tenant for lease in started if lease.kind != "export").values())
@@ -121,6 +160,6 @@ def test_whatever_waits_the_limits_hold(runs: list[Run], budget: int, exports: i
 
 @given(runs_strategy, st.integers(1, 8))
 def test_as_long_as_there_is_a_place_a_small_export_starts(runs: list[Run], budget: int) -> None:
-    started = choose(runs, [], budget=budget, exports_per_tenant=3, now=NOW)
+    started = [run for [run] in choose(runs, [], budget=budget, exports_per_tenant=3, now=NOW)]
     small_left = [run for run in runs if run not in started and not lease_of(run).in_worker]
     assert not small_left or len(started) == budget

@@ -1,5 +1,7 @@
 """How large a backup will be, read from the catalog."""
 
+from collections.abc import Mapping, Sequence
+
 from pydantic import BaseModel
 
 from stowage.access.identity import Identity, for_role
@@ -8,7 +10,7 @@ from stowage.backups.records import BackupRequest
 from stowage.basics.errors import UnavailableError
 from stowage.delivery.wishes import must_take
 from stowage.postgres.dumps.estimates import Estimate as DumpEstimate
-from stowage.postgres.dumps.estimates import estimate
+from stowage.postgres.dumps.estimates import estimate, estimates
 from stowage.postgres.dumps.preflight import must_exist
 from stowage.postgres.session.connection import DUMP, Connection
 from stowage.postgres.session.held_tables import READING, telling_held_tables
@@ -66,6 +68,28 @@ def estimate_run(run: Run) -> Estimate:
             raise
         found = _estimate(run.tenant, run.database, schema, compress, measured=False)
     return Estimate(rows=found.rows, bytes=found.source_bytes)
+
+
+def estimate_runs(runs: Sequence[Run]) -> Mapping[str, Estimate]:
+    """The same of several runs of one database at once; a tenant whose schema is not there has none."""
+    of_schema = {run.spec["schema"]: run.id for run in runs}
+    database = runs[0].database
+
+    def work(measured: bool) -> Mapping[str, DumpEstimate]:
+        return look(
+            database,
+            lambda connection: estimates(connection, list(of_schema), measured=measured),
+            role=DUMP,
+            lock_seconds=LOCK_SECONDS,
+        )
+
+    try:
+        found = work(True)
+    except UnavailableError as error:
+        if error.code != "database_busy":
+            raise
+        found = work(False)
+    return {of_schema[schema]: Estimate(rows=each.rows, bytes=each.source_bytes) for schema, each in found.items()}
 
 
 def _estimate(tenant: str, database: str, schema: str, compressed: bool, *, measured: bool = True) -> DumpEstimate:

@@ -8,6 +8,7 @@ from stowage.backups.included import included_schemas
 from stowage.backups.verifying import first_wrong, verify_stored
 from stowage.basics.errors import RunError, TransientRunError
 from stowage.pipeline.compress import gzip_compressor
+from stowage.pipeline.source import Source
 from stowage.postgres.dumps.contents import DumpContents, SnapshotContents
 from stowage.postgres.dumps.pg_dump import Dump, pg_dump_version
 from stowage.postgres.dumps.preflight import must_have_sessions, preflight
@@ -28,7 +29,7 @@ def make_backup(attempt: Attempt) -> None:
     succeed; RunError `backup_damaged`, with the manifest, when the file does not hold what was dumped.
     """
     source = open_dump(attempt.run, attempt.reporter)
-    attempt.store(product_of(attempt.run, source))
+    attempt.store(product_of(attempt.run, source, lambda: described(source.contents)))
     finish_verified(attempt, source.contents.table_count)
 
 
@@ -58,8 +59,8 @@ def open_dump(run: Run, reporter: Reporter) -> "SnapshotDump":
         raise
 
 
-def product_of(run: Run, source: "SnapshotDump") -> Product:
-    """The file that a dump becomes."""
+def product_of(run: Run, source: Source | None, describe: Callable[[], dict[str, Any]]) -> Product:
+    """The file that a dump becomes; `describe` tells what is in it (`described`)."""
     compress = run.spec["compress"]
     return Product(
         object_name=run.spec["file_name"],
@@ -68,8 +69,13 @@ def product_of(run: Run, source: "SnapshotDump") -> Product:
         source=source,
         compress=gzip_compressor() if compress else None,
         manifest={"format": run.spec["format"], "compression": "gzip" if compress else None},
-        describe=source.describe,
+        describe=describe,
     )
+
+
+def described(contents: DumpContents) -> dict[str, Any]:
+    """What the manifest tells of the schema."""
+    return {"rows": contents.row_count, "contents": contents.model_dump()}
 
 
 class SnapshotDump:
@@ -145,7 +151,3 @@ class SnapshotDump:
         """What the dump holds, once it is whole."""
         assert self._contents is not None, "asked once it is whole"
         return self._contents
-
-    def describe(self) -> dict[str, Any]:
-        """What the manifest tells of the schema."""
-        return {"rows": self.contents.row_count, "contents": self.contents.model_dump()}

@@ -4,19 +4,23 @@ The commit protocol: create the upload, its id kept on the run → parts → the
 → complete → manifest last. The run becomes `completed` afterwards, when `settle` has looked at the manifest.
 """
 
+import hashlib
+from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
 
+from isal import isal_zlib
+
 from stowage.aws import table
 from stowage.aws.table import ConditionFailedError
-from stowage.aws.uploads import MultipartUpload
+from stowage.aws.uploads import MultipartUpload, put_object
 from stowage.basics.errors import CancelledError, StowageError
 from stowage.pipeline.compress import Compressor
 from stowage.pipeline.source import Source
-from stowage.pipeline.transfer import transfer
+from stowage.pipeline.transfer import Stored, transfer
 from stowage.runs.kinds import kind_of
 from stowage.runs.manifest import bucket_of, write_manifest
 from stowage.runs.progress import FencedError, Reporter
@@ -32,12 +36,28 @@ class Product:
     object_name: str
     file_name: str
     content_type: str
-    source: Source
+    source: Source | None
+    """None for a file that is there already."""
     compress: Compressor | None = None
     name: str = ONE_FILE
     manifest: dict[str, Any] = field(default_factory=dict)
     describe: Callable[[], dict[str, Any]] = dict
     """Called after the source's last byte; returns what else the manifest says about the file (`contents`)."""
+
+
+@dataclass(frozen=True)
+class Held:
+    """The bytes of a small file. `source_bytes` and `rows` are what its source gave."""
+
+    data: bytes
+    source_bytes: int
+    rows: int
+
+    def stored_as(self, key: str) -> Stored:
+        """What the manifest says of it."""
+        crc32 = b64encode(isal_zlib.crc32(self.data).to_bytes(4, "big")).decode()
+        sha256 = hashlib.sha256(self.data).hexdigest()
+        return Stored(key, len(self.data), sha256, crc32, self.source_bytes, self.rows)
 
 
 class Attempt:
@@ -56,6 +76,7 @@ class Attempt:
         """Store one file. If that fails, the error is raised, and `settle` deletes what was stored of the file."""
         run, bucket = self.run, bucket_of(self.run)
         assert bucket is not None, "a kind that leaves files has a bucket"
+        assert product.source is not None, "its bytes come from somewhere"
         upload = MultipartUpload(
             bucket,
             run.prefix(run.attempt) + product.object_name,
@@ -70,6 +91,16 @@ class Attempt:
         with self._undone_by_errors():
             entry = asdict(stored) | {"file_name": product.file_name, "content_type": product.content_type}
             self._files[product.name] = entry | product.manifest | product.describe()
+
+    def store_held(self, product: Product, held: Held) -> None:
+        """Store a small file that is there already, by one request. `product.source` is not read."""
+        run, bucket = self.run, bucket_of(self.run)
+        assert bucket is not None, "a kind that leaves files has a bucket"
+        self._report("storing", "Storing.")
+        key = run.prefix(run.attempt) + product.object_name
+        put_object(bucket, key, held.data, run.id, attempt=run.attempt, content_type=product.content_type)
+        entry = asdict(held.stored_as(key)) | {"file_name": product.file_name, "content_type": product.content_type}
+        self._files[product.name] = entry | product.manifest | product.describe()
 
     @property
     def stored_file(self) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 Everything here is a function of the table and the time it is given, and may happen twice without harm.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from datetime import datetime, timedelta
 
@@ -13,12 +13,12 @@ from stowage.aws.table import ABSENT, PRESENT, ConditionFailedError, Item, Updat
 from stowage.basics.ids import parse_rfc3339, rfc3339
 from stowage.runs.audit_notes import audit_note
 from stowage.runs.counters import as_counted, counting
-from stowage.runs.dispatch import dispatch, free_lost_leases
-from stowage.runs.executions import start_attempt
+from stowage.runs.dispatch import SHARED_GRACE, dispatch, free_lost_leases
+from stowage.runs.executions import Member, member_of, members_of, start_attempt
 from stowage.runs.keeping import SWEEPING, record_until
 from stowage.runs.record import ACTIVE_LIST, NO_DATABASE, SWEEP_LIST, Run
-from stowage.runs.settle import Ending, clean_up, settle
-from stowage.runs.store import change_run, progress_key, read_progress
+from stowage.runs.settle import Ending, clean_up, settle, settle_execution
+from stowage.runs.store import change_run, find_run, progress_key, read_progress
 from stowage.runs.summary import RETENTION_LIST, noting, summing_up
 from stowage.runs.using import IN_NO_USE
 from stowage.settings import settings
@@ -59,19 +59,34 @@ def look_after(item: Item, now: datetime) -> None:
     """Check that the execution of a run's attempt is still alive and that the run still makes progress."""
     run = Run.model_validate(item)
     assert run.execution is not None, "what is launched has one"
+    members = members_of(run.execution) if run.is_shared else [member_of(run)]
+    leads = member_of(run) == members[0]
     status = execution_status(run.execution)
     if status is None:
         start_attempt(run)
     elif status != "RUNNING":
-        settle(run.tenant, run.id, run.attempt, now, Ending(error=status))
+        if run.is_shared:
+            settle_execution(run.execution, member_of(run), now, Ending(error=status))
+        else:
+            settle(run.tenant, run.id, run.attempt, now, Ending(error=status))
         return
+    elif run.is_shared:
+        if leads and _all_stale(run.execution, members, now):
+            stop_execution(run.execution, "No progress.")
     elif _stale(run, now) or run.cancel_requested:
         stop_execution(run.execution, "The run was cancelled." if run.cancel_requested else "No progress.")
     change_run(
         run,
-        {"due_at": rfc3339(now + LOOK_AGAIN)},
+        {"due_at": rfc3339(now + (LOOK_AGAIN if leads else SHARED_GRACE))},
         when={"attempt": run.attempt, "status": ("pending", "running"), "due_list": ACTIVE_LIST},
     )
+
+
+def _all_stale(execution: str, members: Iterable[Member], now: datetime) -> bool:
+    """Whether none of the runs that share an execution makes progress any more."""
+    found = (find_run(member.tenant, member.run_id) for member in members)
+    running = [run for run in found if run and run.execution == execution and run.status == "running"]
+    return bool(running) and all(_stale(run, now) for run in running)
 
 
 def _stale(run: Run, now: datetime) -> bool:

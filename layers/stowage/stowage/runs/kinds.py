@@ -15,8 +15,8 @@ from stowage.basics.errors import RunError
 from stowage.basics.lazy import load
 
 if TYPE_CHECKING:
-    from stowage.runs.lane import Work
-    from stowage.runs.plan import Estimator
+    from stowage.runs.lane import Work, WorkTogether
+    from stowage.runs.plan import Estimator, EstimatorOfAll
     from stowage.runs.record import Run
 
 TRIAL_LEVEL = 3
@@ -67,6 +67,12 @@ class RunKind:
     """The job's `result` after the run has left something: `(run, now, link) -> dict`; `link(file)` gives a link to a
     file.
     """
+    work_together: str | None = None
+    """What it does in the attempts of several runs that share an execution: `(attempts, end) -> None`, where
+    `end(attempt, work)` carries out the one's work; None: none may share.
+    """
+    estimator_together: str = ""
+    """How large these will be: `(runs) -> {id: Estimate}`."""
     actions: tuple[str, ...]
     """What may be done with its runs (`stowage.runs.actions`)."""
     events: tuple[str, ...]
@@ -150,6 +156,8 @@ EXPORT_BACKUP = RunKind(
     fits_image=lambda _: True,
     work="stowage.backups.making:make_backup",
     estimator="stowage.backups.estimating:estimate_run",
+    work_together="stowage.backups.batches:make_backups",
+    estimator_together="stowage.backups.estimating:estimate_runs",
     result="stowage.backups.records:job_result",
     actions=("download", "cancel", "retry", "verify", "restore", "compare", "pin", "unpin", "delete"),
     notice="Backup",
@@ -267,6 +275,18 @@ def work_of(kind: str) -> "Work":
 def estimator_of(kind: str) -> "Estimator":
     """How runs of this kind are estimated; RunError for a kind that this version does not know."""
     estimator: Estimator = _named(kind, kind_of(kind).estimator)
+    return estimator
+
+
+def work_together_of(kind: str) -> "WorkTogether":
+    """What runs of this kind that share an execution do; RunError for a kind whose runs share none."""
+    work: WorkTogether = _named(kind, kind_of(kind).work_together or "")
+    return work
+
+
+def estimator_together_of(kind: str) -> "EstimatorOfAll":
+    """How they are estimated; RunError for a kind whose runs share none."""
+    estimator: EstimatorOfAll = _named(kind, kind_of(kind).estimator_together)
     return estimator
 
 

@@ -1,6 +1,7 @@
 """The first step of an attempt: take the run from waiting to running, estimate it, choose its lane."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 
 from stowage.aws import table
@@ -8,7 +9,8 @@ from stowage.aws.table import ConditionFailedError, Update, Write
 from stowage.basics.errors import CancelledError, StowageError
 from stowage.basics.ids import rfc3339
 from stowage.runs.counters import as_counted, counting
-from stowage.runs.dispatch import Lease, lease_of, read_leases, release
+from stowage.runs.dispatch import Lease, free_place, lease_of, read_leases, release
+from stowage.runs.executions import Member
 from stowage.runs.kinds import kind_of
 from stowage.runs.lane import record_failure
 from stowage.runs.record import (
@@ -20,13 +22,18 @@ from stowage.runs.record import (
     queue_place,
     waiting_list,
 )
-from stowage.runs.store import change_run, progress_key, read_run
+from stowage.runs.store import change_run, find_run, progress_key, read_run
 from stowage.settings import settings
 
 WAIT = "wait"
 """The plan of a run that must wait after all, because its tenant has no more room for exports in the worker."""
 
+SHARED_MAX_BYTES = 8 * 1024 * 1024
+"""What a run that shares its execution may come to, before compression."""
+
 type Estimator = Callable[[Run], Estimate]
+type EstimatorOfAll = Callable[[Sequence[Run]], Mapping[str, Estimate]]
+"""The estimates of runs by their ids, as far as there are any."""
 
 
 def plan_attempt(
@@ -55,6 +62,40 @@ def plan_attempt(
     return lane
 
 
+def plan_together(
+    members: Sequence[Member], execution: str, estimator: Callable[[str], EstimatorOfAll], now: datetime
+) -> Lane | str:
+    """The same of runs that share an execution, `worker`. One that is too large to be carried out with others waits
+    again, for an execution of its own; `wait` where all do.
+    """
+    runs = [run for member in members if (run := find_run(member.tenant, member.run_id))]
+    runs = [run for run in runs if run.execution == execution and run.status in UNFINISHED]
+    if not runs:
+        raise CancelledError("The runs have ended.")
+    try:
+        estimates = estimator(runs[0].kind)(runs)
+    except StowageError as error:
+        for run in runs:
+            record_failure(run, error.code, error.message, retryable=error.retryable)
+        raise
+    answers: list[Lane | str] = []
+    for run in runs:
+        run.lane, run.estimate = "worker", estimates.get(run.id)
+        with suppress(CancelledError):  # the others go on
+            started = _start(run, run.attempt, execution, now)
+            if run.estimate and run.estimate.bytes > SHARED_MAX_BYTES:
+                _wait_again(started)
+                answers.append(WAIT)
+            else:
+                answers.append("worker")
+    if not answers:
+        raise CancelledError("The runs were cancelled.")
+    if "worker" in answers:
+        return "worker"
+    free_place(runs[0].pool, execution)
+    return WAIT
+
+
 def lane_of(run: Run, estimate: Estimate) -> Lane:
     """`inline` for a small run of a kind that can run in a function. `image` for a small one that somebody waits for
     and that needs what the worker's image has, pg_dump above all; should that fail, it tries again in the worker.
@@ -80,6 +121,7 @@ def _start(run: Run, attempt: int, execution: str, now: datetime) -> Run:
         "started_at": run.started_at or rfc3339(now),
         "attempt_started_at": rfc3339(now),
         "lane": run.lane,
+        **({"estimate": run.estimate.model_dump()} if run.estimate else {}),
     }
     pk, sk = progress_key(run.id)
     progress = {
@@ -102,9 +144,10 @@ def _start(run: Run, attempt: int, execution: str, now: datetime) -> Run:
     except ConditionFailedError:
         again = read_run(run.tenant, run.id)
         if again.status in UNFINISHED and (again.status, again.counted) != (run.status, run.counted):
+            again.lane, again.estimate = run.lane, run.estimate
             return _start(again, attempt, execution, now)  # delivered twice at once, or just counted
         raise CancelledError("The run was cancelled.") from None
-    return run.model_copy(update=started | {"error": None})
+    return run.model_copy(update=started | {"error": None, "estimate": run.estimate})
 
 
 def _move_to_worker(run: Run) -> bool:
@@ -132,6 +175,7 @@ def _wait_again(run: Run) -> None:
     waiting = {
         "status": "pending",
         "lane": "worker",
+        "may_share": False,
         "tries": run.tries - 1,
         "due_list": waiting_list(run.pool),
         "due_at": queue_place(run),

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from stowage.aws.queues import give_up, stop, wake
 from stowage.aws.table import Image
+from stowage.runs.dispatch import may_share
 from stowage.runs.kinds import kind_of
 from stowage.runs.queue import RunKey
 from stowage.runs.record import FINAL, UNFINISHED, Run, waiting_list
@@ -29,18 +30,24 @@ def react(changes: list[Image], _now: datetime) -> int:
         except ValidationError as error:
             give_up(after | {"tenant": after.get("tenant"), "error": _unreadable(error)})
             continue
+        if may_share(run) and run.tries == 0 and run.status == "pending":
+            continue  # the clock starts it together with those that it has made in the same minute
         if run.status == "pending" and run.due_list == waiting_list(run.pool):
             waiting.setdefault(run.pool, []).append((run.tenant, run.id))
         elif run.status in FINAL and before and before.get("status") in UNFINISHED:
             waiting.setdefault(run.pool, [])
-        # The clock stops one that should end itself and does not.
-        if run.cancel_requested and run.execution and run.status in UNFINISHED and not kind_of(run.kind).ends_itself:
+        if run.cancel_requested and run.execution and run.status in UNFINISHED and not _stops_by_itself(run):
             cancelled.append(run.execution)
     for pool, written in waiting.items():
         wake(pool, written)
     for execution in cancelled:
         stop(execution)
     return len(waiting) + len(cancelled)
+
+
+def _stops_by_itself(run: Run) -> bool:
+    """Whether its execution goes on: it ends the run itself (the clock stops one that does not) or is others' too."""
+    return kind_of(run.kind).ends_itself or run.is_shared
 
 
 def _unreadable(error: ValidationError) -> str:

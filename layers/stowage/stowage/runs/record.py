@@ -132,6 +132,10 @@ class Run(BaseModel):
     error: Failure | None = None
     outcome: Outcome | None = None
     cancel_requested: bool = False
+    may_share: bool = False
+    """Whether its next attempts may be carried out together with other runs' (`stowage.runs.dispatch`)."""
+    is_shared: bool = False
+    """Whether the current attempt is carried out together with other runs'."""
     uses: str | None = None
     """The run of the same tenant whose files this one uses (`stowage.runs.using`)."""
     users: int = 0

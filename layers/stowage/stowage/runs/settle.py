@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from stowage.aws import objects, table
-from stowage.aws.queues import wake_later
+from stowage.aws.queues import wake, wake_later
 from stowage.aws.table import ConditionFailedError, Item, Put, Update, Write
 from stowage.basics.errors import UnavailableError
 from stowage.basics.ids import rfc3339
 from stowage.runs.audit_notes import audit_note
 from stowage.runs.counters import as_counted, counting
-from stowage.runs.dispatch import read_leases, release
+from stowage.runs.dispatch import free_place, read_leases, release
 from stowage.runs.executions import Member, members_of
 from stowage.runs.keeping import expires_at, record_until
 from stowage.runs.kinds import kind_of
@@ -208,13 +208,19 @@ def settle_execution(execution: str, given: Member, now: datetime, ending: Endin
     """
     settled: dict[str, str] = {}
     failures: list[Exception] = []
-    for member in members_of(execution) or [given]:
+    pool = None
+    members = members_of(execution) or [given]
+    for member in members:
         try:
             run = settle(member.tenant, member.run_id, member.attempt, now, ending, execution=execution)
         except Exception as error:
             failures.append(error)
         else:
             settled |= {run.id: run.status} if run else {}
+            pool = run.pool if run else pool
+    if pool and len(members) > 1:
+        free_place(pool, execution)
+        wake(pool, [])
     if failures:
         raise failures[0] if len(failures) == 1 else ExceptionGroup("Not every run could be settled.", failures)
     return settled

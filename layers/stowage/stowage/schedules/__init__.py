@@ -24,9 +24,10 @@ from stowage.delivery.wishes import SETTINGS_ITEM, must_reach
 from stowage.runs.audit_notes import audit_entry
 from stowage.runs.kinds import EXPORT_BACKUP
 from stowage.runs.listing import missed_slot
+from stowage.runs.plan import SHARED_MAX_BYTES
 from stowage.runs.record import UNFINISHED
 from stowage.runs.store import create_run, find_run
-from stowage.runs.summary import RETENTION_LIST, noting
+from stowage.runs.summary import RETENTION_LIST, noting, read_summary
 from stowage.schedules.records import (
     BackupSettings,
     CurrentSettings,
@@ -155,6 +156,7 @@ def look_after(item: Item, now: datetime) -> None:
     if _is_on(wanted.schedule) and not _is_unfinished(tenant.id, item.get("last_run")):
         request = BackupRequest(format=wanted.format)
         run = new_backup(tenant, request, REQUESTED_BY, now, slot=rfc3339(passed.pop()))
+        run.may_share = _may_share(tenant.id, wanted)
         changes["last_run"] = run.id
     if _is_on(wanted.schedule):
         missed = [rfc3339(each) for each in reversed(passed)]
@@ -195,6 +197,15 @@ def _trials(wanted: BackupSettings) -> Trials:
 def _telling(item: Item) -> Update:
     """The write that puts a tenant's own schedule into its summary; an empty one where it wants none."""
     return noting(item["tenant"], {"schedule": item["settings"]["schedule"] or {}})
+
+
+def _may_share(tenant: str, wanted: BackupSettings) -> bool:
+    """Whether a tenant's backup may be made together with others': one of plain SQL that was small last time. How large
+    it is now is looked at once more before it is.
+    """
+    last = read_summary(tenant).get("last_success", {})
+    is_small = last.get("bytes", 0) <= SHARED_MAX_BYTES
+    return wanted.format == "sql" and not wanted.include_schemas and is_small
 
 
 def _is_unfinished(tenant: str, run_id: str | None) -> bool:

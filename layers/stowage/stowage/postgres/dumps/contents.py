@@ -135,6 +135,17 @@ def export_snapshot(connection: psycopg.Connection[Any]) -> str:
     return str(exported[0])
 
 
+@contextlib.contextmanager
+def exported_snapshot(connection: psycopg.Connection[Any]) -> Iterator[str]:
+    """The name of a snapshot that lasts until the end of the block; what the server refuses there is our error."""
+    try:
+        with database_errors():
+            yield export_snapshot(connection)
+    finally:
+        with contextlib.suppress(psycopg.Error):
+            connection.execute("ROLLBACK")
+
+
 def read_contents(
     connection: psycopg.Connection[Any],
     schema: str,

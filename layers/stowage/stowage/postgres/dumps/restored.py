@@ -3,10 +3,10 @@
 import contextlib
 import subprocess
 import threading
+from typing import Protocol
 
 from stowage.basics.errors import RunError
 from stowage.postgres.dumps.pg_dump import child_environment
-from stowage.postgres.dumps.script import Script
 
 READ_BYTES = 256 * 1024
 SILENCE_SECONDS = 60.0
@@ -15,10 +15,20 @@ SILENCE_SECONDS = 60.0
 """
 
 
-class Archive:
-    """An archive that is fed in pieces. `script` is what pg_restore makes of it, once `finish` has returned."""
+class Reader(Protocol):
+    """Who takes a plain dump: `script.Script`, for one."""
 
-    def __init__(self, pg_restore: str, script: Script) -> None:
+    def feed(self, data: bytes) -> None:
+        """Take the next bytes."""
+
+    def finish(self) -> None:
+        """No more bytes come."""
+
+
+class Archive:
+    """An archive that is fed in pieces. `script` has what pg_restore makes of it, once `finish` has returned."""
+
+    def __init__(self, pg_restore: str, script: Reader) -> None:
         self.script = script
         self._feeding = True
         self._written = 0
