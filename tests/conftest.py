@@ -34,7 +34,7 @@ from tests.direct import Direct
 pytest_plugins = ["tests.schedule"]
 
 ROOT = Path(__file__).resolve().parent.parent
-START_SECONDS = 90
+START_SECONDS = 180
 PARAMETERS = {"RetrySeconds": "1"}
 """The template's parameters that the tests' stack does not have as everybody's."""
 PORTS_A_PROCESS = 40
