@@ -28,8 +28,10 @@ type Json = Any
 GONE = (requests.ConnectionError, requests.Timeout, BotoCoreError, psycopg.OperationalError)
 """What a client gets of a stack that is not there any more."""
 ONCE = Config(retries={"total_max_attempts": 1}, connect_timeout=5, read_timeout=20)
-PAUSE = 0.5
+PAUSE = 1.0
 """Seconds between two runs of one kind: all of them are to end in the end."""
+BREATH = 0.1
+"""Seconds between two of anything else: who asks without a pause keeps the runs from their ends."""
 TURN = 3.0
 """The same for backups, of which a tenant has one at a time."""
 KILLS = max(1, settings().max_examples // 100)
@@ -100,6 +102,7 @@ def work(office: Office, done: Acknowledged) -> list[Callable[[], None]]:
             with contextlib.suppress(*GONE):
                 while True:
                     step()
+                    time.sleep(BREATH)
 
         return run
 
@@ -299,7 +302,7 @@ def test_nothing_that_was_acknowledged_is_missing_after_everything_was_killed(
 
 def wait_for_much(done: Acknowledged, times: int, working: list[Future[None]]) -> None:
     """Return early where somebody has found a fault."""
-    eventually(lambda: done.enough(times) or any(each.done() for each in working), "much was done", 90)
+    eventually(lambda: done.enough(times) or any(each.done() for each in working), "much was done", 150)
 
 
 def assert_all_there(office: Office, done: Acknowledged) -> None:
@@ -349,6 +352,6 @@ def assert_all_end(office: Office, runs: set[str], expected: str) -> None:
         states.update((job["type"], job["status"]) for job in jobs)
         return all(status in FINAL for _, status in states)
 
-    eventually(ended, "every run has ended", 150)
+    eventually(ended, "every run has ended", 240)
     client.close()
     assert {status for _, status in states} == {expected}, states

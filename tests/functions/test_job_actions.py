@@ -149,6 +149,7 @@ ROUTES: dict[tuple[str, str], Callable[[Run, Role, str], int]] = {
 }
 
 
+@pytest.mark.long(but=["export", "import", "export_backup", "verify", "compare", "restore"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_job_offers_an_action_if_its_route_does_it(kind: str, here: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STOWAGE_BACKUPS_PER_MINUTE", "100000")
