@@ -10,7 +10,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from stowage.entities.catalogue import Column, Table
+from stowage.entities.catalogue import Column, ForeignKey, Table
 from stowage.entities.declared import Entities
 from stowage.entities.inspecting import write_declarations
 from stowage.entities.language import Literals, read_declarations
@@ -184,6 +184,28 @@ def test_names_that_are_alike_are_told_apart() -> None:
     literals = read(write_declarations("odd", named))
     assert [literal["table"] for literal in literals.values()] == [each.name for each in named]
     assert list(literals) == ["boxes", "boxes2", "boxes3", "boxes4", "app_imports", "app_imports2", "app_imports3"]
+
+
+def test_what_names_another_record_is_no_secret_and_a_secret_that_must_be_given_says_so() -> None:
+    """The other record's key is shown as its id anyway."""
+
+    def column(name: str, default: str | None = None) -> Column:
+        return Column(name, "text", False, default, "plain", ())
+
+    key = ForeignKey(("payment_session_id",), "shop", "payment_session", ("id",), "c")
+    payment = Table(
+        "payment", False, False, (),
+        (column("id"), column("payment_session_id"), column("capture_token"), column("salt", "'x'::text")),
+        ("id",), (key,), (), (), (),
+    )  # fmt: skip
+    session = Table("payment_session", False, False, (), (column("id"), column("session_id")), ("id",), (), (), (), ())
+    text = write_declarations("shop", [payment, session])
+    literal = read(text)["payments"]
+    assert [(name, target) for name, target, *_ in literal["references"]] == [("paymentSessionId", "payment_sessions")]
+    told = "guessed: a secret; must be given, so no record can be created: confirm"
+    assert f'captureToken = {{ type = "text not null", hidden = true }}  # {told}' in text
+    assert 'salt = { type = "text not null", hidden = true, default = "x" }  # guessed: a secret\n' in text
+    assert '\nsessionId = { type = "text not null", hidden = true }' in text
 
 
 def test_a_schema_of_150_tables_takes_less_than_a_second(servers: Servers) -> None:

@@ -118,7 +118,7 @@ def write_declarations(schema: str, tables: Sequence[Table]) -> str:
         each.trash = None if each.is_only_read else _trash_of(each.table)
         times = {"created": _time(each.table, _CREATED), "updated": _time(each.table, _UPDATED)}
         each.times = {key: column for key, column in times.items() if column}
-        _name_fields(each)
+        _name_fields(each, _columns_with_keys(each.table, schema, entities))
     by_singular = {singular_of(each.name): each.name for each in entities.values()}
     for each in (*entities.values(), *views.values()):
         each.references = _references(each, schema, entities)
@@ -169,8 +169,18 @@ def _key_of_view(table: Table) -> str:
     return next(iter([*filter(None, unique), *(["id"] if "id" in names else []), *likely, *names]))
 
 
-def _name_fields(entity: _Entity) -> None:
-    """A name for each column that is none of the key, as an API has them."""
+def _columns_with_keys(table: Table, schema: str, entities: Mapping[str, _Entity]) -> set[str]:
+    """The columns that a foreign key says to hold another record's key, which is shown there as its id."""
+    found = set[str]()
+    for key in table.foreign_keys:
+        other = entities.get(key.table) if key.schema == schema else None
+        if other:
+            found |= {ours for ours, theirs in zip(key.columns, key.target, strict=True) if theirs in other.table.key}
+    return found
+
+
+def _name_fields(entity: _Entity, shown: set[str]) -> None:
+    """A name for each column that is none of the key, as an API has them. No column in `shown` is a secret."""
     taken = {"id"}
     for column in entity.fields:
         name = _camel(column.name) or "field"
@@ -182,7 +192,7 @@ def _name_fields(entity: _Entity) -> None:
             name = f"{stem}{int(number or 1) + 1}"
         taken.add(name)
         entity.names[column.name] = name
-        if _is_hidden(column):
+        if column.name not in shown and _is_hidden(column):
             entity.hidden.add(column.name)
 
 
@@ -407,7 +417,10 @@ def _write_field(entity: _Entity, column: Column, reference: tuple[dict[str, str
         comments.append("generated")
     if column.name in entity.hidden:
         given["hidden"] = "true"
-        comments.append("bytes: left out unless you show them" if column.type == "bytea" else "guessed: a secret")
+        why = "bytes: left out unless you show them" if column.type == "bytea" else "guessed: a secret"
+        is_left_to_the_table = column.is_nullable or column.default is not None or column.kind != "plain"
+        must_be_given = not (is_left_to_the_table or entity.is_only_read)
+        comments.append(f"{why}{'; must be given, so no record can be created: confirm' if must_be_given else ''}")
     _add_rules(entity, column, given, comments)
     _add_default(column, given, comments)
     if reference[0]:
