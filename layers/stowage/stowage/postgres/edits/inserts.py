@@ -63,7 +63,7 @@ FROM counted
 """)
 _WRITTEN = sql.SQL("written JOIN (SELECT {} AS id, stw_n FROM given) AS stw_given USING (id)")
 _WHOLE = sql.SQL("FROM counted WHERE stw_rows = %(total)s")
-_BY_BYTES = sql.SQL('{}::text COLLATE "C"')
+_BY_BYTES, _BY_VALUE = sql.SQL('{}::text COLLATE "C"'), sql.SQL("{}")
 _AT = sql.SQL("%(at)s")
 _TRUE: LiteralString = "true"
 SKIPPING = sql.SQL("ON CONFLICT DO NOTHING")
@@ -119,7 +119,7 @@ def insert_records(
     parents = parents_of(entity)
     given = sql.Identifier("given")
     wanted = sql.SQL("SELECT {} FROM given")
-    key = [entity.column(field) for field in (entity.unique[0] if entity.unique else ("id",))]
+    key = entity.unique[0] if entity.unique else ("id",)
     lines = Lines(
         "written",
         entity.name,
@@ -142,9 +142,7 @@ def insert_records(
             columns=sql.SQL(", ").join(map(sql.Identifier, (*own, *times))),
             given_columns=sql.SQL(", ").join([*(column_of(given, column) for column in own), *[_AT] * len(times)]),
             sound=sql.SQL(" AND ").join([sql.SQL(_TRUE), *(has_parent(parent, given) for parent in parents)]),
-            order=sql.SQL(", ").join(
-                [*(_BY_BYTES.format(column_of(given, column)) for column in key), sql.SQL("stw_n")]
-            ),
+            order=sql.SQL(", ").join([*(_in_order(entity, name) for name in key), sql.SQL("stw_n")]),
             image=whole_image(entity, "made"),
             record=record_json(entity, "made"),
             journal=journalled(lines, summary=summary, when=_WHOLE) if places is None else staged(lines),
@@ -166,6 +164,14 @@ def insert_records(
         return str(records or "")
     candidates = _CANDIDATES.format(table=table_of(edit.schema, entity))
     return taken(connection, edit.schema, entity, candidates, {"rows": write_json(rows)}, missing)
+
+
+def _in_order(entity: Entity, name: str) -> sql.Composed:
+    """A field of `given` to sort by, numbers and uuids as their index has them."""
+    key = entity.key_of(name)
+    return (_BY_VALUE if key and key.type != "text" else _BY_BYTES).format(
+        column_of(sql.Identifier("given"), entity.column(name))
+    )
 
 
 _CANDIDATES = sql.SQL("""

@@ -38,7 +38,7 @@ SELECT CASE WHEN attidentity <> '' THEN format('nextval(%%L::regclass)', ({_SEQU
        ELSE (SELECT pg_get_expr(adbin, adrelid) FROM pg_attrdef WHERE adrelid = attrelid AND adnum = attnum) END
 FROM pg_attribute WHERE {_COLUMN}
 """
-_MAKE = sql.SQL("SELECT ({maker})::text FROM generate_series(1, %s)")
+_MAKE = sql.SQL("SELECT array_agg(({maker})::text) FROM generate_series(1, %s)")
 
 
 def make_ids(connection: psycopg.Connection, edit: Edit, entity: Entity, count: int) -> list[str]:
@@ -48,10 +48,16 @@ def make_ids(connection: psycopg.Connection, edit: Edit, entity: Entity, count: 
     """
     if entity.key.made_by == "database":
         statement = _MAKE.format(maker=id_maker(connection, edit.schema, entity))
-        return [made for (made,) in connection.execute(statement, (count,))]
+        return _made(connection, statement, count)
     if entity.key.type == "uuid":
         return new_uuids(count, edit.at)
     return new_record_ids(entity.id_prefix, count, edit.at)
+
+
+def _made(connection: psycopg.Connection, statement: sql.Composed, count: int) -> list[Any]:
+    row = connection.execute(statement, (count,)).fetchone()
+    assert row is not None, "an aggregate gives one row"
+    return row[0] or []
 
 
 def id_maker(connection: psycopg.Connection, schema: str, entity: Entity) -> sql.Composable:
@@ -88,9 +94,9 @@ def make_defaults(connection: psycopg.Connection, schema: str, entity: Entity, f
     makers = default_makers(connection, schema, entity, [field.column])
     if field.column not in makers:
         return [None] * count
-    made = connection.execute(_MAKE.format(maker=makers[field.column]), (count,)).fetchall()
+    made = _made(connection, _MAKE.format(maker=makers[field.column]), count)
     is_json = field.type == "json" and not field.is_array
-    return [json.loads(value) if is_json and value is not None else value for (value,) in made]
+    return [json.loads(value) if is_json and value is not None else value for value in made]
 
 
 # An id of the upper half of its numbers leaves a sequence where it is: else one large id would use it up.

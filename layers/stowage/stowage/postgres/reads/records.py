@@ -13,7 +13,7 @@ from psycopg.rows import class_row, scalar_row
 
 from stowage.basics.errors import BadRequestError
 from stowage.basics.sizes import MOST_ANSWER_BYTES, too_large_record
-from stowage.entities.declaration import Entity, Field
+from stowage.entities.declaration import Entity, Field, Key
 from stowage.entities.filters import Filters
 from stowage.postgres.reads.moments import base64_text, json_list, local_text, moment_text
 from stowage.postgres.reads.selection import select
@@ -37,7 +37,7 @@ CASE WHEN {0}::text COLLATE "C" ~ '^[A-Za-z0-9._-]+$' AND {0}::text NOT IN ('.',
 # Three digits where they say it all, else the column's six.
 _MOMENT = sql.SQL("""
 to_char({0}::timestamptz AT TIME ZONE 'UTC',
-        CASE WHEN date_trunc('milliseconds', {0}) = {0} THEN 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'
+        CASE WHEN {0}::timestamptz(3) = {0} THEN 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'
              ELSE 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"' END)
 """)
 _LOCAL = sql.SQL("""to_char({}, 'YYYY-MM-DD"T"HH24:MI:SS.US')""")
@@ -62,6 +62,9 @@ def is_large(entity: Entity, row: str, most: int) -> sql.Composable:
     """
     sizes: list[sql.Composable] = []
     for field in entity.fields:
+        key = entity.key_of(field.name)
+        if key and key.type != "text":
+            continue
         if field.type in _OF_ANY_LENGTH or field.is_array:
             size = _STORED_SIZE
             if not field.is_array:
@@ -79,7 +82,7 @@ def record_json(entity: Entity, row: str, fields: Iterable[Field] | None = None)
     """
     values = [
         _NAMED.format(
-            _value(field, sql.Identifier(row, field.column), is_id=entity.holds_id(field.name)),
+            _value(field, sql.Identifier(row, field.column), entity.key_of(field.name)),
             sql.Identifier(field.name),
         )
         for field in (entity.fields if fields is None else fields)
@@ -88,9 +91,9 @@ def record_json(entity: Entity, row: str, fields: Iterable[Field] | None = None)
     return _WHERE_SMALL.format(large=is_large(entity, row, MOST_ANSWER_BYTES), record=record)
 
 
-def _value(field: Field, column: sql.Identifier, *, is_id: bool) -> sql.Composable:
-    if is_id:
-        return _ID.format(column)
+def _value(field: Field, column: sql.Identifier, key: Key | None) -> sql.Composable:
+    if key:
+        return _id(key, column)
     if field.is_array:
         return json_list(field.type, column)
     match field.type:
@@ -104,6 +107,11 @@ def _value(field: Field, column: sql.Identifier, *, is_id: bool) -> sql.Composab
             return base64_text(column)
         case _:
             return _TEXT.format(column)
+
+
+def _id(key: Key, column: sql.Composable) -> sql.Composed:
+    """The text of an id in the form that every path survives; a number or a uuid is in it as it is."""
+    return (_ID if key.type == "text" else _TEXT).format(column)
 
 
 _ONE = sql.SQL("SELECT left({record}, {most}) FROM {rows} AS found WHERE {is_it} AND {live}")
@@ -195,7 +203,7 @@ def read_page(
             offset=sql.Literal(offset),
         ),
         record=record_json(entity, "page"),
-        id=_ID.format(id_of(entity, "page")),
+        id=_id(entity.key, id_of(entity, "page")),
         most=sql.Literal(MOST_ANSWER_BYTES),
         page_order=_order(entity, keys, "page"),
     )
