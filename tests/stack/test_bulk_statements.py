@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import psycopg
 import pytest
+from psycopg import sql
 from pydantic_core import to_json
 
 from stowage.bulk import bulk_delete, bulk_reassign, bulk_undo
@@ -23,6 +24,8 @@ from stowage.postgres.edits.deletes import delete_records
 from stowage.postgres.edits.locks import Outcome
 from stowage.postgres.session.connection import borrowed
 from stowage.postgres.session.idempotency import KeptAnswer
+from stowage.postgres.session.own_rules import qualified
+from stowage.postgres.session.search_path import follow_search_path
 from stowage.records import change_records, deleting
 from stowage.records.deleting import RecordIds
 from tests.stack.office import Json, Office, codes, in_process
@@ -120,6 +123,47 @@ def test_the_number_of_statements_does_not_depend_on_the_number_of_ids(office: O
         counting.undo("import", counting.make(made))
     assert all(len(numbers_of) == 1 for numbers_of in counting.seen.values()), counting.seen
     assert office.is_gapless()
+
+
+def load_before_analyze(office: Office, count: int) -> list[str]:
+    """Accounts of which ANALYZE saw the pages, and no row, because they were not committed yet."""
+    ids = [f"loaded_{n}" for n in range(count)]
+    office.run("ALTER TABLE accounts SET (autovacuum_enabled = false)")
+    with psycopg.connect(office.stack.database_url) as loading:
+        loading.execute(sql.SQL("SET LOCAL search_path = {}").format(sql.Identifier(office.schema)))
+        loading.execute(
+            "INSERT INTO accounts (id, username, platform, brand_id, group_id) "
+            "SELECT id, 'user ' || id, 'x', 'brd_1', 'grp_1' FROM unnest(%s::text[]) AS id",
+            (ids,),
+        )
+        office.run("ANALYZE accounts")
+    assert office.run("SELECT reltuples, relpages > 0 FROM pg_class WHERE oid = 'accounts'::regclass") == [(0, True)]
+    return ids
+
+
+def test_a_table_whose_rows_analyze_did_not_see_is_hashed(office: Office, app: psycopg.Connection) -> None:
+    def nested_loops() -> str:
+        with app.transaction():
+            follow_search_path(app, office.schema, [qualified(office.schema, each) for each in ENTITIES.values()])
+            return str(app.execute("SHOW enable_nestloop").fetchall()[0][0])
+
+    assert nested_loops() == "on"
+    load_before_analyze(office, 300)
+    assert nested_loops() == "off"
+    assert app.execute("SHOW enable_nestloop").fetchone() == ("on",)
+    office.run("ANALYZE accounts")
+    assert nested_loops() == "on"
+
+
+@pytest.mark.long
+def test_nor_is_it_read_once_for_each_record(office: Office) -> None:
+    ids = load_before_analyze(office, 10_000)
+    with in_process(office.stack):
+        request = ReassignRequest(ids=ids, targetBrandId="brd_2", targetGroupId="grp_2")
+        done = json.loads(bulk_reassign(office.edit(NOW), request).body)
+        undone = json.loads(bulk_undo(office.edit(NOW), UndoRequest(operationId=done["operationId"])).body)
+    assert (done["succeeded"], undone["succeeded"]) == (10_000, 10_000)
+    assert {row["brand_id"] for row in office.rows("accounts").values()} == {"brd_1"}
 
 
 def test_nor_on_how_many_of_them_fail(office: Office, statements: list[str]) -> None:
