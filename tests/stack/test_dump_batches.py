@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from stowage.basics.errors import RunError
+from stowage.postgres.dumps.contents import read_all_contents, read_contents
 from stowage.postgres.dumps.cutting import Cutter
 from stowage.postgres.dumps.pg_dump import Dump
 from stowage.postgres.restores.archives import plain
@@ -166,6 +167,25 @@ def must_be_alike(database: Database, programs: Path, schema: str, archive: byte
 
 
 @pytest.mark.long(but="18")
+def test_what_is_told_of_several_at_once_is_what_is_told_of_each(database: Database) -> None:
+    connection = database.connect()
+    odd = Path(__file__).with_name("odd_tenant.sql").read_text()
+    for name in ("owner", "reader", "granted"):
+        odd = odd.replace(f"{{{name}}}", "cut_owner")
+    connection.execute(odd.encode())
+    schemas = [*SCHEMAS, "tenant_odd"]
+    with connection.transaction():
+        groups, rows = {each: [each] for each in schemas}, {each: dict[str, int | None]() for each in schemas}
+        together = read_all_contents(connection, groups, "18.4", rows)
+        assert together == {each: read_contents(connection, each, "18.4", {}) for each in schemas}
+    odd_one, borrowing = together["tenant_odd"], together["tenant_acme"]
+    assert odd_one.casts
+    assert odd_one.search_path_traps
+    assert odd_one.warnings
+    assert "tenant_acme2.notes" in {reference.target.split(" ")[-1] for reference in borrowing.references}
+    assert all(contents.row_count == 51 for name, contents in together.items() if name not in (EMPTY, "tenant_odd"))
+
+
 def test_an_archive_with_more_than_was_asked_for_is_refused(database: Database) -> None:
     archive = dump(database, database.programs, [*SCHEMAS, BESIDE], "custom")
     with pytest.raises(RunError) as caught:

@@ -18,7 +18,7 @@ from stowage.backups.included import included_schemas
 from stowage.backups.making import described, finish_verified, make_backup, product_of
 from stowage.basics.errors import CancelledError, StowageError, TransientRunError
 from stowage.pipeline.compress import Compressor, gzip_compressor
-from stowage.postgres.dumps.contents import DumpContents, database_errors, exported_snapshot, read_contents
+from stowage.postgres.dumps.contents import DumpContents, database_errors, exported_snapshot, read_all_contents
 from stowage.postgres.dumps.cutting import Cutter
 from stowage.postgres.dumps.pg_dump import Dump, pg_dump_version
 from stowage.postgres.dumps.preflight import must_have_sessions
@@ -117,9 +117,10 @@ class _Batch:
         """The files of these, from one dump that was whole; None for one that has grown too large to be held."""
         schemas = [_schema(each) for each in attempts]
         connection = self._connection
-        with exported_snapshot(connection) as snapshot:
-            contents = [read_contents(connection, schema, self._version, {}) for schema in schemas]
-            files = _Files({_schema(each): _File(each, known) for each, known in zip(attempts, contents, strict=True)})
+        with exported_snapshot(connection, LOCK_WAIT_SECONDS) as snapshot:
+            groups = {schema: [schema] for schema in schemas}
+            contents = read_all_contents(connection, groups, self._version, {schema: {} for schema in schemas})
+            files = _Files({_schema(each): _File(each, contents[_schema(each)]) for each in attempts})
             login = child_login(attempts[0].run.database, DUMP, beside=connection)
             dump = Dump(
                 schemas[0],

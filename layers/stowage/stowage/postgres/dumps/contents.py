@@ -2,7 +2,7 @@
 
 import contextlib
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass
@@ -16,8 +16,8 @@ from pydantic import Field
 
 from stowage.basics.errors import TransientRunError
 from stowage.postgres.dumps.failures import database_error
-from stowage.postgres.dumps.needs import Needs, attempt, read_needs
-from stowage.postgres.dumps.preflight import must_be_the_tenants, must_hold_its_children
+from stowage.postgres.dumps.needs import Groups, Needs, attempt, read_needs
+from stowage.postgres.dumps.preflight import must_be_the_tenants, must_hold_their_children
 
 RESULT_SECONDS = 3600.0
 CANCEL_SECONDS = 2.0
@@ -122,6 +122,7 @@ BEGIN: LiteralString = """
     SET LOCAL lock_timeout = '60s';
     SET LOCAL max_parallel_workers_per_gather = 0
 """
+LOCK_TIMEOUT: LiteralString = "SELECT set_config('lock_timeout', %s, true)"
 EXPORT: LiteralString = "SELECT pg_export_snapshot()"
 
 
@@ -136,11 +137,13 @@ def export_snapshot(connection: psycopg.Connection[Any]) -> str:
 
 
 @contextlib.contextmanager
-def exported_snapshot(connection: psycopg.Connection[Any]) -> Iterator[str]:
+def exported_snapshot(connection: psycopg.Connection[Any], lock_seconds: float) -> Iterator[str]:
     """The name of a snapshot that lasts until the end of the block; what the server refuses there is our error."""
     try:
         with database_errors():
-            yield export_snapshot(connection)
+            snapshot = export_snapshot(connection)
+            connection.execute(LOCK_TIMEOUT, (f"{lock_seconds}s",))
+            yield snapshot
     finally:
         with contextlib.suppress(psycopg.Error):
             connection.execute("ROLLBACK")
@@ -161,41 +164,81 @@ def read_contents(
     `outside_children` where the dump that reads the same snapshot would leave rows out, and
     `foreign_tables` where an included schema holds more than the tenant's.
     """
-    warnings: list[str] = []
-    schemas = [schema, *included]
     must_be_the_tenants(connection, schema, included)
-    must_hold_its_children(connection, schema, included)
-    tables = [table for each in schemas for table in _tables(connection, each)]
-    is_locked = _lock(connection, tables)
+    return read_all_contents(connection, {schema: [schema, *included]}, client_version, {schema: rows})[schema]
+
+
+def read_all_contents(
+    connection: psycopg.Connection[Any],
+    groups: Groups,
+    client_version: str,
+    rows: Mapping[str, dict[str, int | None]],
+) -> dict[str, DumpContents]:
+    """The same of several tenants, each with the schemas of its dump, whose own one is its first.
+
+    Where the server has no room for the locks of several, TransientRunError `out_of_memory`: they
+    can be read one by one.
+    """
+    warnings: dict[str, list[str]] = {group: [] for group in groups}
+    must_hold_their_children(connection, groups)
+    tables = _tables(connection, groups)
+    is_locked = _lock(connection, [table for each in tables.values() for table in each])
     if not is_locked:
-        warnings.append("Unknown: how many rows there are. The server has no room for so many locks.")
-    needs = read_needs(connection, schemas, warnings)
-    # Planning a count calls the functions of the table's indexes, which may find each other by the
-    # product's own path.
-    connection.execute(sql.SQL(SEARCH_PATH).format(sql.Identifier(schema)))
-    counts = {schema: rows, **{each: dict[str, int | None]() for each in included}}
-    for table in tables:
-        if table.holds_rows:
+        if len(groups) > 1:
+            raise TransientRunError("The server has no room for so many locks.", "out_of_memory")
+        for each in warnings.values():
+            each.append("Unknown: how many rows there are. The server has no room for so many locks.")
+    needs = read_needs(connection, groups, warnings)
+    counts = {group: {each: dict[str, int | None]() for each in schemas} for group, schemas in groups.items()}
+    for group in groups:
+        counts[group][group] = rows[group]
+        # Planning a count calls the functions of the table's indexes, which may find each other by the
+        # product's own path.
+        connection.execute(sql.SQL(SEARCH_PATH).format(sql.Identifier(group)))
+        holding_rows = [table for table in tables[group] if table.holds_rows]
+        together = _count_together(connection, holding_rows) if is_locked and len(groups) > 1 else None
+        for place, table in enumerate(holding_rows):
             counting = partial(_count, connection, table)
             what = f"how many rows {table.name} has"
-            known = attempt(connection, counting, what, warnings) if is_locked else None
-            counts[table.schema_name][table.name] = known
-    holding = partial(_large_object_columns, connection, schemas)
-    columns = attempt(connection, holding, "which columns refer to large objects", warnings) or []
+            if together is not None:
+                known: int | None = together[place]
+            else:
+                known = attempt(connection, counting, what, warnings[group]) if is_locked else None
+            counts[group][table.schema_name][table.name] = known
+    columns = _large_object_columns(connection, groups, warnings)
+    foreign = _foreign_tables(connection, groups)
     version = connection.execute("SELECT current_setting('server_version')").fetchone()
+    return {
+        group: _contents(
+            groups[group],
+            needs[group],
+            counts[group],
+            server_version=version[0] if version else "",
+            client_version=client_version,
+            table_count=len(tables[group]),
+            large_object_columns=columns[group],
+            warnings=[
+                *warnings[group],
+                *_lacks(connection, groups[group], columns[group], foreign[group], needs[group]),
+            ],
+        )
+        for group in groups
+    }
+
+
+def _contents(
+    schemas: Sequence[str], needs: Needs, counts: dict[str, dict[str, int | None]], **more: Any
+) -> DumpContents:
+    schema, *included = schemas
     found = [count for each in counts.values() for count in each.values()]
-    known_counts = [count for count in found if count is not None]
+    known = [count for count in found if count is not None]
     return DumpContents(
         **dict(needs),
         schema_name=schema,
-        server_version=version[0] if version else "",
-        client_version=client_version,
-        table_count=len(tables),
-        row_count=sum(known_counts) if len(known_counts) == len(found) else None,
-        rows=rows,
+        row_count=sum(known) if len(known) == len(found) else None,
+        rows=counts[schema],
         included={each: counts[each] for each in included},
-        large_object_columns=columns,
-        warnings=[*warnings, *_lacks(connection, schemas, columns, needs)],
+        **more,
     )
 
 
@@ -223,15 +266,19 @@ TABLES: LiteralString = """
     JOIN pg_namespace n ON n.oid = c.relnamespace
     LEFT JOIN pg_depend e ON e.classid = 'pg_class'::regclass AND e.objid = c.oid AND e.deptype = 'e'
     LEFT JOIN pg_extension x ON x.oid = e.refobjid
-    WHERE n.nspname = %(schema)s AND c.relkind IN ('r', 'p')
+    WHERE n.nspname = ANY(%(schemas)s) AND c.relkind IN ('r', 'p')
       AND (e.objid IS NULL OR c.oid = ANY (x.extconfig))
-    ORDER BY c.relname
+    ORDER BY array_position(%(schemas)s, n.nspname::text), c.relname
 """
 
 
-def _tables(connection: psycopg.Connection[Any], schema: str) -> list[_Table]:
+def _tables(connection: psycopg.Connection[Any], groups: Groups) -> dict[str, list[_Table]]:
+    group_of = {schema: group for group, schemas in groups.items() for schema in schemas}
+    found: dict[str, list[_Table]] = {group: [] for group in groups}
     with connection.cursor(row_factory=class_row(_Table)) as cursor:
-        return cursor.execute(TABLES, {"schema": schema}).fetchall()
+        for table in cursor.execute(TABLES, {"schemas": list(group_of)}):
+            found[group_of[table.schema_name]].append(table)
+    return found
 
 
 LOCK: LiteralString = "LOCK TABLE ONLY {} IN ACCESS SHARE MODE"
@@ -266,6 +313,22 @@ def _count(connection: psycopg.Connection[Any], table: _Table) -> int:
     return int(counted[0]) if counted else 0
 
 
+def _count_together(connection: psycopg.Connection[Any], tables: list[_Table]) -> list[int] | None:
+    """Count several tables' rows by one statement; None where the database refuses that."""
+    if not tables:
+        return []
+    counts = [
+        sql.SQL("({}{})").format(
+            sql.SQL(COUNT).format(sql.Identifier(table.schema_name, table.name)),
+            sql.SQL(" " + table.condition),  # the extension's own SQL
+        )
+        for table in tables
+    ]
+    query = sql.SQL("SELECT {}").format(sql.SQL(", ").join(counts))
+    found = attempt(connection, lambda: connection.execute(query).fetchone(), "how many rows there are", [])
+    return None if found is None else list(found)
+
+
 # A large object is known only by its number, so a column that may hold such numbers is all there is
 # to go by.
 LARGE_OBJECT_COLUMNS: LiteralString = """
@@ -281,8 +344,21 @@ LARGE_OBJECT_COLUMNS: LiteralString = """
 """
 
 
-def _large_object_columns(connection: psycopg.Connection[Any], schemas: Sequence[str]) -> list[str]:
+def _large_object_columns(
+    connection: psycopg.Connection[Any], groups: Groups, warnings: Mapping[str, list[str]]
+) -> dict[str, list[str]]:
     """Name the columns (`table.column`) whose values are numbers of large objects that exist."""
+    if connection.execute(HAS_LARGE_OBJECTS).fetchone() != (True,):
+        return {group: [] for group in groups}
+    found: dict[str, list[str]] = {}
+    for group, schemas in groups.items():
+        holding = partial(_large_objects_of, connection, schemas)
+        what = "which columns refer to large objects"
+        found[group] = attempt(connection, holding, what, warnings[group]) or []
+    return found
+
+
+def _large_objects_of(connection: psycopg.Connection[Any], schemas: Sequence[str]) -> list[str]:
     with connection.cursor(row_factory=dict_row) as cursor:
         columns = cursor.execute(LARGE_OBJECT_COLUMNS, {"schemas": list(schemas)}).fetchall()
     return [
@@ -292,9 +368,9 @@ def _large_object_columns(connection: psycopg.Connection[Any], schemas: Sequence
     ]
 
 
+HAS_LARGE_OBJECTS: LiteralString = "SELECT EXISTS (SELECT FROM pg_largeobject_metadata)"
 HOLDS_LARGE_OBJECTS: LiteralString = """
-    SELECT EXISTS (SELECT FROM pg_largeobject_metadata)
-       AND EXISTS (SELECT FROM ONLY {table} WHERE {column} IN (SELECT oid FROM pg_largeobject_metadata))
+    SELECT EXISTS (SELECT FROM ONLY {table} WHERE {column} IN (SELECT oid FROM pg_largeobject_metadata))
 """
 
 
@@ -309,15 +385,24 @@ def _holds_large_objects(
 
 
 FOREIGN_TABLES: LiteralString = """
-    SELECT relname FROM pg_class
-    WHERE relnamespace IN (SELECT oid FROM pg_namespace WHERE nspname = ANY(%(schemas)s)) AND relkind = 'f'
-    ORDER BY 1
+    SELECT nspname, relname FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
+    WHERE nspname = ANY(%(schemas)s) AND relkind = 'f'
+    ORDER BY 2
 """
 
 
-def _lacks(connection: psycopg.Connection[Any], schemas: Sequence[str], columns: list[str], needs: Needs) -> list[str]:
+def _foreign_tables(connection: psycopg.Connection[Any], groups: Groups) -> dict[str, list[str]]:
+    group_of = {schema: group for group, schemas in groups.items() for schema in schemas}
+    found: dict[str, list[str]] = {group: [] for group in groups}
+    for schema, name in connection.execute(FOREIGN_TABLES, {"schemas": list(group_of)}):
+        found[group_of[schema]].append(name)
+    return found
+
+
+def _lacks(
+    connection: psycopg.Connection[Any], schemas: Sequence[str], columns: list[str], foreign: list[str], needs: Needs
+) -> list[str]:
     """Say in sentences what a restore of this dump alone would lack."""
-    foreign = [name for (name,) in connection.execute(FOREIGN_TABLES, {"schemas": list(schemas)})]
     within = [extension.name for extension in needs.extensions if extension.schema_name in schemas]
     targets = sorted({reference.target for reference in needs.references})
     sentences = {

@@ -3,7 +3,7 @@ second, not after an hour.
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, LiteralString
 
@@ -54,16 +54,20 @@ RELATIONS: LiteralString = """
 # elsewhere would be missing. Temporary children belong to somebody's session; a partition being
 # detached is no part of its parent any more.
 OUTSIDE_CHILDREN: LiteralString = """
-    SELECT format('%%I.%%I', n.nspname, child.relname) AS child, parent.relname AS parent
+    WITH ours (grp, oid) AS MATERIALIZED (
+        SELECT given.grp, n.oid FROM unnest(%(groups)s::text[], %(schemas)s::text[]) AS given (grp, schema)
+        JOIN pg_namespace n ON n.nspname = given.schema
+    )
+    SELECT ours.grp, format('%%I.%%I', n.nspname, child.relname) AS child, parent.relname AS parent
     FROM pg_class parent
+    JOIN ours ON ours.oid = parent.relnamespace
     JOIN pg_inherits i ON i.inhparent = parent.oid AND NOT i.inhdetachpending
     JOIN pg_class child ON child.oid = i.inhrelid
     JOIN pg_namespace n ON n.oid = child.relnamespace
-    WHERE parent.relnamespace IN (SELECT oid FROM pg_namespace WHERE nspname = ANY(%(schemas)s))
-      AND parent.relkind IN ('r', 'p', 'f')
-      AND n.nspname <> ALL(%(schemas)s)
+    WHERE parent.relkind IN ('r', 'p', 'f')
+      AND (ours.grp, n.oid) NOT IN (SELECT grp, oid FROM ours)
       AND child.relpersistence <> 't'
-    ORDER BY 1, 2
+    ORDER BY 1, 2, 3
 """
 # What a tenant has dumped along is its own: partitions and children of its tables, theirs, and the
 # sequences and indexes of these. A child that also has a parent elsewhere holds rows of that one.
@@ -114,7 +118,7 @@ def preflight(
     for each in included:
         if connection.execute(HAS_TABLES, (each,)).fetchone() != (True,):
             raise RunError(f"{each} holds no partition or child table of {schema}.", "foreign_tables")
-    must_hold_its_children(connection, schema, included)
+    must_hold_their_children(connection, {schema: [schema, *included]})
     for each, relations in readables.items():
         if unreadable := [name for name, _, readable in relations if not readable]:
             raise RunError(f"The dump role may not read {_some(unreadable)} in {each}.", "permission_denied")
@@ -132,12 +136,16 @@ def _relations(cursor: psycopg.Cursor[Any], schema: str) -> list[Any]:
     return cursor.execute(RELATIONS, {"schema": oid}).fetchall()
 
 
-def must_hold_its_children(connection: psycopg.Connection[Any], schema: str, included: Sequence[str] = ()) -> None:
-    """RunError `outside_children` where partitions or inheritance children of the schemas' tables
-    lie in still others.
+def must_hold_their_children(connection: psycopg.Connection[Any], groups: Mapping[str, Sequence[str]]) -> None:
+    """RunError `outside_children` where partitions or inheritance children of the tables of a tenant's
+    schemas (`needs.Groups`) lie in still others.
     """
-    children = connection.execute(OUTSIDE_CHILDREN, {"schemas": [schema, *included]}).fetchall()
-    if children:
+    pairs = [(group, schema) for group, schemas in groups.items() for schema in schemas]
+    given = {"groups": [group for group, _ in pairs], "schemas": [schema for _, schema in pairs]}
+    found = connection.execute(OUTSIDE_CHILDREN, given).fetchall()
+    if found:
+        schema = found[0][0]
+        children = [(child, parent) for group, child, parent in found if group == schema]
         raise RunError(
             f"Rows of {schema} lie in partitions or child tables outside of it, which its dump would leave out: "
             f"{_some([f'{child} (of {parent})' for child, parent in children])}. "

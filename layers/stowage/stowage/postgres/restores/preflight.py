@@ -8,7 +8,7 @@ from psycopg import sql
 
 from stowage.basics.errors import RunError
 from stowage.postgres.dumps.contents import DumpContents
-from stowage.postgres.dumps.needs import OURS
+from stowage.postgres.dumps.needs import OURS, parameters_of
 from stowage.postgres.dumps.portable import ALWAYS_THERE
 from stowage.postgres.dumps.preflight import major, must_be_the_tenants
 from stowage.postgres.restores.copies import family
@@ -224,7 +224,8 @@ def outside_dependents(connection: psycopg.Connection[Any], schemas: Sequence[st
     """What outside of these schemas depends on what is in them, and would not follow new schemas of those names."""
     with connection.transaction():
         connection.execute("SET LOCAL search_path = pg_catalog")
-        return [name for (name,) in connection.execute(_OUTSIDE, {"schemas": list(schemas)}).fetchall()]
+        given = parameters_of({schemas[0]: schemas})
+        return [name for (name,) in connection.execute(_OUTSIDE, given).fetchall()]
 
 
 def must_be_swappable(connection: psycopg.Connection, schema: str, included: Sequence[str] = ()) -> None:

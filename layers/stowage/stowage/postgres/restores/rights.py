@@ -9,7 +9,7 @@ import psycopg
 from psycopg import errors, sql
 
 from stowage.basics.errors import StowageError
-from stowage.postgres.dumps.needs import ROLES, SEARCH_PATH
+from stowage.postgres.dumps.needs import ROLES, SEARCH_PATH, parameters_of
 from stowage.postgres.session.connection import RESTORE
 
 
@@ -37,7 +37,8 @@ def owners_of(connection: psycopg.Connection, schema: str) -> list[str]:
     """Whom the objects of a schema belong to, and whose later objects have default privileges there."""
     with connection.transaction():
         connection.execute(SEARCH_PATH)
-        found: dict[str, list[str]] = dict(connection.execute(ROLES, {"schemas": [schema]}).fetchall())
+        rows = connection.execute(ROLES, parameters_of({schema: [schema]})).fetchall()
+    found: dict[str, list[str]] = {kind: roles for _, kind, roles in rows}
     return sorted({*found.get("owners", ()), *found.get("default_privileges", ())})
 
 
