@@ -2,7 +2,7 @@
 
 make bench                          all of them
 make bench ARGS="runs dumps"        some of: runs, dumps, exports, bulk, trash, imports, file_imports, compressors,
-                                    own_tables, declarations
+                                    own_tables, declarations, batches
 """
 
 import argparse
@@ -27,6 +27,7 @@ BENCHMARKS = {
     "file_imports": [["benchmarks.file_imports"]],
     "own_tables": [["benchmarks.own_tables"]],
     "declarations": [["benchmarks.declarations"]],
+    "batches": [["benchmarks.batches"]],
 }
 START_SECONDS = 60
 
@@ -55,6 +56,7 @@ def running_stack() -> Iterator[None]:
         return
     with tempfile.TemporaryDirectory(prefix="stowage-bench-") as home:
         os.environ["STOWAGE_HOME"] = home
+        os.environ.setdefault("STOWAGE_PARAMETER_BackupTrials", "never")  # which would run beside what is measured
         log = Path(home) / "up.log"
         with log.open("wb") as output:
             stack = subprocess.Popen([sys.executable, "-m", "local", "up"], stdout=output, stderr=subprocess.STDOUT)
