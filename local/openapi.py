@@ -44,6 +44,7 @@ STATUSES = {
     401: "No credentials, or none that we accept.",
     403: "The caller may not do this, or the page may not ask for it.",
     404: "Not there, or not the caller's.",
+    406: "The client takes no type in which this route answers.",
     409: "The state of the thing forbids it.",
     410: "It was here and is gone for good.",
     412: "The thing is not what If-Match says.",
@@ -385,7 +386,7 @@ def _responses(operation: _Operation, types: _Types) -> Json:
             schema = types.schema(answer.body, "serialization")
             content: Json = {"schema": schema}
             if answer.media_type == "application/json":
-                content |= _example(operation.route.key, str(answer.status))
+                content |= _example("refusals" if answer.status >= 400 else operation.route.key, str(answer.status))
             response.setdefault("content", {})[answer.media_type] = content
     for status in operation.refuses:
         found.setdefault(str(status), {"$ref": f"#/components/responses/{status}"})

@@ -172,6 +172,7 @@ def records(told: Recorder) -> None:
         told.call(
             "POST", "/api/v1/batch", {"requests": [{"id": "first", "method": "GET", "path": f"/{entity}/{ids[0]}"}]}
         )
+        told.call("POST", "/api/v1/graphql", {"query": f"{{ {entity}(limit: 1) {{ edges {{ node {{ id }} }} }} }}"})
         told.call("POST", f"/api/v1/bulk/{entity}/delete", {"ids": [ids[2]]})
         told.call("POST", f"/api/v1/bulk/{entity}/delete", {"ids": [ids[3], "none"]})
         _import_a_file(told, entity, _numbered(given, 8))
@@ -301,6 +302,7 @@ def refusals(told: Recorder) -> None:
     told.call("GET", "/api/v1/me", role="nobody", refused=401)
     told.call("POST", "/api/v1/tasks", task, role="viewer", refused=403)
     told.call("GET", f"/api/jobs/{NOBODY}", refused=404)
+    told.call("POST", "/api/v1/graphql", {"query": "{ __typename }"}, headers={"accept": "text/html"}, refused=406)
     told.call("POST", "/api/v1/brands", {"label": "Northwind"}, refused=409)
     told.call("PATCH", f"/api/v1/tasks/{made}", task, headers={"If-Match": '"0"'}, refused=412)
     told.call("POST", "/api/v1/tasks", data=b"title=x", headers={"content-type": "text/plain"}, refused=415)

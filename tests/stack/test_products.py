@@ -9,6 +9,7 @@ from itertools import cycle
 from typing import Any
 
 import pytest
+from graphql import GraphQLSchema, validate_schema
 from psycopg import sql
 
 from stowage.basics.errors import BadRequestError, NotFoundError, PreconditionFailedError, StowageError
@@ -18,6 +19,8 @@ from stowage.bulk.requests import UndoRequest
 from stowage.entities.checking import check, wanted_columns
 from stowage.entities.declaration import Entity
 from stowage.entities.declared import ENTITIES, writable_entity_at
+from stowage.graphql import OWN, answer_graphql
+from stowage.graphql.schema import reference_names, schema
 from stowage.imports.items import import_items
 from stowage.postgres.dumps.pg_dump import Dump
 from stowage.postgres.dumps.preflight import preflight
@@ -93,6 +96,36 @@ def test_what_a_read_gives_a_change_takes_and_changes_nothing(shop: Shop) -> Non
         body = json.dumps({name: value for name, value in record.items() if name in own}).encode()
         assert json.loads(change_record(shop.edit, entity, clean_id(entity, record["id"]), body, None)) == record
         assert shop.rows(entity) == before
+
+
+def test_graphql_gives_and_takes_what_the_routes_do(shop: Shop) -> None:
+    schema.cache_clear()
+    assert validate_schema(GraphQLSchema(**{**schema().to_kwargs(), "assume_valid": False})) == []
+
+    def ask(query: str, **variables: Json) -> Json:
+        body = json.dumps({"query": query, "variables": variables}).encode()
+        status, told = answer_graphql(shop.edit, body, OWN, lambda error: {"message": repr(error), "code": ""})
+        assert status == 200, told
+        assert "errors" not in json.loads(told), told
+        return json.loads(told)["data"]
+
+    for entity in ENTITIES.values():
+        title = schema().query_type.fields[entity.singular].type.name  # type: ignore[union-attr]
+        names = {field.name: field.name for field in entity.fields}
+        names |= {each.field: reference_names(entity, each)[1] for each in entity.references}
+        named = [f"{reference_names(entity, each)[0]} {{ id }}" for each in entity.references]
+        asked = " ".join([*names.values(), *named])
+        told = ask(f"{{ {entity.name}(limit: 100) {{ edges {{ node {{ {asked} }} }} }} }}")
+        found = [{name: edge["node"][other] for name, other in names.items()} for edge in told[entity.name]["edges"]]
+        assert found == shop.listed(entity), entity.name
+        if entity not in shop.writable():
+            continue
+        record, before = shop.made[entity.name][0], shop.rows(entity)
+        own = {field.name: record[field.name] for field in entity.own if not field.is_read_only}
+        mutation = f"mutation ($id: ID!, $to: Update{title}Input!) {{ update{title}(id: $id, input: $to) {{ id }} }}"
+        ask(mutation, id=record["id"], to=own)
+        assert shop.rows(entity) == before, entity.name
+    schema.cache_clear()
 
 
 def test_a_bulk_change_is_undone_to_the_last_byte(shop: Shop) -> None:

@@ -42,6 +42,7 @@ ENVIRONMENT = {
 PROVIDED_BY = {
     "aws-lambda-powertools": {"aws_lambda_powertools"},
     "boto3": {"boto3", "botocore", "urllib3"},
+    "graphql-core": {"graphql"},
     "pydantic": {"pydantic", "pydantic_core"},
     "pyjwt": {"jwt"},
 }

@@ -31,6 +31,7 @@ HEADER_OF = {
     "caller.idempotency_key": "Idempotency-Key",
     "answer.status": "Idempotency-Key",
     "answer_batch(": "Idempotency-Key",
+    "answer_graphql(": "Idempotency-Key",
     '"if-match"': "If-Match",
     '"if-none-match"': "If-None-Match",
     '"last-event-id"': "Last-Event-ID",

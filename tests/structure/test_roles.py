@@ -24,11 +24,11 @@ def test_a_handler_declares_the_role_of_its_use_case(module: str) -> None:
     assert role_of(module) in reached.values(), f"{module} declares {role_of(module)} and reaches {reached}"
 
 
-BATCH = "records.run_batch"
-"""Whose requests each need the role of their own use case (tests/stack/test_batch.py)."""
+OF_PARTS = {"records.run_batch", "records.run_graphql"}
+"""Whose parts each need the role of their own use case (tests/stack/test_batch.py, test_graphql.py)."""
 
 
-@pytest.mark.parametrize("module", sorted(set(function_by_module()) - {*CHANGING, BATCH}))
+@pytest.mark.parametrize("module", sorted(set(function_by_module()) - {*CHANGING, *OF_PARTS}))
 def test_a_handler_without_a_role_calls_nothing_that_needs_one(module: str) -> None:
     if role_of(module) is not None:
         assert not set(reach(module).definitions) & set(USE_CASES)

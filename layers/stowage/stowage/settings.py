@@ -55,6 +55,7 @@ class Settings(BaseModel):
     console_origins: str = ""
     public_url: str = ""
     openapi_public: bool = True
+    graphql_introspection: bool = False
     backend_api_url: str = ""
     backend_api_key: str = ""
 

@@ -69,6 +69,12 @@ class MethodNotAllowedError(StowageError):
     status, code = 405, "method_not_allowed"
 
 
+class NotAcceptableError(StowageError):
+    """406: the client takes no type in which this route answers."""
+
+    status, code = 406, "not_acceptable"
+
+
 class ConflictError(StowageError):
     """409: the state of the thing forbids it."""
 

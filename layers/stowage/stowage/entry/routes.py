@@ -57,6 +57,7 @@ ROUTES = (
     "PATCH /api/v1/bulk/{entity}",
     "POST /api/v1/bulk/{entity}/delete",
     "GET /api/v1/entities",
+    "POST /api/v1/graphql",
     "POST /api/v1/guilds/{guildId}/bulk/delete",
     "GET /api/v1/guilds/{guildId}/bulk/operations",
     "POST /api/v1/guilds/{guildId}/bulk/reassign",
