@@ -10,6 +10,8 @@ import requests
 from stowage.basics.sizes import is_deliverable
 from tests.stack.office import Office, refusal
 
+pytestmark = pytest.mark.usefixtures("direct")
+
 FILE = {"filename": "k", "size": 1, "type": "csv"}
 QUOTES = '"' * 1_500_000
 """In an answer of Lambda's each is four bytes: it is escaped twice."""

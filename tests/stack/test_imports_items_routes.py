@@ -30,6 +30,8 @@ from tests.stack.record_surface import (
     statements,
 )
 
+pytestmark = pytest.mark.usefixtures("direct")
+
 SKIP = {"skipInvalid": True, "returnFailures": True}
 
 
@@ -223,6 +225,7 @@ def test_the_same_key_imports_once(records: RecordApi) -> None:
     refused(other, 409, "idempotency_mismatch")
 
 
+@pytest.mark.usefixtures("over_http")
 def test_of_two_who_import_the_same_at_once_one_saves_it(records: RecordApi) -> None:
     brand, mark = records.brand(), uuid4().hex
     items = [{"username": f"{mark}{n}", "platform": "x", "brandId": brand} for n in range(500)]
@@ -239,6 +242,7 @@ def test_of_two_who_import_the_same_at_once_one_saves_it(records: RecordApi) -> 
     assert found["pagination"]["total"] == 500
 
 
+@pytest.mark.usefixtures("over_http")
 def test_two_who_import_overlapping_items_at_once_save_each_once(records: RecordApi) -> None:
     brand, mark = records.brand(), uuid4().hex
 
@@ -256,6 +260,7 @@ def test_two_who_import_overlapping_items_at_once_save_each_once(records: Record
     assert sum(answer["created"] + answer["failed"] for answer in answers) == 900
 
 
+@pytest.mark.usefixtures("over_http")
 def test_a_parent_that_goes_to_the_trash_meanwhile_gets_no_children(records: RecordApi) -> None:
     brand = records.brand()
 

@@ -17,6 +17,8 @@ from stowage.records import change_records
 from tests.conftest import RunningStack
 from tests.stack.record_surface import RecordApi, complaints, data, in_this_process, record_api, refused, statements
 
+pytestmark = pytest.mark.usefixtures("direct")
+
 
 @pytest.fixture(scope="module")
 def records(stack: RunningStack) -> Iterator[RecordApi]:
@@ -192,6 +194,7 @@ def test_ids_of_other_tenants_and_entities_are_not_found(records: RecordApi, dat
     assert database.execute("SELECT title <> 'mine' FROM tenant_globex.tasks WHERE id = %s", (foreign,)).fetchone()[0]
 
 
+@pytest.mark.usefixtures("over_http")
 def test_overlapping_updates_at_once_neither_deadlock_nor_lose_anything(records: RecordApi) -> None:
     ids = some(records, 300)
 
@@ -211,6 +214,7 @@ def test_overlapping_updates_at_once_neither_deadlock_nor_lose_anything(records:
         assert images == after[:-1], "each change begins with what the one before it left"
 
 
+@pytest.mark.usefixtures("over_http")
 def test_an_account_is_not_moved_into_a_group_that_moves_meanwhile(records: RecordApi) -> None:
     brand, elsewhere = records.brand(), records.brand()
     groups = [records.group(brand) for _ in range(6)]

@@ -11,6 +11,8 @@ import pytest
 from tests.conftest import RunningStack
 from tests.stack.record_surface import SCHEMA, RecordApi, complaints, data, record_api, refused
 
+pytestmark = pytest.mark.usefixtures("direct")
+
 AWKWARD_TEXTS = [
     "'; DROP TABLE tasks; --",
     '%s %(id)s {0} \\ "quoted" $1',
@@ -293,6 +295,7 @@ def test_the_entity_tag_knows_of_changes_by_the_products_own_sql(records: Record
     refused(response, 412, "precondition_failed")
 
 
+@pytest.mark.usefixtures("over_http")
 def test_of_two_who_change_the_same_state_one_is_told(records: RecordApi) -> None:
     made = records.make("tasks", title="x")
     path = f"/api/v1/tasks/{made['id']}"

@@ -9,6 +9,8 @@ import pytest
 from tests.conftest import RunningStack
 from tests.stack.record_surface import RecordApi, complaints, data, record_api, refused
 
+pytestmark = pytest.mark.usefixtures("direct")
+
 
 @pytest.fixture(scope="module")
 def records(stack: RunningStack) -> Iterator[RecordApi]:

@@ -9,6 +9,8 @@ import requests
 from stowage.basics.ids import encode_id
 from tests.stack.office import TRASH, Office, refusal
 
+pytestmark = pytest.mark.usefixtures("direct")
+
 URL = "https://x.example/p?a=1/2"
 
 
@@ -223,6 +225,7 @@ def test_a_restore_that_is_none_is_refused(office: Office, body: Any) -> None:
     assert office.live("accounts") == set()
 
 
+@pytest.mark.usefixtures("over_http")
 def test_two_restores_at_once_are_one(office: Office) -> None:
     office.accounts("a")
     office.posts("a", *(f"p{n}" for n in range(50)))
