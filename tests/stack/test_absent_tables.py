@@ -13,6 +13,8 @@ from tests.conftest import RunningStack
 from tests.stack.file_import_surface import csv_file, ended, started
 from tests.stack.office import Office, in_process, open_office, refusal
 
+pytestmark = pytest.mark.usefixtures("direct")
+
 type Json = Any
 
 

@@ -22,6 +22,8 @@ from tests.conftest import RunningStack
 from tests.stack.office import Office, in_process, open_office, refusal
 from tests.stack.servers import NEWEST, OLDER, Servers
 
+pytestmark = pytest.mark.usefixtures("direct")
+
 type Json = Any
 
 ME = Identity("me", "admin", frozenset({"*"}), datetime(2100, 1, 1, tzinfo=UTC))

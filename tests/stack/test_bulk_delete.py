@@ -11,6 +11,8 @@ from stowage.basics.ids import encode_id
 from tests.conftest import RunningStack
 from tests.stack.office import TRASH, Office, codes, open_office, refusal
 
+pytestmark = pytest.mark.usefixtures("direct")
+
 URL = "https://x.example/p/1?a=b&c=%2F#d"
 
 
@@ -168,6 +170,7 @@ def test_who_may_delete_in_bulk(office: Office) -> None:
     assert office.live("accounts") == set()
 
 
+@pytest.mark.usefixtures("over_http")
 def test_two_clients_at_once_on_overlapping_ids_share_them_without_a_deadlock(office: Office) -> None:
     made = office.accounts(*(f"a{n:03}" for n in range(300)))
     for n in range(0, 300, 10):
@@ -189,6 +192,7 @@ def test_two_clients_at_once_on_overlapping_ids_share_them_without_a_deadlock(of
     assert office.is_gapless()
 
 
+@pytest.mark.usefixtures("over_http")
 def test_posts_and_their_account_deleted_at_once_do_not_deadlock(office: Office) -> None:
     office.accounts("a")
     posts = office.posts("a", *(f"p{n:03}" for n in range(200)))

@@ -11,6 +11,8 @@ from stowage.basics.ids import encode_id
 from tests.conftest import RunningStack
 from tests.stack.office import TRASH, Office, codes, open_office, refusal
 
+pytestmark = pytest.mark.usefixtures("direct")
+
 URL = "https://x.example/p?a=1/2"
 
 
@@ -192,6 +194,7 @@ def test_a_group_does_not_leave_its_accounts_behind(office: Office) -> None:
     assert codes(office.undo(operation)) == {"grp_1": None}
 
 
+@pytest.mark.usefixtures("over_http")
 def test_an_operation_is_undone_once(office: Office) -> None:
     office.accounts("a")
     operation = office.delete("a")["operationId"]
