@@ -4,6 +4,7 @@ from datetime import datetime
 
 from stowage import schedules
 from stowage.attention.comparing import check_declarations
+from stowage.basics.errors import StowageError
 from stowage.entry.deployment import on_deployment
 from stowage.postgres.schema.migrations import migrate
 from stowage.postgres.schema.registry import copy_registry
@@ -17,6 +18,10 @@ def app(now: datetime) -> dict[str, object]:
     schedules.check_deployment()
     applied = {}
     for database in ("main", *settings().databases):
-        with connect(database, OWNER) as connection:
-            applied[database] = migrate(connection)
+        try:
+            with connect(database, OWNER) as connection:
+                applied[database] = migrate(connection)
+        except StowageError as error:
+            error.message = f"Database {database}: {error.message}"
+            raise
     return {"applied": applied, **copy_registry(now), **check_declarations(now)}

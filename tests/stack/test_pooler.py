@@ -137,3 +137,11 @@ def test_startup_options_that_the_pooler_refuses_are_named(database: Database, p
     with pytest.raises(RunError, match="options") as caught:
         connect("main", APP)
     assert (caught.value.code, caught.value.retryable) == ("connection_misconfigured", False)
+
+
+def test_a_pool_of_statements_is_refused_by_name(database: Database, pooled: Pool) -> None:
+    pooled("statement")
+    for role in (APP, DUMP):
+        with pytest.raises(RunError, match="pool_mode=statement") as caught:
+            connect("main", role)
+        assert (caught.value.code, caught.value.retryable) == ("connection_misconfigured", False)

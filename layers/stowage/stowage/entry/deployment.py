@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.request import Request, urlopen
 
+from stowage.basics.errors import StowageError
 from stowage.basics.telemetry import logger
 
 
@@ -27,6 +28,8 @@ def on_deployment(work: Callable[[datetime], object]) -> Callable[[dict[str, Any
             except Exception as error:
                 logger.exception("deployment step failed")
                 status, reason = "FAILED", f"{type(error).__name__}: see the function's log."
+                if isinstance(error, StowageError):
+                    reason = error.message
         _answer(event, status, reason)
 
     return app

@@ -51,8 +51,10 @@ _kept: dict[tuple[str, str], psycopg.Connection] = {}
 # journal's floats, and with `gin_fuzzy_search_limit` a search leaves records out.
 # Where row-level security would hide rows, `row_security = off` is an error instead (PostgreSQL
 # documentation, "row_security"). Statements made of declarations are long and short-lived: to
-# compile one took two seconds where it ran for two milliseconds.
+# compile one took two seconds where it ran for two milliseconds. It is a transaction, which a
+# pooler that shares sessions between statements refuses: so no other statement ever runs there.
 _SESSION: LiteralString = """
+BEGIN;
 SET client_encoding = 'UTF8';
 SET TimeZone = 'UTC';
 SET DateStyle = 'ISO';
@@ -91,9 +93,10 @@ def connect(
         raise refusal(str(error)) or _unavailable(str(error)) from error
     try:
         connection.execute(_SESSION)
+        connection.execute("COMMIT")
     except psycopg.Error as error:
         connection.close()
-        raise _unavailable(str(error)) from error
+        raise refusal(str(error)) or _unavailable(str(error)) from error
     return connection
 
 

@@ -97,6 +97,12 @@ REFUSALS: Sequence[tuple[str, str, str]] = (
         "The pooler in front of the database does not take the URL's parameter {}.",
     ),
     (
+        r"not allowed in statement pooling mode",
+        "connection_misconfigured",
+        "The pooler in front of the database shares its sessions between statements (pool_mode=statement); "
+        "every request is a transaction.",
+    ),
+    (
         r"unrecognized configuration parameter \"([\w.]+)\"|invalid value for parameter \"([\w.]+)\""
         r"|permission denied to set (?:parameter \")?([\w.]+)",
         "connection_misconfigured",
