@@ -1,19 +1,29 @@
 """Databases of other encodings: backed up as they are, read and written as UTF-8, and what cannot be is said."""
 
+import io
+import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
+import openpyxl
 import psycopg
+import pyarrow.parquet
 import pytest
 
 from local.postgres import binaries
 from stowage.basics.errors import RunError, StowageError
 from stowage.entities.checking import check, wanted_columns
 from stowage.entities.declared import ENTITIES
-from stowage.entities.filters import Filters
+from stowage.entities.filters import Filters, parse_filters
 from stowage.exports.formats import open_export
+from stowage.imports.files.columns import Naming
+from stowage.imports.files.preparing import Batch, Preparer
+from stowage.imports.files.reading import Row
+from stowage.imports.files.writing import write_batch
+from stowage.imports.items import import_items
 from stowage.postgres.dumps.contents import SnapshotContents
 from stowage.postgres.dumps.pg_dump import Dump, DumpFormat
+from stowage.postgres.edits.file_batches import ImportSession, begin_import
 from stowage.postgres.schema.migrations import create_tenant, migrate
 from stowage.postgres.session.command_line import connect_as
 from stowage.postgres.session.connection import APP, DUMP, OWNER, child_login, connect
@@ -129,6 +139,65 @@ def test_a_character_that_the_database_does_not_have_is_told(case: Database) -> 
     with pytest.raises(StowageError) as caught:
         transact("main", rename)
     assert (caught.value.status, caught.value.code) == (400, "character_not_held")
+
+
+@pytest.mark.long(but=["(15, 'SQL_ASCII')", "(18, 'LATIN1')"])
+def test_of_many_records_only_those_with_such_a_character_fail(case: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    brands, edit = ENTITIES["brands"], Edit(TENANT, "ann", "operator", datetime.now(UTC))
+    held = encoding_of(case) == "SQL_ASCII"
+    monkeypatch.setattr("stowage.postgres.session.edit.mark_dirty", lambda *_: None)
+    monkeypatch.setattr("stowage.postgres.edits.file_batches.mark_dirty", lambda *_: None)
+
+    with connect("main", APP) as connection:
+        assert begin_import(connection, "import", 1, edit, brands, keep_days=9)
+        session = ImportSession(connection, edit, brands, "import", 1)
+        session.prepare({})
+        preparer = Preparer(brands, "import", "ndjson", None, Naming(brands, {}))
+        rows: list[Row] = [(n, {"label": label}) for n, label in enumerate(("Maté", "茶", "Rooibos", "🍵"), 1)]
+        written = write_batch(session, brands, "fail", preparer.prepare(Batch(0, rows, 4, 0, 0, True, None)))
+    told = "label: this label holds a character that the tenant's database does not have in its encoding."
+    assert written.outcomes == ("cccc" if held else "cfcf")
+    assert written.failures == ([] if held else [(1, "invalid", told), (3, "invalid", told)])
+
+    options = {"skipInvalid": True, "returnFailures": True}
+    body = {"items": [{"label": "Matcha ☃"}, {"label": "Ginseng"}], "options": options}
+    imported = json.loads(import_items(edit, brands, json.dumps(body).encode()).body)["data"]
+    assert (imported["created"], imported["failed"]) == ((2, 0) if held else (1, 1))
+    updates = [{"id": "b1", "label": "Caffè"}, {"id": "b2", "label": "чай"}]
+    changed = json.loads(change_records(edit, brands, json.dumps({"updates": updates}).encode()).body)["data"]
+    assert (changed["updated"], changed["failed"]) == ((2, 0) if held else (1, 1))
+    assert all("character" in each["error"] for each in imported["failures"] + changed["failures"])
+
+
+@pytest.mark.long(but=["(15, 'SQL_ASCII')", "(18, 'LATIN1')"])
+def test_every_format_of_an_export_is_in_utf8(case: Database) -> None:
+    """A text that is too long for a cell of Excel ends in a character that not every encoding has."""
+    with connect("main", "postgres") as connection:
+        connection.execute("INSERT INTO tenant_acme.tasks (id, title) VALUES ('1', 'Café'), ('2', repeat('x', 40000))")
+    exported = {}
+    for kind in ("csv", "ndjson", "json", "xlsx", "parquet"):
+        source = open_export(connect("main", APP), SCHEMA, "acme", data_type="tasks", format=kind, filters=Filters())
+        exported[kind] = io.BytesIO(b"".join(source.chunks()))
+        source.close()
+    rows = openpyxl.load_workbook(exported.pop("xlsx"), read_only=True).worksheets[0].values
+    assert {cell for row in rows for cell in row} >= {"Café", "x" * 32_766 + "…"}
+    assert "Café" in pyarrow.parquet.read_table(exported.pop("parquet")).column("title").to_pylist()
+    assert all("Café" in file.read().decode() for file in exported.values())
+
+
+@pytest.mark.long(but=["(15, 'SQL_ASCII')", "(18, 'LATIN1')"])
+def test_an_export_by_a_character_that_the_database_does_not_have_is_told(case: Database) -> None:
+    filters = parse_filters("brands", {"search": "茶"})
+    source = open_export(connect("main", APP), SCHEMA, "acme", data_type="brands", format="ndjson", filters=filters)
+    try:
+        if encoding_of(case) == "SQL_ASCII":
+            assert b"".join(source.chunks()) == b""
+        else:
+            with pytest.raises(RunError, match="A filter's value holds a character") as caught:
+                list(source.chunks())
+            assert (caught.value.code, caught.value.retryable) == ("invalid_filter", False)
+    finally:
+        source.close()
 
 
 @pytest.mark.long(but=["(15, 'SQL_ASCII')", "(18, 'LATIN1')"])

@@ -49,9 +49,12 @@ def explain(entity: Entity, problem: Problem) -> Failure:
         case "rule":
             violation = taken([problem.about], entity.table)
             return Failure(violation.code, "", violation.sentence)
-        case "misfit":
+        case "misfit" | "character":
             field = next((field for field in entity.fields if field.column == problem.about), None)
             name = field.name if field else problem.about
+            if problem.kind == "character":
+                told = f"This {name} holds a character that the tenant's database does not have in its encoding."
+                return Failure("invalid", name, told)
             return Failure("invalid", name, f"This {name} does not fit its column in the database.")
         case "check":
             columns = problem.about.split(",")

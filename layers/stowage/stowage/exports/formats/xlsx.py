@@ -143,7 +143,11 @@ _MARKS = (
 
 
 def _unescape(found: re.Match[bytes]) -> bytes:
-    """What a JSON escape stands for, as XML; coded ones are control characters, which XML does not have."""
+    """What a JSON escape stands for, as XML; coded ones but the ellipsis of a text that was cut off are control
+    characters, which XML does not have.
+    """
+    if found[1] == b"2026":
+        return "…".encode()
     return _PLAIN.get(found[2], b"") if found[2] else b""
 
 

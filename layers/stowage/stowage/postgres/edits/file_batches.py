@@ -147,18 +147,23 @@ def read_outcomes(connection: psycopg.Connection, import_id: str) -> Iterator[Ba
         after = found[-1][0]
 
 
-# A batch waits for the file's next bytes, and its statements for nobody longer than the role's own lock_timeout. The
-# planner knows nothing of a temporary table's rows; it must not read all of the target to find a few thousand.
-_PREPARE: LiteralString = """
-SET idle_session_timeout = '10min';
-SET statement_timeout = '60s';
-SET enable_seqscan = off
-"""
-_ROWS_TABLE = sql.SQL("""
-CREATE TEMPORARY TABLE import_rows ON COMMIT DELETE ROWS AS
+_PATIENT: LiteralString = "SET idle_session_timeout = '10min'"
+"""A batch waits for the file's next bytes."""
+
+# All that a batch needs is made in its own transaction and gone with it: behind a pooler that shares sessions between
+# transactions, the next one may find another import's session, of another tenant. Statements wait for nobody longer
+# than the role's own lock_timeout. The planner knows nothing of a temporary table's rows; it must not read all of the
+# target to find a few thousand, and nested loops (which `follow_search_path` may have switched off) do not.
+_BEGIN_BATCH = sql.SQL("""
+SET LOCAL statement_timeout = '60s';
+SET LOCAL enable_seqscan = off;
+SET LOCAL enable_nestloop = on;
+CREATE TEMPORARY TABLE import_rows ON COMMIT DROP AS
 SELECT 0::bigint AS stw_n, {columns} FROM {table} WITH NO DATA
+{defaults}
 """)
-_DEFAULT = sql.SQL("ALTER TABLE pg_temp.import_rows ALTER COLUMN {} SET DEFAULT {}")
+_DEFAULTS = sql.SQL("; ALTER TABLE pg_temp.import_rows {}")
+_DEFAULT = sql.SQL("ALTER COLUMN {} SET DEFAULT {}")
 
 
 class ImportSession:
@@ -173,27 +178,36 @@ class ImportSession:
         self._columns = [*{field.column: None for field in entity.fields} | dict.fromkeys(entity.owner)]
         self._id = id_of(entity)
         self._database_defaults: dict[str, sql.Composable] = {}
+        self._begin_batch = sql.SQL("").format()
 
     def prepare(self, defaults: dict[str, Any]) -> None:
-        """Make the temporary tables; `defaults` are the values, by column, of columns that a file may not have, or
+        """See what batches need; `defaults` are the values, by column, of columns that a file may not have, or
         DATABASE.
         """
         with self.errors():
-            rules = follow_search_path(
-                self._connection, self.edit.schema, [qualified(self.edit.schema, self._entity)], for_good=True
-            )
-            if any(event != "DELETE" for _, _, event in rules):
-                raise _ruled_out(self._entity)
-            self._connection.execute(_PREPARE)
-            columns = sql.SQL(", ").join(map(sql.Identifier, self._columns))
-            self._connection.execute(_ROWS_TABLE.format(columns=columns, table=self._table))
-            prepare_staging(self._connection)
-            defaults = defaults | dict.fromkeys(self._entity.owner, self.edit.tenant.id)
-            makers = {column: sql.Literal(value) for column, value in defaults.items() if value is not DATABASE}
-            asked = [column for column, value in defaults.items() if value is DATABASE]
-            self._database_defaults = default_makers(self._connection, self.edit.schema, self._entity, asked)
-            for column, maker in (makers | self._database_defaults).items():
-                self._connection.execute(_DEFAULT.format(sql.Identifier(column), maker))
+            self._connection.execute(_PATIENT)
+            with self._connection.transaction():
+                self._follow()
+                defaults = defaults | dict.fromkeys(self._entity.owner, self.edit.tenant.id)
+                makers = {column: sql.Literal(value) for column, value in defaults.items() if value is not DATABASE}
+                asked = [column for column, value in defaults.items() if value is DATABASE]
+                self._database_defaults = default_makers(self._connection, self.edit.schema, self._entity, asked)
+        set_defaults = [
+            _DEFAULT.format(sql.Identifier(column), maker)
+            for column, maker in (makers | self._database_defaults).items()
+        ]
+        self._begin_batch = _BEGIN_BATCH.format(
+            columns=sql.SQL(", ").join(map(sql.Identifier, self._columns)),
+            table=self._table,
+            defaults=_DEFAULTS.format(sql.SQL(", ").join(set_defaults)) if set_defaults else sql.SQL(""),
+        )
+
+    def _follow(self) -> None:
+        """Let the transaction find the tenant's names. RunError for rules of the table that stand in the way."""
+        tables = [qualified(self.edit.schema, self._entity)]
+        rules = follow_search_path(self._connection, self.edit.schema, tables)
+        if any(event != "DELETE" for _, _, event in rules):
+            raise _ruled_out(self._entity)
 
     @contextmanager
     def errors(self) -> Iterator[None]:
@@ -219,6 +233,9 @@ class ImportSession:
         with self.errors(), self._connection.transaction():
             if self._connection.execute(_FENCE, {"id": self._import_id, "attempt": self._attempt}).fetchone() is None:
                 raise TransientRunError("Another attempt has taken over.", "superseded")
+            self._follow()
+            self._connection.execute(self._begin_batch)
+            prepare_staging(self._connection)
             yield
             mark_dirty(tenant.id, tenant.database, self.edit.at)
 

@@ -6,6 +6,8 @@ however many fail; splitting them until each stands alone would cost a statement
 is no misfit: its own error names it.
 """
 
+import codecs
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, LiteralString
 
@@ -69,3 +71,27 @@ def find_misfits(
     connection.execute(_FILL, (write_json(items),))
     connection.execute(_JUDGE.format(table=table_of(schema, entity), unreadable=_UNREADABLE))
     return connection.execute(_CULPRITS).fetchall()
+
+
+def find_unheld(connection: psycopg.Connection, items: Sequence[Mapping[str, Any]]) -> list[tuple[int, str]]:
+    """The items with a character that the database does not have in its encoding: number and first column, as above.
+
+    Such an item cannot even be sent.
+    """
+    encoding = connection.info.parameter_status("server_encoding") or "UTF8"
+    try:
+        codec = codecs.lookup(re.sub("^WIN", "cp", encoding))
+    except LookupError:  # SQL_ASCII, which holds everything, and what Python does not know
+        return []
+    if codec.name == "utf-8":
+        return []
+
+    def is_unheld(value: Any) -> bool:
+        try:
+            codec.encode(value if isinstance(value, str) else write_json(value))
+        except UnicodeEncodeError:
+            return True
+        return False
+
+    found = ((n, next(filter(lambda name: is_unheld(item[name]), item), None)) for n, item in enumerate(items, 1))
+    return [(n, column) for n, column in found if column is not None]

@@ -14,7 +14,7 @@ from psycopg.rows import class_row
 
 from stowage.entities.declaration import Entity, Reference
 from stowage.entities.declared import ENTITIES
-from stowage.postgres.edits.misfits import find_misfits
+from stowage.postgres.edits.misfits import find_misfits, find_unheld
 from stowage.postgres.session.violations import is_misfit
 from stowage.postgres.tables.expressions import Expression
 from stowage.postgres.tables.relations import id_of, mine, references_of, rows_of, shared_lock, table_of
@@ -111,7 +111,7 @@ def column_of(row: sql.Composable, column: str) -> sql.Composed:
     return sql.SQL("{}.{}").format(row, sql.Identifier(column))
 
 
-type Kind = Literal["id", "unique", "rule", "reference", "shared", "followed", "check", "misfit"]
+type Kind = Literal["id", "unique", "rule", "reference", "shared", "followed", "check", "misfit", "character"]
 
 
 @dataclass(frozen=True)
@@ -122,8 +122,8 @@ class Problem:
     in the way by a unique `rule` of the table that nobody declared (`about` is its name); the `reference`
     `about` names no live record, or one of another parent (`shared`); records that `followed` it would not any more;
     a `check` of the columns `about`, with commas between; the value in the column `about` is a
-    `misfit`. `other` is the id of the record in the way, if there is one,
-    and of a check its name.
+    `misfit`, or holds a `character` that the database does not have in its encoding. `other` is the id of the record in
+    the way, if there is one, and of a check its name.
     """
 
     n: int
@@ -274,8 +274,12 @@ def misfits(
     connection: psycopg.Connection, schema: str, entity: Entity, items: Sequence[Mapping[str, Any]]
 ) -> list[Problem] | None:
     """The problems of items whose values do not fit their columns; None where there are none."""
-    found = find_misfits(connection, schema, entity, items)
-    return [Problem(n, "misfit", column, None) for n, column in found] or None
+    unheld = [Problem(n, "character", column, None) for n, column in find_unheld(connection, items)]
+    if unheld:
+        left_out = {problem.n for problem in unheld}
+        items = [{} if n in left_out else item for n, item in enumerate(items, 1)]
+    found = [Problem(n, "misfit", column, None) for n, column in find_misfits(connection, schema, entity, items)]
+    return sorted(unheld + found, key=lambda problem: problem.n) or None
 
 
 def _parent_problems(schema: str, parent: Parent, *, existing: bool) -> Iterable[sql.Composable]:

@@ -189,7 +189,12 @@ def failed(error: psycopg.Error, name: str, statement: str) -> RunError:
             return RunError(f"The table of {name} lacks a column; are the migrations applied?", "column_missing")
         case "22P02" | "22007" | "22008":
             return RunError(f"A filter's value does not fit its column in {name}.", "invalid_filter")
-        case "22021" | "22P05":
+        case "22P05":
+            return RunError(
+                "A filter's value holds a character that the tenant's database does not have in its encoding.",
+                "invalid_filter",
+            )
+        case "22021":
             return RunError(
                 f"{name} holds bytes that are no UTF-8, which the file would have to be. A backup keeps them.",
                 "not_utf8",

@@ -107,14 +107,16 @@ def _json_value(column: Column) -> sql.Composable:
 
 
 # Excel holds 32,767 UTF-16 units in a cell; a character outside the Basic Multilingual Plane takes two of them. A
-# regular expression looks at short texts only: of 600 MB it would make more than Postgres can hold.
+# regular expression looks at short texts only: of 600 MB it would make more than Postgres can hold. The ellipsis of a
+# text that is cut is written in JSON's way, because databases in other encodings than UTF-8 may not have it.
 _SHEET_TEXT = sql.SQL(r"""
-CASE WHEN octet_length({0}::text) <= 32767 THEN to_json({0}::text)
+CASE WHEN octet_length({0}::text) <= 32767 THEN to_json({0}::text)::text
      WHEN char_length({0}::text) <= 32767
       AND char_length({0}::text) + regexp_count(left({0}::text, 32767), '[\U00010000-\U0010FFFF]') <= 32767
-     THEN to_json({0}::text)
-     WHEN left({0}::text, 32766) ~ '[\U00010000-\U0010FFFF]' THEN to_json(left({0}::text, 16383) || '…')
-     ELSE to_json(left({0}::text, 32766) || '…') END
+     THEN to_json({0}::text)::text
+     WHEN left({0}::text, 32766) ~ '[\U00010000-\U0010FFFF]'
+     THEN left(to_json(left({0}::text, 16383))::text, -1) || '\u2026"'
+     ELSE left(to_json(left({0}::text, 32766))::text, -1) || '\u2026"' END
 """)
 # A number of a spreadsheet has 15 digits, is finite, and a moment of it lies between 1900 and 9999: others are texts.
 _SHEET_INTEGER = sql.SQL(r"""

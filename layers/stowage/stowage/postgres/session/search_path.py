@@ -15,24 +15,20 @@ from stowage.postgres.session.own_rules import INSTEAD, Rule
 # A table that ANALYZE saw while it was loaded has pages and next to no rows: Postgres then reads the records of a
 # request once for each of the table's, which takes minutes for ten thousand. Without nested loops it hashes them.
 _FOLLOW: LiteralString = f"""
-SELECT set_config('search_path', %(path)s, %(local)s), set_config('work_mem', '32MB', %(local)s), {INSTEAD},
-       CASE WHEN %(local)s AND EXISTS (
+SELECT set_config('search_path', %(path)s, true), set_config('work_mem', '32MB', true), {INSTEAD},
+       CASE WHEN EXISTS (
            SELECT FROM pg_class WHERE reltuples >= 0 AND 10 * reltuples < relpages
                AND oid = ANY(ARRAY(SELECT to_regclass(name)::oid FROM unnest(%(tables)s::text[]) AS name))
        ) THEN set_config('enable_nestloop', 'off', true) END
 """
 
 
-def follow_search_path(
-    connection: psycopg.Connection, schema: str, tables: Collection[str], *, for_good: bool = False
-) -> list[Rule]:
+def follow_search_path(connection: psycopg.Connection, schema: str, tables: Collection[str]) -> list[Rule]:
     """Let the rest of the transaction find names in that schema, then in public, with memory for ten thousand records.
     The rules of these tables (`qualified`) that do something else instead, because one statement is enough.
-
-    `for_good`: the path holds for all of the session, of a connection that serves no other tenant.
     """
     path = sql.Identifier(schema).as_string(connection)
-    given = {"path": f"{path}, public", "local": not for_good, "tables": list(tables)}
+    given = {"path": f"{path}, public", "tables": list(tables)}
     row = connection.execute(_FOLLOW, given).fetchone()
     assert row is not None, "a SELECT without FROM gives one row"
     return [*map(tuple, row[2])]
