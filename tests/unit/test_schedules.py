@@ -17,8 +17,10 @@ from stowage.basics.ids import parse_rfc3339, rfc3339
 from stowage.clock import DUTIES, tick
 from stowage.postgres.schema.registry import TenantRow, write_copy
 from stowage.runs.kinds import EXPORT_BACKUP
+from stowage.runs.plan import SHARED_MAX_BYTES
 from stowage.runs.record import Run
 from stowage.runs.store import change_run, list_history
+from stowage.runs.summary import noting
 from stowage.schedules.records import BackupSettings, WantedSchedule
 from stowage.schedules.times import slots_after
 from stowage.settings import settings
@@ -262,6 +264,21 @@ def test_a_slow_backup_is_waited_for_and_the_slot_is_told_as_missed(here: Cloud)
     end_runs("acme")
     tick(NIGHT + timedelta(hours=4), ON_THE_CLOCK)
     assert [run.spec["slot"] for run in runs_of("acme")] == [rfc3339(NIGHT + timedelta(hours=h)) for h in (0, 1, 4)]
+
+
+def test_small_plain_backups_may_be_made_together_and_no_others(here: Cloud) -> None:
+    registered("acme", "globex", "initech", "umbrella")
+    for tenant, more in (
+        ("acme", {}), ("globex", {"format": "custom"}), ("initech", {"include_schemas": ["parts"]}), ("umbrella", {}),
+    ):  # fmt: skip
+        wanted = BackupSettings(schedule=WantedSchedule(cron="0 3 * * *", timezone="UTC", window_minutes=0), **more)
+        admin = Identity("admin", "admin", frozenset({tenant}), NIGHT + timedelta(days=99))
+        schedules.write_settings(find_tenant(tenant, EVENING), admin, wanted, EVENING, None)
+    table.transact([noting("umbrella", {"last_success": {"id": "x", "at": "", "bytes": SHARED_MAX_BYTES + 1}})])
+    tick(NIGHT + timedelta(hours=1), ON_THE_CLOCK)
+
+    shares = {tenant: runs_of(tenant)[-1].may_share for tenant in ("acme", "globex", "initech", "umbrella")}
+    assert shares == {"acme": True, "globex": False, "initech": False, "umbrella": False}
 
 
 def test_forty_days_with_an_outage_and_the_end_of_summer_time(here: Cloud) -> None:

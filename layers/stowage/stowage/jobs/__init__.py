@@ -217,12 +217,12 @@ def read_timeline(run: Run, now: datetime) -> Timeline:
         for n, entry in enumerate(run.attempts, 1)
     ]
     stages = _stages(run, now)
-    cost = sum(_cost(entry.lane, entry.started_at, entry.ended_at) for entry in run.attempts)
+    cost = sum(_cost(entry.lane, entry.started_at, entry.ended_at) / entry.sharers for entry in run.attempts)
     if run.status in UNFINISHED and run.due_list == ACTIVE_LIST:
         n = len(attempts) + 1
         attempts.append(AttemptEntry(n=n, started_at=run.attempt_started_at, ended_at=None, error=None))
         stages += _entries(stages_of(run, progress), n)
-        cost += _cost(run.lane, run.attempt_started_at, rfc3339(now))
+        cost += _cost(run.lane, run.attempt_started_at, rfc3339(now)) / run.sharers
     manifest = read_manifest(run) if run.outcome and not run.is_expired(now) else None
     stages.sort(key=lambda entry: entry.at)
     return Timeline(stages=stages, attempts=attempts, manifest=manifest, cost_usd=round(cost, 6))

@@ -87,6 +87,7 @@ def retry_run(run: Run, actor: str, now: datetime) -> Run:
     anew = {
         "status": "pending",
         "tries": 0,
+        "may_share": False,
         "counted": True,
         "earlier": [moment.model_dump() for moment in earlier],
         "cancel_requested": False,

@@ -293,14 +293,13 @@ def _of_one_transaction(chosen: list[Together]) -> Iterator[Together]:
 def _started(runs: Together) -> Together:
     """Waiting runs, each with its next attempt."""
     name = name_of(runs[0], runs[0].attempt + 1)
-    shared = len(runs) > 1
     return [
         run.model_copy(
             update={
                 "attempt": run.attempt + 1,
                 "tries": run.tries + 1,
-                "execution": f"batch-{name}" if shared else name,
-                "is_shared": shared,
+                "execution": name if len(runs) == 1 else f"batch-{name}",
+                "sharers": len(runs),
             }
         )
         for run in runs
@@ -316,7 +315,7 @@ def _launch(run: Run, now: datetime) -> Update:
             "attempt": run.attempt,
             "execution": run.execution,
             "tries": run.tries,
-            "is_shared": run.is_shared,
+            "sharers": run.sharers,
             "due_list": ACTIVE_LIST,
             "due_at": rfc3339(now + (LAUNCH_GRACE if leads else SHARED_GRACE)),
         },

@@ -51,6 +51,8 @@ class PastAttempt(BaseModel):
     lane: Lane | None = None
     started_at: str | None = None
     ended_at: str
+    sharers: int = 1
+    """How many runs its execution carried out."""
     outcome: Status | None = None
     error: str | None = None
     stages: list[StageMoment] = Field(default_factory=list)
@@ -134,8 +136,8 @@ class Run(BaseModel):
     cancel_requested: bool = False
     may_share: bool = False
     """Whether its next attempts may be carried out together with other runs' (`stowage.runs.dispatch`)."""
-    is_shared: bool = False
-    """Whether the current attempt is carried out together with other runs'."""
+    sharers: int = 1
+    """How many runs are carried out by the execution of the current attempt."""
     uses: str | None = None
     """The run of the same tenant whose files this one uses (`stowage.runs.using`)."""
     users: int = 0
@@ -172,6 +174,11 @@ class Run(BaseModel):
     def file(self) -> StoredFile | None:
         """The file of a kind that leaves one, once it is there."""
         return self.outcome.files.get(ONE_FILE) if self.outcome else None
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether the current attempt is carried out together with other runs'."""
+        return self.sharers > 1
 
     @property
     def pk(self) -> str:

@@ -117,6 +117,7 @@ def _settled(
         lane=run.lane,
         started_at=run.attempt_started_at,
         ended_at=ended,
+        sharers=run.sharers,
         outcome="failed" if settled.status in UNFINISHED else settled.status,
         error=failure.message if failure else None,
         stages=stages,
