@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import psycopg
@@ -13,8 +14,9 @@ import pytest
 from psycopg import sql
 
 from local.postgres import binaries
-from stowage.backups import new_backup
+from stowage.backups import batches, new_backup
 from stowage.backups.records import BackupRequest
+from stowage.postgres.dumps.pg_dump import Dump
 from stowage.runs import dispatch as dispatching
 from stowage.runs.change import cancel_run
 from stowage.runs.executions import members_of
@@ -97,6 +99,20 @@ class Batch:
                 run.spec["schema"], run.may_share = self.schemas[place], True
                 create_run(run, now, [])
                 ids.append(run.id)
+        return ids
+
+    def carry_out(self, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+        """Have their backups made by this process; the runs' ids."""
+        monkeypatch.setenv("STOWAGE_WAKE_QUEUE", self.runs.stack.resources["WakeQueue"])
+        monkeypatch.setattr(dispatching, "start_attempt", lambda _: None)
+        ids = self.ask()
+        with in_process(self.runs.stack):
+            dispatching.dispatch("main", datetime.now(UTC))
+            execution = self.shares(ids)
+            members = members_of(execution)
+            plan_together(members, execution, estimator_together_of, datetime.now(UTC))
+            run_together(members, work_together_of, lambda: datetime.now(UTC), lambda *_: None)
+            settle_execution(execution, members[0], datetime.now(UTC))
         return ids
 
     def shares(self, ids: Sequence[str]) -> str:
@@ -188,16 +204,7 @@ exec {binaries()}/pg_dump "$@"
     program.chmod(0o755)
     (tmp_path / "pg_restore").symlink_to(f"{binaries()}/pg_restore")
     monkeypatch.setenv("STOWAGE_PG_DUMP", str(program))
-    monkeypatch.setenv("STOWAGE_WAKE_QUEUE", batch.runs.stack.resources["WakeQueue"])
-    monkeypatch.setattr(dispatching, "start_attempt", lambda _: None)
-    ids = batch.ask()
-    with in_process(batch.runs.stack):
-        dispatching.dispatch("main", datetime.now(UTC))
-        execution = batch.shares(ids)
-        members = members_of(execution)
-        plan_together(members, execution, estimator_together_of, datetime.now(UTC))
-        run_together(members, work_together_of, lambda: datetime.now(UTC), lambda *_: None)
-        settle_execution(execution, members[0], datetime.now(UTC))
+    ids = batch.carry_out(monkeypatch)
 
     failed = batch.runs.ends(ids[1], "failed")
     assert failed["error"]["code"] == "data_corrupt"
@@ -206,6 +213,29 @@ exec {binaries()}/pg_dump "$@"
         assert batch.runs.ends(ids[place], "completed")["attempt"] == 1
     # Dumps of 8, 4 + 4, 2 + 2 and 1 + 1; and the version is asked for by the batch and by each that is made alone.
     assert asked.read_text().count("x") == 1 + 2 + 2 + 2 + 3
+
+
+def test_what_is_too_much_for_the_servers_locks_or_for_our_memory_is_made_in_parts(
+    batch: Batch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dumps: list[int] = []
+
+    def counted(*given: Any, **more: Any) -> Dump:
+        dumps.append(1 + len(more["beside"]))
+        return Dump(*given, **more)
+
+    monkeypatch.setattr(batches, "Dump", counted)
+    monkeypatch.setattr(batches, "room_for_locks", lambda _: 60)
+    monkeypatch.setattr(batches, "SHARED_MAX_BYTES", 1000)
+    monkeypatch.setenv("STOWAGE_PG_DUMP", f"{binaries()}/pg_dump")
+    ids = batch.carry_out(monkeypatch)
+
+    for each in ids:
+        run = batch.runs.ends(each, "completed")
+        batch.is_as_its_own(run)
+        assert run["may_share"] == (run["outcome"]["files"]["file"]["size_bytes"] <= 1000)
+    assert len(dumps) > 1
+    assert sum(dumps) == 8
 
 
 def test_a_killed_worker_leaves_nothing_and_all_are_made_again(batch: Batch) -> None:

@@ -60,7 +60,7 @@ class _Batch:
     def make(self, attempts: Sequence[Attempt]) -> None:
         """Make those that can be dumped together."""
         with database_errors():
-            fit = self._fit([each for each in attempts if self._report(each, "checking", "Checking what to dump.")])
+            fit = self._fit(attempts)
             locks = sum(needs.locks for _, needs in fit)
             dumps = max(1, -(-locks // max(1, room_for_locks(self._connection))))
         size = max(1, -(-len(fit) // dumps))

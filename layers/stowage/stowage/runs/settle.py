@@ -196,6 +196,8 @@ def _writes(run: Run, settled: Run, failure: Failure | None, now: datetime) -> l
     expected = {**as_counted(run), "due_list": run.due_list, "cancel_requested": run.cancel_requested}
     writes.append(Update(run.pk, run.sk, record, remove=tuple(sorted(removed)), when=expected))
     writes.append(Update(pk, sk, progress, remove=("stages", *removed & {"ttl"}), add={"sequence": 1}))
+    if run.is_shared:
+        return writes  # the place is freed once all have ended (`settle_execution`)
     freed = release(read_leases(run.pool), run.id)
     return [*writes, freed] if freed else writes
 

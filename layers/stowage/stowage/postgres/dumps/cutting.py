@@ -20,6 +20,8 @@ _INTEGER = struct.Struct("<BI")
 _BLOCK = struct.Struct("<BBI")
 """A block's type and its entry's number."""
 _GROWTH = 2
+USUAL_ENTRIES_BYTES = 16 * 1024
+"""What a schema's entries take at least, as a rule: before that it is not worth to try to read all of them."""
 
 type Cut = tuple[str, bytes]
 """A schema, and the next bytes of its archive."""
@@ -37,7 +39,7 @@ class Cutter:
         self._whose = Whose(schemas)
         self._schemas = list(schemas)
         self._data = bytearray()
-        self._wanted = 1
+        self._wanted = len(self._schemas) * USUAL_ENTRIES_BYTES
         """How many bytes to gather before the next try to read the table of contents."""
         self._heads: dict[str, bytes] | None = None
         """The heads of the archives that have not begun; None until the table of contents is there."""
