@@ -20,6 +20,7 @@ SECONDS_A_TEST = 0.3
 """For a file that is not known yet."""
 ALONE = frozenset(
     {
+        "tests/browser/test_console.py::test_ten_thousand_tenants_scroll_with_few_rows_in_the_page",
         "tests/stack/test_exports_files.py::test_a_hundred_rows_can_be_downloaded_within_two_seconds",
         "tests/stack/test_database_sample.py::test_loading_at_full_size_is_quick",
         "tests/stack/test_local_events.py::test_an_item_reaches_the_functions_of_its_stream_at_once",
