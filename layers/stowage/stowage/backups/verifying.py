@@ -7,6 +7,7 @@ backup is read so before its own attempt ends (`verify_stored`).
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -80,10 +81,17 @@ def read_stored(
         return [_bad("file", f"Its file has {stored['size']} bytes instead of {manifest['size_bytes']}.")], 0
     reading = Reading(manifest, str(Path(settings().pg_dump).with_name("pg_restore")), script)
     try:
-        with open_stored(bucket, manifest["key"], stored["etag"], stored["size"]) as file:
-            while data := file.read(CHUNK_BYTES):
+        with (
+            open_stored(bucket, manifest["key"], stored["etag"], stored["size"]) as file,
+            ThreadPoolExecutor(1) as ahead,
+        ):
+            # The next bytes are on their way while these are read.
+            coming = ahead.submit(file.read, CHUNK_BYTES)
+            while data := coming.result():
+                place = file.tell()
+                coming = ahead.submit(file.read, CHUNK_BYTES)
                 reading.feed(data)
-                watch(file.tell(), reading.script.row_count)
+                watch(place, reading.script.row_count)
         reading.finish()
     except RunError as error:
         if error.code != "file_replaced":
