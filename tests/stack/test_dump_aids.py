@@ -282,6 +282,27 @@ def test_extensions_in_the_schema_and_beside_it_are_named_in_order_and_made_by_a
 # Estimates
 
 
+def test_tables_whose_rows_no_dump_holds_are_named(servers: Servers) -> None:
+    database = servers(OLDER).make_database()
+    database.connect().execute(
+        (
+            TABLE
+            + """
+            CREATE EXTENSION file_fdw; CREATE SERVER files FOREIGN DATA WRAPPER file_fdw;
+            CREATE FOREIGN TABLE tenant_acme.far (a integer) SERVER files OPTIONS (filename '/dev/null');
+            CREATE EXTENSION hstore SCHEMA public;
+            CREATE TABLE tenant_acme.settings (a integer); INSERT INTO tenant_acme.settings VALUES (1);
+            ALTER EXTENSION hstore ADD TABLE tenant_acme.settings;
+            """
+        ).encode()
+    )
+    contents, _ = contents_of(database)
+    assert contents.rows == {"notes": 2}
+    told = " ".join(contents.warnings)
+    assert "without their rows: far." in told
+    assert "nor are their rows: settings (of hstore)." in told
+
+
 FOR_SUPERUSERS = """
 CREATE OPERATOR CLASS reversed FOR TYPE integer USING btree AS OPERATOR 1 >, OPERATOR 3 =, OPERATOR 5 <,
     FUNCTION 1 btint4cmp(integer, integer);

@@ -206,7 +206,8 @@ def read_all_contents(
                 known = attempt(connection, counting, what, warnings[group]) if is_locked else None
             counts[group][table.schema_name][table.name] = known
     columns = _large_object_columns(connection, groups, warnings)
-    foreign = _foreign_tables(connection, groups)
+    foreign = _tables_without_rows(connection, groups, FOREIGN_TABLES)
+    extensions_own = _tables_without_rows(connection, groups, EXTENSION_TABLES)
     version = connection.execute("SELECT current_setting('server_version')").fetchone()
     return {
         group: _contents(
@@ -219,7 +220,7 @@ def read_all_contents(
             large_object_columns=columns[group],
             warnings=[
                 *warnings[group],
-                *_lacks(connection, groups[group], columns[group], foreign[group], needs[group]),
+                *_lacks(connection, groups[group], columns[group], foreign[group], extensions_own[group], needs[group]),
             ],
         )
         for group in groups
@@ -391,16 +392,35 @@ FOREIGN_TABLES: LiteralString = """
 """
 
 
-def _foreign_tables(connection: psycopg.Connection[Any], groups: Groups) -> dict[str, list[str]]:
+# pg_dump takes a table that belongs to an extension for something that CREATE EXTENSION makes.
+EXTENSION_TABLES: LiteralString = """
+    SELECT nspname, format('%%s (of %%s)', relname, extname)
+    FROM pg_depend JOIN pg_class ON pg_class.oid = objid JOIN pg_namespace ON pg_namespace.oid = relnamespace
+         JOIN pg_extension ON pg_extension.oid = refobjid
+    WHERE classid = 'pg_class'::regclass AND deptype = 'e' AND refclassid = 'pg_extension'::regclass
+          AND nspname = ANY(%(schemas)s) AND relkind IN ('r', 'p')
+    ORDER BY 2
+"""
+
+
+def _tables_without_rows(
+    connection: psycopg.Connection[Any], groups: Groups, query: LiteralString
+) -> dict[str, list[str]]:
+    """What a query of tables whose rows the dump leaves out finds for each group."""
     group_of = {schema: group for group, schemas in groups.items() for schema in schemas}
     found: dict[str, list[str]] = {group: [] for group in groups}
-    for schema, name in connection.execute(FOREIGN_TABLES, {"schemas": list(group_of)}):
+    for schema, name in connection.execute(query, {"schemas": list(group_of)}):
         found[group_of[schema]].append(name)
     return found
 
 
 def _lacks(
-    connection: psycopg.Connection[Any], schemas: Sequence[str], columns: list[str], foreign: list[str], needs: Needs
+    connection: psycopg.Connection[Any],
+    schemas: Sequence[str],
+    columns: list[str],
+    foreign: list[str],
+    extensions_own: list[str],
+    needs: Needs,
 ) -> list[str]:
     """Say in sentences what a restore of this dump alone would lack."""
     within = [extension.name for extension in needs.extensions if extension.schema_name in schemas]
@@ -410,6 +430,8 @@ def _lacks(
         "Move them into bytea columns to have them backed up.": columns,
         "Needed from outside of the schema: {}.": targets,
         "Foreign tables are dumped without their rows: {}.": foreign,
+        "Tables that belong to an extension are not in the dump, nor are their rows: {}. "
+        "ALTER EXTENSION … DROP TABLE has one backed up.": extensions_own,
         "Extensions that stand in the schema itself are not in the dump, and a restore creates them there first: {}.": (
             within
         ),

@@ -215,7 +215,8 @@ def grant_tenant(
             if schema in _NO_TENANTS or schema.startswith("pg_"):
                 raise MigrationError(f"Nothing was granted: {schema} is no tenant's schema.")
     except (psycopg.errors.InvalidSchemaName, psycopg.errors.InsufficientPrivilege) as error:
-        raise MigrationError(_told(error, "Nothing was granted")) from error
+        told = _told(error, "Nothing was granted").replace("skip_others", "--skip-others")
+        raise MigrationError(told) from error
     return list(granted[0]) if granted else []
 
 
