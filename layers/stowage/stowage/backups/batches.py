@@ -80,14 +80,18 @@ class _Batch:
         """Those that can be dumped together now; the others are noted."""
         found = fits(self._connection, [_schema(each) for each in attempts])
         fit: list[tuple[Attempt, Fit]] = []
+        taken: set[str] = set()
+        """The schemas of these: one that belongs to two tenants is dumped twice."""
         for attempt in attempts:
             needs = found.get(_schema(attempt))
-            if needs is None or not needs.fit or included_schemas(attempt.run.tenant):
+            is_taken = _schema(attempt) in taken
+            if needs is None or not needs.fit or is_taken or included_schemas(attempt.run.tenant):
                 self._alone.append(attempt)
             elif needs.held:
                 self._locked.append(attempt)
             else:
                 fit.append((attempt, needs))
+                taken.add(_schema(attempt))
         return fit
 
     def _dump(self, attempts: Sequence[Attempt]) -> None:
