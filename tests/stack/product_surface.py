@@ -63,7 +63,7 @@ OTHERS = {
     "tstzrange": "[2026-01-01 00:00+00,2027-01-01 00:{n}+00)",
 }  # fmt: skip
 """Values of types that Stowage does not know."""
-MOVED_BY_TRIGGERS = ("boat", "sailor", "invoices")
+MOVED_BY_TRIGGERS = ("boat", "sailor", "invoices", "boxes")
 """Tables of the products whose triggers say when a row was changed."""
 
 

@@ -479,6 +479,58 @@ def test_a_record_that_a_trigger_leaves_out_is_told_so_whichever_way_it_comes(of
     assert office.is_gapless()
 
 
+AFTERWARDS = """
+CREATE FUNCTION shout() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+    IF pg_trigger_depth() < 2 THEN
+        UPDATE tasks SET title = upper(title), description = 'of ' || upper(title), updated_at = clock_timestamp()
+        WHERE id = NEW.id;
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER shout AFTER INSERT OR UPDATE OF title ON tasks FOR EACH ROW EXECUTE FUNCTION shout()
+"""
+
+
+def test_what_a_trigger_changes_afterwards_is_in_the_answer_the_journal_and_the_undo(office: Office) -> None:
+    """Such a trigger runs when the statement's own rows are told already."""
+    office.run(AFTERWARDS)
+    tasks, edit = ENTITIES["tasks"], office.edit(NOW)
+
+    def there() -> dict[str, tuple[str, str]]:
+        return {key: (row["title"], row["description"]) for key, row in office.rows("tasks").items()}
+
+    def entries(operation: str) -> dict[str, tuple[str, str]]:
+        found = office.run("SELECT id, after FROM stowage.changes WHERE operation = %s AND entity = 'tasks'", operation)
+        return {key: (after["title"], after["description"]) for key, after in found if "title" in after}
+
+    made = body_of(create_record(edit, tasks, b'{"title": "one"}'))
+    assert (made["title"], made["description"]) == ("ONE", "of ONE") == there()[made["id"]]
+    assert entries(edit.operation) == there()
+    changed = json.loads(change_record(office.edit(NOW), tasks, made["id"], b'{"title": "two"}', None))
+    assert (changed["title"], changed["description"]) == ("TWO", "of TWO")
+    assert datetime.fromisoformat(changed["updatedAt"]) > NOW
+
+    items = {"items": [{"title": "three"}, {"title": "four"}]}
+    imported = body_of(import_items(office.edit(NOW), tasks, json.dumps(items).encode()))
+    assert [each["title"] for each in imported["items"]] == ["THREE", "FOUR"]
+    assert entries(imported["operationId"]) == {each["id"]: there()[each["id"]] for each in imported["items"]}
+    ids = [made["id"], *(each["id"] for each in imported["items"])]
+    updates = {"updates": [{"id": each, "title": f"x{n}"} for n, each in enumerate([*ids, "nobody"])]}
+    answer = change_records(office.edit(NOW), tasks, json.dumps(updates).encode())
+    data = body_of(answer)
+    assert (answer.status, data["updated"], data["failed"]) == (207, 3, 1)
+    assert [each["title"] for each in data["items"]] == ["X0", "X1", "X2"]
+    assert entries(data["operationId"]) == there()
+    [(told,)] = office.run("SELECT after FROM stowage.changes WHERE id = %s", data["operationId"])
+    assert (told["total"], told["succeeded"], told["failed"]) == (4, 3, 1)
+
+    for operation in (data["operationId"], imported["operationId"]):
+        undone = bulk_undo(office.edit(NOW), UndoRequest(operationId=operation))
+        assert undone.status == 200, undone.body
+    assert {title for title, _ in there().values()} == {"TWO", "THREE", "FOUR"}
+    assert office.is_gapless()
+
+
 @pytest.mark.long(but=["fail", "update"])
 @pytest.mark.parametrize("on_conflict", ["fail", "skip", "update"])
 def test_rows_of_a_file_that_a_trigger_leaves_out_fail(office: Office, on_conflict: str) -> None:

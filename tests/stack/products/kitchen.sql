@@ -28,4 +28,9 @@ CREATE TABLE boxes (
     id uuid PRIMARY KEY DEFAULT gen_random_uuid(), hall_id bigint NOT NULL REFERENCES halls ON DELETE CASCADE, shelf_id bigint NOT NULL, label text NOT NULL,
     is_deleted boolean NOT NULL DEFAULT false, updated_at timestamptz NOT NULL DEFAULT now(), FOREIGN KEY (hall_id, shelf_id) REFERENCES shelves (hall_id, id) ON DELETE CASCADE
 );
+CREATE FUNCTION touch() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+    IF pg_trigger_depth() < 2 THEN UPDATE boxes SET updated_at = clock_timestamp() WHERE id = NEW.id; END IF;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER touch AFTER INSERT OR UPDATE ON boxes FOR EACH ROW EXECUTE FUNCTION touch();
 CREATE TABLE jars (id text PRIMARY KEY, box_id uuid NOT NULL REFERENCES boxes ON DELETE CASCADE, hall_id bigint NOT NULL REFERENCES halls ON DELETE CASCADE, jam text, deleted_at timestamptz(0));

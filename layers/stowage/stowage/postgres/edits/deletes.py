@@ -18,6 +18,7 @@ from stowage.postgres.edits.locks import (
     refers_to_itself,
     unasked,
 )
+from stowage.postgres.edits.settling import settle_marks
 from stowage.postgres.journal.changes import Lines, Summary, journalled
 from stowage.postgres.journal.images import whole_image
 from stowage.postgres.session.edit import Edit
@@ -241,6 +242,9 @@ def delete_locked(
     refuse_kept(connection, edit.schema, declared, kept)
     for ((_, child, _), *_), wanted, count in zip(families, locked, came_along, strict=False):
         refuse_kept(connection, edit.schema, child, wanted - count)
+    settle_marks(connection, edit, declared, good)
+    for child in {child.name: child for _, child, _ in cascades}.values():
+        settle_marks(connection, edit, child, good, came_along=True)
     came = {child.name: int(n) for ((_, child, _), *_), n in zip(families, came_along, strict=False) if n}
     return Outcome(outcome.codes, came)
 

@@ -19,6 +19,7 @@ from stowage.entities.declaration import DATABASE, Entity
 from stowage.postgres.edits.inserts import SKIPPING, taken
 from stowage.postgres.edits.new_ids import default_makers, id_maker, pass_over
 from stowage.postgres.edits.rules import Problem, column_of, find_problems, has_parent, misfits, parent_cte, parents_of
+from stowage.postgres.edits.settling import settle_staged
 from stowage.postgres.edits.updates import Update, Updated, update_problems, update_records
 from stowage.postgres.journal.changes import Lines, append_changes, append_staged, prepare_staging, staged
 from stowage.postgres.journal.images import whole_image
@@ -378,6 +379,7 @@ class ImportSession:
             },
         )
         if outcome.count("c") or outcome.count("u"):
+            settle_staged(self._connection, self.edit.schema, self._entity)
             append_staged(self._connection, self.edit, self._entity.name)
 
 

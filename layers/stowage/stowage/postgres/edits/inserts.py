@@ -24,11 +24,12 @@ from stowage.postgres.edits.rules import (
     parent_cte,
     parents_of,
 )
-from stowage.postgres.journal.changes import Lines, Summary, journalled, staged
+from stowage.postgres.edits.settling import read_settled, settle_staged
+from stowage.postgres.journal.changes import Lines, Summary, append_staged, journalled, prepare_staging, staged
 from stowage.postgres.journal.images import whole_image
 from stowage.postgres.reads.records import record_json
 from stowage.postgres.session.edit import Edit
-from stowage.postgres.session.own_rules import skipped
+from stowage.postgres.session.own_rules import has_after_triggers, skipped
 from stowage.postgres.session.savepoints import Refused, tried
 from stowage.postgres.session.violations import Violation
 from stowage.postgres.session.violations import taken as violated
@@ -113,6 +114,9 @@ def insert_records(
     With `columns`, which every row has, these are inserted and no others, undeclared ones and the times among them; the
     JSON is then "" if the records are too large for an answer.
     """
+    if waits := places is None and has_after_triggers(connection, edit.schema, entity):
+        prepare_staging(connection)
+        places = range(1, len(rows) + 1)
     given_columns = set[str]().union(*rows)
     own = columns or [column for column in entity.given_columns if column in given_columns]
     times = [] if columns else [time.column for time in (entity.created, entity.updated) if time]
@@ -151,7 +155,13 @@ def insert_records(
     row = tried(
         connection,
         compose(SKIPPING),
-        {**edit.given, "rows": write_json(rows), "total": len(rows), "told": Jsonb(told), "places": places},
+        {
+            **edit.given,
+            "rows": write_json(rows),
+            "total": len(rows),
+            "told": Jsonb(told),
+            "places": places and list(places),
+        },
         lambda row: row[0] == len(rows),
         strictly=lambda: compose(sql.SQL("")),
     )
@@ -161,6 +171,12 @@ def insert_records(
     if count == len(rows):
         if records is None and not columns:  # a trigger or a default has made one larger than the request
             raise too_large_record()
+        settle_staged(connection, edit.schema, entity)
+        records = read_settled(
+            connection, edit.schema, entity, [str(row[entity.column("id")]) for row in rows], records
+        )
+        if waits:
+            append_staged(connection, edit, entity.name, told)
         return str(records or "")
     candidates = _CANDIDATES.format(table=table_of(edit.schema, entity))
     return taken(connection, edit.schema, entity, candidates, {"rows": write_json(rows)}, missing)

@@ -25,10 +25,12 @@ from stowage.postgres.edits.rules import (
     parent_cte,
     parents_of,
 )
-from stowage.postgres.journal.changes import Lines, Summary, journalled, staged
+from stowage.postgres.edits.settling import read_settled, settle_staged
+from stowage.postgres.journal.changes import Lines, Summary, append_staged, journalled, prepare_staging, staged
 from stowage.postgres.journal.images import changed_image, whole_image
 from stowage.postgres.reads.records import is_large, record_json
 from stowage.postgres.session.edit import Edit
+from stowage.postgres.session.own_rules import has_after_triggers
 from stowage.postgres.session.savepoints import Refused, tried
 from stowage.postgres.tables.relations import id_of, key_type, mine, rows_of, stamped, table_of, text_array
 from stowage.postgres.tables.sameness import field_at, is_same
@@ -146,6 +148,9 @@ def update_records(
     for `append_staged` instead, and no summary is written. `stamps_given`: the updates also say when the records were
     last changed.
     """
+    if waits := places is None and has_after_triggers(connection, edit.schema, entity):
+        prepare_staging(connection)
+        places = range(1, len(updates) + 1)
     touched = _touched(entity, updates)
     parents = _touched_parents(entity, touched)
     # As they were made, by id: what one gave up and another took goes back in the opposite order, and an index is
@@ -194,10 +199,19 @@ def update_records(
             "given": len(updates),
             "told": Jsonb(told),
             "total": told["total"] if told else len(updates),
-            "places": places,
+            "places": places and list(places),
         },
     )
-    return row if isinstance(row, Refused) else Updated(row[0], tuple(row[1]))
+    if isinstance(row, Refused):
+        return row
+    records, missing = row
+    settle_staged(connection, edit.schema, entity)
+    there = [each for n, each in enumerate(_ids(entity, updates), 1) if n not in {*missing}]
+    records = read_settled(connection, edit.schema, entity, there, records)
+    if waits:
+        counts = {"succeeded": len(there), "failed": told["total"] - len(there)} if told else {}
+        append_staged(connection, edit, entity.name, None if told is None else {**told, **counts})
+    return Updated(records, tuple(missing))
 
 
 _CANDIDATES = sql.SQL("""

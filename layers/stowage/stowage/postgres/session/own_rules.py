@@ -5,8 +5,9 @@ Behavior"). Of a table with a rule, Postgres refuses the statements that write r
 (PostgreSQL documentation, "CREATE RULE").
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Literal, LiteralString
+from weakref import WeakKeyDictionary
 
 import psycopg
 from psycopg import sql
@@ -89,6 +90,28 @@ INSTEAD: LiteralString = """
  )))
 """
 """The `Rule`s of the `tables` (`qualified`), a value of a SELECT list."""
+
+# pg_trigger.tgtype: 2 before, 64 instead; 4 and 16 as in `_EVENTS`.
+AFTERWARDS: LiteralString = """
+ARRAY(SELECT name FROM unnest(%(tables)s::text[]) AS name WHERE EXISTS (
+    SELECT FROM pg_trigger WHERE tgrelid = to_regclass(name) AND NOT tgisinternal AND tgenabled IN ('O', 'A')
+        AND tgtype & 66 = 0 AND tgtype & 20 <> 0
+))
+"""
+"""Those of the `tables` (`qualified`) that have AFTER triggers of new or changed rows, a value of a SELECT list."""
+
+_afterwards: WeakKeyDictionary[psycopg.Connection, frozenset[str]] = WeakKeyDictionary()
+
+
+def keep_after_triggers(connection: psycopg.Connection, tables: Collection[str]) -> None:
+    """Keep which tables `AFTERWARDS` named, until this is asked anew on that connection."""
+    _afterwards[connection] = frozenset(tables)
+
+
+def has_after_triggers(connection: psycopg.Connection, schema: str, declared: Entity) -> bool:
+    """Whether AFTER triggers may have changed what a statement told of an entity's records."""
+    return qualified(schema, declared) in _afterwards.get(connection, ())
+
 
 type Rule = tuple[str, str, Event]
 """A rule that does something else instead: its table, its name, of what."""
