@@ -198,14 +198,41 @@ def test_what_names_another_record_is_no_secret_and_a_secret_that_must_be_given_
         (column("id"), column("payment_session_id"), column("capture_token"), column("salt", "'x'::text")),
         ("id",), (key,), (), (), (),
     )  # fmt: skip
+    refund = Table("refund", False, False, (), (column("id"), column("paymentSessionId")), ("id",), (), (), (), ())
     session = Table("payment_session", False, False, (), (column("id"), column("session_id")), ("id",), (), (), (), ())
-    text = write_declarations("shop", [payment, session])
+    text = write_declarations("shop", [payment, refund, session])
     literal = read(text)["payments"]
     assert [(name, target) for name, target, *_ in literal["references"]] == [("paymentSessionId", "payment_sessions")]
+    assert '[refunds.fields]\npaymentSessionId = { column = "paymentSessionId", type = "text not null" }' in text
     told = "guessed: a secret; must be given, so no record can be created: confirm"
     assert f'captureToken = {{ type = "text not null", hidden = true }}  # {told}' in text
     assert 'salt = { type = "text not null", hidden = true, default = "x" }  # guessed: a secret\n' in text
     assert '\nsessionId = { type = "text not null", hidden = true }' in text
+
+
+def test_a_table_whose_key_looks_like_a_secret_is_left_to_whoever_reads_it_over() -> None:
+    """Ids are shown everywhere."""
+
+    def table(name: str, *columns: Column) -> Table:
+        return Table(name, False, False, (), columns, (columns[0].name,), (), (), (), ())
+
+    def column(name: str, kind: str = "character varying(40)", default: str | None = None) -> Column:
+        return Column(name, kind, False, default, "plain", ())
+
+    tables = [
+        table("django_session", column("session_key"), column("session_data", "text")),
+        table("grants", column("accessToken", "text")),
+        table("sessions", column("sessionid", default="''::character varying")),
+        table("talks", column("session_id", "bigint"), column("title")),
+        table("tokens", column("id", default="'x'::text")),
+    ]
+    text = write_declarations("shop", tables)
+    assert read(text).keys() == {"talks", "tokens"}
+    for name in ("django_session", "grants", "sessions"):
+        assert f"# {name}: below, as a comment, because its key looks like a secret" in text
+    assert '# [django_sessions]\n# table = "django_session"' in text
+    told = "its default is one constant: whoever makes a record gives its key"
+    assert f'key = "id character varying(40) client"  # {told}' in text
 
 
 def test_a_schema_of_150_tables_takes_less_than_a_second(servers: Servers) -> None:

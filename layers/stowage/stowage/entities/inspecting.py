@@ -33,6 +33,8 @@ _LABELS = ("name", "title", "label", "display_name", "full_name", "username", "e
            "code", "reference", "filename")  # fmt: skip
 _SEARCHED = ("name", "title", "label", "username", "email", "description", "subject", "slug", "body", "caption")
 _SECRET = re.compile(r"(^|_)(passwords?|passwd|tokens?|secrets?|digests?|hash|hashed|salt|otp|sessions?)(_|$)")
+_SECRET_KEY = re.compile(r"(^|_)(session_?id|session_?key|sid)$")
+"""Names of keys by which a session is known; ids are shown, whatever a column is called."""
 _LITERAL_TEXT = re.compile(r"'((?:[^']|'')*)'::[^:]+")
 _LITERAL_NUMBER = re.compile(r"'?\(?(-?\d+(?:\.\d+)?)\)?'?(?:::[a-z0-9 ]+)?")
 _AT_LEAST = re.compile(r"\((?P<column>\S+) (?P<sign>>=|>|<=|<) \(?'?\(?(?P<bound>-?\d+)\)?'?\)?(?:::[a-z ]+)?\)")
@@ -95,9 +97,9 @@ class _Entity:
 def write_declarations(schema: str, tables: Sequence[Table]) -> str:
     """The TOML that declares these tables, the same for the same tables; it has no mistakes.
 
-    What is only guessed of views is commented out.
+    What is only guessed of views, and tables whose key looks like a secret, are commented out.
     """
-    entities, views = dict[str, _Entity](), dict[str, _Entity]()
+    entities, guesses = dict[str, _Entity](), dict[str, _Entity]()
     left: list[str] = []
     taken = set[str]()
     for table in tables:
@@ -111,25 +113,29 @@ def write_declarations(schema: str, tables: Sequence[Table]) -> str:
             left.append(f"# {_comment(table.name)}: a name of more than 63 bytes; left out")
         elif table.is_view:
             left.append(f"# {_comment(table.name)}: a view; below, as a comment, because its key is a guess")
-            views[table.name] = _Entity(_entity_name(table.name, taken), replace(table, key=(_key_of_view(table),)))
+            guesses[table.name] = _Entity(_entity_name(table.name, taken), replace(table, key=(_key_of_view(table),)))
+        elif _has_secret_key(table):
+            told = "its key looks like a secret, and ids are in answers, files and the journal"
+            left.append(f"# {_comment(table.name)}: below, as a comment, because {told}")
+            guesses[table.name] = _Entity(_entity_name(table.name, taken), table)
         else:
             entities[table.name] = _Entity(_entity_name(table.name, taken), table)
-    for each in (*entities.values(), *views.values()):
+    for each in (*entities.values(), *guesses.values()):
         each.trash = None if each.is_only_read else _trash_of(each.table)
         times = {"created": _time(each.table, _CREATED), "updated": _time(each.table, _UPDATED)}
         each.times = {key: column for key, column in times.items() if column}
         _name_fields(each, _columns_with_keys(each.table, schema, entities))
     by_singular = {singular_of(each.name): each.name for each in entities.values()}
-    for each in (*entities.values(), *views.values()):
+    for each in (*entities.values(), *guesses.values()):
         each.references = _references(each, schema, entities)
-    for each in (*entities.values(), *views.values()):
+    for each in (*entities.values(), *guesses.values()):
         _write(each, entities, by_singular)
     head = (
         f"# Declared from the schema {_comment(schema)} by `python -m stowage.entities inspect`. Read it over: what is",
         "# guessed says so, and docs/entities.md says what each line means.",
     )
     parts = ["\n".join((*head, *left)), *("\n".join((*each.notes, *each.lines)) for each in entities.values())]
-    parts += ["\n".join((*each.notes, *(f"# {line}" for line in each.lines))) for each in views.values()]
+    parts += ["\n".join((*each.notes, *(f"# {line}" for line in each.lines))) for each in guesses.values()]
     return "\n\n".join(parts) + "\n"
 
 
@@ -161,6 +167,12 @@ def _write(entity: _Entity, entities: Mapping[str, _Entity], by_singular: Mappin
     _write_suspicions(entity, by_singular)
 
 
+def _has_secret_key(table: Table) -> bool:
+    """Whether the texts in a column of its key look like secrets."""
+    columns = [column for column in table.columns if column.name in table.key and _is_text(column)]
+    return any(_is_hidden(column) or _SECRET_KEY.search(_words_of(column.name)) for column in columns)
+
+
 def _key_of_view(table: Table) -> str:
     """What may be the key of a view: the column of a unique index (of a materialized one), one that is called so."""
     unique = [index.columns[0] for index in table.uniques if len(index.columns) == 1 and index.predicate is None]
@@ -170,12 +182,18 @@ def _key_of_view(table: Table) -> str:
 
 
 def _columns_with_keys(table: Table, schema: str, entities: Mapping[str, _Entity]) -> set[str]:
-    """The columns that a foreign key says to hold another record's key, which is shown there as its id."""
+    """The columns that hold another record's key, by a foreign key or by name and type; it is shown there as its id."""
     found = set[str]()
     for key in table.foreign_keys:
         other = entities.get(key.table) if key.schema == schema else None
         if other:
             found |= {ours for ours, theirs in zip(key.columns, key.target, strict=True) if theirs in other.table.key}
+    types = {singular_of(each.name): each.table.column(each.table.key[0]) for each in entities.values()}
+    for column in table.columns:
+        stem = re.fullmatch(r"(.+)_id", _words_of(column.name))
+        theirs_key = types.get(stem[1]) if stem else None
+        if theirs_key and theirs_key.type == column.type:
+            found.add(column.name)
     return found
 
 
@@ -233,9 +251,11 @@ def _write_key(entity: _Entity) -> None:
     for name in entity.table.key:
         column = entity.table.column(name)
         assert column is not None, f"the key's {name}"
-        is_made = column.kind == "identity" or column.default is not None
+        is_constant = any(each.fullmatch(column.default or "") for each in (_LITERAL_TEXT, _LITERAL_NUMBER))
+        is_made = column.kind == "identity" or (column.default is not None and not is_constant)
         if not is_made and len(entity.table.key) == 1:
-            comment = "no default: whoever makes a record gives its key"
+            told = "its default is one constant" if is_constant else "no default"
+            comment = f"{told}: whoever makes a record gives its key"
         maker = "database" if is_made else "client"
         refers, told = entity.references.get(name, ({}, "")) if len(entity.table.key) == 1 else ({}, "")
         if " " in name or refers:
@@ -491,9 +511,13 @@ def _is_text(column: Column) -> bool:
 
 def _is_hidden(column: Column) -> bool:
     kind = read_type(column.type)
-    words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", column.name).lower()
     holds_text = kind is None or kind.kind in ("text", "other", "uuid")
-    return column.type == "bytea" or (holds_text and _SECRET.search(words) is not None)
+    return column.type == "bytea" or (holds_text and _SECRET.search(_words_of(column.name)) is not None)
+
+
+def _words_of(name: str) -> str:
+    """A column's name with _ between its words."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
 
 
 def _text(text: str) -> str:
