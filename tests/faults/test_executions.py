@@ -113,6 +113,7 @@ def test_an_execution_that_ends_settles_every_run_it_speaks_for(runs: Runs) -> N
         assert run["attempts"][0]["error"] == "The run took longer than it may."
 
 
+@pytest.mark.long(but="members")
 @pytest.mark.parametrize("lost", ["execution", "members"])
 def test_a_run_that_the_version_before_had_launched_comes_to_its_end(runs: Runs, lost: str) -> None:
     """Its record does not name its execution, and nothing else tells for whom the execution speaks."""
@@ -170,6 +171,7 @@ def test_a_launched_run_whose_start_was_lost_is_started_by_the_clock(runs: Runs)
     assert runs.ends(run_id, "completed")["attempt"] == 1
 
 
+@pytest.mark.long(but="claimed")
 @pytest.mark.parametrize("claimed", [1, None], ids=["claimed", "not_claimed"])
 def test_a_run_whose_execution_vanished_is_settled_by_the_clock(
     runs: Runs, holding_dumps: Locking, claimed: int | None

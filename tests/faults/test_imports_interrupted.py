@@ -103,6 +103,7 @@ def waiting_process(database: psycopg.Connection) -> int | None:
     return None
 
 
+@pytest.mark.long(but="inline")
 @pytest.mark.parametrize("lane", LANES)
 def test_an_import_whose_process_is_killed_goes_on_without_duplicates(
     operator: Api, stack: RunningStack, runs: Runs, database: psycopg.Connection, mark: str, lane: str

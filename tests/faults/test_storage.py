@@ -16,6 +16,7 @@ def error(code: str) -> str:
     return f'<?xml version="1.0" encoding="UTF-8"?><Error><Code>{code}</Code><Message>A fault.</Message></Error>'
 
 
+@pytest.mark.long(but=["503", "lost_answer"])
 @pytest.mark.parametrize(
     "fault",
     [
@@ -44,6 +45,7 @@ def test_an_error_in_the_body_of_a_200_is_an_error(runs: Runs) -> None:
         each.reached(0)
 
 
+@pytest.mark.long(but="create_and_manifest")
 @pytest.mark.parametrize("writes", [(WRITES[0], WRITES[3]), (WRITES[1],)], ids=["create_and_manifest", "part"])
 def test_a_conflict_in_storage_costs_an_attempt_and_leaves_nothing(runs: Runs, writes: list[tuple[str, str]]) -> None:
     """Each write in an attempt of its own."""

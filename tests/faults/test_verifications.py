@@ -162,6 +162,7 @@ def trials(runs: Runs) -> list[str]:
         return [name for (name,) in found.fetchall()]
 
 
+@pytest.mark.long(but="killed")
 @pytest.mark.parametrize("how", ["killed", "cancelled"])
 def test_a_trial_restore_leaves_no_database_however_it_ends(runs: Runs, backup: Json, how: str) -> None:
     with verifying(runs, backup, seconds=30, level=3) as run_id:

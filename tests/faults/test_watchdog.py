@@ -68,6 +68,7 @@ def test_a_dump_that_waits_for_a_lock_is_ended_and_made_again(hanging: Runs, imp
     assert sessions(hanging) == []
 
 
+@pytest.mark.long
 def test_a_dump_that_is_stopped_in_its_midst_is_ended_and_made_again(hanging: Runs, impatient: RunningStack) -> None:
     with locked(impatient) as release:
         run_id = hanging.backup("zoo")

@@ -47,6 +47,7 @@ FAILS: dict[str, tuple[str, list[str]]] = {
 }
 
 
+@pytest.mark.long(but=["a partition in another schema", "row-level security", "a table that may not be read"])
 @pytest.mark.parametrize(("statements", "named"), FAILS.values(), ids=FAILS.keys())
 def test_what_cannot_succeed_fails_at_once_and_by_name(office: Office, statements: str, named: list[str]) -> None:
     archive = f"archive_{office.id}"
@@ -136,6 +137,7 @@ def made_of(name: str) -> sql.Composed:
     )
 
 
+@pytest.mark.long(but="custom")
 @pytest.mark.parametrize("kind", ["sql", "custom"])
 def test_a_tenant_of_odd_names_is_backed_up_and_restored_as_it_was(
     office: Office, servers: Servers, tmp_path: Path, kind: str

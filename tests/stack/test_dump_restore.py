@@ -60,6 +60,7 @@ def test_a_restored_dump_is_the_same_table_by_table(
     assert copy.state("tenant_zoo") == origin.state("tenant_zoo")
 
 
+@pytest.mark.long(but=["tenant_acme-sql", "tenant_acme*-tar", "acme|tenant_acme-custom"])
 @pytest.mark.parametrize(
     ("schema", "dump_format"),
     [
@@ -100,6 +101,7 @@ def make_schema(database: Database, name: str, text: str, rows: int) -> None:
     )
 
 
+@pytest.mark.long(but="sql")
 @pytest.mark.parametrize("dump_format", FORMATS)
 def test_counts_and_dump_are_of_the_same_moment(
     make_database: Callable[[], Database], bucket: Bucket, watch: Watch, dump_format: DumpFormat
@@ -201,6 +203,7 @@ def test_the_estimate_is_near_the_dump(scratch: Database, bucket: Bucket, watch:
 ODD_NAMES = ("tenant_acme", "tenant ACME", 'tenant "acme"', "select", "tenant_acme; Owner: x")
 
 
+@pytest.mark.long(but=["tenant_acme-sql", 'tenant "acme"-sql', "tenant ACME-custom", "select-sql", "tenant_acme-tar"])
 @pytest.mark.parametrize(
     ("schema", "dump_format"),
     # Both archives have one list of contents, so each name is looked for in one of them.

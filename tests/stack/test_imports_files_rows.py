@@ -152,6 +152,7 @@ def test_a_number_beyond_64_bits_fails_its_row_alone(
     assert sorted(account["followers"] for account in found) == [1, 2, 2**63 - 1]
 
 
+@pytest.mark.long(but=["'5'", "True", "2.5"])
 @pytest.mark.parametrize("followers", ["5", True, 2.0, 2.5, "many", [1]], ids=repr)
 def test_ndjson_is_as_strict_as_the_api(
     operator: Api, database: psycopg.Connection, mark: str, followers: object
@@ -167,6 +168,7 @@ def test_ndjson_is_as_strict_as_the_api(
     assert failed["_error"] == f"followers: {api.json()['details'][0]['message']}"
 
 
+@pytest.mark.long(but=["5-5", "1_000-None", "nan-None"])
 @pytest.mark.parametrize(
     ("cell", "read"),
     [("5", 5), (" 5 ", 5), ("1_000", None), ("5.5", None), ("0x10", None), ("true", None), ("nan", None)],
@@ -346,6 +348,7 @@ def test_update_finds_a_record_by_its_unique_fields_where_a_row_has_no_id(
     assert found[f"{mark}2"]["followers"] == 0
 
 
+@pytest.mark.long(but=["fail", "update"])
 @pytest.mark.parametrize("on_conflict", ["fail", "skip", "update"])
 def test_rows_with_the_same_id_are_taken_one_after_the_other(
     operator: Api, database: psycopg.Connection, mark: str, on_conflict: str

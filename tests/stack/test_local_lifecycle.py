@@ -418,6 +418,7 @@ def test_a_failing_custom_resource_fails_the_start_with_its_reason(own_stack: Ma
     assert wait_for_no_process(stack.home, 2) == []
 
 
+@pytest.mark.long
 def test_the_memory_of_the_process_does_not_grow_with_its_runs(stack: RunningStack) -> None:
     """A run takes 0.1 MB while AWS would remember it, and took 0.6 MB for ever."""
 

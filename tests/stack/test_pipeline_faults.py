@@ -59,6 +59,17 @@ CALLS = [
 ]
 
 
+@pytest.mark.long(
+    but=[
+        "CreateMultipartUpload, 503",
+        "UploadPart, 500",
+        "CompleteMultipartUpload, cut before",
+        "CompleteMultipartUpload, answer lost",
+        "UploadPart, time-out",
+        "CompleteMultipartUpload, time-out after it was done",
+        "CompleteMultipartUpload, 200 with an error in the body",
+    ]
+)
 @pytest.mark.parametrize(("operation", "fault"), CALLS)
 def test_a_passing_fault_of_storage_costs_only_time(bucket: Bucket, watch: Watch, operation: str, fault: Fault) -> None:
     bucket.proxy.fail(operation, fault)

@@ -344,6 +344,7 @@ def test_what_is_still_needed_stays_and_holds_nothing_up(office: Office) -> None
     assert office.live("posts") == {"live"}
 
 
+@pytest.mark.long(but=["ON DELETE SET NULL", "ON DELETE RESTRICT"])
 @pytest.mark.usefixtures("here")
 @pytest.mark.parametrize("action", ["", "ON DELETE RESTRICT", "ON DELETE SET NULL"])
 def test_what_a_table_of_the_product_refers_to_stays_and_holds_nothing_up(office: Office, action: str) -> None:

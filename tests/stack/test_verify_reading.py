@@ -68,6 +68,7 @@ def zoo(make_database: Callable[[], Database]) -> Database:
 ALL_WELL = dict.fromkeys(("checksum", "compression", "end", "schema", "rows"))
 
 
+@pytest.mark.long(but=["sql", "custom"])
 @pytest.mark.parametrize("dump_format", FORMATS)
 def test_a_whole_backup_is_good_and_a_damaged_one_is_not(
     zoo: Database, dump_format: DumpFormat, monkeypatch: pytest.MonkeyPatch
@@ -123,6 +124,7 @@ def mutations(data: bytes, count: int) -> Iterator[tuple[str, bytes]]:
             yield f"{kind} at {first}, {second}, {third}", damaged
 
 
+@pytest.mark.long(but="sql")
 @pytest.mark.parametrize("dump_format", FORMATS)
 def test_no_random_damage_passes(zoo: Database, dump_format: DumpFormat, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(restored, "SILENCE_SECONDS", 0.2)
