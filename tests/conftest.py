@@ -247,7 +247,7 @@ class LocalStack:
             self.running.close()
         if self.process.poll() is None:
             self.process.send_signal(number)
-        return self.process.wait(30)
+        return self.process.wait(90)
 
 
 def _make_database(home: Path, *arguments: str) -> None:

@@ -100,7 +100,7 @@ def test_a_server_newer_than_pg_dump_fails_at_once(runs: Runs, tmp_path: Path) -
     held.reached()
 
     # Its image is older than the server; the worker of the state machine then finds the attempt taken.
-    assert runs.second_worker(run_id, PG_DUMP=str(old)).wait(20) == 0
+    assert runs.second_worker(run_id, PG_DUMP=str(old)).wait(90) == 0
     runs.release()
 
     assert runs.ends(run_id, "failed")["attempt"] == 1

@@ -118,5 +118,5 @@ def test_who_owns_a_schema_need_not_be_who_registers(product: str, stack: Runnin
 
 def test_a_server_that_is_no_url_is_named(own_stack: Callable[..., LocalStack]) -> None:
     own = own_stack(STOWAGE_DATABASE_URL="host=127.0.0.1 dbname=mine")
-    assert own.launch("up").wait(20) == 1
+    assert own.launch("up").wait(90) == 1
     assert "STOWAGE_DATABASE_URL is not of the form postgresql://" in own.terminal()

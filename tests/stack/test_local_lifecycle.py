@@ -252,7 +252,7 @@ def assert_stored(stack: RunningStack, stored: Stored) -> None:
 def test_a_taken_port_is_named_with_its_holder_and_its_variable(stack: RunningStack, own_stack: MakeStack) -> None:
     taken = stack.api_url.rpartition(":")[2]
     second = own_stack(STOWAGE_PORT=taken)
-    assert second.launch("up").wait(20) == 1
+    assert second.launch("up").wait(90) == 1
     said = second.terminal()
     assert f"Port {taken} is taken by process {stack.description['pid']}" in said
     assert "STOWAGE_PORT=" in said
@@ -262,7 +262,7 @@ def test_a_taken_port_is_named_with_its_holder_and_its_variable(stack: RunningSt
 def test_two_stacks_do_not_share_a_home(stack: RunningStack, own_stack: MakeStack) -> None:
     second = own_stack()
     second.environment["STOWAGE_HOME"] = str(stack.home)
-    assert second.launch("up").wait(20) == 1
+    assert second.launch("up").wait(90) == 1
     assert f"process {stack.description['pid']}" in second.terminal()
     assert (stack.home / "stack.json").exists()
 
@@ -277,7 +277,7 @@ def test_a_number_that_is_none_is_named(monkeypatch: pytest.MonkeyPatch, variabl
 
 def test_a_start_that_is_impossible_says_why_in_one_line(own_stack: MakeStack) -> None:
     stack = own_stack(STOWAGE_PORT="²")
-    assert stack.launch("up").wait(20) == 1
+    assert stack.launch("up").wait(90) == 1
     assert stack.terminal() == "STOWAGE_PORT=² is not a whole number from 1 up.\n"
 
 
@@ -300,7 +300,7 @@ def test_a_folder_of_everybodys_is_no_home(own_stack: MakeStack) -> None:
     shared.mkdir()
     shared.chmod(0o1777)
     stack.environment["STOWAGE_HOME"] = str(shared)
-    assert stack.launch("up").wait(20) == 1
+    assert stack.launch("up").wait(90) == 1
     assert f"STOWAGE_HOME={shared}/stowage" in stack.terminal()
     assert list(shared.iterdir()) == []
     assert stat.S_IMODE(shared.stat().st_mode) == 0o1777
