@@ -28,7 +28,7 @@ from tests.stack.office import in_process
 
 type Json = Any
 FINAL = ("completed", "failed", "cancelled")
-LONG = 40.0
+LONG = 90.0
 """Seconds for a run with its retries, on a machine that does other things too."""
 
 

@@ -23,7 +23,7 @@ UNKNOWN_RUN = "01a1f7ff-0000-7000-8000-000000000000"
 """A run's id that no run has."""
 
 
-def wait_until[T](look: Callable[[], T | None], seconds: float = 20) -> T:
+def wait_until[T](look: Callable[[], T | None], seconds: float = 60) -> T:
     """What `look` gives as soon as it gives something; AssertionError after so many seconds."""
     return eventually(look, "something", seconds)
 
