@@ -150,12 +150,12 @@ def update_records(
     """
     if waits := places is None and has_after_triggers(connection, edit.schema, entity):
         prepare_staging(connection)
-        places = range(1, len(updates) + 1)
     touched = _touched(entity, updates)
     parents = _touched_parents(entity, touched)
     # As they were made, by id: what one gave up and another took goes back in the opposite order, and an index is
     # written fastest in its own.
-    lines = Lines("changed", entity.name, "updated", n=None if places is None else "(%(places)s::bigint[])[n]")
+    n: LiteralString | None = "row_number() OVER ()" if waits else None
+    lines = Lines("changed", entity.name, "updated", n=n if places is None else "(%(places)s::bigint[])[n]")
     statement = _UPDATE.format(
         table=table_of(edit.schema, entity),
         mine=mine(edit.schema, entity, "stw_old"),
@@ -187,7 +187,7 @@ def update_records(
         after=whole_image(entity, "made"),
         record=record_json(entity, "made"),
         journal=journalled(lines, summary=Summary(entity.name, _SUMMARY) if told is not None else None)
-        if places is None
+        if places is None and not waits
         else staged(lines),
     )
     row = tried(
@@ -199,7 +199,7 @@ def update_records(
             "given": len(updates),
             "told": Jsonb(told),
             "total": told["total"] if told else len(updates),
-            "places": places and list(places),
+            "places": places,
         },
     )
     if isinstance(row, Refused):
