@@ -16,6 +16,7 @@ import requests
 from stowage.basics.errors import UnavailableError
 from stowage.bulk import bulk_delete
 from stowage.bulk.requests import DeleteRequest
+from stowage.postgres.session.connection import borrowed
 from stowage.postgres.session.transactions import look, transact
 from stowage.settings import settings
 from tests.conftest import RunningStack
@@ -244,6 +245,8 @@ def test_a_commit_whose_answer_is_lost_is_told_by_the_repeated_request(
     office: Office, through_a_proxy: CuttingProxy
 ) -> None:
     request, edit = DeleteRequest(ids=["a", "nobody"], dataType="accounts"), office.edit(datetime.now(UTC), "once")
+    with borrowed("main"):
+        pass  # a new connection has a commit of its own
     through_a_proxy.cutting = True
     with pytest.raises(UnavailableError) as caught:
         bulk_delete(edit, request)

@@ -326,7 +326,7 @@ def test_failures_of_run_task_fail_its_state(stepfunctions: Any, machine: str, f
 def test_stopping_an_execution_stops_its_task(
     stack: RunningStack, admin: Any, stepfunctions: Any, faults: Callable[..., None]
 ) -> None:
-    faults({"service": "s3", "operation": "CreateMultipartUpload", "delay": 8})
+    faults({"service": "s3", "operation": "CreateMultipartUpload", "delay": 30})
     job = admin.post("/api/backup/export", json={"project_id": "acme2"}).json()["data"]["job_id"]
     machine, cluster = stack.resources["RunStateMachine"], stack.resources["Cluster"]
     ecs = stack.aws("ecs")
