@@ -172,6 +172,7 @@ def records(told: Recorder) -> None:
         told.call(
             "POST", "/api/v1/batch", {"requests": [{"id": "first", "method": "GET", "path": f"/{entity}/{ids[0]}"}]}
         )
+        told.call("GET", f"/api/v1/stream/{entity}")
         told.call("POST", "/api/v1/graphql", {"query": f"{{ {entity}(limit: 1) {{ edges {{ node {{ id }} }} }} }}"})
         told.call("POST", f"/api/v1/bulk/{entity}/delete", {"ids": [ids[2]]})
         told.call("POST", f"/api/v1/bulk/{entity}/delete", {"ids": [ids[3], "none"]})

@@ -92,6 +92,7 @@ ROUTES = {
     "POST /api/jobs/{id}/retry": Access("operator", "run", 404),
     "POST /api/v1/batch": Access("viewer", "header", 400),
     "POST /api/v1/graphql": Access("viewer", "header", 400),
+    "GET /api/v1/stream/{entity}": Access("viewer", "header", 200),
     "GET /api/v1/{entity}": Access("viewer", "header", 200),
     "POST /api/v1/{entity}": Access("operator", "header", 400),
     "GET /api/v1/{entity}/{id}": Access("viewer", "header", 404),

@@ -80,6 +80,7 @@ ROUTES = (
     "GET /api/v1/me",
     "GET /api/v1/openapi.json",
     "HEAD /api/v1/openapi.json",
+    "GET /api/v1/stream/{entity}",
     "GET /api/v1/tenants",
     "GET /api/v1/{entity}",
     "POST /api/v1/{entity}",

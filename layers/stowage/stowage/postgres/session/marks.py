@@ -8,6 +8,12 @@ from stowage.basics.ids import rfc3339
 MARK = "DIRTY"
 
 
+def mark_version(tenant: str) -> int:
+    """A number that grows with each mark of a tenant; 0 where there was none yet."""
+    item = table.get(f"T#{tenant}", MARK)
+    return int(item["version"]) if item else 0
+
+
 def mark_dirty(tenant: str, database: str, at: datetime) -> None:
     """Mark a tenant; UnavailableError where the table does not answer.
 
