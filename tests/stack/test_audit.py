@@ -246,6 +246,23 @@ def test_images_that_are_too_large_for_one_answer_make_a_page_shorter(office: Of
     assert ([entry["after"]["title"] for entry in third["data"]], third["next_cursor"]) == (["0"], None)
 
 
+def test_an_image_that_postgres_cannot_write_as_text_is_left_out_too(office: Office) -> None:
+    """A text of 180 MB of control characters, each of which is six letters of JSON: more than a text may have."""
+    for n in (1, 2, 1):
+        put(office, n, '{"title": "Small"}', at=datetime.now(UTC).isoformat())
+    office.database.execute(
+        "UPDATE stowage.changes SET after = jsonb_build_object('title', repeat(E'\\x01', 180000000))"
+        " WHERE tenant = %s AND id = 't2'",
+        (office.id,),
+    )
+    first = audit(office)
+    assert ("truncated" in first, first["data"][0]["id"]) == (False, "t1")
+    second = audit(office, cursor=first["next_cursor"])
+    assert (second["truncated"], second["data"][0]["id"], second["data"][0]["after"]) == (True, "t2", None)
+    assert [entry["id"] for entry in audit(office, cursor=second["next_cursor"])["data"]] == ["t1"]
+    assert history(office, "tasks/t2")["data"][0]["after"] is None
+
+
 def test_a_search_that_finds_little_goes_on_from_page_to_page(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
     """A page looks at so many entries and no more, and says where the next goes on."""
     monkeypatch.setattr(entries, "MOST_SCANNED", 3)

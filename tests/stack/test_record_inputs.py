@@ -4,6 +4,7 @@
 """
 
 import copy
+import gzip
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -267,6 +268,9 @@ def test_a_body_of_another_type_is_a_415(shared: Office, operator: Api, change: 
         "application/octet-stream",
     ):
         refusal(send(operator, shared, change, body, {"content-type": content_type}), 415, "unsupported_media_type")
+    for encoding in ("gzip", "GZIP", "br", "identity, gzip", "gzip;q=1"):
+        answer = send(operator, shared, change, gzip.compress(body), {"content-encoding": encoding})
+        assert "not compressed" in refusal(answer, 415, "unsupported_media_type")["error"]
     assert records(shared) == before
 
 

@@ -215,6 +215,7 @@ def test_a_dashboards_request_reaches_the_backend_as_it_was_sent_and_nothing_mor
     query = "page=2&filter=b&filter=a%20c&filter=a+d&empty=&=x&%2F=/%3f?;~'&bare"
     passing = [
         ("Accept", "application/json, text/*;q=0.5"),
+        ("Content-Encoding", "identity"),
         ("Content-Type", "application/json; charset=UTF-8"),
         ("Idempotency-Key", "4f6d 8c4b/€".encode().decode("latin-1")),
         ("If-Match", '"abc"'),

@@ -17,6 +17,7 @@ from stowage.postgres.journal.entries import RECORD_TYPES, Entry, Position, Want
 from stowage.postgres.journal.entries import read_history as read_entries_of
 from stowage.postgres.reads.records import has_record
 from stowage.postgres.session.connection import Connection
+from stowage.postgres.session.encodings import is_held
 from stowage.postgres.session.transactions import look
 from stowage.tenants import Tenant
 
@@ -73,7 +74,8 @@ def read_history(
     before = _seq(cursor) if cursor is not None else None
 
     def work(connection: Connection) -> list[Entry]:
-        found = read_entries_of(connection, tenant.id, entity.name, record_id, before, limit + 1)
+        held = is_held(connection, record_id)
+        found = read_entries_of(connection, tenant.id, entity.name, record_id, before, limit + 1) if held else []
         if not found and cursor is None and not has_record(connection, tenant, entity, record_id):
             raise NotFoundError(f"There is no such {entity.singular}.", "record_not_found")
         return found

@@ -11,6 +11,7 @@ from stowage.postgres.edits import deletes
 from stowage.postgres.edits.locks import Outcome
 from stowage.postgres.session.connection import Connection
 from stowage.postgres.session.edit import Edit
+from stowage.postgres.session.encodings import held_ids
 from stowage.postgres.session.idempotency import KeptAnswer
 from stowage.settings import settings
 from stowage.trash.retention import purge_time
@@ -26,7 +27,8 @@ def delete_records(
     """
     must_have_trash(declared)
     purge_at, most = purge_time(edit.tenant, edit.at), settings().max_cascade
-    return deletes.delete_records(connection, edit, declared, ids, purge_at, most_children=most, kind=kind)
+    known = held_ids(connection, ids)
+    return deletes.delete_records(connection, edit, declared, known, purge_at, most_children=most, kind=kind)
 
 
 @for_role("operator")

@@ -14,6 +14,7 @@ from stowage.postgres.edits.assigns import assign_records
 from stowage.postgres.edits.locks import lock_target
 from stowage.postgres.session.connection import Connection
 from stowage.postgres.session.edit import Edit
+from stowage.postgres.session.encodings import held_ids, is_held
 from stowage.postgres.session.idempotency import KeptAnswer
 
 type Targets = list[tuple[Reassignment, Entity, str | None]]
@@ -34,7 +35,7 @@ def bulk_reassign(edit: Edit, request: ReassignRequest) -> KeptAnswer:
     def work(connection: Connection) -> KeptAnswer:
         _lock(connection, edit.schema, targets)
         values = {target.field: record_id for target, _, record_id in targets}
-        outcome = assign_records(connection, edit, declared, ids, values, kind="reassign")
+        outcome = assign_records(connection, edit, declared, held_ids(connection, ids), values, kind="reassign")
         return answer(edit.operation, declared, request.ids, outcome.codes, {})
 
     return edit.answer_once("POST bulk/reassign", request.model_dump_json().encode(), work)
@@ -79,7 +80,8 @@ def _lock(connection: Connection, schema: str, targets: Targets) -> None:
         if record_id is None:
             continue
         fields: Sequence[str] = () if target.of is None else (target.of,)
-        found = lock_target(connection, schema, other, record_id, *fields)
+        held = is_held(connection, record_id)
+        found = lock_target(connection, schema, other, record_id, *fields) if held else None
         if found is None:
             raise _unknown(target, other)
         if target.of is not None and found[0] != first_id:

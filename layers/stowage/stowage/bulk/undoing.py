@@ -17,6 +17,7 @@ from stowage.postgres.journal.changes import Change, append_changes
 from stowage.postgres.journal.operations import UNDOABLE, Operation, lock_operation, partly_undone, summary, undone
 from stowage.postgres.session.connection import Connection
 from stowage.postgres.session.edit import Edit
+from stowage.postgres.session.encodings import is_held
 from stowage.postgres.session.idempotency import KeptAnswer
 from stowage.postgres.session.transactions import retry_unique
 from stowage.postgres.trash.restores import lock_for_restoring, restore_records
@@ -40,7 +41,8 @@ def bulk_undo(edit: Edit, request: UndoRequest) -> KeptAnswer:
     wanted = decode_id(request.operationId)
 
     def work(connection: Connection) -> KeptAnswer:
-        operation = _undoable(lock_operation(connection, edit.tenant.id, wanted))
+        held = is_held(connection, wanted)
+        operation = _undoable(lock_operation(connection, edit.tenant.id, wanted) if held else None)
         declared = ENTITIES[operation.entity]
         part = undo.next_part(connection, edit.tenant.id, operation, MOST_UNDONE)
         records = undo.gather(connection, edit.tenant.id, operation, part)

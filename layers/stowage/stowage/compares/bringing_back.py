@@ -22,6 +22,7 @@ from stowage.postgres.dumps.pg_dump import TIME_ZONE
 from stowage.postgres.journal.changes import append_staged, prepare_staging
 from stowage.postgres.session.connection import Connection
 from stowage.postgres.session.edit import Edit
+from stowage.postgres.session.encodings import held_ids
 from stowage.postgres.session.idempotency import KeptAnswer
 from stowage.postgres.session.transactions import retry_unique
 from stowage.postgres.trash.restores import lock_for_restoring
@@ -99,7 +100,7 @@ def _asked(
 ) -> tuple[Sequence[str], list[str | None], str | None, int]:
     """The ids as the answer shows them, the raw ones, the cursor behind them and how many more there are."""
     if request.ids is not None:
-        ids = read_ids(sides.entity, request.ids)
+        ids = held_ids(connection, read_ids(sides.entity, request.ids))
         _must_fit(connection, sides, [each for each in ids if each is not None])
         return request.ids, ids, None, 0
     with connection.transaction(force_rollback=True):  # which takes back its settings

@@ -366,11 +366,13 @@ def _check_size(event: Mapping[str, Any]) -> None:
 def _body(event: Mapping[str, Any]) -> str:
     """The body as text, without a byte order mark, which RFC 8259, section 8.1, lets a parser ignore.
 
-    Refuses bodies that Powertools would take for a JSON object: lists, and forms, which any page may
-    send anywhere.
+    Refuses bodies that are compressed, and those that Powertools would take for a JSON object: lists,
+    and forms, which any page may send anywhere.
     """
     body: str = event.get("body") or ""
     headers = event["headers"]
+    if body and headers.get("content-encoding", "identity").strip().lower() not in ("", "identity"):
+        raise UnsupportedTypeError("Send the body as it is, not compressed: this route reads no Content-Encoding.")
     if body and not _JSON_TYPE.fullmatch(headers.get("content-type", "application/json")):
         raise UnsupportedTypeError("Send JSON, in UTF-8.")
     if "content-type" in headers:

@@ -35,7 +35,9 @@ _REFUSES_GZIP = re.compile(r";\s*q=0(\.0*)?$")
 
 CHANGES = ("POST", "PATCH", "DELETE")
 """Each of these has an Idempotency-Key at the backend: the caller's, or else the request's id."""
-PASSED_ON = ("accept", "content-type", "idempotency-key", "if-match", "if-none-match", "last-event-id")
+PASSED_ON = (
+    "accept", "content-encoding", "content-type", "idempotency-key", "if-match", "if-none-match", "last-event-id",
+)  # fmt: skip
 PASSED_BACK = (
     "allow", "cache-control", "content-disposition", "content-encoding", "content-language", "content-type", "etag",
     "last-modified", "link", "location", "retry-after", "vary", "www-authenticate",

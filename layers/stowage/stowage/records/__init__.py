@@ -19,6 +19,7 @@ from stowage.postgres.reads.records import read_page
 from stowage.postgres.reads.records import read_record as read_row
 from stowage.postgres.session.connection import Connection
 from stowage.postgres.session.edit import Edit
+from stowage.postgres.session.encodings import is_held
 from stowage.postgres.session.idempotency import KeptAnswer
 from stowage.postgres.session.own_rules import skipped
 from stowage.postgres.session.savepoints import Refused
@@ -133,6 +134,8 @@ def change_record(edit: Edit, entity: Entity, record_id: str, body: bytes, if_ma
 
     def work(connection: Connection) -> str:
         refuse_cut_id(connection, edit.schema, [entity], record_id)
+        if not is_held(connection, record_id):
+            raise _not_found(entity)
         if if_match is not None:
             present = read_row(connection, edit.tenant, entity, record_id, lock=True)
             if present is None:
@@ -173,9 +176,11 @@ def change_records(edit: Edit, entity: Entity, body: bytes) -> KeptAnswer:
     failures |= {index: NOT_FOUND for index, item in items.valid if item[key] is None}
 
     def work(connection: Connection) -> KeptAnswer:
-        lock_followed(connection, edit.schema, entity, [update for _, update in updates])
+        found = {index: NOT_FOUND for index, item in updates if not is_held(connection, item[key])}
+        held = [(index, item) for index, item in updates if index not in found]
+        lock_followed(connection, edit.schema, entity, [update for _, update in held])
         changing = Changing(connection, edit, entity, "update", items.total)
-        found = {index: complaints[0] for index, complaints in changing.write(updates).items()}
+        found |= {index: complaints[0] for index, complaints in changing.write(held).items()}
         records = None if None in changing.changed else ",".join(filter(None, changing.changed))
         return _answer(edit.operation, records, updates, failures | found, items)
 

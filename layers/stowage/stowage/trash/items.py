@@ -14,7 +14,7 @@ from stowage.entities.declared import ENTITIES, entity_named, must_have_trash
 from stowage.postgres.reads.cut_ids import refuse_cut_id
 from stowage.postgres.session.connection import Connection
 from stowage.postgres.trash.finds import find_in_trash
-from stowage.postgres.trash.lists import TrashRow
+from stowage.postgres.trash.lists import TrashRow, shown_name
 from stowage.tenants import Tenant
 from stowage.trash.retention import days_until
 
@@ -63,7 +63,7 @@ def show_item(row: TrashRow, now: datetime) -> TrashItem:
     """A row of the trash as its dashboards know it."""
     item: TrashItem = {
         "id": encode_id(row.id),
-        "name": row.name,
+        "name": shown_name(row.name),
         "type": ENTITIES[row.entity].singular,
         "platform": row.platform,
         "deletedAt": rfc3339(row.deleted_at) if row.deleted_at else None,

@@ -6,8 +6,6 @@ however many fail; splitting them until each stands alone would cost a statement
 is no misfit: its own error names it.
 """
 
-import codecs
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any, LiteralString
 
@@ -16,6 +14,7 @@ from psycopg import sql
 
 from stowage.basics.json_numbers import write_json
 from stowage.entities.declaration import Entity
+from stowage.postgres.session.encodings import holds_everything, is_held
 from stowage.postgres.tables.relations import table_of
 
 _PREPARE: LiteralString = """
@@ -78,20 +77,11 @@ def find_unheld(connection: psycopg.Connection, items: Sequence[Mapping[str, Any
 
     Such an item cannot even be sent.
     """
-    encoding = connection.info.parameter_status("server_encoding") or "UTF8"
-    try:
-        codec = codecs.lookup(re.sub("^WIN", "cp", encoding))
-    except LookupError:  # SQL_ASCII, which holds everything, and what Python does not know
-        return []
-    if codec.name == "utf-8":
+    if holds_everything(connection):
         return []
 
     def is_unheld(value: Any) -> bool:
-        try:
-            codec.encode(value if isinstance(value, str) else write_json(value))
-        except UnicodeEncodeError:
-            return True
-        return False
+        return not is_held(connection, value if isinstance(value, str) else write_json(value))
 
     found = ((n, next(filter(lambda name: is_unheld(item[name]), item), None)) for n, item in enumerate(items, 1))
     return [(n, column) for n, column in found if column is not None]

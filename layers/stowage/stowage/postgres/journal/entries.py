@@ -45,17 +45,32 @@ class Entry:
 
 # Images are written as texts value by value, so that no number loses digits on its way.
 _SHOWN = sql.SQL("""
+WITH RECURSIVE page AS MATERIALIZED (
+    SELECT change.*, type = ANY(%(records)s) AS is_record, row_number() OVER (ORDER BY {order}) AS place
+    FROM ({page}) AS change
+),
+sized AS (
+    SELECT 0::bigint AS place, 0::bigint AS bytes
+    UNION ALL
+    SELECT page.place, bytes + {bytes_before} + {bytes_after}
+    FROM sized JOIN page ON page.place = sized.place + 1 WHERE bytes <= %(bytes)s
+)
 SELECT seq, at, actor, type, entity, id, operation, is_cut,
        CASE WHEN is_record AND NOT is_cut THEN {before} END AS before,
        CASE WHEN is_record AND NOT is_cut THEN {after} END AS after,
        CASE WHEN NOT is_record AND NOT is_cut THEN after::text END AS told
 FROM (
-    SELECT change.*, type = ANY(%(records)s) AS is_record,
-           sum(coalesce(octet_length(before::text), 0) + coalesce(octet_length(after::text), 0))
-               OVER (ORDER BY {order}) > %(bytes)s AS is_cut
-    FROM ({page}) AS change
-) AS sized
-ORDER BY {order}
+    SELECT page.*, coalesce(bytes > %(bytes)s, true) AS is_cut FROM page LEFT JOIN sized USING (place)
+) AS shown
+ORDER BY place
+""")
+# The text of a large image takes seconds, and may be more than Postgres can hold: so it is made of no image that surely
+# has too many bytes, and of none behind one. A value of jsonb is up to six times as long as its text (a short number);
+# `||` gives it as it is, unpacked.
+_BYTES = sql.SQL("""
+CASE WHEN {0} IS NULL THEN 0
+     WHEN pg_column_size({0}) > 10 * %(bytes)s OR pg_column_size({0} || '{{}}') > 10 * %(bytes)s
+     THEN 10 * %(bytes)s ELSE octet_length({0}::text) END
 """)
 _IMAGE = sql.SQL("(SELECT jsonb_object_agg(key, value::text) FROM jsonb_each({}))")
 
@@ -70,8 +85,15 @@ _LAST = 2**63 - 1
 
 
 def _shown(page: sql.Composable, order: sql.SQL) -> sql.Composed:
-    before, after = _IMAGE.format(sql.SQL("before")), _IMAGE.format(sql.SQL("after"))
-    return _SHOWN.format(page=page, order=order, before=before, after=after)
+    before, after = sql.SQL("before"), sql.SQL("after")
+    return _SHOWN.format(
+        page=page,
+        order=order,
+        before=_IMAGE.format(before),
+        after=_IMAGE.format(after),
+        bytes_before=_BYTES.format(before),
+        bytes_after=_BYTES.format(after),
+    )
 
 
 def read_history(

@@ -17,6 +17,7 @@ from stowage.entities.declaration import Entity, Field, Key
 from stowage.entities.filters import Filters
 from stowage.postgres.reads.moments import base64_text, json_list, local_text, moment_text
 from stowage.postgres.reads.selection import select
+from stowage.postgres.session.encodings import is_held
 from stowage.postgres.tables.relations import id_of, is_record, rows_of
 from stowage.postgres.tables.trashed import outside_trash
 from stowage.tenants import Tenant
@@ -124,6 +125,8 @@ def read_record(
     """The JSON of a record outside the trash, or None; `lock` keeps it as it is until the transaction ends.
     TooLargeError for one that no answer could carry, of which no more than that shows is read.
     """
+    if not is_held(connection, record_id):
+        return None
     statement = _ONE.format(
         most=sql.Literal(MOST_ANSWER_BYTES + 1),
         record=record_json(entity, "found"),
@@ -142,6 +145,8 @@ _ANY = sql.SQL("SELECT EXISTS (SELECT FROM {rows} AS found WHERE {is_it})")
 
 def has_record(connection: psycopg.Connection, tenant: Tenant, entity: Entity, record_id: str) -> bool:
     """Whether there is such a record, in the trash or outside it."""
+    if not is_held(connection, record_id):
+        return False
     is_it = is_record(entity, "found", sql.Placeholder("id"))
     statement = _ANY.format(rows=rows_of(tenant.schema, entity), is_it=is_it)
     with connection.cursor(row_factory=scalar_row) as cursor:

@@ -11,6 +11,7 @@ from psycopg import sql
 
 from stowage.postgres.reads.moments import base64_text, json_list, moment_text
 from stowage.postgres.reads.selection import Column, Selection
+from stowage.postgres.tables.texts import first_characters
 
 DECIMAL_DIGITS = 38
 """Digits of a decimal128."""
@@ -108,9 +109,17 @@ def _json_value(column: Column) -> sql.Composable:
 
 # Excel holds 32,767 UTF-16 units in a cell; a character outside the Basic Multilingual Plane takes two of them. A
 # regular expression looks at short texts only: of 600 MB it would make more than Postgres can hold. The ellipsis of a
-# text that is cut is written in JSON's way, because databases in other encodings than UTF-8 may not have it.
+# text that is cut is written in JSON's way, because databases in other encodings than UTF-8 may not have it. SQL_ASCII
+# counts bytes: there the bytes that go on with a character of UTF-8 are left out of the count, and those that begin one
+# of four bytes taken twice; a text that is too long is cut to 32,766 bytes.
 _SHEET_TEXT = sql.SQL(r"""
 CASE WHEN octet_length({0}::text) <= 32767 THEN to_json({0}::text)::text
+     WHEN current_setting('server_encoding') = 'SQL_ASCII' THEN
+         CASE WHEN octet_length({0}::text) <= 3 * 32767
+               AND octet_length({0}::text) - regexp_count({0}::text, '[\x80-\xBF]')
+                   + regexp_count({0}::text, '[\xF0-\xFF]') <= 32767
+              THEN to_json({0}::text)::text
+              ELSE left(to_json({1})::text, -1) || '\u2026"' END
      WHEN char_length({0}::text) <= 32767
       AND char_length({0}::text) + regexp_count(left({0}::text, 32767), '[\U00010000-\U0010FFFF]') <= 32767
      THEN to_json({0}::text)::text
@@ -135,6 +144,10 @@ CASE WHEN {0} >= '1900-03-01' AND {0} < '9999-12-31'
 """)
 
 
+def _sheet_text(value: sql.Composable) -> sql.Composed:
+    return _SHEET_TEXT.format(value, first_characters(_TEXT.format(value), 32_766))
+
+
 def copy_cells(selection: Selection) -> sql.Composed:
     """Rows of cells of a worksheet: texts as JSON strings, other values between the marks of their type and
     `VALUE_END`, `NULL` alone for null, `CELL_END` between two cells. A moment is in days since 1899-12-30, as
@@ -147,7 +160,7 @@ def copy_cells(selection: Selection) -> sql.Composed:
 
 def _sheet_cell(column: Column) -> sql.Composable:
     if column.is_array:
-        return _SHEET_TEXT.format(json_list(column.type, column.value))
+        return _sheet_text(json_list(column.type, column.value))
     match column.type:
         case "integer":
             return _SHEET_INTEGER.format(column.value)
@@ -156,7 +169,7 @@ def _sheet_cell(column: Column) -> sql.Composable:
         case "date" | "local_timestamp":
             return _SHEET_MOMENT.format(column.value, _TEXT.format(column.value))
         case "bytes":
-            return _SHEET_TEXT.format(base64_text(column.value))
+            return _sheet_text(base64_text(column.value))
         case "number":
             return _SHEET_NUMBER.format(column.value)
         case "boolean":
@@ -164,7 +177,7 @@ def _sheet_cell(column: Column) -> sql.Composable:
         case "timestamp":
             return _SHEET_MOMENT.format(column.value, _spaced_moment(column))
         case _:
-            return _SHEET_TEXT.format(column.value)
+            return _sheet_text(column.value)
 
 
 # A bigint of microseconds since 1970 ends there; Postgres' own moments go on to the end of the year 294276.

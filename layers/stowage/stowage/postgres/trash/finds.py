@@ -10,10 +10,11 @@ from psycopg.rows import class_row
 
 from stowage.entities.declaration import Entity
 from stowage.entities.declared import ENTITIES
+from stowage.postgres.session.encodings import is_held
 from stowage.postgres.tables.relations import id_of, is_taken, key_type, lacks_parent, mine, parents, rows_of, table_of
 from stowage.postgres.tables.trashed import in_trash, of_trash, outside_trash
 from stowage.postgres.tables.unique_rules import UniqueRule, is_in_the_way, out_of_trash, undeclared_rules
-from stowage.postgres.trash.lists import TrashRow, name_of, shown_rows
+from stowage.postgres.trash.lists import TrashRow, name_of, shown_name, shown_rows
 from stowage.tenants import Tenant
 
 
@@ -45,6 +46,8 @@ def find_in_trash(connection: psycopg.Connection, tenant: Tenant, entities: Sequ
 
     Entities of which no record can have it are left out.
     """
+    if not is_held(connection, id):
+        return []
     given: dict[str, object] = {"tenant": tenant.id}
     parts: list[sql.Composed] = []
     for n, declared in enumerate(entities):
@@ -94,7 +97,7 @@ def read_name(connection: psycopg.Connection, schema: str, declared: Entity, id:
     )
     row = connection.execute(statement, (id,)).fetchone()
     assert row is not None, "the record is locked"
-    return str(row[0])
+    return shown_name(row[0])
 
 
 _PARENTS_OF = sql.SQL("SELECT {conditions} FROM {table} AS record WHERE {id} = %(id)s::{key}")

@@ -12,6 +12,7 @@ from stowage.entities.declaration import Entity
 from stowage.entities.declared import ENTITIES
 from stowage.postgres.edits.locks import families_of
 from stowage.postgres.tables.relations import id_of, key_type, parents, rows_of
+from stowage.postgres.tables.texts import first_characters
 from stowage.postgres.tables.trashed import (
     counts,
     deleted_order,
@@ -28,7 +29,7 @@ LONGEST_NAME = 2_000
 
 @dataclass(frozen=True)
 class TrashRow:
-    """A record in the trash; `cascaded` counts by entity what came with it.
+    """A record in the trash, its `name` as `name_of` reads it; `cascaded` counts by entity what came with it.
 
     A product that deletes by itself says of a flag not when, of no record by whom, and of none that it is to go for
     good.
@@ -183,15 +184,20 @@ def shown_rows(schema: str, declared: Entity, source: str) -> sql.Composed:
 
 
 # A label may be as long as the product likes, and a page shows a hundred.
-_NAME = sql.SQL("""
-CASE WHEN length(record.{label}::text) > {longest} THEN left(record.{label}::text, {longest}) || '…'
-     ELSE record.{label}::text END
-""")
+_NAME = sql.SQL("{}::text")
+_MOST_BYTES = 4 * (LONGEST_NAME + 2)
+"""Of UTF-8, in which a database in SQL_ASCII counts: as many characters as are shown, and two more."""
 
 
-def name_of(declared: Entity) -> sql.Composed:
-    """What names a `record` to a person: its label, shortened."""
-    return _NAME.format(label=sql.Identifier(declared.column(declared.label)), longest=sql.Literal(LONGEST_NAME))
+def name_of(declared: Entity) -> sql.Composable:
+    """The label of a `record`, or so much of it that `shown_name` sees whether it is too long."""
+    label = _NAME.format(sql.Identifier("record", declared.column(declared.label)))
+    return first_characters(label, _MOST_BYTES)
+
+
+def shown_name(name: str) -> str:
+    """What names a record to a person: its label, shortened."""
+    return name if len(name) <= LONGEST_NAME else name[:LONGEST_NAME] + "…"
 
 
 _PARENTS_PLATFORM = sql.SQL(
