@@ -184,7 +184,17 @@ def test_the_audit_log_is_filtered_by_each_of_its_filters(office: Office) -> Non
 
 
 @pytest.mark.parametrize(
-    "query", [{"since": "yesterday"}, {"limit": 0}, {"limit": 101}, {"actor": "a\0b"}, {"kind": "x"}, {"id": "~AA"}]
+    "query",
+    [
+        {"since": "yesterday"},
+        {"since": "20260101"},
+        {"until": "0"},
+        {"limit": 0},
+        {"limit": 101},
+        {"actor": "a\0b"},
+        {"kind": "x"},
+        {"id": "~AA"},
+    ],
 )
 def test_a_query_that_cannot_be_meant_is_refused(office: Office, query: Json) -> None:
     answer = office.caller("admin").get("/api/v1/audit", params=query)

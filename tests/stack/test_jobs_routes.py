@@ -213,6 +213,7 @@ def test_many_jobs_are_retried_or_cancelled_at_once(
         ({"action": "retry", "filter": {"status": "done"}}, "filter.status"),
         ({"action": "retry", "filter": {"cursor": "x"}}, "filter.cursor"),
         ({"action": "retry", "filter": {"since": "never"}}, "filter.since"),
+        ({"action": "retry", "filter": {"since": 0}}, "filter.since"),
     ],
 )
 def test_a_change_of_many_jobs_names_what_is_wrong_with_it(body: Any, named: str, owner: Api) -> None:

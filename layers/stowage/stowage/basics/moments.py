@@ -1,10 +1,11 @@
 """Times that records are given, in requests and in files: one reading for both."""
 
 import re
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Annotated
 
-from pydantic import AfterValidator, BeforeValidator
+from pydantic import BeforeValidator
 
 # What Postgres reads alike: it takes offsets below 16 hours.
 _PLAIN = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d{1,6})?)?(Z|[+-](0\d|1[0-5]):\d\d)", re.ASCII)
@@ -43,15 +44,24 @@ def read_moment(given: object) -> str:
     return text if _PLAIN.fullmatch(text) else given.isoformat()
 
 
-def _in_utc(moment: datetime) -> datetime:
-    try:
-        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
-    except OverflowError:
-        raise ValueError("not a time between the years 1 and 9999 in UTC") from None
+_BOUND = re.compile(r"\d{4}-\d\d-\d\d([Tt ]\d\d:\d\d(:\d\d([.,]\d+)?)?([Zz]|[+-]\d\d:\d\d(:\d\d)?)?)?", re.ASCII)
+"""Of what `fromisoformat` reads also weeks (2026-W05) and days without dashes, which look like other things."""
 
 
-Bound = Annotated[datetime, AfterValidator(_in_utc)]
-"""A moment that bounds a list, in UTC where it names no zone."""
+def read_bound(given: object) -> datetime:
+    """Read a moment that bounds a list: a time, in UTC where it names no zone, or the first moment of a day.
+
+    ValueError, for a number too: it could be anything.
+    """
+    if isinstance(given, str) and _BOUND.fullmatch(given):
+        with suppress(ValueError, OverflowError):
+            moment = datetime.fromisoformat(given)
+            return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    raise ValueError("expected a time as in RFC 3339, such as 2026-01-31T09:00:00Z, or a date")
+
+
+Bound = Annotated[datetime, BeforeValidator(read_bound)]
+"""A moment that bounds a list."""
 
 Moment = Annotated[str, BeforeValidator(read_moment)]
 """A time as a text that Postgres reads, from a text or a datetime."""

@@ -4,10 +4,11 @@ import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from stowage.basics.errors import BadRequestError, Detail
 from stowage.basics.ids import decode_id
+from stowage.basics.moments import read_bound
 from stowage.entities.declaration import Entity, Field, Key, Reference
 from stowage.entities.declared import ENTITIES
 from stowage.entities.keys import EXPECTED
@@ -124,9 +125,9 @@ class _Reading:
             case "search":
                 self.search = _text(value)
             case "createdAfter" | "startDate":
-                self.after.append(_moment(value))
+                self.after.append(read_bound(value))
             case "createdBefore":
-                self.before.append(_moment(value))
+                self.before.append(read_bound(value))
             case "endDate":
                 self.before.append(_behind(value))
             case "ids":
@@ -158,7 +159,7 @@ class _Reading:
             case "boolean":
                 return tuple(_boolean(piece) for piece in _pieces(value))
             case "timestamp":
-                return tuple(_moment(piece).isoformat() for piece in _pieces(value))
+                return tuple(read_bound(piece).isoformat() for piece in _pieces(value))
             case "json" | "bytes":
                 raise ValueError("there is no filter by such values")
             case "other":
@@ -263,25 +264,12 @@ def _boolean(value: object) -> bool:
     raise ValueError("expected true or false")
 
 
-_TIME = re.compile(r"\d{4}-\d\d-\d\d([Tt ]\d\d:\d\d(:\d\d([.,]\d+)?)?([Zz]|[+-]\d\d:\d\d(:\d\d)?)?)?", re.ASCII)
-"""Of what `fromisoformat` reads also weeks (2026-W05) and days without dashes, which look like other things."""
-
-
-def _moment(value: object) -> datetime:
-    """A time, in UTC where it names no zone, or the first moment of a day."""
-    if isinstance(value, str) and _TIME.fullmatch(value):
-        with suppress(ValueError, OverflowError):
-            moment = datetime.fromisoformat(value)
-            return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
-    raise ValueError("expected a time as in RFC 3339, such as 2026-01-31T09:00:00Z, or a date")
-
-
 _DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 
 
 def _behind(value: object) -> datetime:
     """The first moment after the one that was given, or after the day."""
-    end = _moment(value)
+    end = read_bound(value)
     step = timedelta(days=1) if isinstance(value, str) and _DAY.fullmatch(value) else timedelta(microseconds=1)
     try:
         return end + step
