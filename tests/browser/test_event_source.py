@@ -120,3 +120,20 @@ def test_a_download_link_saves_the_file_under_its_name(page: Page, admin: Api) -
         page.evaluate("(url) => { location.href = url; }", record["downloadUrl"])
     assert waiting.value.suggested_filename == "Übersicht 💾.csv"
     assert waiting.value.path().read_bytes().startswith(b"id,")
+
+
+def test_an_event_source_that_comes_again_and_again_misses_no_change_and_tells_none_twice(
+    page: Page, operator: Api
+) -> None:
+    page.evaluate(LISTEN, ["/api/v1/stream/tasks?project_id=globex", False])
+    page.wait_for_function("() => told.events.length === 1")
+    titles = [f"change {n}" for n in range(15)]
+    for title in titles:
+        made = operator.post("/api/v1/tasks", json={"title": title}, headers={"x-tenant-id": "globex"})
+        assert made.status_code == 201
+        page.wait_for_timeout(100)
+    page.wait_for_function("(count) => told.events.length > count", arg=len(titles), timeout=20_000)
+    connected, *events = told(page)["events"]
+    assert connected["type"] == "connected"
+    assert [event["task"]["title"] for event in events] == titles
+    assert told(page)["opened"] > 2
