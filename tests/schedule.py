@@ -156,7 +156,7 @@ class Long:
 
     def pytest_deselected(self, items: list[pytest.Item]) -> None:
         """Count them where they are collected."""
-        self._left_out += len(items)
+        self._left_out += sum(item.get_closest_marker("long") is not None for item in items)
 
     def pytest_sessionfinish(self) -> None:
         """Let the process that prints know."""
