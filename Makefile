@@ -8,7 +8,7 @@ READY := .venv/.ready
 SAM := .tools/sam/bin/sam
 SAM_READY := .tools/sam/.ready
 WITH_SAM := AWS_DEFAULT_REGION=us-east-1 SAM_CLI_TELEMETRY=0 PATH="$(CURDIR)/.venv/bin:$$PATH" $(SAM)
-CODE := functions layers local tests worker benchmarks
+CODE := functions layers local tests worker benchmarks clients
 COMPILE := --python-version 3.13 --generate-hashes --no-header --no-annotate --quiet
 
 help: ## Show this list.
