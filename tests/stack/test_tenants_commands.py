@@ -166,6 +166,13 @@ def test_whoever_registers_is_told_that_the_api_does_not_know_at_once(
     assert "--wait" in told
 
 
+def test_a_database_that_was_never_migrated_is_told(servers: Servers, capsys: pytest.CaptureFixture[str]) -> None:
+    database = servers(NEWEST).make_database()
+    database.connect().execute("CREATE SCHEMA tenant_shop")
+    assert main(["register", "shop", "shop", "Shop", "--url", database.url]) == 1
+    assert "run `migrate` first" in capsys.readouterr().err
+
+
 def test_a_tenant_may_have_a_schema_of_any_name(
     stack: RunningStack, new_tenant: str, database: psycopg.Connection, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -410,6 +410,42 @@ def events(office: Office) -> list[Any]:
 
 
 @pytest.mark.usefixtures("here")
+def test_a_record_that_postgres_cannot_write_as_text_goes_too(office: Office) -> None:
+    """180 MB of control characters, each of which is six letters of JSON: more than a text may have."""
+    large = "title = repeat(E'\\x01', 180000000)"
+    office.run("INSERT INTO tasks (id, title) VALUES ('a', 'x'), ('b', 'x')")
+    office.run(f"UPDATE tasks SET {large} WHERE id = 'a'")
+    answer = office.caller().post("/api/v1/bulk/tasks/delete", json={"ids": ["a", "b"]})
+    assert answer.status_code == 200, answer.text
+    assert purge(office, datetime.now(UTC) + LATER) == (2, True)
+    assert office.rows("tasks") == {}
+    images = office.run(
+        "SELECT type, before, after FROM stowage.changes WHERE tenant = %s AND entity = 'tasks' AND id = 'a'", office.id
+    )
+    assert {kind for kind, _, _ in images} == {"deleted", "purged"}
+    blanked = [image for _, *both in images for image in both if image is not None]
+    assert [(each.keys(), len(each["$sha256"])) for each in blanked] == [({"$sha256"}, 64)] * 3
+
+
+@pytest.mark.usefixtures("here")
+def test_a_batch_that_takes_too_long_is_tried_record_by_record(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    office.run("INSERT INTO tasks (id, title) SELECT 't' || n, 'x' FROM generate_series(1, 9) n")
+    ids = [f"t{n}" for n in range(1, 10)]
+    assert office.caller().post("/api/v1/bulk/tasks/delete", json={"ids": ids}).status_code == 200
+    sizes: list[int] = []
+
+    def purge_few(*given: Any, **named: Any) -> Any:
+        sizes.append(len(given[3]))
+        if len(given[3]) > 4:
+            raise UnavailableError("This took longer than it may.", "database_busy", retry_after=2)
+        return purge_records(*given, **named)
+
+    monkeypatch.setattr("stowage.trash.batches.purge_records", purge_few)
+    assert purge(office, datetime.now(UTC) + LATER) == (9, True)
+    assert (sizes, office.rows("tasks")) == ([9, 1, 2, 4, 2], {})
+
+
+@pytest.mark.usefixtures("here")
 def test_a_purge_tells_once_what_went_however_many_calls_it_took(office: Office) -> None:
     office.accounts(*(f"a{n:04}" for n in range(1_200)), "late")
     office.posts("a0000", "p", "q")

@@ -47,6 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: the database did not answer: {str(error).strip()}", file=sys.stderr)
     except OSError as error:
         print(f"error: {error}", file=sys.stderr)
+    except psycopg.errors.UndefinedTable as error:
+        print(f"error: {error.diag.message_primary}: run `migrate` first.", file=sys.stderr)
     except psycopg.Error as error:
         print(f"error: {error.diag.message_primary or type(error).__name__}", file=sys.stderr)
     return 1

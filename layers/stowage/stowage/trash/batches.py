@@ -5,7 +5,7 @@ but time, and whoever comes next goes on.
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from stowage.basics.errors import ConflictError
+from stowage.basics.errors import ConflictError, UnavailableError
 from stowage.basics.telemetry import logger
 from stowage.entities.declaration import Entity, Reference
 from stowage.postgres.session.connection import Connection
@@ -33,7 +33,8 @@ def purge_next(
     login is the purge's.
 
     A batch that the database refuses, because a table of the product's own still refers to one of its records or a
-    trigger keeps it, is halved until that record is by itself.
+    trigger keeps it, is halved until that record is by itself. After one that takes too long, because its records are
+    large, the first goes by itself.
     """
     total, at_once = 0, BATCH
     left: list[str] = []
@@ -56,6 +57,11 @@ def purge_next(
                 _tell(edit, declared, ids[0], error)
                 left += ids
             at_once = max(1, len(ids) // 2)
+            continue
+        except UnavailableError as error:
+            if len(ids) == 1 or error.code != "database_busy":
+                raise
+            at_once = 1
             continue
         if not purged.count:
             left += ids

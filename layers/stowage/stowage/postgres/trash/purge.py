@@ -20,6 +20,7 @@ from stowage.postgres.journal.changes import Change, Lines, Summary, append_chan
 from stowage.postgres.session.edit import Edit
 from stowage.postgres.session.own_rules import refuse_kept, skipped
 from stowage.postgres.tables.relations import id_of, key_type, mine, rows_of, table_of, text_array
+from stowage.postgres.tables.texts import first_characters
 from stowage.postgres.tables.trashed import deleted_order, in_trash_unindexed, leave, of_trash
 from stowage.postgres.trash.purge_due import is_due, is_kept
 from stowage.postgres.trash.purge_references import empty_references, referrers
@@ -87,13 +88,22 @@ _GONE_COUNT = sql.SQL("(SELECT count(*) FROM gone)")
 _ANY_GONE: LiteralString = "EXISTS (SELECT FROM gone)"
 
 _NO_IMAGE = sql.SQL("NULL::jsonb")
-_HASH: LiteralString = "jsonb_build_object('$sha256', encode(sha256(convert_to(({})::text, 'UTF8')), 'hex'))"
+# Of an image of more than 32 MB the lengths and the beginnings of its values count: its text would take seconds, and
+# may be more than Postgres can hold.
+_HASH = sql.SQL("""
+(SELECT jsonb_build_object('$sha256', encode(sha256(convert_to((
+     CASE WHEN pg_column_size(image || '{{}}') <= 32000000 THEN image
+          ELSE (SELECT jsonb_object_agg(key, jsonb_build_array(octet_length(value), {beginning}))
+                FROM jsonb_each_text(image)) END
+ )::text, 'UTF8')), 'hex')) FROM (SELECT {image} AS image OFFSET 0) AS stw_one)
+""")
+_BEGINNING = first_characters(sql.SQL("value"), 1_000_000)
 
 _HASH_IF_ANY = sql.SQL("CASE WHEN {image} IS NOT NULL THEN {hash} END")
 
 
 def _hash(image: LiteralString) -> sql.Composed:
-    return sql.SQL(_HASH).format(sql.SQL(image))
+    return _HASH.format(image=sql.SQL(image), beginning=_BEGINNING)
 
 
 def _hash_if_any(image: LiteralString) -> sql.Composed:
