@@ -2,7 +2,7 @@
 
 make bench                          all of them
 make bench ARGS="runs dumps"        some of: runs, dumps, exports, bulk, trash, imports, file_imports, compressors,
-                                    own_tables, declarations, batches
+                                    own_tables, declarations, batches, api
 """
 
 import argparse
@@ -28,6 +28,7 @@ BENCHMARKS = {
     "own_tables": [["benchmarks.own_tables"]],
     "declarations": [["benchmarks.declarations"]],
     "batches": [["benchmarks.batches"]],
+    "api": [["benchmarks.api"]],
 }
 START_SECONDS = 60
 

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 from graphql import (
@@ -18,7 +19,7 @@ from stowage.basics.errors import NotAcceptableError, StowageError, TooLargeErro
 from stowage.basics.json_numbers import write_json
 from stowage.basics.sizes import is_deliverable
 from stowage.graphql.loading import Asking
-from stowage.graphql.requests import GraphqlRequest, read_document, read_request
+from stowage.graphql.requests import KEPT_DOCUMENTS, GraphqlRequest, parsed, read_document, read_request
 from stowage.graphql.schema import schema
 from stowage.postgres.session.edit import Edit
 from stowage.postgres.session.transactions import REQUEST_SECONDS
@@ -53,8 +54,7 @@ def answer_graphql(edit: Edit, raw: bytes, kind: str, told: Callable[[Exception]
     request = read_request(raw)
     try:
         document = read_document(request)
-        errors = validate(schema(), document, _rules(), max_errors=20, hide_suggestions=not _shows_itself())
-        if errors:
+        if errors := _mistakes(request.query, shows_itself=_shows_itself()):
             return _refused(kind, errors, told)
         result = _run(edit, request, document)
     except GraphQLError as error:
@@ -87,8 +87,11 @@ def _shows_itself() -> bool:
     return settings().graphql_introspection
 
 
-def _rules() -> list[Any]:
-    return [*specified_rules] if _shows_itself() else [*specified_rules, NoSchemaIntrospectionCustomRule]
+@lru_cache(KEPT_DOCUMENTS)
+def _mistakes(query: str, *, shows_itself: bool) -> list[GraphQLError]:
+    """What is wrong with a document by the schema; variables have no part in it."""
+    rules = specified_rules if shows_itself else [*specified_rules, NoSchemaIntrospectionCustomRule]
+    return validate(schema(), parsed(query), rules, max_errors=20, hide_suggestions=not shows_itself)
 
 
 def _refused(kind: str, errors: list[GraphQLError], told: Callable[[Exception], Told]) -> tuple[int, str]:

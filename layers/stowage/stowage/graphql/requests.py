@@ -5,6 +5,7 @@ Everything here is looked at before the library validates a document, since vali
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from graphql import (
@@ -32,6 +33,8 @@ MOST_DEPTH = 10
 MOST_ALIASES = 30
 MOST_COST = 5_000
 MOST_ROOTS = 20
+KEPT_DOCUMENTS = 16
+"""A client sends the same few texts again and again; a document of the most tokens takes about a megabyte."""
 
 
 class GraphqlRequest(BaseModel):
@@ -53,15 +56,21 @@ def read_request(raw: bytes) -> GraphqlRequest:
     return read_body(_REQUEST, raw, exactly=True)
 
 
-def read_document(request: GraphqlRequest) -> DocumentNode:
-    """The document of a request. GraphQLError where it is none, or is longer, deeper or costlier than we take."""
-    document = parse(
-        request.query,
+@lru_cache(KEPT_DOCUMENTS)
+def parsed(query: str) -> DocumentNode:
+    """The document of a text. GraphQLError where it is none, or is longer than we take."""
+    return parse(
+        query,
         max_source_length=LONGEST_QUERY,
         max_lexical_tokens=MOST_TOKENS,
         max_comments=100,
         allow_empty_selection_sets=False,
     )
+
+
+def read_document(request: GraphqlRequest) -> DocumentNode:
+    """The document of a request. GraphQLError where it is none, or is longer, deeper or costlier than we take."""
+    document = parsed(request.query)
     measured = _Measuring(document, request.variables or {}).whole()
     for value, most, what in (
         (measured.depth, MOST_DEPTH, "levels deep"),
