@@ -12,6 +12,7 @@ from graphql import build_client_schema, get_introspection_query, print_schema
 
 from stowage import graphql
 from stowage.basics import sizes
+from stowage.basics.ids import encode_id
 from stowage.graphql import OWN, requests
 from tests.conftest import Api
 from tests.stack.office import Office
@@ -119,6 +120,18 @@ def test_what_records_refer_to_is_read_once_for_all_of_them(operator: Api, offic
         [post, _] = nodes(data_of(operator, deep)["posts"])
     assert post["account"]["group"]["brand"]["id"] == "brd_1"
     assert len(sent) == 5, sent
+
+
+def test_a_reference_finds_the_very_record_where_others_bear_its_encoded_id(operator: Api, office: Office) -> None:
+    office.run("INSERT INTO users (id, name, email) SELECT 'u ' || n, 'right', n FROM generate_series(1, 80) AS n")
+    encoded = [encode_id(f"u {n}") for n in range(1, 81)]
+    office.run("INSERT INTO users (id, name, email) SELECT id, 'wrong', id FROM unnest(%s::text[]) AS id", encoded)
+    office.run("INSERT INTO tasks (id, title, assignee) SELECT 't' || n, n, 'u ' || n FROM generate_series(1, 80) AS n")
+    told = nodes(
+        data_of(operator, "{ tasks(limit: 100) { edges { node { assigneeId assignee { id name } } } } }")["tasks"]
+    )
+    assert {task["assigneeId"] for task in told} == set(encoded)
+    assert all(task["assignee"] == {"id": task["assigneeId"], "name": "right"} for task in told)
 
 
 def test_records_are_made_changed_and_deleted_as_by_their_routes(operator: Api, office: Office) -> None:

@@ -69,8 +69,10 @@ class Batch:
         if reference.field not in self._seen:
             ids = sorted({row.values[reference.field] for row in self.rows} - {None})
             found: dict[str, Row] = {}
-            for start in range(0, len(ids), MOST_LIMIT):
-                query = {"ids": ids[start : start + MOST_LIMIT], "limit": str(MOST_LIMIT), "sort": "id"}
+            # A filter takes ids in both forms, so one that looks encoded may find two records.
+            at_once = MOST_LIMIT // 2 if any(each.startswith("~") for each in ids) else MOST_LIMIT
+            for start in range(0, len(ids), at_once):
+                query = {"ids": ids[start : start + at_once], "limit": str(MOST_LIMIT), "sort": "id"}
                 batch, _ = self.asking.list_of(ENTITIES[reference.entity], query)
                 found |= {row.values["id"]: row for row in batch.rows}
             self._seen[reference.field] = found
