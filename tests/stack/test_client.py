@@ -154,6 +154,11 @@ def test_records_bulk_edits_undo_trash_and_audit(connect: Connect, office: Offic
     assert undone["succeeded"] == 1
     assert stowage.record("tasks", "t1")["title"] == "1"
     assert deleted["operationId"] in {each["id"] for each in stowage.operations()}
+    with pytest.raises(ValueError, match="comma"):
+        next(stowage.records("tasks", title=["a,b"]))
+    office.accounts("acc_1")
+    assert stowage.reassign(["acc_1"], targetBrandId="brd_2", targetGroupId="grp_2")["succeeded"] == 1
+    assert stowage.record("accounts", "acc_1")["brandId"] == "brd_2"
     stowage.delete("tasks", "a/b?c")
     assert next(stowage.history("tasks", "a/b?c"))["type"] == "deleted"
 
@@ -164,6 +169,9 @@ def test_records_bulk_edits_undo_trash_and_audit(connect: Connect, office: Offic
     assert len([kind for kind, _ in told if kind == "task.created"]) == 131
     assert told[-1] == ("task.deleted", path_id("a/b?c"))
     assert list(stowage.changes("tasks", changes.cursor, follow=False)) == []
+
+    stowage.purge("tasks", "a/b?c")
+    assert list(stowage.trash("tasks")) == []
 
     first, second = stowage.batch(
         [
@@ -222,6 +230,13 @@ def test_exports_and_imports_of_files(
     code, out, _ = shell("import", office.id, "tasks", str(source))  # the ids are taken
     assert (code, json.loads(out)["failed"]) == (1, 50)
 
+    for refused in (stowage.cancel, stowage.retry):
+        with pytest.raises(StowageError) as caught_again:
+            refused(job["id"])
+        assert caught_again.value.status == 409
+    assert [tenant["id"] for tenant in stowage.tenants()] == [office.id]
+    assert stowage.estimate_export("tasks", ids=["t1", "t7"])["rows"] > 0
+
     told.clear()
     target = tmp_path / "out.csv"
     export = stowage.export_to(
@@ -268,6 +283,13 @@ def test_a_backup_is_made_fetched_compared_and_gives_records_back(
     assert shell("undo", office.id, out.split(":")[0])[0] == 0
     with pytest.raises(StowageError, match=r".+"):
         stowage.record("tasks", "t1")
+
+    with pytest.raises(StowageError) as caught:
+        stowage.start_restore(backup, "in_place")
+    assert (caught.value.code, caught.value.status) == ("confirm_required", 400)
+    with pytest.raises(StowageError) as caught:
+        stowage.revert("../" + compared)
+    assert caught.value.status == 404
 
     lines = shell("jobs", office.id, "--limit", "3")[1].splitlines()
     assert [line.split("\t")[3:] for line in lines] == [["compare", "completed"]] * 2 + [["verify", "completed"]]

@@ -84,6 +84,10 @@ class Job(TypedDict):
     actions: list[str]
 
 
+class RestoreJob(Job):
+    warning: str
+
+
 class BackupCreated(TypedDict):
     job_id: str
     status: Literal["pending"]

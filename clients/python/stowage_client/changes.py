@@ -4,7 +4,7 @@ from collections import deque
 from typing import Any, Self
 
 from stowage_client.answers import ChangeEvent
-from stowage_client.transport import Transport
+from stowage_client.transport import Transport, path_id
 
 
 class Changes:
@@ -18,7 +18,7 @@ class Changes:
     def __init__(
         self, transport: Transport, entity: str, after: str | None, tenant: str | None, wait: int, *, follow: bool
     ) -> None:
-        self._transport, self._path = transport, f"/api/v1/stream/{entity}"
+        self._transport, self._path = transport, f"/api/v1/stream/{path_id(entity)}"
         self._query, self._wait, self._follow = {"project_id": tenant}, wait, follow
         self._events: deque[ChangeEvent] = deque()
         self._next = ""

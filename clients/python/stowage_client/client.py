@@ -24,6 +24,7 @@ from stowage_client.answers import (
     Job,
     Me,
     OperationRecord,
+    RestoreJob,
     TenantEntry,
     TrashItem,
 )
@@ -87,7 +88,7 @@ class Stowage:
         query = {"sort": sort} | {name: _filter(value) for name, value in filters.items()}
         page = 1
         while True:
-            told = self.request("GET", f"/api/v1/{entity}", query=query | {"page": page, "limit": PAGE})
+            told = self.request("GET", f"/api/v1/{path_id(entity)}", query=query | {"page": page, "limit": PAGE})
             for record in told["data"]:
                 is_short = told.get("truncated") and set(record) == {"id"}  # there was no room for all
                 yield self.record(entity, record["id"]) if is_short else record
@@ -97,23 +98,23 @@ class Stowage:
 
     def record(self, entity: str, id: str) -> dict[str, Any]:
         """One record."""
-        return self.request("GET", f"/api/v1/{entity}/{path_id(id)}")["data"]  # type: ignore[no-any-return]
+        return self.request("GET", f"/api/v1/{path_id(entity)}/{path_id(id)}")["data"]  # type: ignore[no-any-return]
 
     def create(self, entity: str, **values: Any) -> dict[str, Any]:
         """Make a record; it as it became."""
-        return self.request("POST", f"/api/v1/{entity}", values)["data"]  # type: ignore[no-any-return]
+        return self.request("POST", f"/api/v1/{path_id(entity)}", values)["data"]  # type: ignore[no-any-return]
 
     def update(self, entity: str, id: str, **values: Any) -> dict[str, Any]:
         """Change fields of a record; it as it became."""
-        return self.request("PATCH", f"/api/v1/{entity}/{path_id(id)}", values)["data"]  # type: ignore[no-any-return]
+        return self.request("PATCH", f"/api/v1/{path_id(entity)}/{path_id(id)}", values)["data"]  # type: ignore[no-any-return]
 
     def delete(self, entity: str, id: str) -> None:
         """Put a record into the trash."""
-        self.request("DELETE", f"/api/v1/{entity}/{path_id(id)}")
+        self.request("DELETE", f"/api/v1/{path_id(entity)}/{path_id(id)}")
 
     def history(self, entity: str, id: str) -> Iterator[dict[str, Any]]:
         """What has become of a record, newest first."""
-        return self._by_cursor(f"/api/v1/{entity}/{path_id(id)}/history", {})
+        return self._by_cursor(f"/api/v1/{path_id(entity)}/{path_id(id)}/history", {})
 
     # Bulk edits and undo
 
@@ -121,16 +122,21 @@ class Stowage:
         """Make up to 10,000 records: all or none, or with `skip_invalid` those that can be."""
         options = {"skipInvalid": skip_invalid, "returnFailures": skip_invalid}
         body = {"items": items, "options": options}
-        return self.request("POST", f"/api/v1/import/{entity}", body)["data"]
+        return self.request("POST", f"/api/v1/import/{path_id(entity)}", body)["data"]
 
     def update_many(self, entity: str, updates: Sequence[Mapping[str, Any]]) -> Any:
         """Change up to 10,000 records, each by its `id` and fields; `failures` names those left as they were."""
-        return self.request("PATCH", f"/api/v1/bulk/{entity}", {"updates": updates})["data"]
+        return self.request("PATCH", f"/api/v1/bulk/{path_id(entity)}", {"updates": updates})["data"]
 
     def delete_many(self, entity: str, ids: Sequence[str]) -> DeletedRecords:
         """Put up to 10,000 records into the trash; `failures` names those that are not there."""
-        answer = self.request("POST", f"/api/v1/bulk/{entity}/delete", {"ids": ids})
+        answer = self.request("POST", f"/api/v1/bulk/{path_id(entity)}/delete", {"ids": ids})
         return answer["data"]  # type: ignore[no-any-return]
+
+    def reassign(self, ids: Sequence[str], entity: str = "accounts", **targets: str) -> BulkOperationResult:
+        """Give up to 10,000 records other parents: `targetBrandId="brd_2", targetGroupId="grp_2"`."""
+        body = {"ids": ids, "dataType": entity} | targets
+        return self.request("POST", self._guild("bulk/reassign"), body)  # type: ignore[no-any-return]
 
     def undo(self, operation_id: str) -> list[BulkOperationResult]:
         """Undo an operation whole: large ones in several requests, with a result for each."""
@@ -159,6 +165,10 @@ class Stowage:
         path = self._guild(f"trash/{path_id(id)}/restore")
         return self.request("POST", path, body)["item"]  # type: ignore[no-any-return]
 
+    def purge(self, entity: str, id: str) -> None:
+        """Delete a record of the trash for good."""
+        self.request("DELETE", self._guild(f"trash/{path_id(id)}"), query={"dataType": entity})
+
     # Exports
 
     def start_export(
@@ -183,7 +193,7 @@ class Stowage:
 
     def export(self, export_id: str) -> ExportRecord:
         """An export as it is now."""
-        return self.request("GET", self._guild(f"exports/{export_id}"))  # type: ignore[no-any-return]
+        return self.request("GET", self._guild(f"exports/{path_id(export_id)}"))  # type: ignore[no-any-return]
 
     def exports(self) -> Iterator[ExportRecord]:
         """The exports, newest first."""
@@ -196,7 +206,7 @@ class Stowage:
         deadline, hold = _deadline(timeout), 0
         while True:
             state: ExportProgress = self.request(
-                "GET", self._guild(f"exports/{export_id}/progress"), query={"wait": hold}
+                "GET", self._guild(f"exports/{path_id(export_id)}/progress"), query={"wait": hold}
             )
             _tell(progress, state["progress"], state["message"] or state["status"])
             if state["status"] in ENDED:
@@ -241,7 +251,7 @@ class Stowage:
 
     def job(self, job_id: str) -> Job:
         """A run as it is now."""
-        return self.request("GET", f"/api/jobs/{job_id}")["data"]  # type: ignore[no-any-return]
+        return self.request("GET", f"/api/jobs/{path_id(job_id)}")["data"]  # type: ignore[no-any-return]
 
     def wait(self, job_id: str, *, progress: Progress | None = None, timeout: float | None = None) -> Job:
         """Wait for a run's end; RunFailedError where that is a bad one, TimeoutError after so many seconds."""
@@ -258,11 +268,11 @@ class Stowage:
 
     def cancel(self, job_id: str) -> Job:
         """Ask a run to end."""
-        return self.request("POST", f"/api/jobs/{job_id}/cancel")["data"]  # type: ignore[no-any-return]
+        return self.request("POST", f"/api/jobs/{path_id(job_id)}/cancel")["data"]  # type: ignore[no-any-return]
 
     def retry(self, job_id: str) -> Job:
         """Start a run that has failed or was cancelled once more."""
-        return self.request("POST", f"/api/jobs/{job_id}/retry")["data"]  # type: ignore[no-any-return]
+        return self.request("POST", f"/api/jobs/{path_id(job_id)}/retry")["data"]  # type: ignore[no-any-return]
 
     # Backups
 
@@ -284,31 +294,31 @@ class Stowage:
 
     def backup(self, backup_id: str) -> BackupDetail:
         """A backup with its manifest."""
-        return self.request("GET", f"/api/backup/{backup_id}")["data"]  # type: ignore[no-any-return]
+        return self.request("GET", f"/api/backup/{path_id(backup_id)}")["data"]  # type: ignore[no-any-return]
 
     def download_backup(self, backup_id: str, path: str | Path, *, progress: Progress | None = None) -> Path:
         """Fetch a backup's file and compare its SHA-256; StowageError `damaged` where it is another."""
         sha256 = self.backup(backup_id)["sha256"]
 
         def link() -> str:
-            return self._transport.link(f"/api/backup/{backup_id}/download")
+            return self._transport.link(f"/api/backup/{path_id(backup_id)}/download")
 
         return files.download(self._transport, link, Path(path), sha256=sha256, progress=progress)
 
     def verify(self, backup_id: str, level: Literal[2, 3] = 2) -> Job:
         """Start to read a stored backup to its end (2), or to restore it elsewhere and compare (3)."""
-        return self.request("POST", f"/api/backup/{backup_id}/verify", {"level": level})["data"]  # type: ignore[no-any-return]
+        return self.request("POST", f"/api/backup/{path_id(backup_id)}/verify", {"level": level})["data"]  # type: ignore[no-any-return]
 
     def compare(self, backup_id: str, entities: Sequence[str] | None = None) -> Job:
         """Start to compare a backup with the live tenant."""
         body = {"entities": entities}
-        return self.request("POST", f"/api/backup/{backup_id}/compare", body)["data"]  # type: ignore[no-any-return]
+        return self.request("POST", f"/api/backup/{path_id(backup_id)}/compare", body)["data"]  # type: ignore[no-any-return]
 
     def differences(
         self, compare_id: str, entity: str, kind: Literal["only_in_backup", "only_live", "changed"]
     ) -> Iterator[DifferenceEntry]:
         """What a comparison that has completed has found, record by record."""
-        return self._by_cursor(f"/api/backup/compare/{compare_id}", {"entity": entity, "kind": kind})
+        return self._by_cursor(f"/api/backup/compare/{path_id(compare_id)}", {"entity": entity, "kind": kind})
 
     def bring_back(
         self,
@@ -328,8 +338,24 @@ class Stowage:
         results: list[BulkOperationResult] = []
         while not results or results[-1].get("next_cursor"):
             cursor = {"cursor": results[-1]["next_cursor"]} if results else {}
-            results.append(self.request("POST", f"/api/backup/compare/{compare_id}/bring-back", body | cursor))
+            results.append(self.request("POST", f"/api/backup/compare/{path_id(compare_id)}/bring-back", body | cursor))
         return results
+
+    def start_restore(
+        self,
+        backup_id: str,
+        mode: Literal["new_schema", "in_place"] = "new_schema",
+        *,
+        tables: Sequence[str] | None = None,
+        confirm: str | None = None,
+    ) -> RestoreJob:
+        """Start to make a backup a schema again: beside the live one, or in its place (`confirm`: its slug)."""
+        body = {"project_id": self.tenant, "backup_id": backup_id, "mode": mode, "tables": tables, "confirm": confirm}
+        return self.request("POST", "/api/backup/restore", body)["data"]  # type: ignore[no-any-return]
+
+    def revert(self, restore_id: str) -> RestoreJob:
+        """Start to put back what a restore in place has replaced."""
+        return self.request("POST", f"/api/backup/restore/{path_id(restore_id)}/revert")["data"]  # type: ignore[no-any-return]
 
     # Imports of files
 
@@ -348,9 +374,9 @@ class Stowage:
         path = Path(path)
         kind = type or path.suffix.removeprefix(".").lower()
         body = {"filename": path.name, "size": path.stat().st_size, "type": kind} | options
-        made: FileImportCreated = self.request("POST", f"/api/v1/import/{entity}/file", body)["data"]
+        made: FileImportCreated = self.request("POST", f"/api/v1/import/{path_id(entity)}/file", body)["data"]
         files.upload(self._transport, made["upload"], path, progress)
-        return self.request("POST", f"/api/v1/import/{entity}/file/{made['id']}/start", {})["data"]  # type: ignore[no-any-return]
+        return self.request("POST", f"/api/v1/import/{path_id(entity)}/file/{made['id']}/start", {})["data"]  # type: ignore[no-any-return]
 
     # Batch, GraphQL, changes, audit log
 
@@ -378,7 +404,7 @@ class Stowage:
             if len(tenants) != 1 or tenants == ["*"]:
                 raise ValueError("Name the tenant: Stowage(url, token, tenant).")
             tenant = self.tenant = tenants[0]
-        return f"/api/v1/guilds/{tenant}/{path}"
+        return f"/api/v1/guilds/{path_id(tenant)}/{path}"
 
     def _by_page(self, path: str, name: str, **query: Any) -> Iterator[Any]:
         page = 1
@@ -400,9 +426,11 @@ class Stowage:
 
 
 def _filter(value: Any) -> Any:
-    """A filter's value as a query takes it."""
+    """A filter's value as a query takes it. ValueError for a list's value with a comma, which would be two."""
     if isinstance(value, (list, tuple)):
-        return ",".join(str(each) for each in value)
+        if any("," in str(each) for each in value):
+            raise ValueError(f"No value of a list can have a comma here: {value}")
+        return ",".join(str(_filter(each)) for each in value)
     return {True: "true", False: "false"}[value] if isinstance(value, bool) else value
 
 

@@ -134,6 +134,7 @@ class Transport:
                 if not left or method == "DELETE":
                     raise unreachable(error) from error
                 left -= 1
+                time.sleep(random.random() * JITTER)  # noqa: S311  no secret
             except requests.RequestException as error:
                 raise unreachable(error) from error
 
