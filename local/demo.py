@@ -5,15 +5,15 @@ import gzip
 import hashlib
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-
-import requests
 
 from local.console import say, settle, show
 from local.gateway import UNLOGGED_READER
 from local.tokens import sign_in_url
+from stowage_client import Stowage, StowageError
 
 type Json = Any
 TENANT = "acme"
@@ -30,12 +30,13 @@ def demonstrate(stack: Any, stopping: threading.Event, *, once: bool) -> int:
     description = stack.description
     folder = stack.configuration.home / "demo"
     folder.mkdir(exist_ok=True)
-    client = Client(description["api_url"], description["tokens"]["admin"])
+    stowage = Stowage(description["api_url"], description["tokens"]["admin"], TENANT, user_agent=UNLOGGED_READER)
     try:
-        show_export(client, folder, "posts", "csv", rows_of_csv)
-        show_export(client, folder, "accounts", "xlsx", rows_of_xlsx)
-        show_backup(client, folder)
-    except (DemonstrationError, requests.RequestException) as error:
+        with stowage:
+            show_export(stowage, folder, "posts", "csv", rows_of_csv)
+            show_export(stowage, folder, "accounts", "xlsx", rows_of_xlsx)
+            show_backup(stowage, folder)
+    except (DemonstrationError, StowageError) as error:
         say(f"The demonstration failed: {error}")
         say(f"The logs are in {stack.configuration.logs}")
         return 1
@@ -47,67 +48,28 @@ def demonstrate(stack: Any, stopping: threading.Event, *, once: bool) -> int:
     return 0
 
 
-class Client:
-    """The API as an admin of the sample tenants sees it."""
-
-    def __init__(self, url: str, token: str) -> None:
-        self._url, self._session = url, requests.Session()
-        self._session.headers.update({"authorization": f"Bearer {token}", "user-agent": UNLOGGED_READER})
-
-    def call(self, method: str, path: str, body: Json = None) -> Json:
-        """A JSON answer; DemonstrationError with the API's own sentence where it refuses."""
-        response = self._session.request(method, self._url + path, json=body, timeout=40)
-        if not response.ok:
-            raise DemonstrationError(f"{method} {path}: {response.status_code} {response.text[:300]}")
-        return response.json()
-
-    def download(self, url: str, folder: Path) -> Path:
-        """Follow a download link and keep the file under the name that it bears."""
-        with self._session.get(url if "://" in url else self._url + url, stream=True, timeout=40) as response:
-            if not response.ok:
-                raise DemonstrationError(f"The download answered {response.status_code}: {response.text[:300]}")
-            name = response.headers["content-disposition"].partition('filename="')[2].partition('"')[0]
-            path = folder / Path(name).name
-            with path.open("wb") as file:
-                for piece in response.iter_content(1 << 18):
-                    file.write(piece)
-        return path
-
-
-def show_export(client: Client, folder: Path, data_type: str, format: str, count: Callable[[Path], int]) -> None:
+def show_export(stowage: Stowage, folder: Path, data_type: str, format: str, count: Callable[[Path], int]) -> None:
     """Export an entity, download the file, count the rows in it."""
-    base = f"/api/guilds/{TENANT}/exports"
-    say(f"\nExport of {TENANT}'s {data_type} as {format}: POST {base}")
-    export = client.call("POST", base, {"format": format, "mode": "all", "dataType": data_type})
-
-    def progress() -> Json:
-        return client.call("GET", f"{base}/{export['id']}/progress?wait=1")
-
-    follow(progress, lambda state: (state["status"], state["progress"], state["message"]))
-    export = client.call("GET", f"{base}/{export['id']}")
-    path = client.download(export["downloadUrl"], folder)
+    say(f"\nExport of {TENANT}'s {data_type} as {format}: POST /api/v1/guilds/{TENANT}/exports")
+    with drawn() as progress:
+        export = stowage.wait_for_export(stowage.start_export(data_type, format)["id"], progress=progress)
+    path = stowage.download_export(export["id"], folder / Path(export["filename"]).name)
     rows = count(path)
     if rows != export["recordCount"]:
         raise DemonstrationError(f"{path} holds {rows} rows, the export says {export['recordCount']}")
     say(f"  {path}: {path.stat().st_size:,} bytes, opened, {rows:,} rows")
 
 
-def show_backup(client: Client, folder: Path) -> None:
+def show_backup(stowage: Stowage, folder: Path) -> None:
     """Back the tenant up, download the dump, compare its hash, read it to its end."""
     say(f"\nBackup of {TENANT} by pg_dump: POST /api/backup/export")
-    job = client.call("POST", "/api/backup/export", {"project_id": TENANT})["data"]
-    path_of_job = f"/api/jobs/{job['job_id']}"
-
-    def progress() -> Json:
-        time.sleep(0.25)
-        return client.call("GET", path_of_job)["data"]
-
-    follow(progress, lambda state: (state["status"], state["progress"]["percent"], state["progress"]["message"]))
-    result = client.call("GET", path_of_job)["data"]["result"]
-    path = client.download(result["download_path"], folder)
+    with drawn() as progress:
+        job = stowage.wait(stowage.start_backup()["job_id"], progress=progress)
+    backup = stowage.backup(job["id"])
+    path = stowage.download_backup(backup["id"], folder / Path(backup["file_name"]).name)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    if digest != result["sha256"]:
-        raise DemonstrationError(f"{path} has the SHA-256 {digest}, the backup says {result['sha256']}")
+    if digest != backup["sha256"]:
+        raise DemonstrationError(f"{path} has the SHA-256 {digest}, the backup says {backup['sha256']}")
     with gzip.open(path) as dump:
         lines, ended = 0, False
         for line in dump:
@@ -118,18 +80,20 @@ def show_backup(client: Client, folder: Path) -> None:
     say(f"  {path}: {path.stat().st_size:,} bytes, SHA-256 {digest[:16]}… as recorded, {lines:,} lines")
 
 
-def follow(look: Callable[[], Json], read: Callable[[Json], tuple[str, float, str | None]]) -> None:
-    """Draw a bar until the run has ended; DemonstrationError unless it completed."""
-    started = time.monotonic()
-    while True:
-        status, percent, message = read(look())
-        line = bar(percent, message or status, time.monotonic() - started)
-        if status in ("completed", "failed", "cancelled"):
-            settle(line)
-            if status != "completed":
-                raise DemonstrationError(f"the run is {status}: {message}")
-            return
+@contextmanager
+def drawn() -> Iterator[Callable[[float, str], None]]:
+    """Draw a bar of what a run has done, and leave its last state on the terminal."""
+    started, line = time.monotonic(), ""
+
+    def draw(percent: float, text: str) -> None:
+        nonlocal line
+        line = bar(percent, text, time.monotonic() - started)
         show(line)
+
+    try:
+        yield draw
+    finally:
+        settle(line)
 
 
 def bar(percent: float, text: str, seconds: float) -> str:

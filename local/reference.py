@@ -57,8 +57,10 @@ def parsers() -> list[argparse.ArgumentParser]:
     from stowage.backups import __main__ as backups
     from stowage.entities import __main__ as entities
     from stowage.postgres import __main__ as postgres
+    from stowage_client import command
 
-    return [command_line.parser(), postgres.parser(), entities.parser(), backups.parser(), breaking.parser()]
+    ours = [command_line.parser(), postgres.parser(), entities.parser(), backups.parser(), breaking.parser()]
+    return [*ours, command.parser()]
 
 
 def _parameters() -> Iterator[str]:

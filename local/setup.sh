@@ -74,9 +74,9 @@ if [ "${1:-}" = sam ]; then
     touch .tools/sam/.ready
 else
     make_environment .venv requirements-dev.lock
-    .venv/bin/python -m compileall -q layers/stowage layers/entities functions worker local
+    .venv/bin/python -m compileall -q layers/stowage layers/entities functions worker local clients
     # Commands such as `python -m stowage.postgres` find the package where it is.
-    printf '%s\n' "$PWD/layers/stowage" "$PWD/layers/entities" >.venv/lib/python3.13/site-packages/stowage.pth
+    printf '%s\n' "$PWD/layers/stowage" "$PWD/layers/entities" "$PWD/clients/python" >.venv/lib/python3.13/site-packages/stowage.pth
     touch .venv/.ready
     say "Ready."
 fi

@@ -10,7 +10,7 @@ from local.reference import VARIABLES, parsers
 from stowage.settings import Settings
 from tests.structure.repository import ROOT
 
-FOLDERS = ("local", "layers", "worker", "benchmarks", "tests")
+FOLDERS = ("local", "layers", "worker", "benchmarks", "tests", "clients")
 PARAMETER = "STOWAGE_PARAMETER_"
 
 OF_NO_PERSON = {
@@ -43,7 +43,7 @@ def test_every_module_that_can_be_run_is_in_it() -> None:
     for path in chain.from_iterable((ROOT / folder).rglob("*.py") for folder in FOLDERS):
         if path.name == "__main__.py" or '__name__ == "__main__"' in path.read_text():
             name = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__main__")
-            found.add(name.removeprefix("layers.stowage."))
+            found.add({"clients.python.stowage_client": "stowage"}.get(name, name.removeprefix("layers.stowage.")))
     benchmarks = {name for name in found if name.startswith("benchmarks.")}
     sections = {parser.prog.removeprefix("python -m ") for parser in parsers()}
     assert found - benchmarks - {__name__} == sections | {*OF_NO_PERSON}

@@ -21,11 +21,11 @@ EPILOG = "STOWAGE_URL and STOWAGE_TOKEN (a JWT or an API key) say where and as w
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Carry out one command. 0: done; 1: refused, failed, or not done for every record; 2: not understood."""
-    parser = _parser()
-    given = parser.parse_args(arguments)
+    understood = parser()
+    given = understood.parse_args(arguments)
     url, token = given.url or os.environ.get("STOWAGE_URL"), os.environ.get("STOWAGE_TOKEN")
     if not url or not token:
-        parser.error("Set STOWAGE_URL (or --url) and STOWAGE_TOKEN.")
+        understood.error("Set STOWAGE_URL (or --url) and STOWAGE_TOKEN.")
     try:
         with Stowage(url, token, given.tenant) as stowage:
             return int(given.carry_out(stowage, given) or 0)
@@ -46,56 +46,63 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser("stowage", description="Stowage from a shell.", epilog=EPILOG)
-    parser.add_argument("--url", help="the API's address, instead of STOWAGE_URL")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+def parser() -> argparse.ArgumentParser:
+    """The commands and their options."""
+    made = argparse.ArgumentParser("stowage", description="Stowage from a shell.", epilog=EPILOG)
+    made.add_argument("--url", help="the API's address, instead of STOWAGE_URL")
+    commands = made.add_subparsers(required=True, metavar="COMMAND")
 
     def command(name: str, carry_out: Any, help: str, *, tenant: str | None = None) -> argparse.ArgumentParser:
-        made = commands.add_parser(name, help=help, description=help, epilog=EPILOG)
-        made.add_argument("tenant", nargs=tenant, help="the tenant's id")
-        made.set_defaults(carry_out=carry_out)
-        return made
+        one = commands.add_parser(name, help=help, description=help, epilog=EPILOG)
+        one.add_argument("tenant", nargs=tenant, help="the tenant's id")
+        one.set_defaults(carry_out=carry_out)
+        return one
 
-    made = command("export", _export, "Export an entity into a file.")
-    made.add_argument("entity", help="such as posts; audit; or gdpr, all that the tenant has")
-    made.add_argument("--format", default="csv", choices=("csv", "json", "ndjson", "xlsx", "parquet"))
-    made.add_argument("--filter", action="append", default=[], metavar="NAME=VALUE", help="may be given several times")
-    made.add_argument("-o", "--output", metavar="FILE", help="the export's own name if it is not said")
+    one = command("export", _export, "Export an entity into a file.")
+    one.add_argument("entity", help="such as posts; audit; or gdpr, all that the tenant has")
+    one.add_argument(
+        "--format", default="csv", choices=("csv", "json", "ndjson", "xlsx", "parquet"), help="csv if it is not said"
+    )
+    one.add_argument("--filter", action="append", default=[], metavar="NAME=VALUE", help="may be given several times")
+    one.add_argument("-o", "--output", metavar="FILE", help="the export's own name if it is not said")
 
-    made = command("import", _import, "Import a file: csv, ndjson or xlsx.")
-    made.add_argument("entity")
-    made.add_argument("file")
-    made.add_argument("--on-conflict", default="fail", choices=("fail", "skip", "update"))
+    one = command("import", _import, "Import a file: csv, ndjson or xlsx.")
+    one.add_argument("entity", help="such as tasks")
+    one.add_argument("file", help="its ending says the format")
+    one.add_argument(
+        "--on-conflict", default="fail", choices=("fail", "skip", "update"), help="for rows whose record is there"
+    )
 
-    made = command("backup", _backup, "Back a tenant up; print the backup's id.")
-    made.add_argument("--format", default="sql", choices=("sql", "tar", "custom"))
-    made.add_argument("--wait", action="store_true", help="until it is stored and verified")
-    made.add_argument("-o", "--output", metavar="FILE", help="wait, and download it")
+    one = command("backup", _backup, "Back a tenant up; print the backup's id.")
+    one.add_argument("--format", default="sql", choices=("sql", "tar", "custom"), help="sql if it is not said")
+    one.add_argument("--wait", action="store_true", help="until it is stored and verified")
+    one.add_argument("-o", "--output", metavar="FILE", help="wait, and download it")
 
-    made = command("bring-back", _bring_back, "Bring records back as a backup has them.")
-    made.add_argument("backup")
-    made.add_argument("entity")
-    which = made.add_mutually_exclusive_group(required=True)
-    which.add_argument("--ids", nargs="+", metavar="ID")
-    which.add_argument("--kind", choices=("only_in_backup", "changed"), help="all of them")
-    made.add_argument("--fields", nargs="+", metavar="FIELD", help="these alone")
-    made.add_argument("--on-conflict", default="fail", choices=("fail", "rename"))
+    one = command("bring-back", _bring_back, "Bring records back as a backup has them.")
+    one.add_argument("backup", help="its id")
+    one.add_argument("entity", help="such as accounts")
+    which = one.add_mutually_exclusive_group(required=True)
+    which.add_argument("--ids", nargs="+", metavar="ID", help="these records")
+    which.add_argument("--kind", choices=("only_in_backup", "changed"), help="all of such")
+    one.add_argument("--fields", nargs="+", metavar="FIELD", help="these values alone")
+    one.add_argument(
+        "--on-conflict", default="fail", choices=("fail", "rename"), help="where another record has what is unique"
+    )
 
-    made = command("undo", _undo, "Undo an operation.")
-    made.add_argument("operation")
+    one = command("undo", _undo, "Undo an operation.")
+    one.add_argument("operation", help="its id, op_…")
 
-    made = command("jobs", _jobs, "List runs, newest first, a line each; of all tenants if none is said.", tenant="?")
-    made.add_argument("--type")
-    made.add_argument("--status")
-    made.add_argument("--limit", type=int, default=20)
-    made.add_argument("--json", action="store_true", help="whole, as JSON lines")
+    one = command("jobs", _jobs, "List runs, newest first, a line each; of all tenants if none is said.", tenant="?")
+    one.add_argument("--type", help="several by commas")
+    one.add_argument("--status", help="several by commas")
+    one.add_argument("--limit", type=int, default=20, help="20 if it is not said")
+    one.add_argument("--json", action="store_true", help="whole, as JSON lines")
 
-    made = command("changes", _changes, "Print an entity's changes as JSON lines, with the cursor behind each.")
-    made.add_argument("entity")
-    made.add_argument("--after", metavar="CURSOR", help="from now on if it is not said")
-    made.add_argument("--once", action="store_true", help="end where there are no more")
-    return parser
+    one = command("changes", _changes, "Print an entity's changes as JSON lines, with the cursor behind each.")
+    one.add_argument("entity", help="such as tasks")
+    one.add_argument("--after", metavar="CURSOR", help="from now on if it is not said")
+    one.add_argument("--once", action="store_true", help="end where there are no more")
+    return made
 
 
 def _export(stowage: Stowage, given: argparse.Namespace) -> None:
