@@ -17,6 +17,7 @@ from stowage.basics.errors import RunError
 from stowage.postgres.__main__ import main
 from stowage.postgres.dumps.preflight import preflight
 from stowage.postgres.schema import known_tenants
+from stowage.postgres.schema.migrations import apply_roles
 from tests.conftest import Api, RunningStack
 from tests.stack.dump_surface import TENANT_TABLES, Database
 from tests.stack.route_surface import sign
@@ -168,6 +169,7 @@ def test_whoever_registers_is_told_that_the_api_does_not_know_at_once(
 
 def test_a_database_that_was_never_migrated_is_told(servers: Servers, capsys: pytest.CaptureFixture[str]) -> None:
     database = servers(NEWEST).make_database()
+    apply_roles(database.connect())
     database.connect().execute("CREATE SCHEMA tenant_shop")
     assert main(["register", "shop", "shop", "Shop", "--url", database.url]) == 1
     assert "run `migrate` first" in capsys.readouterr().err
