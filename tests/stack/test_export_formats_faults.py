@@ -99,6 +99,22 @@ def test_a_missing_table_is_told_and_not_repeated(database: str, format: str) ->
     source.close()
 
 
+@pytest.mark.long
+def test_a_row_that_postgres_cannot_write_is_told_and_not_repeated(database: str) -> None:
+    """180 MB of control characters, each of which is six letters of JSON: more than a text may have."""
+    with connect(database) as owner:
+        owner.execute("INSERT INTO tenant_globex.tasks (id, title) VALUES ('big', repeat(E'\\x01', 180000000))")
+    source, _ = opened(database, "tasks", "ndjson")
+    try:
+        with pytest.raises(RunError, match="A row of tasks is larger than Postgres can write out") as raised:
+            list(source.chunks())
+    finally:
+        source.close()
+        with connect(database) as owner:
+            owner.execute("DELETE FROM tenant_globex.tasks WHERE id = 'big'")
+    assert (raised.value.code, raised.value.retryable) == ("value_too_large", False)
+
+
 def test_what_is_not_declared_is_a_bad_request_that_lists_what_is(database: str) -> None:
     with connect(database) as connection:
         with pytest.raises(BadRequestError, match="brands, groups"):

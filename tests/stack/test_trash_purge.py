@@ -409,6 +409,7 @@ def events(office: Office) -> list[Any]:
     return [row[4] for row in found]
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("here")
 def test_a_record_that_postgres_cannot_write_as_text_goes_too(office: Office) -> None:
     """180 MB of control characters, each of which is six letters of JSON: more than a text may have."""

@@ -199,6 +199,10 @@ def failed(error: psycopg.Error, name: str, statement: str) -> RunError:
                 f"{name} holds bytes that are no UTF-8, which the file would have to be. A backup keeps them.",
                 "not_utf8",
             )
+        case "54000":
+            return _too_large(name)
+        case "XX000" if "invalid memory alloc request size" in (error.diag.message_primary or ""):
+            return _too_large(name)
         case "55P03":
             place = int(error.diag.statement_position or 0)
             table = _TABLE.match(statement, place - 1) if place else None
@@ -209,6 +213,10 @@ def failed(error: psycopg.Error, name: str, statement: str) -> RunError:
     if sqlstate[:2] in ("08", "40", "53", "57", "58") or sqlstate in ("25P03", "25P04"):
         return TransientRunError(f"The database stopped the export while reading {name} (SQLSTATE {sqlstate}).")
     return RunError(f"The database could not give {name} (SQLSTATE {sqlstate}).", "export_refused")
+
+
+def _too_large(name: str) -> RunError:
+    return RunError(f"A row of {name} is larger than Postgres can write out, which is 1 GB as text.", "value_too_large")
 
 
 def _error_of(connection: pq.abc.PGconn, result: pq.abc.PGresult | None) -> psycopg.Error:
