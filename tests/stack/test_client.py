@@ -6,6 +6,8 @@ import json
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
+from email.parser import BytesParser
+from email.policy import HTTP
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -55,6 +57,7 @@ class Between(ThreadingHTTPServer):
         self.faults: deque[Json] = deque()
         self.seen: list[tuple[str, str, dict[str, str]]] = []
         self.file, self.tag = b"", '"1"'
+        self.sent: list[bytes] = []
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -68,7 +71,10 @@ class _Handler(BaseHTTPRequestHandler):
         fault = self.server.faults.popleft() if self.server.faults else None
         if isinstance(fault, tuple):
             return self._send(fault[0], fault[1], b'{"error": "Not now.", "code": "rate_limited"}')
-        if self.path == "/file":
+        if self.path == "/form":
+            self.server.sent.append(body)
+            status, given, content = 204, {}, b""
+        elif self.path == "/file":
             status, given, content = self._file(headers)
         else:
             handed = {name: value for name, value in headers.items() if name not in ("host", "content-length")}
@@ -368,6 +374,26 @@ def test_a_download_goes_on_where_it_broke_off_and_never_mixes_files(between: Be
     assert caught.value.code == "damaged"
     fetch.close()
     impatient.close()
+
+
+def test_an_upload_whose_answer_is_lost_is_sent_again_whole(between: Between, tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.write_bytes(bytes(range(256)) * 3000)
+    send = Transport(between.url, "secret", "acme", retries=2, user_agent="test")
+    between.faults.append("cut")
+    files.upload(send, {"url": between.url + "/form", "fields": {"key": "größe"}}, source)
+    first, second = between.sent
+    assert first == second
+    head = f"content-type: {between.seen[0][2]['content-type']}\r\n\r\n"
+    parts = list(BytesParser(policy=HTTP).parsebytes(head.encode() + first).iter_parts())
+    assert [(part.get_param("name", header="content-disposition"), part.get_filename()) for part in parts] == [
+        ("key", None),
+        ("file", "file"),
+    ]
+    assert [part.get_payload(decode=True) for part in parts] == ["größe".encode(), source.read_bytes()]
+    with pytest.raises(StowageError, match=r".+"):
+        files.upload(send, {"url": between.url + "/api/v1/me", "fields": {}}, source)
+    send.close()
 
 
 def test_a_bar_is_drawn_on_a_terminal_only(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
