@@ -352,6 +352,7 @@ _MOMENTS = {
     "expiresAt": "2026-03-03T09:00:09.000Z", "expires_at": "2026-04-01T09:00:09.000Z",
 }  # fmt: skip
 _VALUES: Json = {
+    "cursor": "WyIxIiwidGFza3MiLDQyLCJvcF8wMTkzNDc2ZTVhMDA3YzNhOWIxZTJmNmQ4YzRiNzAwMCJd",
     "bytes": 18_432, "size_bytes": 4127, "source_bytes": 18_432, "duration_ms": 2150, "median_ms": 2150, "seconds": 2.1,
     "cost_usd": 0.000144, "age_seconds": 28, "sizes": 4127,
     "fingerprint": "bb6793a668e7131914e97041fbfb45ef28de8f5c239ba484b42d9686c44f3115",
