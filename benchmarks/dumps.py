@@ -3,7 +3,7 @@
     python -m benchmarks.dumps [--rounds 5] [--database-url URL --schema SCHEMA]
 
 Needs a running stack (its storage is the upload's target). Every figure is a ratio to a floor of the same rounds, which
-are interleaved; medians, both sides printed. Exits with 1 where a goal of issue 2 (§5) is missed.
+are interleaved; medians, both sides printed. Exits with 1 where a goal is missed.
 """
 
 import argparse

@@ -52,7 +52,8 @@ def forget(stack: RunningStack, tenant: str) -> None:
     """Lose whatever the table knows of a tenant's runs."""
     items = stack.aws("dynamodb")
     name = stack.resources["Table"]
-    found = items.scan(TableName=name)["Items"]
+    pages = items.get_paginator("scan").paginate(TableName=name)
+    found = [item for page in pages for item in page["Items"]]
     runs = {each["id"]["S"] for each in found if each["pk"]["S"] == f"T#{tenant}" and "id" in each}
     mine = {f"T#{tenant}", *(f"RUN#{run}" for run in runs)}
     for item in found:
