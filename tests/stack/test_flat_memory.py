@@ -20,7 +20,7 @@ from tests.stack.spare_schemas import remove_tenant
 
 EXPORT_MB = 25.0
 """What an export may add to its process."""
-WORKER_MB = 90.0
+WORKER_MB = 85.0
 FLAT_MB = 5.0
 """How much more the larger one may need: pages that an allocator keeps, not rows."""
 FEW_ROWS, MANY_ROWS = 20_000, 100_000

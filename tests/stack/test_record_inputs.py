@@ -96,6 +96,21 @@ EACH = pytest.mark.parametrize("change", CHANGES, ids=lambda change: f"{change.m
 MANY = pytest.mark.parametrize(
     "change", [each for each in CHANGES if each.many], ids=lambda change: f"{change.method} {change.path}"
 )
+ONE_OF_EACH = pytest.mark.long(
+    but=[
+        "POST /api/guilds/{guildId}/bulk/delete",
+        "POST /api/guilds/{guildId}/bulk/undo",
+        "POST /api/guilds/{guildId}/trash/t/restore",
+        "POST /api/v1/tasks",
+        "PATCH /api/v1/accounts/a",
+        "POST /api/v1/import/tasks",
+        "PATCH /api/v1/bulk/accounts",
+        "POST /api/v1/bulk/accounts/delete",
+        "POST /api/v1/import/tasks/file",
+        "POST /api/v1/import/tasks/file/01a1f7ff-0000-7000-8000-000000000000/start",
+    ]
+)
+"""Routes that read their bodies in different ways; the others are long."""
 
 
 def furnish(office: Office) -> None:
@@ -174,20 +189,7 @@ def test_every_route_with_a_body_is_here() -> None:
     assert {change.route for change in CHANGES} == expected
 
 
-@pytest.mark.long(
-    but=[
-        "POST /api/guilds/{guildId}/bulk/delete",
-        "POST /api/guilds/{guildId}/bulk/undo",
-        "POST /api/guilds/{guildId}/trash/t/restore",
-        "POST /api/v1/tasks",
-        "PATCH /api/v1/accounts/a",
-        "POST /api/v1/import/tasks",
-        "PATCH /api/v1/bulk/accounts",
-        "POST /api/v1/bulk/accounts/delete",
-        "POST /api/v1/import/tasks/file",
-        "POST /api/v1/import/tasks/file/01a1f7ff-0000-7000-8000-000000000000/start",
-    ]
-)
+@ONE_OF_EACH
 @pytest.mark.usefixtures("over_http")
 @EACH
 def test_the_good_request_is_good(office: Office, change: Change) -> None:
@@ -216,20 +218,7 @@ NO_JSON = {
 }
 
 
-@pytest.mark.long(
-    but=[
-        "POST /api/guilds/{guildId}/bulk/delete",
-        "POST /api/guilds/{guildId}/bulk/undo",
-        "POST /api/guilds/{guildId}/trash/t/restore",
-        "POST /api/v1/tasks",
-        "PATCH /api/v1/accounts/a",
-        "POST /api/v1/import/tasks",
-        "PATCH /api/v1/bulk/accounts",
-        "POST /api/v1/bulk/accounts/delete",
-        "POST /api/v1/import/tasks/file",
-        "POST /api/v1/import/tasks/file/01a1f7ff-0000-7000-8000-000000000000/start",
-    ]
-)
+@ONE_OF_EACH
 @EACH
 def test_what_is_no_such_json_is_a_400(shared: Office, operator: Api, change: Change) -> None:
     before = records(shared)
@@ -238,20 +227,7 @@ def test_what_is_no_such_json_is_a_400(shared: Office, operator: Api, change: Ch
     assert records(shared) == before
 
 
-@pytest.mark.long(
-    but=[
-        "POST /api/guilds/{guildId}/bulk/delete",
-        "POST /api/guilds/{guildId}/bulk/undo",
-        "POST /api/guilds/{guildId}/trash/t/restore",
-        "POST /api/v1/tasks",
-        "PATCH /api/v1/accounts/a",
-        "POST /api/v1/import/tasks",
-        "PATCH /api/v1/bulk/accounts",
-        "POST /api/v1/bulk/accounts/delete",
-        "POST /api/v1/import/tasks/file",
-        "POST /api/v1/import/tasks/file/01a1f7ff-0000-7000-8000-000000000000/start",
-    ]
-)
+@ONE_OF_EACH
 @EACH
 def test_a_body_of_another_type_is_a_415(shared: Office, operator: Api, change: Change) -> None:
     body = json.dumps(change.body).encode()
@@ -274,20 +250,7 @@ def test_a_body_of_another_type_is_a_415(shared: Office, operator: Api, change: 
     assert records(shared) == before
 
 
-@pytest.mark.long(
-    but=[
-        "POST /api/guilds/{guildId}/bulk/delete",
-        "POST /api/guilds/{guildId}/bulk/undo",
-        "POST /api/guilds/{guildId}/trash/t/restore",
-        "POST /api/v1/tasks",
-        "PATCH /api/v1/accounts/a",
-        "POST /api/v1/import/tasks",
-        "PATCH /api/v1/bulk/accounts",
-        "POST /api/v1/bulk/accounts/delete",
-        "POST /api/v1/import/tasks/file",
-        "POST /api/v1/import/tasks/file/01a1f7ff-0000-7000-8000-000000000000/start",
-    ]
-)
+@ONE_OF_EACH
 @EACH
 def test_a_body_that_is_not_utf8_is_a_400(shared: Office, operator: Api, change: Change) -> None:
     for headers in ({}, {"content-type": "application/json"}):
@@ -321,20 +284,7 @@ def test_a_replacement_character_is_a_character_like_others(shared: Office, oper
     operator.delete(f"/api/v1/tasks/{made.json()['data']['id']}", headers=headers)
 
 
-@pytest.mark.long(
-    but=[
-        "POST /api/guilds/{guildId}/bulk/delete",
-        "POST /api/guilds/{guildId}/bulk/undo",
-        "POST /api/guilds/{guildId}/trash/t/restore",
-        "POST /api/v1/tasks",
-        "PATCH /api/v1/accounts/a",
-        "POST /api/v1/import/tasks",
-        "PATCH /api/v1/bulk/accounts",
-        "POST /api/v1/bulk/accounts/delete",
-        "POST /api/v1/import/tasks/file",
-        "POST /api/v1/import/tasks/file/01a1f7ff-0000-7000-8000-000000000000/start",
-    ]
-)
+@ONE_OF_EACH
 @EACH
 def test_a_body_is_there(shared: Office, operator: Api, change: Change) -> None:
     """Only a restore and a start may come without."""
@@ -370,20 +320,7 @@ ENCODED_NUL = "an encoded NUL as id"
 IDS = ("id", "ids", "assignee", "brandId", "groupId", "accountId", "operationId", "targetBrandId", "targetGroupId")
 
 
-@pytest.mark.long(
-    but=[
-        "POST /api/guilds/{guildId}/bulk/delete",
-        "POST /api/guilds/{guildId}/bulk/undo",
-        "POST /api/guilds/{guildId}/trash/t/restore",
-        "POST /api/v1/tasks",
-        "PATCH /api/v1/accounts/a",
-        "POST /api/v1/import/tasks",
-        "PATCH /api/v1/bulk/accounts",
-        "POST /api/v1/bulk/accounts/delete",
-        "POST /api/v1/import/tasks/file",
-        "POST /api/v1/import/tasks/file/01a1f7ff-0000-7000-8000-000000000000/start",
-    ]
-)
+@ONE_OF_EACH
 @EACH
 def test_a_value_that_no_field_has_is_a_400_in_each_place(shared: Office, operator: Api, change: Change) -> None:
     before = records(shared)
@@ -400,20 +337,7 @@ def test_a_value_that_no_field_has_is_a_400_in_each_place(shared: Office, operat
     assert records(shared) == before
 
 
-@pytest.mark.long(
-    but=[
-        "POST /api/guilds/{guildId}/bulk/delete",
-        "POST /api/guilds/{guildId}/bulk/undo",
-        "POST /api/guilds/{guildId}/trash/t/restore",
-        "POST /api/v1/tasks",
-        "PATCH /api/v1/accounts/a",
-        "POST /api/v1/import/tasks",
-        "PATCH /api/v1/bulk/accounts",
-        "POST /api/v1/bulk/accounts/delete",
-        "POST /api/v1/import/tasks/file",
-        "POST /api/v1/import/tasks/file/01a1f7ff-0000-7000-8000-000000000000/start",
-    ]
-)
+@ONE_OF_EACH
 @EACH
 def test_a_field_that_is_not_declared_is_a_400_wherever_it_is(shared: Office, operator: Api, change: Change) -> None:
     before = records(shared)
